@@ -1,0 +1,2 @@
+//! c8y_proxy
+fn main() {}

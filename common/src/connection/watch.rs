@@ -1,0 +1,210 @@
+//! What a connection is doing and since when, seen from outside while its task owns the socket.
+//!
+//! The stream and the bodies note each change here; the task reads its time limits from it, and
+//! the listener finds out whom to close when there are too many. It knows no HTTP.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use atomic_waker::AtomicWaker;
+use futures_lite::FutureExt;
+
+/// A request's head has to be complete this long after its first byte, a handshake after accept.
+pub(crate) const HEAD: Duration = Duration::from_secs(10);
+/// A connection may wait this long for its next request.
+pub(crate) const IDLE: Duration = Duration::from_secs(60);
+/// A body or a response has to make progress within this time.
+pub(crate) const PROGRESS: Duration = Duration::from_secs(60);
+/// An idle connection gives back its buffers after this time.
+pub(crate) const DOZE: Duration = Duration::from_secs(1);
+
+/// Where in its life a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// Accepted; nothing complete has come: no byte, half a handshake.
+    Silent,
+    /// Between two requests.
+    Idle,
+    /// Some bytes of a request's head are here.
+    Head,
+    /// From a complete head to the last byte of its answer.
+    Exchange,
+    /// The answer is out; what the peer still sends is thrown away.
+    Linger,
+    /// Not HTTP any more.
+    Upgraded,
+}
+
+/// What the rest of the process wants of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Order {
+    Continue,
+    /// Finish what is under way, then close.
+    Drain,
+    /// Close now.
+    Close,
+}
+
+/// The state of one connection, shared between its task, its stream and the listener.
+#[derive(Debug)]
+pub struct Watch {
+    phase: AtomicU8,
+    since: AtomicU64,
+    moved: AtomicU64,
+    reading: AtomicBool,
+    writing: AtomicBool,
+    order: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Watch {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Silent as u8),
+            since: AtomicU64::new(now()),
+            moved: AtomicU64::new(now()),
+            reading: AtomicBool::new(false),
+            writing: AtomicBool::new(false),
+            order: AtomicU8::new(Order::Continue as u8),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Silent,
+            1 => Phase::Idle,
+            2 => Phase::Head,
+            3 => Phase::Exchange,
+            4 => Phase::Linger,
+            _ => Phase::Upgraded,
+        }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Relaxed);
+        self.since.store(now(), Relaxed);
+    }
+
+    /// Milliseconds on the process's clock at which the phase began.
+    pub(crate) fn since(&self) -> u64 {
+        self.since.load(Relaxed)
+    }
+
+    /// Whether an endpoint waits for more of the peer's body.
+    pub(crate) fn reading(&self, waits: bool) {
+        self.reading.store(waits, Relaxed);
+    }
+
+    /// Whether the socket refuses more of the answer for now.
+    pub(crate) fn writing(&self, waits: bool) {
+        self.writing.store(waits, Relaxed);
+    }
+
+    /// Bytes have crossed.
+    pub(crate) fn progress(&self) {
+        self.moved.store(now(), Relaxed);
+    }
+
+    /// Everything that was answered is out of our hands, and no request has begun.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase() == Phase::Idle && !self.writing.load(Relaxed)
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        match self.order.load(Relaxed) {
+            0 => Order::Continue,
+            1 => Order::Drain,
+            _ => Order::Close,
+        }
+    }
+
+    /// Asks the connection's task to end; the stronger order stays.
+    pub(crate) fn ask(&self, order: Order) {
+        self.order.fetch_max(order as u8, Relaxed);
+        self.waker.wake();
+    }
+
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
+    /// When the peer has kept us waiting too long, on the process's clock.
+    fn deadline(&self) -> u64 {
+        match self.phase() {
+            Phase::Silent | Phase::Head => self.since() + millis(HEAD),
+            Phase::Idle if self.writing.load(Relaxed) => {
+                self.moved.load(Relaxed) + millis(PROGRESS)
+            }
+            Phase::Idle => self.since() + millis(IDLE),
+            Phase::Exchange if self.reading.load(Relaxed) || self.writing.load(Relaxed) => {
+                self.moved.load(Relaxed) + millis(PROGRESS)
+            }
+            Phase::Exchange | Phase::Linger | Phase::Upgraded => u64::MAX,
+        }
+    }
+}
+
+/// The timer of a connection's task: armed rarely, since most deadlines move before they come.
+pub(crate) struct Alarm {
+    timer: Timer,
+    at: u64,
+}
+
+/// Why an [`Alarm`] went off.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ring {
+    /// The peer took too long.
+    Overdue,
+    /// The connection has been idle for [`DOZE`].
+    Doze,
+}
+
+impl Alarm {
+    pub(crate) fn new() -> Self {
+        Self { timer: Timer::never(), at: u64::MAX }
+    }
+
+    /// Ready when a limit has passed. With `doze`, also when buffers may be given back.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch, doze: bool) -> Poll<Ring> {
+        loop {
+            let deadline = watch.deadline();
+            let doze_at =
+                if doze && watch.is_idle() { watch.since() + millis(DOZE) } else { u64::MAX };
+            let target = deadline.min(doze_at);
+            if target < self.at {
+                self.at = target;
+                self.timer.set_at(*epoch() + Duration::from_millis(target));
+            }
+            if self.at == u64::MAX || self.timer.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.at = u64::MAX;
+            let now = now();
+            if now >= deadline {
+                return Poll::Ready(Ring::Overdue);
+            }
+            if now >= doze_at {
+                return Poll::Ready(Ring::Doze);
+            }
+        }
+    }
+}
+
+fn epoch() -> &'static Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    EPOCH.get_or_init(Instant::now)
+}
+
+fn now() -> u64 {
+    millis(epoch().elapsed())
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}

@@ -1,0 +1,201 @@
+//! The stream of one connection, plain or TLS, as hyper and a tunnel want it.
+//!
+//! It notes in the [`Watch`] when bytes cross and when the peer is slow. It knows no HTTP.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_io::Async;
+use bytes::{Buf, Bytes};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_rustls::server::TlsStream;
+
+use super::watch::{Phase, Watch};
+
+/// One connection's bytes, first those that came early.
+pub struct Wire {
+    stream: Stream,
+    early: Bytes,
+    watch: Arc<Watch>,
+}
+
+enum Stream {
+    Plain(Async<TcpStream>),
+    Tls(Box<TlsStream<Async<TcpStream>>>),
+}
+
+impl Wire {
+    pub(crate) fn plain(socket: Async<TcpStream>, watch: Arc<Watch>) -> Self {
+        Self { stream: Stream::Plain(socket), early: Bytes::new(), watch }
+    }
+
+    pub(crate) fn tls(stream: TlsStream<Async<TcpStream>>, watch: Arc<Watch>) -> Self {
+        Self { stream: Stream::Tls(Box::new(stream)), early: Bytes::new(), watch }
+    }
+
+    /// Puts bytes back in front of what will be read.
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
+        self.early = bytes;
+    }
+
+    pub(crate) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
+    pub(crate) fn socket(&self) -> &Async<TcpStream> {
+        match &self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Nothing that was read waits here to be parsed.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.early.is_empty()
+    }
+
+    fn received(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        self.watch.progress();
+        if matches!(self.watch.phase(), Phase::Silent | Phase::Idle) {
+            self.watch.enter(Phase::Head);
+        }
+    }
+
+    fn sent(&self, polled: &Poll<io::Result<usize>>) {
+        self.watch.writing(polled.is_pending());
+        if polled.is_ready() {
+            self.watch.progress();
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let count = if this.early.is_empty() {
+            ready!(match &mut this.stream {
+                Stream::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+                Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            })?
+        } else {
+            let count = this.early.len().min(buffer.len());
+            this.early.copy_to_slice(&mut buffer[..count]);
+            count
+        };
+        this.received(count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buffer),
+        };
+        this.sent(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, buffers),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
+        };
+        this.sent(&polled);
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = match &mut this.stream {
+            Stream::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        this.watch.writing(polled.is_pending());
+        polled
+    }
+
+    /// Says goodbye (`close_notify` over TLS) and shuts down the sending half alone.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Plain(socket) => Poll::Ready(socket.get_ref().shutdown(Shutdown::Write)),
+            Stream::Tls(stream) => {
+                ready!(Pin::new(&mut *stream).poll_close(cx))?;
+                Poll::Ready(stream.get_ref().0.get_ref().shutdown(Shutdown::Write))
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// Where a read lands before hyper takes it. hyper hands out memory that is not initialised
+    /// yet: to copy what came is as quick as to blank all of it first.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 32 * 1024].into());
+}
+
+impl hyper::rt::Read for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = buffer.remaining().min(scratch.len());
+            let count = ready!(AsyncRead::poll_read(self, cx, &mut scratch[..room]))?;
+            buffer.put_slice(&scratch[..count]);
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl hyper::rt::Write for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(self, cx, buffer)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(self, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_close(self, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write_vectored(self, cx, buffers)
+    }
+}

@@ -1,0 +1,17 @@
+//! What both services are made of. Read it in the order in which a request passes:
+//!
+//! 1. [`run`] is a service's life: arguments, [`settings`], bind, ready, serve, drain, exit code.
+//! 2. [`listener`] accepts, and makes room when there are too many connections.
+//! 3. [`connection`] is one of them: first byte, TLS ([`tls`]), then HTTP until it is closed.
+//! 4. [`http`] hands each request from hyper to tide and the answer back.
+//! 5. [`respond`] is the one place where an error becomes a response and a log line.
+//! 6. [`client`] is the way out: surf's `HttpClient` over hyper.
+//!
+//! Beside the path of a request stand [`error`] (what fails, and the exit code) and [`cli`]
+//! (the `tedge` command). Nothing here names a service, a route or a cloud, outside
+//! [`settings`] and [`cli`].
+
+pub mod connection;
+pub mod error;
+pub mod http;
+pub mod respond;

@@ -1,0 +1,101 @@
+//! The one place where an error becomes a response, and the log line of each request.
+//!
+//! Endpoints return typed errors and never build an error page; tide's own 404 and 405 get their
+//! sentence here too. This module knows no error of a service: it is told of them by [`Failure`].
+
+use std::marker::PhantomData;
+use std::time::Instant;
+
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::http::{self as bridge, Body, Received};
+
+/// An error that knows how a client should hear of it.
+///
+/// Its `Display` is the body of a 4xx, for the client to read. Of a 5xx the client sees
+/// [`Failure::public`], and the log the whole chain of causes.
+pub trait Failure: std::error::Error + Send + Sync + 'static {
+    /// The status of the response.
+    fn status(&self) -> StatusCode;
+
+    /// Header fields that belong to the status: `Allow` to 405, `Content-Range` to 416.
+    fn fields(&self, _fields: &mut http::HeaderMap) {}
+
+    /// What a client is told of a 5xx.
+    fn public(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Middleware that turns errors of type `E` into responses and logs each request.
+pub struct Respond<E>(PhantomData<fn() -> E>);
+
+impl<E> Default for Respond<E> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+#[tide::utils::async_trait]
+impl<S, E> tide::Middleware<S> for Respond<E>
+where
+    S: Clone + Send + Sync + 'static,
+    E: Failure,
+{
+    async fn handle(&self, request: tide::Request<S>, next: tide::Next<'_, S>) -> tide::Result {
+        let line = log::log_enabled!(log::Level::Debug)
+            .then(|| (request.head().method.clone(), request.head().uri.clone(), Instant::now()));
+
+        let mut carrier = next.run(request).await;
+        if let Some(error) = carrier.take_error() {
+            carrier = match error.downcast::<E>() {
+                Ok(failure) => bridge::answer(describe(&failure)),
+                Err(error) => bridge::answer(internal(&*error.into_inner())),
+            };
+        } else if !bridge::is_answered(&carrier) {
+            carrier = bridge::answer(unrouted(bridge::status(&carrier)));
+        }
+
+        if let Some((method, uri, start)) = line {
+            let status = bridge::status(&carrier).as_u16();
+            let took = start.elapsed().as_micros() as f64 / 1000.0;
+            log::debug!("{method} {path} {status} {took:.1} ms", path = uri.path());
+        }
+        Ok(carrier)
+    }
+}
+
+fn describe(failure: &impl Failure) -> Response<Body> {
+    let status = failure.status();
+    let mut response = if !status.is_server_error() {
+        text(status, failure.to_string())
+    } else {
+        log::error!("{}", crate::error::chain(failure));
+        text(status, failure.public().unwrap_or_else(|| "Internal error".to_owned()))
+    };
+    failure.fields(response.headers_mut());
+    response
+}
+
+fn internal(error: &(dyn std::error::Error + 'static)) -> Response<Body> {
+    log::error!("{}", crate::error::chain(error));
+    text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error".to_owned())
+}
+
+fn unrouted(status: StatusCode) -> Response<Body> {
+    let reason = status.canonical_reason().unwrap_or("Error");
+    text(status, reason.to_owned())
+}
+
+/// A response that is a sentence for a person; a line of text, or nothing.
+pub fn text(status: StatusCode, mut sentence: String) -> Response<Body> {
+    if !sentence.is_empty() {
+        sentence.push('\n');
+    }
+    let mut response = Response::new(Body::text(sentence));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,2 @@
+//! file_transfer
+fn main() {}
