@@ -44,16 +44,20 @@ impl Service {
     }
 
     fn with(change: impl FnOnce(&mut Options)) -> Self {
-        Self::of(change, |options| Storage::open(options).unwrap())
+        let mut options = options(new_directory());
+        change(&mut options);
+        Self::of(options, |options| Storage::open(options).unwrap())
+    }
+
+    fn over(directory: PathBuf) -> Self {
+        Self::of(options(directory), |options| Storage::open(options).unwrap())
     }
 
     fn without_openat2() -> Self {
-        Self::of(|_| {}, Storage::without_openat2)
+        Self::of(options(new_directory()), Storage::without_openat2)
     }
 
-    fn of(change: impl FnOnce(&mut Options), open: impl FnOnce(Options) -> Storage) -> Self {
-        let mut options = options(new_directory());
-        change(&mut options);
+    fn of(options: Options, open: impl FnOnce(Options) -> Storage) -> Self {
         let directory = options.directory.clone();
         let draining = Arc::new(AtomicBool::new(false));
         let app = crate::app(State::new(open(options), draining.clone()));

@@ -30,7 +30,7 @@ fn a_file_system_below_the_directory_takes_uploads() {
 }
 
 fn inside(directory: std::path::PathBuf) {
-    let service = Service::with(|options| options.directory = directory);
+    let service = Service::over(directory);
     let reserved = service.path("card/.tedge-uploads");
     assert_eq!(std::fs::read_dir(&reserved).unwrap().count(), 0, "leftovers stay");
 

@@ -37,7 +37,7 @@ fn removes_what_a_killed_process_has_left() {
     for name in ["1-1", "4711-12"] {
         std::fs::File::create(reserved.join(name)).unwrap();
     }
-    let service = Service::with(|options| options.directory = directory);
+    let service = Service::over(directory);
     assert_eq!(std::fs::read_dir(reserved).unwrap().count(), 0);
     drop(service);
 }
@@ -59,7 +59,7 @@ fn leaves_the_target_of_a_planted_link_alone() {
     }
     std::fs::File::create(precious.join("file")).unwrap();
     std::os::unix::fs::symlink(&precious, directory.join(crate::path::RESERVED)).unwrap();
-    let service = Service::with(|options| options.directory = directory);
+    let service = Service::over(directory);
     assert_eq!(service.put("a", &[], "x").said(), (500, "Internal error"));
     assert_eq!(std::fs::read_dir(precious).unwrap().count(), 1);
 }
@@ -72,7 +72,7 @@ fn the_number_of_files_does_not_matter() {
         std::fs::File::create(directory.join(number.to_string())).unwrap();
     }
     let begin = Instant::now();
-    let service = Service::with(|options| options.directory = directory);
+    let service = Service::over(directory);
     assert_eq!(service.get("1", &[]).status, 200);
     assert!(begin.elapsed() < Duration::from_millis(500));
     std::fs::set_permissions(&service.directory, Permissions::from_mode(0o700)).unwrap();
