@@ -15,3 +15,4 @@ pub mod connection;
 pub mod error;
 pub mod http;
 pub mod respond;
+pub mod tls;
