@@ -16,3 +16,4 @@ pub mod error;
 pub mod http;
 pub mod respond;
 pub mod settings;
+pub mod tls;
