@@ -1,5 +1,6 @@
 //! One connection.
 
+pub(crate) mod scratch;
 mod watch;
 mod wire;
 
