@@ -5,6 +5,7 @@
 //! are given back after a second of silence. This module knows no route and no service.
 
 mod exchange;
+pub(crate) mod scratch;
 mod watch;
 mod wire;
 
