@@ -6,9 +6,11 @@
 //! setting names, except the device's certificate, whose subject is the device's name.
 
 mod certificate;
+pub mod edit;
 mod file;
 pub mod load;
 mod nearest;
+mod replace;
 mod sources;
 mod value;
 
