@@ -11,6 +11,7 @@
 //! (the `tedge` command). Nothing here names a service, a route or a cloud, outside
 //! [`settings`] and [`cli`].
 
+pub mod cli;
 pub mod client;
 pub mod connection;
 pub mod error;

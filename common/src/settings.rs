@@ -6,9 +6,12 @@
 //! setting names, except the device's certificate, whose subject is the device's name.
 
 mod certificate;
+pub mod doc;
+pub mod edit;
 mod file;
 pub mod load;
 mod nearest;
+mod replace;
 mod sources;
 mod value;
 
@@ -19,7 +22,7 @@ use std::path::{Path, PathBuf};
 pub use certificate::common_name;
 pub use load::{Loaded, Origin};
 pub use nearest::nearest;
-pub use value::{AuthMethod, Free, Host, HostPort, Kind, Proxy, Shape, Value};
+pub use value::{AuthMethod, Free, Host, HostPort, Kind, Proxy, Shape, Value, items};
 
 use crate::error::Error;
 use Fallback::{Below, Const, Like, Unset};

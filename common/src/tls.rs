@@ -7,6 +7,7 @@
 mod admission;
 mod authorities;
 pub mod certificate;
+mod client;
 mod der;
 mod explain;
 mod identity;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub use client::{ClientFiles, LoadedClient};
 pub use der::Malformed;
 pub use explain::{explain, explain_io};
 pub use list::RevocationList;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::Written;
 use super::sources::Sources;
-use super::{SETTINGS, Settings, Shape, Value, common_name, find};
+use super::{OLD_SPELLINGS, SETTINGS, Settings, Shape, Value, common_name, find};
 use crate::error::Error;
 
 /// Settings, and what reading them brought to light.
@@ -102,6 +102,17 @@ impl Values {
     /// The value of the setting at this place of the table, if it has one.
     pub fn found(&self, index: usize) -> Option<&Found> {
         self.found.get(index)?.as_ref()
+    }
+
+    /// What a file says of the setting at this place of the table, under its key or an old
+    /// spelling.
+    pub fn written(&self, index: usize) -> Option<&str> {
+        let found = self.found(index)?;
+        let setting = SETTINGS.get(index)?;
+        let is_its_own =
+            found.key == setting.key || OLD_SPELLINGS.contains(&(found.key.as_str(), setting.key));
+        let is_in_file = matches!(found.origin, Origin::File { .. });
+        (is_its_own && is_in_file).then_some(&found.text)
     }
 
     /// Fails where the value of the setting at this place of the table is none of its kind.

@@ -123,7 +123,7 @@ impl Value for Vec<String> {
 }
 
 /// The items of a comma-separated list.
-pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
+pub fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
