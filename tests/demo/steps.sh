@@ -13,24 +13,31 @@ title() {
 # page WHERE <<'PAGE': the commands between the marks are the page's, word for word. They run in
 # this shell, as they would in a terminal, but the first that fails ends the demonstration.
 page() {
-    block=$(on_this_device "$(cat)")
-    printf '\n[%s]\n' "$1"
-    printf '%s\n' "$block" | sed 's/^/    $ /'
+    show "$1" "$(cat)"
     eval "$block" >"$device/said" 2>"$device/complained"
     sed 's/^/    /' "$device/said"
 }
 
 # refused WHERE BECAUSE <<'PAGE': as `page`, for what has to fail, with BECAUSE among its words.
 refused() {
-    block=$(on_this_device "$(cat)")
-    printf '\n[%s]\n' "$1"
-    printf '%s\n' "$block" | sed 's/^/    $ /'
+    show "$1" "$(cat)"
     if (eval "$block") >"$device/said" 2>"$device/complained"; then
         broken "this should have been refused"
     fi
     sed 's/^/    /' "$device/complained"
     grep -qiE "$2" "$device/complained" || broken "refused, but not because of: $2"
     keep "refused"
+}
+
+# show WHERE TEXT: prints the commands, a prompt before each, and leaves them in `block`.
+show() {
+    block=$(on_this_device "$2")
+    printf '\n[%s]\n' "$1"
+    printf '%s\n' "$block" | awk '{
+        print (inside || /^$|^#/ ? "      " : "    $ ") $0
+        if (/<< EOF$/) document = 1; else if (/^EOF$/) document = 0
+        inside = document || /\\$/
+    }'
 }
 
 # The last command printed just this.
