@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use ::http::{Method, request};
 use bytes::Bytes;
+use futures_lite::future::Boxed;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -125,7 +126,7 @@ impl fmt::Debug for Body {
 }
 
 /// What to do with the connection once `101 Switching Protocols` is written.
-pub struct Upgrade(Box<dyn FnOnce(Wire) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>);
+pub struct Upgrade(Box<dyn FnOnce(Wire) -> Boxed<()> + Send>);
 
 impl Upgrade {
     /// `switch` gets the connection, first the bytes that came early.

@@ -14,4 +14,10 @@
 pub mod connection;
 pub mod error;
 pub mod http;
+pub mod journal;
+mod listener;
+mod memory;
 pub mod respond;
+pub mod run;
+pub mod settings;
+pub mod tls;
