@@ -103,7 +103,7 @@ systemctl() {
 serve() {
     local unit=$1 port=$2
     shift 2
-    start "$unit" '(127\.0\.0\.[0-9]+:[1-9][0-9]*)' "$@"
+    start "$unit" 'Serving https?://([0-9.]+:[0-9]+)' "$@"
     curl_to[$port]=$heard
     write_curlrc
 }
