@@ -36,6 +36,10 @@ lint: ## Check format, lints and shell scripts, with the tools that are there
 	@if cargo clippy --version >/dev/null 2>&1; then set -x; \
 	  cargo clippy --workspace --all-targets --locked -- -D warnings; \
 	else echo "lint: no clippy here, lints not checked"; fi
+	@if cargo deny --version >/dev/null 2>&1; then set -x; \
+	  cargo deny --locked check licenses sources bans; \
+	else echo "lint: no cargo-deny here, licences and sources not checked"; fi
 	@if command -v shellcheck >/dev/null; then set -x; \
-	  shellcheck -x $(shell grep -lrE '^#!/bin/(ba)?sh|^#!/usr/bin/env bash' .ci packaging tests) ; \
+	  shellcheck --external-sources --check-sourced \
+	    $$(grep -lrE '^#!(/bin/(ba)?sh|/usr/bin/env bash)' .ci packaging tests); \
 	else echo "lint: no shellcheck here, scripts not checked"; fi
