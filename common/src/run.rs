@@ -6,9 +6,10 @@
 mod arguments;
 mod life;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +19,7 @@ use async_executor::Executor;
 use crate::error::Error;
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
-use crate::{journal, memory};
+use crate::{cli, journal, memory};
 use arguments::{Arguments, Wish};
 
 /// One of the services, as its `main` names it.
@@ -71,13 +72,21 @@ pub struct Context {
     /// True from the first signal to stop.
     pub draining: Arc<AtomicBool>,
     /// The directory of the settings.
-    pub config_dir: std::path::PathBuf,
+    pub config_dir: PathBuf,
 }
 
-/// The whole of a service's `main`.
+/// The whole of a service's `main`: also answers to the name `tedge`, by `argv[0]` or as the first
+/// argument.
 pub fn main<S: Service>() -> ExitCode {
     memory::settle();
-    let arguments = std::env::args_os().collect();
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    let is_tedge = |name: &OsString| Path::new(name).file_name() == Some("tedge".as_ref());
+    if arguments.first().is_some_and(is_tedge) {
+        return cli::main(arguments.drain(1..));
+    }
+    if arguments.get(1).is_some_and(|first| first == "tedge") {
+        return cli::main(arguments.drain(2..));
+    }
     match start::<S>(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -87,7 +96,7 @@ pub fn main<S: Service>() -> ExitCode {
     }
 }
 
-fn start<S: Service>(arguments: Vec<std::ffi::OsString>) -> Result<(), Error> {
+fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     let arguments = match Arguments::parse(arguments)? {
         Wish::Help => {
             return say(&arguments::help::<S>());
