@@ -145,14 +145,14 @@ impl Upgrade {
 /// The original message, as it rides in the extensions of http_types' own.
 ///
 /// Extensions have to be `Sync` and bodies are not, hence the lock. It is never contended.
-struct Carried<T>(Mutex<Option<T>>);
+pub(crate) struct Carried<T>(Mutex<Option<T>>);
 
 impl<T> Carried<T> {
-    fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self(Mutex::new(Some(value)))
     }
 
-    fn take(&mut self) -> Option<T> {
+    pub(crate) fn take(&mut self) -> Option<T> {
         self.0.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 }
