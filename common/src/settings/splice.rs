@@ -15,7 +15,7 @@ pub(super) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<
     let place = Place::find(document.as_table(), key);
     let literal = literal(new);
     let edited = match place.item() {
-        Some(item) if written_value(item) == *new => return Ok(text.to_owned()),
+        Some(item) if written_value(item, text) == *new => return Ok(text.to_owned()),
         Some(item) => item.span().map(|span| spliced(text, span.start, span.end, &literal)),
         None => place.insert(text, &literal),
     };
@@ -42,7 +42,7 @@ fn checked(
     let is_done = |edited: &String| {
         file::parse(path, edited).is_ok_and(|document| {
             let item = Place::find(document.as_table(), key).item();
-            item.map(written_value).as_ref() == expected
+            item.map(|item| written_value(item, edited)).as_ref() == expected
         })
     };
     edited.filter(is_done).ok_or_else(|| {
