@@ -13,6 +13,7 @@ pub mod load;
 mod nearest;
 mod replace;
 mod sources;
+mod splice;
 mod value;
 
 use std::ffi::OsString;

@@ -51,7 +51,7 @@ pub(super) struct Entry {
 }
 
 /// A value as it is written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Written {
     Text(String),
     Integer(i64),
@@ -128,7 +128,7 @@ fn flatten(
     }
 }
 
-fn written_value(item: &Item) -> Written {
+pub(super) fn written_value(item: &Item) -> Written {
     match item {
         Item::Value(Value::String(text)) => Written::Text(text.value().clone()),
         Item::Value(Value::Integer(number)) => Written::Integer(*number.value()),
