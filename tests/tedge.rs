@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "tedge/certs.rs"]
+mod certs;
 #[path = "tedge/config_command.rs"]
 mod config_command;
 #[path = "tedge/config_reading.rs"]

@@ -2,6 +2,7 @@
 //! everywhere, help, how an error is reported. Prints, as nothing but [`run`](crate::run) does
 //! beside it; what a subcommand does is in the file of its name.
 
+pub mod certs;
 pub mod config;
 
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ pub struct Command {
 }
 
 /// Every subcommand.
-pub static COMMANDS: &[Command] = &[config::COMMAND];
+pub static COMMANDS: &[Command] = &[certs::COMMAND, config::COMMAND];
 
 /// The options that stand everywhere.
 pub const OPTIONS: &[(&str, &str)] = &[
