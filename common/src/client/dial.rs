@@ -178,3 +178,80 @@ fn tune(stream: &Async<TcpStream>) {
 pub(super) fn bare(host: &str) -> &str {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use rustix::net::{AddressFamily, SocketType};
+
+    use super::*;
+
+    fn on_loopback(listener: &TcpListener) -> SocketAddr {
+        listener.local_addr().unwrap()
+    }
+
+    /// An address that lets a connection wait for ever: a queue that is full.
+    fn silent() -> (rustix::fd::OwnedFd, SocketAddr, Vec<Async<TcpStream>>) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &any).unwrap();
+        rustix::net::listen(&socket, 0).unwrap();
+        let address = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
+        let mut queue = Vec::new();
+        while let Some(stream) = async_io::block_on(futures_lite::future::or(
+            async { Some(Async::<TcpStream>::connect(address).await.unwrap()) },
+            async {
+                Timer::after(Duration::from_millis(200)).await;
+                None
+            },
+        )) {
+            queue.push(stream);
+        }
+        (socket, address, queue)
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |all: &str| -> Vec<SocketAddr> {
+            all.split(' ').map(|address| address.parse().unwrap()).collect()
+        };
+        let found = parse("1.0.0.1:1 1.0.0.2:1 1.0.0.3:1 [2::1]:1 [2::2]:1");
+        let turns = parse("[2::1]:1 1.0.0.1:1 [2::2]:1 1.0.0.2:1 1.0.0.3:1");
+        assert_eq!(take_turns(found), turns);
+    }
+
+    #[test]
+    fn a_silent_address_costs_a_head_start() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_socket, silent, _queue) = silent();
+        let begin = Instant::now();
+        let stream = async_io::block_on(race(vec![silent, silent, on_loopback(&listener)]));
+        assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap(), on_loopback(&listener));
+        assert!(begin.elapsed() >= 2 * HEAD_START);
+    }
+
+    #[test]
+    fn an_address_that_refuses_costs_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = on_loopback(&TcpListener::bind("127.0.0.1:0").unwrap());
+        let begin = Instant::now();
+        async_io::block_on(race(vec![closed, closed, on_loopback(&listener)])).unwrap();
+        assert!(begin.elapsed() < HEAD_START);
+        let error = async_io::block_on(race(vec![closed, closed])).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        async_io::block_on(race(vec![])).unwrap_err();
+    }
+
+    #[test]
+    fn a_name_is_looked_up_once_at_a_time() {
+        let executor = Arc::new(Executor::new());
+        let dialer = Dialer::new("localhost", 1, Arc::clone(&executor));
+        let (first, second) = (dialer.lookup(), dialer.lookup());
+        assert!(Arc::ptr_eq(&first, &second));
+        let found = async_io::block_on(executor.run(first.wait())).unwrap();
+        assert!(found.contains(&SocketAddr::from(([127, 0, 0, 1], 1))), "{found:?}");
+        assert!(!Arc::ptr_eq(&first, &dialer.lookup()));
+    }
+}

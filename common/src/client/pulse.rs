@@ -190,3 +190,23 @@ fn now() -> u64 {
 fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_upstream_is_under_a_time_limit() {
+        let pulse = Pulse::new(Limits::default());
+        pulse.begin(false);
+        assert_eq!(pulse.deadline(), u64::MAX, "nobody is waited for");
+        pulse.waits_to_read();
+        assert_ne!(pulse.deadline(), u64::MAX, "an answer is waited for");
+        pulse.waits_for_producer();
+        assert_eq!(pulse.deadline(), u64::MAX, "the request is not complete");
+        pulse.waits_to_write();
+        assert_ne!(pulse.deadline(), u64::MAX, "what there is of the request is not taken");
+        pulse.forget();
+        assert_eq!(pulse.deadline(), u64::MAX, "whoever it was, nobody is waited for now");
+    }
+}

@@ -10,18 +10,18 @@ use http::Method;
 use super::upstream::{Upstream, echo, read_head};
 use super::{drive, get, message, plain, read, send, surf_client};
 use crate::client::pulse::Limits;
-use crate::client::{Client, Error, Stage};
+use crate::client::{Client, ConnectProxy, Error, Options, Stage};
 use crate::http::Body;
 
 const SHORT: Duration = Duration::from_millis(300);
 
 fn with_limits<F: Future<Output = ()>>(
-    port: u16,
+    options: Options,
     limits: Limits,
     test: impl FnOnce(surf::Client) -> F,
 ) {
     let executor = Arc::new(Executor::new());
-    let client = Client { limits, ..Client::new(plain(port), Arc::clone(&executor)) };
+    let client = Client { limits, ..Client::new(options, Arc::clone(&executor)) };
     drive(&executor, test(surf_client(client)));
 }
 
@@ -36,12 +36,29 @@ fn no_answer_is_a_time_out() {
         assert!(!stream.read(&mut [0]).is_ok_and(|count| count > 0));
         tell("closed");
     });
-    with_limits(upstream.port, short_progress(), async |client| {
+    with_limits(plain(upstream.port), short_progress(), async |client| {
         let error = send(&client, get("/")).await.unwrap_err();
         assert!(matches!(error, Error::Timeout { stage: Stage::Answer, .. }), "{error:?}");
         assert!(error.is_timeout() && error.was_sent());
         assert_eq!(upstream.event().await, "closed");
     });
+}
+
+#[test]
+fn a_handshake_or_a_tunnel_that_does_not_come_is_a_time_out() {
+    let silent = Upstream::new(|mut stream, _, _| drop(stream.read_to_end(&mut Vec::new())));
+    let limits = Limits { opening: SHORT, ..Limits::default() };
+    let proxy = ConnectProxy { host: "127.0.0.1".to_owned(), port: silent.port, credentials: None };
+    for (options, expected) in [
+        (super::tls::over_tls(silent.port), Stage::Handshake),
+        (Options { proxy: Some(proxy), ..plain(1) }, Stage::Proxy),
+    ] {
+        with_limits(options, limits, async |client| {
+            let error = send(&client, get("/")).await.unwrap_err();
+            let Error::Timeout { stage, .. } = error else { panic!("{error:?}") };
+            assert!(stage == expected && !error.was_sent());
+        });
+    }
 }
 
 #[test]
@@ -51,7 +68,7 @@ fn a_body_that_stops_is_a_time_out() {
         write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").unwrap();
         let _ = stream.read(&mut [0]);
     });
-    with_limits(upstream.port, short_progress(), async |client| {
+    with_limits(plain(upstream.port), short_progress(), async |client| {
         let answer = send(&client, get("/")).await.unwrap();
         let error = read(answer).await.unwrap_err();
         let error = error.downcast::<Error>().unwrap();
@@ -66,7 +83,7 @@ fn an_upload_that_is_not_taken_is_a_time_out() {
         std::thread::park();
         tell("unreachable");
     });
-    with_limits(upstream.port, short_progress(), async |client| {
+    with_limits(plain(upstream.port), short_progress(), async |client| {
         let request = message(Method::PUT, "/", Body::stream(super::exchange::Endless));
         let error = send(&client, request).await.unwrap_err();
         assert!(error.is_timeout(), "{error:?}");
@@ -82,7 +99,7 @@ fn who_takes_time_to_send_or_to_read_is_waited_for() {
         write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", content.len()).unwrap();
         stream.write_all(&content).unwrap();
     });
-    with_limits(upstream.port, short_progress(), async |client| {
+    with_limits(plain(upstream.port), short_progress(), async |client| {
         let body = Body::stream(Late(async_io::Timer::after(3 * SHORT), Some("end")));
         let answer = send(&client, message(Method::POST, "/", body)).await.unwrap();
         async_io::Timer::after(3 * SHORT).await;
@@ -99,7 +116,7 @@ fn slow_but_steady_is_no_time_out() {
             stream.write_all(piece.as_bytes()).unwrap();
         }
     });
-    with_limits(upstream.port, short_progress(), async |client| {
+    with_limits(plain(upstream.port), short_progress(), async |client| {
         let answer = send(&client, get("/")).await.unwrap();
         assert_eq!(read(answer).await.unwrap(), "abcd");
     });
@@ -112,7 +129,7 @@ fn an_idle_connection_is_closed_in_time() {
         tell("closed");
     });
     let limits = Limits { idle: SHORT, ..Limits::default() };
-    with_limits(upstream.port, limits, async |client| {
+    with_limits(plain(upstream.port), limits, async |client| {
         let answer = send(&client, get("/")).await.unwrap();
         read(answer).await.unwrap();
         assert_eq!(upstream.event().await, "closed");

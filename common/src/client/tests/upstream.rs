@@ -24,6 +24,8 @@ impl Upstream {
         thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
                 let (serve, sender, stream) = (serve.clone(), sender.clone(), stream.unwrap());
+                // An answer must not wait in the kernel for an acknowledgement: a reset drops it.
+                stream.set_nodelay(true).unwrap();
                 stream.set_read_timeout(Some(SOON)).unwrap();
                 stream.set_write_timeout(Some(SOON)).unwrap();
                 thread::spawn(move || {
@@ -45,6 +47,11 @@ impl Upstream {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    /// The next thing that was seen, while the client's thread does nothing at all.
+    pub(super) fn event_meanwhile(&self) -> String {
+        self.events.recv_timeout(SOON).unwrap()
     }
 }
 
