@@ -5,6 +5,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
+use super::identity::OLD_VERSION;
 use super::time::Time;
 
 /// What went wrong, to be read after the peer's address: "sent no certificate, …".
@@ -74,7 +75,7 @@ fn certificate(error: &CertificateError) -> String {
                 "CaUsedAsEndEntity" => {
                     "its certificate is that of a CA, which cannot stand for a peer".to_owned()
                 }
-                "UnsupportedCertVersion" => {
+                OLD_VERSION => {
                     "its certificate is of X.509 version 1, without extensions".to_owned()
                 }
                 _ => format!("its certificate cannot be used: {cause}"),
