@@ -253,6 +253,11 @@ impl Service {
         Memory::of(self.pid)
     }
 
+    /// The peak of its memory counts from now on.
+    pub(crate) fn forget_peak(&self) {
+        Memory::forget_peak(self.pid);
+    }
+
     /// The number of its threads.
     pub(crate) fn threads(&self) -> usize {
         fs::read_dir(self.proc("task")).unwrap().count()
@@ -261,6 +266,13 @@ impl Service {
     /// The number of its open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    /// How many of its descriptors are sockets: listening ones and connections.
+    pub(crate) fn sockets(&self) -> usize {
+        let descriptors = fs::read_dir(self.proc("fd")).unwrap().flatten();
+        let targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
     /// A file of the program's in /proc.
