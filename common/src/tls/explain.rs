@@ -111,7 +111,9 @@ fn incompatible(reason: &PeerIncompatible) -> String {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled
-        | PeerIncompatible::SupportedVersionsExtensionRequired => {
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        // TLS 1.1 has no such extension, and rustls looks for it first.
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
             "speaks only versions of TLS that are no longer safe; 1.2 or 1.3 is needed".to_owned()
         }
         PeerIncompatible::NoCipherSuitesInCommon => "has no cipher suite in common".to_owned(),
