@@ -14,7 +14,7 @@ mod pool;
 mod pulse;
 mod wire;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
 
 use async_executor::Executor;
@@ -32,7 +32,7 @@ use self::pool::{Content, Pool};
 use self::pulse::Limits;
 use self::wire::{Socket, Wire};
 use crate::error::chain;
-use crate::http::Body;
+use crate::http::{Body, Carried};
 
 pub use self::error::{Error, Stage};
 pub use self::wire::Upgraded;
@@ -297,21 +297,6 @@ pub fn response(carrier: surf::Response) -> (Response<Body>, Option<Upgraded>) {
         .get_mut::<Carried<(Response<Body>, Option<Upgraded>)>>()
         .and_then(Carried::take)
         .unwrap_or_default()
-}
-
-/// The original message, as it rides in the extensions of http_types' own.
-///
-/// Extensions have to be `Sync` and bodies are not, hence the lock. It is never contended.
-struct Carried<T>(Mutex<Option<T>>);
-
-impl<T> Carried<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(Some(value)))
-    }
-
-    fn take(&mut self) -> Option<T> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 #[cfg(test)]
