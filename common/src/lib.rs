@@ -11,7 +11,15 @@
 //! (the `tedge` command). Nothing here names a service, a route or a cloud, outside
 //! [`settings`] and [`cli`].
 
+pub mod cli;
+pub mod client;
 pub mod connection;
 pub mod error;
 pub mod http;
+pub mod journal;
+mod listener;
+mod memory;
 pub mod respond;
+pub mod run;
+pub mod settings;
+pub mod tls;

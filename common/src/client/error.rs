@@ -1,0 +1,130 @@
+//! Why a request got no answer, in words for a person, and whether it may have been sent.
+
+use std::error::Error as StdError;
+use std::{fmt, io};
+
+use crate::error::chain;
+
+/// No answer, or no connection.
+///
+/// To be had back from surf's error with `downcast_ref`. Its `Display` is the cause in words.
+#[derive(Debug)]
+pub enum Error {
+    /// The name could not be resolved.
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// No address of the host takes a connection.
+    Connect {
+        /// `host:port`.
+        to: String,
+        /// Of the address that was tried last.
+        source: io::Error,
+    },
+    /// TLS was refused by us or by the peer.
+    Tls {
+        /// `host:port`.
+        to: String,
+        /// In the words of rustls.
+        source: io::Error,
+    },
+    /// The proxy opens no tunnel.
+    Proxy {
+        /// `host:port` of the proxy.
+        proxy: String,
+        /// What it says instead.
+        reason: String,
+    },
+    /// Upstream took too long.
+    Timeout {
+        /// `host:port`.
+        to: String,
+        /// For what.
+        stage: Stage,
+    },
+    /// The connection ended, or what came is not HTTP, before there was an answer.
+    Broken {
+        /// `host:port`.
+        to: String,
+        /// How it broke.
+        reason: String,
+        /// Whether any of the request may have reached upstream.
+        sent: bool,
+    },
+    /// The body of the request could not be read to its end: upstream is not to blame.
+    RequestBody(hyper::Error),
+    /// The surf request was not made by [`super::request`].
+    NotCarried,
+}
+
+/// What took too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Look-up of the name and connection, 10 s.
+    Connect,
+    /// The proxy's answer to CONNECT, 10 s.
+    Proxy,
+    /// The TLS handshake, 10 s.
+    Handshake,
+    /// The answer, 60 s after the last byte of the request could be sent.
+    Answer,
+    /// The rest of a body, 60 s without a byte.
+    Body,
+}
+
+impl Error {
+    /// Whether this is a `504 Gateway Timeout` rather than a `502 Bad Gateway`.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
+    }
+
+    /// Whether any byte of the request may have reached upstream.
+    pub fn was_sent(&self) -> bool {
+        match self {
+            Self::Timeout { stage, .. } => matches!(stage, Stage::Answer | Stage::Body),
+            Self::Broken { sent, .. } => *sent,
+            Self::RequestBody(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
+            Self::Connect { to, source } => write!(f, "cannot connect to {to}: {source}"),
+            Self::Tls { to, source } => write!(f, "no TLS with {to}: {source}"),
+            Self::Proxy { proxy, reason } => {
+                write!(f, "the proxy {proxy} opens no tunnel: {reason}")
+            }
+            Self::Timeout { to, stage } => write!(f, "{to} took too long to {stage}"),
+            Self::Broken { to, reason, .. } => {
+                write!(f, "the connection to {to} broke off: {reason}")
+            }
+            Self::RequestBody(error) => {
+                let cause = error.source().unwrap_or(error);
+                write!(f, "the request's body broke off: {}", chain(cause))
+            }
+            Self::NotCarried => f.write_str("the request was not made for this client"),
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect",
+            Self::Proxy => "open a tunnel",
+            Self::Handshake => "agree on TLS",
+            Self::Answer => "answer",
+            Self::Body => "go on with the answer",
+        })
+    }
+}
+
+// The causes are part of the words above, so none is named a second time as `source`.
+impl StdError for Error {}
