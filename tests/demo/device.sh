@@ -56,8 +56,10 @@ A device has a name and a place for its data:
     $ tedge config set device.id $name
     $ tedge config set data.path $device/var/tedge
 TEXT
-    tedge config set device.id "$name"
-    tedge config set data.path "$device/var/tedge"
+    {
+        tedge config set device.id "$name"
+        tedge config set data.path "$device/var/tedge"
+    } 2>"$device/complained"
 }
 
 # The page's text, with the page's places as they are on this device.
