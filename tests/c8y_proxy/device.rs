@@ -1,0 +1,160 @@
+//! A device: the real proxy, the real mosquitto and the bridge in it, and the cloud beyond.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::support::bridge::Bridge;
+use crate::support::broker::Broker;
+use crate::support::cloud::{Cloud, Options};
+use crate::support::directory::Directory;
+use crate::support::http_client::{self, Answer, HttpClient};
+use crate::support::service::{Service, Setup};
+
+/// The program that is tested.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tedge-c8y-proxy");
+
+/// For what should take no time at all, on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// What is around the proxy; it ends when it is dropped.
+pub(crate) struct Outside {
+    pub(crate) cloud: Cloud,
+    pub(crate) bridge: Bridge,
+    pub(crate) broker: Broker,
+}
+
+impl Outside {
+    /// All of it well.
+    pub(crate) fn new() -> Self {
+        Self::with(Cloud::start(options()).unwrap())
+    }
+
+    /// With a cloud of the test's own.
+    pub(crate) fn with(cloud: Cloud) -> Self {
+        let broker = Broker::start().unwrap();
+        let bridge = Bridge::start(&cloud, broker.address(), "c8y");
+        bridge.wait_connected(SOON);
+        Self { cloud, bridge, broker }
+    }
+
+    /// What the proxy has to be told to find it.
+    pub(crate) fn settings(&self, setup: &mut Setup) {
+        let cloud = self.cloud.address();
+        setup.set("c8y.http", format!("localhost:{}", cloud.port()));
+        setup.set("c8y.root_cert_path", &certificates().ca);
+        setup.set_raw("c8y.proxy.bind.port", 0);
+        setup.set_raw("mqtt.client.port", self.broker.address().port());
+    }
+}
+
+/// The proxy and what is around it.
+pub(crate) struct Device {
+    pub(crate) proxy: Service,
+    pub(crate) outside: Outside,
+}
+
+impl Device {
+    /// All of it well.
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With more settings than those that are needed.
+    pub(crate) fn with(configure: impl FnOnce(&mut Setup)) -> Self {
+        Self::among(Outside::new(), configure)
+    }
+
+    /// Among what the test has made.
+    pub(crate) fn among(outside: Outside, configure: impl FnOnce(&mut Setup)) -> Self {
+        let proxy = Service::start(PROGRAM, |setup| {
+            outside.settings(setup);
+            configure(setup);
+        });
+        Self { proxy, outside }
+    }
+
+    /// The cloud.
+    pub(crate) fn cloud(&self) -> &Cloud {
+        &self.outside.cloud
+    }
+
+    /// The bridge.
+    pub(crate) fn bridge(&self) -> &Bridge {
+        &self.outside.bridge
+    }
+
+    /// Sends a request as it is and reads the answer.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        http_client::ask(self.proxy.address, request).unwrap()
+    }
+
+    /// Sends a request without a body.
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.ask(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    /// Sends a request with a body of a known length.
+    pub(crate) fn post(&self, target: &str, body: &[u8]) -> Answer {
+        let length = body.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        self.ask([head.as_bytes(), body].concat())
+    }
+
+    /// Opens a connection to the proxy.
+    pub(crate) fn connect(&self) -> HttpClient {
+        HttpClient::connect(self.proxy.address).unwrap()
+    }
+
+    /// Asks once, so that the proxy has a token, and forgets that.
+    pub(crate) fn warm(&self) {
+        let answer = self.get("/c8y/tenant/currentTenant");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.cloud().forget();
+    }
+}
+
+/// A cloud with a certificate for `localhost`.
+pub(crate) fn options() -> Options {
+    let certificates = certificates();
+    Options::new(&certificates.certificate, &certificates.key)
+}
+
+/// Files that all the tests share.
+pub(crate) struct Certificates {
+    _directory: Directory,
+    /// The CA of the cloud.
+    pub(crate) ca: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// The cloud's CA, and a certificate for `localhost` and the addresses that it is tested on.
+pub(crate) fn certificates() -> &'static Certificates {
+    static ONCE: OnceLock<Certificates> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let directory = Directory::new();
+        let names = "subjectAltName=DNS:localhost,DNS:cloud.example,IP:127.0.0.1,IP:198.18.0.2";
+        directory.write("names", names);
+        let key = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        for arguments in [
+            format!("{key} -x509 -keyout ca.key -out ca.crt -subj /CN=cloud-ca -days 2"),
+            format!("{key} -keyout cloud.key -out cloud.csr -subj /CN=cloud"),
+            "x509 -req -in cloud.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
+             -out cloud.crt -extfile names"
+                .to_owned(),
+        ] {
+            let mut command = Command::new("openssl");
+            command.args(arguments.split_whitespace()).current_dir(directory.path());
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let path = |name| directory.path().join(name);
+        let (ca, certificate, key) = (path("ca.crt"), path("cloud.crt"), path("cloud.key"));
+        Certificates { ca, certificate, key, _directory: directory }
+    })
+}
