@@ -1,6 +1,33 @@
 //! Process tests of the Cumulocity Proxy: the real program between real clients and a stand-in
-//! for the cloud. One file per promise of its contract.
-#![allow(dead_code, reason = "what stands in for the world is shared by several test programs")]
+//! for the cloud, one file per promise of its contract.
+#![allow(dead_code, reason = "what the tests stand on is shared by several test programs")]
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
+#![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]
 
-mod support;
+#[path = "support"]
+mod support {
+    pub(crate) mod bridge;
+    pub(crate) mod broker;
+    pub(crate) mod certificates;
+    pub(crate) mod cloud;
+    pub(crate) mod connect_proxy;
+    pub(crate) mod directory;
+    pub(crate) mod http_client;
+    pub(crate) mod memory;
+    pub(crate) mod mqtt;
+    pub(crate) mod service;
+    pub(crate) mod websocket;
+}
+
+#[path = "c8y_proxy/bodies.rs"]
+mod bodies;
+#[path = "c8y_proxy/breaking.rs"]
+mod breaking;
+#[path = "c8y_proxy/device.rs"]
+mod device;
+#[path = "c8y_proxy/fields.rs"]
+mod fields;
+#[path = "c8y_proxy/guard.rs"]
+mod guard;
+#[path = "c8y_proxy/targets.rs"]
+mod targets;

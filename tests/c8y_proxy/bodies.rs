@@ -88,7 +88,10 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         client.send("GET /c8y/204 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let answer = client.answer("GET").unwrap();
         assert_eq!((answer.status, answer.field("x-a")), (204, Some(&b"b"[..])));
-        assert_eq!((answer.field("content-length"), answer.field("transfer-encoding")), (None, None));
+        assert_eq!(
+            (answer.field("content-length"), answer.field("transfer-encoding")),
+            (None, None)
+        );
         client.send("GET /c8y/304 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
         let answer = client.answer("GET").unwrap();
         assert_eq!((answer.status, answer.field("etag")), (304, Some(&b"\"x\""[..])));
@@ -122,7 +125,8 @@ fn interim_answers_are_survived() {
 #[test]
 fn redirects_and_compressed_bodies_are_passed_on_as_they_are() {
     let device = Device::start();
-    let away = "HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\nContent-Length: 0\r\n\r\n";
+    let away =
+        "HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\nContent-Length: 0\r\n\r\n";
     device.cloud().answer("/away", Script::new().send(away));
     let answer = device.get("/c8y/away");
     assert_eq!(answer.status, 302);

@@ -1,12 +1,12 @@
 //! A device: the real proxy, the real mosquitto and the bridge in it, and the cloud beyond.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::support::bridge::Bridge;
 use crate::support::broker::Broker;
+use crate::support::certificates::{Authority, Pair};
 use crate::support::cloud::{Cloud, Options};
 use crate::support::directory::Directory;
 use crate::support::http_client::{self, Answer, HttpClient};
@@ -120,41 +120,27 @@ impl Device {
 
 /// A cloud with a certificate for `localhost`.
 pub(crate) fn options() -> Options {
-    let certificates = certificates();
-    Options::new(&certificates.certificate, &certificates.key)
+    let cloud = &certificates().cloud;
+    Options::new(&cloud.cert, &cloud.key)
 }
 
-/// Files that all the tests share.
+/// The cloud's CA and certificate, which all the tests share.
 pub(crate) struct Certificates {
     _directory: Directory,
-    /// The CA of the cloud.
+    /// The CA.
     pub(crate) ca: PathBuf,
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
+    /// What the cloud shows.
+    pub(crate) cloud: Pair,
 }
 
-/// The cloud's CA, and a certificate for `localhost` and the addresses that it is tested on.
+/// The cloud's CA, and a certificate for the names and addresses that the cloud is tested on.
 pub(crate) fn certificates() -> &'static Certificates {
     static ONCE: OnceLock<Certificates> = OnceLock::new();
     ONCE.get_or_init(|| {
         let directory = Directory::new();
-        let names = "subjectAltName=DNS:localhost,DNS:cloud.example,IP:127.0.0.1,IP:198.18.0.2";
-        directory.write("names", names);
-        let key = "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-        for arguments in [
-            format!("{key} -x509 -keyout ca.key -out ca.crt -subj /CN=cloud-ca -days 2"),
-            format!("{key} -keyout cloud.key -out cloud.csr -subj /CN=cloud"),
-            "x509 -req -in cloud.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 \
-             -out cloud.crt -extfile names"
-                .to_owned(),
-        ] {
-            let mut command = Command::new("openssl");
-            command.args(arguments.split_whitespace()).current_dir(directory.path());
-            let output = command.output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
-        let path = |name| directory.path().join(name);
-        let (ca, certificate, key) = (path("ca.crt"), path("cloud.crt"), path("cloud.key"));
-        Certificates { ca, certificate, key, _directory: directory }
+        let authority = Authority::new(directory.path(), "cloud-ca");
+        let names = "DNS:localhost,DNS:cloud.example,IP:127.0.0.1,IP:198.18.0.2";
+        let cloud = authority.server_for("cloud", names);
+        Certificates { ca: authority.cert, cloud, _directory: directory }
     })
 }

@@ -44,9 +44,16 @@ fn paths_of_the_web_applications_are_forbidden() {
 fn paths_that_only_look_like_it_cross() {
     let device = Device::start();
     device.warm();
-    for path in ["/application/applications", "/service/echo/apps", "/service/echo/a.json",
-        "/service/echo/js", "/service/echo/a.jsx", "/service/echo/a.js/b", "/appsx", "/x?y=a.js"]
-    {
+    for path in [
+        "/application/applications",
+        "/service/echo/apps",
+        "/service/echo/a.json",
+        "/service/echo/js",
+        "/service/echo/a.jsx",
+        "/service/echo/a.js/b",
+        "/appsx",
+        "/x?y=a.js",
+    ] {
         device.cloud().forget();
         let answer = device.get(&format!("/c8y{path}"));
         assert_ne!(answer.status, 403, "{path}");

@@ -117,7 +117,8 @@ impl Cloud {
             .map_err(io::Error::other)?;
         let (greeting, scripts, open) = (Greeting::Tls, HashMap::new(), HashMap::new());
         let changing = Changing { greeting, per_connection: None, scripts, open };
-        let user = options.user.map(|(name, password)| STANDARD.encode(format!("{name}:{password}")));
+        let user =
+            options.user.map(|(name, password)| STANDARD.encode(format!("{name}:{password}")));
         let inner = Arc::new(Inner {
             record: Record::default(),
             tokens: Tokens::new(b"a secret of the stand-in"),

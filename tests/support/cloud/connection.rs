@@ -63,8 +63,7 @@ pub(super) fn serve(cloud: &Arc<Inner>, id: usize, stream: TcpStream) {
                 state: State::Open,
             };
             let (framing, content, cloud) = (Framing::None, None, cloud.clone());
-            let connection =
-                Connection { cloud, id, stream, buffer, request, framing, content };
+            let connection = Connection { cloud, id, stream, buffer, request, framing, content };
             connection.run();
         }
         Ok(None) => {}

@@ -94,7 +94,8 @@ fn not_allowed(connection: &mut Connection) -> Result<(), Ended> {
 /// Sends the body back, with the type that it came with and the request line in a field.
 fn echo(connection: &mut Connection) -> Result<(), Ended> {
     let body = connection.body()?;
-    let kind = String::from_utf8_lossy(connection.request.field("content-type").unwrap_or(b"text/plain"));
+    let kind =
+        String::from_utf8_lossy(connection.request.field("content-type").unwrap_or(b"text/plain"));
     let line = connection.request.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let (kind, line) = (kind.into_owned(), String::from_utf8_lossy(line).into_owned());
     connection.answer("200 OK", &[("Content-Type", &kind), ("X-Request-Line", &line)], &body)

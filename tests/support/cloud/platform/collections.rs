@@ -136,8 +136,7 @@ fn whole(connection: &mut Connection, collection: &Collection) -> Result<(), End
                 return json(connection, "201 Created", collection.one, &created);
             };
             let objects = bulk.iter().filter_map(|one| one.as_object().cloned());
-            let created: Vec<_> =
-                objects.map(|one| create(connection, collection, one)).collect();
+            let created: Vec<_> = objects.map(|one| create(connection, collection, one)).collect();
             let body = json!({ collection.list: created });
             json(connection, "201 Created", collection.many, &body)
         }
@@ -169,11 +168,7 @@ fn one(connection: &mut Connection, collection: &Collection, id: &str) -> Result
     }
 }
 
-fn create(
-    connection: &Connection,
-    collection: &Collection,
-    mut sent: Map<String, Value>,
-) -> Value {
+fn create(connection: &Connection, collection: &Collection, mut sent: Map<String, Value>) -> Value {
     let mut store = connection.cloud.store();
     let id = store.next_id();
     let of = format!("https://t12345.cumulocity.example/{}/{id}", collection.path.join("/"));
@@ -187,9 +182,10 @@ fn create(
     store.documents.insert((collection.list, id.clone()), created.clone());
     let source = created["source"]["id"].as_str().unwrap_or(&id);
     let (list, number) = (collection.list.to_lowercase(), store.last);
-    connection.cloud.subscribers.publish(&format!(
-        "CAESBAg{number}\n/{TENANT}/{list}/{source}\nCREATE\n\n{created}"
-    ));
+    connection
+        .cloud
+        .subscribers
+        .publish(&format!("CAESBAg{number}\n/{TENANT}/{list}/{source}\nCREATE\n\n{created}"));
     created
 }
 
@@ -198,8 +194,7 @@ fn global_id(connection: &mut Connection, id: &str) -> Result<(), Ended> {
     if connection.request.method() != b"POST" {
         let store = connection.cloud.store();
         let own = store.identities.iter().filter(|(_, of)| **of == owner);
-        let all: Vec<_> =
-            own.map(|((kind, id), of)| identity(kind, id, of)).collect();
+        let all: Vec<_> = own.map(|((kind, id), of)| identity(kind, id, of)).collect();
         drop(store);
         let body = json!({ "externalIds": all });
         return json(connection, "200 OK", "externalIdCollection", &body);
@@ -217,9 +212,7 @@ fn external_id(connection: &mut Connection, kind: &str, id: &str) -> Result<(), 
     let owner = connection.cloud.store().identities.get(&key).cloned();
     let Some(owner) = owner else { return not_found(connection, "identity") };
     match connection.request.method() {
-        b"GET" | b"HEAD" => {
-            json(connection, "200 OK", "externalId", &identity(kind, id, &owner))
-        }
+        b"GET" | b"HEAD" => json(connection, "200 OK", "externalId", &identity(kind, id, &owner)),
         b"DELETE" => {
             connection.cloud.store().identities.remove(&key);
             connection.answer("204 No Content", &[], &Content::from(&b""[..]))

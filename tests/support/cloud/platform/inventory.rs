@@ -18,7 +18,8 @@ pub(super) fn binaries(connection: &mut Connection, rest: &[&str]) -> Result<(),
         [] | [""] => {
             let store = connection.cloud.store();
             let ids = store.binaries.iter();
-            let all: Vec<_> = ids.map(|(id, (_, kind))| json!({ "id": id, "contentType": kind })).collect();
+            let all: Vec<_> =
+                ids.map(|(id, (_, kind))| json!({ "id": id, "contentType": kind })).collect();
             drop(store);
             json(connection, "200 OK", "managedObjectCollection", &json!({ "managedObjects": all }))
         }
@@ -102,10 +103,7 @@ fn upload(connection: &mut Connection) -> Result<(Content, String), Ended> {
 }
 
 /// The last part of a form: its head is looked for in the first 64 KiB, its end in the last KiB.
-fn last_part(
-    body: &Content,
-    boundary: &str,
-) -> Result<Option<(Content, String)>, std::io::Error> {
+fn last_part(body: &Content, boundary: &str) -> Result<Option<(Content, String)>, std::io::Error> {
     let start = body.read(0, 64 * 1024)?;
     let mark = format!("--{boundary}\r\n");
     let Some(at) = rposition(&start, mark.as_bytes()) else { return Ok(None) };
