@@ -19,15 +19,41 @@ mod support {
     pub(crate) mod websocket;
 }
 
+#[path = "c8y_proxy/absence.rs"]
+mod absence;
+#[path = "c8y_proxy/big.rs"]
+mod big;
 #[path = "c8y_proxy/bodies.rs"]
 mod bodies;
 #[path = "c8y_proxy/breaking.rs"]
 mod breaking;
+#[path = "c8y_proxy/broker_tls.rs"]
+mod broker_tls;
+#[path = "c8y_proxy/clients.rs"]
+mod clients;
+#[path = "c8y_proxy/connections.rs"]
+mod connections;
+#[path = "c8y_proxy/credentials.rs"]
+mod credentials;
 #[path = "c8y_proxy/device.rs"]
 mod device;
 #[path = "c8y_proxy/fields.rs"]
 mod fields;
 #[path = "c8y_proxy/guard.rs"]
 mod guard;
+#[path = "c8y_proxy/local_tls.rs"]
+mod local_tls;
+#[path = "c8y_proxy/network.rs"]
+mod network;
+#[path = "c8y_proxy/own_authorization.rs"]
+mod own_authorization;
 #[path = "c8y_proxy/targets.rs"]
 mod targets;
+#[path = "c8y_proxy/through_proxy.rs"]
+mod through_proxy;
+#[path = "c8y_proxy/tokens.rs"]
+mod tokens;
+#[path = "c8y_proxy/unreachable.rs"]
+mod unreachable;
+#[path = "c8y_proxy/websocket.rs"]
+mod websocket;

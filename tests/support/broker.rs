@@ -68,7 +68,7 @@ impl Broker {
         self.stop();
         let file = self.directory.join("mosquitto.conf");
         let text = format!(
-            "user root\npersistence false\nlog_dest stderr\nlog_type all\n\
+            "per_listener_settings true\nuser root\npersistence false\nlog_dest stderr\nlog_type all\n\
              listener {} 127.0.0.1\n{}",
             self.address.port(),
             self.extra

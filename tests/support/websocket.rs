@@ -132,6 +132,14 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
+    /// Waits for that many bytes of what is no frame.
+    pub(crate) fn receive_bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        while self.buffer.len() < count {
+            self.fill()?;
+        }
+        Ok(self.buffer.drain(..count).collect())
+    }
+
     /// The connection below.
     pub(crate) fn stream(&self) -> &S {
         &self.stream
