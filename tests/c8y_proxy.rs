@@ -47,6 +47,8 @@ mod local_tls;
 mod network;
 #[path = "c8y_proxy/own_authorization.rs"]
 mod own_authorization;
+#[path = "c8y_proxy/stand_ins.rs"]
+mod stand_ins;
 #[path = "c8y_proxy/targets.rs"]
 mod targets;
 #[path = "c8y_proxy/through_proxy.rs"]

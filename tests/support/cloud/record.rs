@@ -113,7 +113,11 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = String::from_utf8_lossy(&self.head);
+        let mut head = String::from_utf8_lossy(&self.head).into_owned();
+        if let Some(token) = self.bearer() {
+            // The end tells one from another.
+            head = head.replace(token, &format!("…{}", &token[token.len().saturating_sub(8)..]));
+        }
         let (connection, length) = (self.connection, self.length);
         write!(f, "#{connection} {:?} {length} bytes {:?}", head.trim_end(), self.state)
     }
