@@ -17,7 +17,11 @@ class NoLogin(HTTPBasicAuth):
         return request
 
 
-c8y = CumulocityApi(base_url=sys.argv[1], tenant_id="t12345", auth=NoLogin("nobody", "nothing"))
+base = sys.argv[1]
+c8y = CumulocityApi(base_url=base, tenant_id="t12345", auth=NoLogin("nobody", "nothing"))
+# It drops the path of the URL that it is given; these are the two places that want it.
+c8y.base_url = base
+c8y.notification2_tokens.host = base.split("://")[1]
 device = Device(c8y, name="machine", type="c8y_Test").create()
 assert device.id in [one.id for one in c8y.inventory.get_all()]
 c8y.identity.create("ns=2;s=a b", "c8y_Serial", device.id)

@@ -1,5 +1,6 @@
 // @c8y/client from npm: inventory, events, binaries.
 import assert from "node:assert";
+import { randomBytes } from "node:crypto";
 import { createRequire } from "node:module";
 
 const { Client, FetchClient } = createRequire(`${process.argv[3]}/`)("@c8y/client");
@@ -28,11 +29,16 @@ const { data: event } = await client.event.create({
 assert.equal(event.text, "Grüße");
 
 const content = "binary \u0000 content";
-const file = new Blob([content], { type: "text/plain" });
-const { data: binary } = await client.inventoryBinary.create(file, { name: "a.txt" });
+const file = Buffer.from(content);
+const { data: binary } = await client.inventoryBinary.create(file, { fileName: "a.txt" });
 const fetched = await client.inventoryBinary.download(binary.id);
 assert.equal(fetched.status, 200);
 assert.equal(await fetched.text(), content);
+
+const big = randomBytes(2_000_000);
+const { data: second } = await client.inventoryBinary.create(big, { fileName: "b" });
+const again = await client.inventoryBinary.download(second.id);
+assert(Buffer.from(await again.arrayBuffer()).equals(big));
 
 const { data: tenant } = await client.tenant.current();
 assert.equal(tenant.name, "t12345");

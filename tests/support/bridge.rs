@@ -140,7 +140,7 @@ impl Shared {
     }
 
     fn serve(&self) -> io::Result<()> {
-        let mut client = Client::connect(self.broker, &format!("bridge-{}", std::process::id()))?;
+        let mut client = Client::connect(self.broker, &format!("bridge-{}", self.prefix))?;
         let (asking, answering) =
             (format!("{}/s/uat", self.prefix), format!("{}/s/dat", self.prefix));
         client.subscribe(&asking)?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{HandshakeKind, ServerConnection, StreamOwned};
 
+use super::super::websocket::{self, Frame};
 use super::body::{Content, Framing, Spool};
 use super::record::{KEPT, Request, State};
 use super::{Greeting, Inner, platform};
@@ -269,8 +270,11 @@ impl Connection {
         Ok(length)
     }
 
-    /// The bytes that came and were not used yet, after waiting for more for at most `time`.
-    pub(super) fn incoming(&mut self, time: Duration) -> Result<&mut Vec<u8>, Ended> {
+    /// The next frame of a WebSocket, if it is there whole within `time` of the last byte.
+    pub(super) fn frame(&mut self, time: Duration) -> Result<Option<Frame>, Ended> {
+        if let Some(frame) = websocket::decode(&mut self.buffer) {
+            return Ok(Some(frame));
+        }
         self.stream.sock.set_read_timeout(Some(time))?;
         match self.fill() {
             Ok(0) => return Err(Ended::Gone(io::ErrorKind::UnexpectedEof.into())),
@@ -278,7 +282,7 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(&mut self.buffer)
+        Ok(websocket::decode(&mut self.buffer))
     }
 
     /// Sends bytes as they are.

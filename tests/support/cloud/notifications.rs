@@ -36,12 +36,15 @@ pub(super) fn is_asked(connection: &Connection) -> bool {
 pub(super) fn echo(connection: &mut Connection) -> Result<(), Ended> {
     open(connection)?;
     loop {
-        while let Some(frame) = websocket::decode(connection.incoming(Duration::from_millis(0))?) {
-            let opcode = if frame.opcode == PING { PONG } else { frame.opcode };
-            connection.send(&websocket::encode(opcode, &frame.payload, false))?;
-            if frame.opcode == CLOSE {
-                return Err(Ended::Closed);
-            }
+        let Some(frame) = connection.frame(Duration::from_secs(1))? else { continue };
+        if !frame.masked {
+            // RFC 6455, 5.1: a client's frames are masked, or somebody has touched them.
+            return Err(Ended::Broken);
+        }
+        let opcode = if frame.opcode == PING { PONG } else { frame.opcode };
+        connection.send(&websocket::encode(opcode, &frame.payload, false))?;
+        if frame.opcode == CLOSE {
+            return Err(Ended::Closed);
         }
     }
 }
@@ -61,8 +64,7 @@ pub(super) fn consume(connection: &mut Connection) -> Result<(), Ended> {
         for message in messages.try_iter() {
             connection.send(&websocket::encode(TEXT, message.as_bytes(), false))?;
         }
-        let incoming = connection.incoming(Duration::from_millis(10))?;
-        let Some(frame) = websocket::decode(incoming) else { continue };
+        let Some(frame) = connection.frame(Duration::from_millis(10))? else { continue };
         match frame.opcode {
             // An acknowledgement; what was sent is not sent again here.
             TEXT => {}

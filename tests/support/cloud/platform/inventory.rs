@@ -92,40 +92,44 @@ fn created(
     json(connection, "201 Created", what, &body)
 }
 
-/// The bytes that a request brings, with their type: its body, or the last part of a form.
+/// The bytes that a request brings, with their type: its body, or the file of a form.
 fn upload(connection: &mut Connection) -> Result<(Content, String), Ended> {
     let body = connection.body()?;
     let kind = connection.request.field("content-type").unwrap_or(b"application/octet-stream");
     let kind = String::from_utf8_lossy(kind).into_owned();
     let Some((_, boundary)) = kind.split_once("boundary=") else { return Ok((body, kind)) };
     let boundary = boundary.split(';').next().unwrap_or_default().trim_matches('"').to_owned();
-    Ok(last_part(&body, &boundary)?.unwrap_or((body, kind)))
+    Ok(file_part(&body, &boundary)?.unwrap_or((body, kind)))
 }
 
-/// The last part of a form: its head is looked for in the first 64 KiB, its end in the last KiB.
-fn last_part(body: &Content, boundary: &str) -> Result<Option<(Content, String)>, std::io::Error> {
-    let start = body.read(0, 64 * 1024)?;
-    let mark = format!("--{boundary}\r\n");
-    let Some(at) = rposition(&start, mark.as_bytes()) else { return Ok(None) };
-    let Some(length) = rest_of_head(&start[at..]) else { return Ok(None) };
-    let from = (at + length) as u64;
-    let head = String::from_utf8_lossy(&start[at..at + length]).into_owned();
-    let tail_from = body.length().saturating_sub(1024).max(from.saturating_sub(2));
-    let tail = body.read(tail_from, 2048)?;
-    let mark = format!("\r\n--{boundary}--");
-    let Some(end) = rposition(&tail, mark.as_bytes()) else { return Ok(None) };
-    let end = tail_from + end as u64;
-    let lines = head.lines();
-    let kind = lines.filter_map(|line| line.split_once(':'));
-    let mut kind = kind.filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-    let kind = kind.next().map_or("application/octet-stream", |(_, value)| value.trim());
-    Ok(Some((body.slice(from, end.saturating_sub(from))?, kind.to_owned())))
+/// The part of a form that is named `file`: its head is looked for in the first 64 KiB, its end
+/// there and in the last 64 KiB.
+fn file_part(body: &Content, boundary: &str) -> Result<Option<(Content, String)>, std::io::Error> {
+    const NEAR: usize = 64 * 1024;
+    let start = body.read(0, NEAR)?;
+    let Some(at) = position(&start, b"name=\"file\"") else { return Ok(None) };
+    let Some(length) = position(&start[at..], b"\r\n\r\n") else { return Ok(None) };
+    let from = at + length + 4;
+    let head = String::from_utf8_lossy(&start[at..from]).into_owned();
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let kind = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let kind = kind.map_or("application/octet-stream", |(_, value)| value.trim());
+    let mark = format!("\r\n--{boundary}");
+    // A file may be empty: then the mark is the end of its head as well.
+    let near = position(&start[from - 2..], mark.as_bytes()).map(|end| (from - 2 + end) as u64);
+    let end = near.map_or_else(
+        || {
+            let tail = body.length().saturating_sub(NEAR as u64).max(from as u64);
+            let end = position(&body.read(tail, NEAR)?, mark.as_bytes());
+            Ok::<_, std::io::Error>(end.map(|end| tail + end as u64))
+        },
+        |end| Ok(Some(end)),
+    )?;
+    let Some(end) = end else { return Ok(None) };
+    let length = end.saturating_sub(from as u64);
+    Ok(Some((body.slice(from as u64, length)?, kind.to_owned())))
 }
 
-fn rest_of_head(part: &[u8]) -> Option<usize> {
-    part.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
-}
-
-fn rposition(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).rposition(|window| window == what)
+fn position(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
 }
