@@ -54,6 +54,19 @@ impl Guarded {
 }
 
 #[test]
+fn the_broker_itself_is_behind_tls() {
+    let guarded = Guarded::new();
+    let (outside, port) = guarded.start("allow_anonymous true\n");
+    let mut real = Command::new("mosquitto_rr");
+    real.args(["-h", "localhost", "-p", &port.to_string(), "--cafile"]);
+    real.arg(&guarded.authority.cert);
+    real.args(["-t", "c8y/s/uat", "-e", "c8y/s/dat", "-n", "-W", "10"]);
+    let output = real.output().unwrap();
+    assert!(output.stdout.starts_with(b"71,"), "{output:?}");
+    assert_eq!(outside.bridge.asked(), 1);
+}
+
+#[test]
 fn a_ca_file_is_enough_for_tls() {
     let guarded = Guarded::new();
     let (outside, port) = guarded.start("allow_anonymous true\n");

@@ -1,5 +1,6 @@
 //! A device: the real proxy, the real mosquitto and the bridge in it, and the cloud beyond.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -124,6 +125,13 @@ pub(crate) fn options() -> Options {
     Options::new(&cloud.cert, &cloud.key)
 }
 
+/// Both ends of a cable to another network namespace: addresses for benchmarks (RFC 2544), others
+/// in each process, so that two test runs on one machine do not meet.
+pub(crate) fn cable() -> [Ipv4Addr; 2] {
+    let number = std::process::id() % (1 << 15) * 4;
+    [1, 2].map(|end| Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + number + end))
+}
+
 /// The cloud's CA and certificate, which all the tests share.
 pub(crate) struct Certificates {
     _directory: Directory,
@@ -139,8 +147,9 @@ pub(crate) fn certificates() -> &'static Certificates {
     ONCE.get_or_init(|| {
         let directory = Directory::new();
         let authority = Authority::new(directory.path(), "cloud-ca");
-        let names = "DNS:localhost,DNS:cloud.example,IP:127.0.0.1,IP:198.18.0.2";
-        let cloud = authority.server_for("cloud", names);
+        let [_, there] = cable();
+        let names = format!("DNS:localhost,DNS:cloud.example,IP:127.0.0.1,IP:{there}");
+        let cloud = authority.server_for("cloud", &names);
         Certificates { ca: authority.cert, cloud, _directory: directory }
     })
 }

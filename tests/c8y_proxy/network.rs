@@ -2,68 +2,59 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::device::{Device, Outside, options};
+use crate::device::{self, Device, Outside, options};
 use crate::support::cloud::Cloud;
 
 /// A network namespace that lives as long as a process in it, and a cable to it.
 struct Cable {
     holder: Child,
     here: String,
-    address: String,
+    there: String,
+    near: Ipv4Addr,
+    far: Ipv4Addr,
 }
 
 impl Cable {
-    /// Lays a cable to a namespace with that address; `None` where we may not.
+    /// Lays a cable; `None` where we may not.
     fn lay() -> Option<Self> {
         let mut holder = Command::new("setpriv")
-            .args([
-                "--pdeathsig",
-                "KILL",
-                "unshare",
-                "--net",
-                "sh",
-                "-c",
-                "echo up; exec sleep 600",
-            ])
+            .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo; exec sleep 600"])
             .stdout(Stdio::piped())
             .spawn()
             .ok()?;
         let mut line = String::new();
-        BufReader::new(holder.stdout.take()?).read_line(&mut line).ok()?;
-        let (pid, here) = (holder.id().to_string(), format!("te{}", holder.id()));
-        let cable = Self { holder, here: here.clone(), address: "198.18.0.2".into() };
-        if line.trim() != "up" {
-            return None;
-        }
-        let there = format!("tf{pid}");
-        ip(&["link", "add", &here, "type", "veth", "peer", "name", &there, "netns", &pid])?;
-        ip(&["address", "add", "198.18.0.1/30", "dev", &here])?;
-        ip(&["link", "set", &here, "up"])?;
-        let inside = ["--target", &pid, "--net", "ip"];
-        for rest in [
-            &["address", "add", "198.18.0.2/30", "dev", &there][..],
-            &["link", "set", &there, "up"],
-        ] {
-            let status = Command::new("nsenter").args(inside).args(rest).status().ok()?;
-            status.success().then_some(())?;
-        }
+        let is_there = BufReader::new(holder.stdout.take()?).read_line(&mut line);
+        let pid = holder.id();
+        let [near, far] = device::cable();
+        let cable = Self { holder, here: format!("te{pid}"), there: format!("tf{pid}"), near, far };
+        is_there.is_ok_and(|length| length > 0).then(|| cable.connect()).flatten()?;
         Some(cable)
+    }
+
+    fn connect(&self) -> Option<()> {
+        let Self { holder, here, there, near, far } = self;
+        let pid = holder.id();
+        ip(&format!("link add {here} type veth peer name {there} netns {pid}"))?;
+        ip(&format!("address add {near}/30 dev {here}"))?;
+        ip(&format!("link set {here} up"))?;
+        self.inside(&format!("link set {there} up"))?;
+        self.inside(&format!("address add {far}/30 dev {there}"))
     }
 
     /// A listener at the other end.
     fn listen(&self) -> TcpListener {
         let namespace = File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
-        let address = format!("{}:0", self.address);
+        let address = (self.far, 0);
         // A thread of its own moves there and ends; the socket stays there.
         let thread = thread::spawn(move || {
-            use std::os::fd::AsFd;
             let network = Some(LinkNameSpaceType::Network);
             move_into_link_name_space(namespace.as_fd(), network).unwrap();
             TcpListener::bind(address).unwrap()
@@ -71,32 +62,25 @@ impl Cable {
         thread.join().unwrap()
     }
 
+    /// The far end goes silent; the near one stays up, so that nothing here is told.
     fn cut(&self) {
-        let pid = self.holder.id().to_string();
-        // The far end goes silent; the near one stays up, so that nothing here is told.
-        let there = format!("tf{pid}");
-        let inside = ["--target", &pid, "--net", "ip", "address", "del", "198.18.0.2/30"];
-        let status = Command::new("nsenter").args(inside).args(["dev", &there]).status();
-        assert!(status.unwrap().success());
-        ip(&[
-            "neighbour",
-            "replace",
-            "198.18.0.2",
-            "lladdr",
-            "02:00:00:00:00:01",
-            "dev",
-            &self.here,
-        ])
-        .unwrap();
+        let Self { here, there, far, .. } = self;
+        self.inside(&format!("address del {far}/30 dev {there}")).unwrap();
+        // Nobody answers ARP any more, which would be told: the near end still believes in it.
+        ip(&format!("neighbour replace {far} lladdr 02:00:00:00:00:01 dev {here}")).unwrap();
     }
 
     fn mend(&self) {
+        let Self { here, there, far, .. } = self;
+        self.inside(&format!("address add {far}/30 dev {there}")).unwrap();
+        ip(&format!("neighbour del {far} dev {here}")).unwrap();
+    }
+
+    fn inside(&self, arguments: &str) -> Option<()> {
         let pid = self.holder.id().to_string();
-        let there = format!("tf{pid}");
-        let inside = ["--target", &pid, "--net", "ip", "address", "add", "198.18.0.2/30"];
-        let status = Command::new("nsenter").args(inside).args(["dev", &there]).status();
-        assert!(status.unwrap().success());
-        ip(&["neighbour", "del", "198.18.0.2", "dev", &self.here]).unwrap();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--net", "ip"]).args(arguments.split(' '));
+        command.status().ok()?.success().then_some(())
     }
 }
 
@@ -108,8 +92,8 @@ impl Drop for Cable {
     }
 }
 
-fn ip(arguments: &[&str]) -> Option<()> {
-    Command::new("ip").args(arguments).status().ok()?.success().then_some(())
+fn ip(arguments: &str) -> Option<()> {
+    Command::new("ip").args(arguments.split(' ')).status().ok()?.success().then_some(())
 }
 
 #[test]

@@ -121,10 +121,13 @@ fn whole(connection: &mut Connection, collection: &Collection) -> Result<(), End
     match connection.request.method() {
         b"GET" | b"HEAD" => {
             let all = connection.cloud.store().list(collection.list);
-            let count = all.len();
+            let size = number(connection, "pageSize").unwrap_or(5).clamp(1, 2000);
+            let page = number(connection, "currentPage").unwrap_or(1).max(1);
+            let pages = all.len().div_ceil(size);
+            let shown: Vec<_> = all.into_iter().skip((page - 1) * size).take(size).collect();
             let body = json!({
-                collection.list: all,
-                "statistics": { "currentPage": 1, "pageSize": 5, "totalPages": count.div_ceil(5) },
+                collection.list: shown,
+                "statistics": { "currentPage": page, "pageSize": size, "totalPages": pages },
                 "self": format!("https://t12345.cumulocity.example/{}", collection.path.join("/")),
             });
             json(connection, "200 OK", collection.many, &body)
@@ -142,6 +145,13 @@ fn whole(connection: &mut Connection, collection: &Collection) -> Result<(), End
         }
         _ => not_allowed(connection),
     }
+}
+
+/// A number in the query.
+fn number(connection: &Connection, name: &str) -> Option<usize> {
+    let query = String::from_utf8_lossy(connection.request.query()?).into_owned();
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).and_then(|(_, value)| value.parse().ok())
 }
 
 fn one(connection: &mut Connection, collection: &Collection, id: &str) -> Result<(), Ended> {
