@@ -86,7 +86,9 @@ impl Cable {
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        // The namespace and the cable go with the last process in it.
+        // The namespace goes with the last process in it, or with connections that the kernel still
+        // tries to end: the cable does not wait for them.
+        let _gone = ip(&format!("link del {}", self.here));
         let _ended = self.holder.kill();
         let _ended = self.holder.wait();
     }
