@@ -41,6 +41,8 @@ mod device;
 mod fields;
 #[path = "c8y_proxy/guard.rs"]
 mod guard;
+#[path = "c8y_proxy/life.rs"]
+mod life;
 #[path = "c8y_proxy/local_tls.rs"]
 mod local_tls;
 #[path = "c8y_proxy/network.rs"]

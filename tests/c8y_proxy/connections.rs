@@ -1,7 +1,8 @@
 //! Connections upstream are kept, shared and resumed, and one that upstream has closed is not the
 //! client's error.
 
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
 use crate::device::{Device, SOON};
 use crate::support::cloud::Script;
@@ -103,6 +104,36 @@ fn bytes_that_follow_an_answer_are_not_the_next_one() {
     assert_eq!(device.get("/c8y/x").body, b"ok");
     let answer = device.get("/c8y/tenant/currentTenant");
     assert!(answer.text().contains("t12345"), "{} {}", answer.status, answer.text());
+}
+
+/// A port on which nothing is answered, as behind a route that leads nowhere, and what keeps it so.
+fn silent(address: &str, port: u16) -> Option<(TcpListener, Vec<TcpStream>)> {
+    let listener = TcpListener::bind((address, port)).ok()?;
+    rustix::net::listen(&listener, 0).ok()?;
+    let address = listener.local_addr().ok()?;
+    let mut waiting = Vec::new();
+    // Once the backlog is full, further attempts are not even refused.
+    while let Ok(one) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(one);
+    }
+    Some((listener, waiting))
+}
+
+#[test]
+fn a_dead_address_costs_a_quarter_of_a_second() {
+    let device = Device::start();
+    let port = device.cloud().address().port();
+    let both = ("localhost", port).to_socket_addrs().unwrap().any(|address| address.is_ipv6());
+    let Some(_silent) = silent("::1", port).filter(|_| both) else {
+        eprintln!("skipped: localhost has no IPv6 address here");
+        return;
+    };
+    device.warm();
+    device.cloud().limit_requests(1);
+    device.get("/c8y/tenant/currentTenant");
+    let start = Instant::now();
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
 }
 
 #[test]
