@@ -1,1 +1,4 @@
-//! Under construction.
+//! The Cumulocity Proxy: `/c8y/{path}` here is `/{path}` there, with the device's credentials.
+
+pub mod credentials;
+mod relay;
