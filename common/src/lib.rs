@@ -11,8 +11,11 @@
 //! (the `tedge` command). Nothing here names a service, a route or a cloud, outside
 //! [`settings`] and [`cli`].
 
+pub mod cli;
 pub mod client;
 pub mod connection;
 pub mod error;
 pub mod http;
 pub mod respond;
+pub mod settings;
+pub mod tls;

@@ -1,0 +1,330 @@
+//! What a setting is, and the one table of them all.
+//!
+//! Each setting is stated once, below: its type, key, default, who reads it, an example, and what
+//! it means. The typed struct, the loader ([`load`]), the writer ([`edit`]) and every text about
+//! settings ([`doc`]) come from that table. Nothing here prints, and nothing here opens what a
+//! setting names, except the device's certificate, whose subject is the device's name.
+
+mod certificate;
+pub mod doc;
+pub mod edit;
+mod file;
+pub mod load;
+mod nearest;
+mod replace;
+mod sources;
+mod value;
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+pub use certificate::common_name;
+pub use load::{Loaded, Origin};
+pub use nearest::nearest;
+pub use value::{AuthMethod, Free, Host, HostPort, Kind, Proxy, Shape, Value, items};
+
+use crate::error::Error;
+use Fallback::{Below, Const, Like, Unset};
+use Program::{C8yProxy, FileTransfer, Tedge};
+
+/// One setting, as the table states it.
+#[derive(Debug)]
+pub struct Setting {
+    /// The name in files and on the command line.
+    pub key: &'static str,
+    /// What it means, in a sentence or two.
+    pub meaning: &'static str,
+    /// Which values it takes.
+    pub kind: Kind,
+    /// What holds where nobody says anything.
+    pub fallback: Fallback,
+    /// Who reads it.
+    pub used_by: &'static [Program],
+    /// A value that somebody may want.
+    pub example: &'static str,
+    /// Whether thin-edge.io lacks it, so that it lives in `tedge-http.toml`.
+    pub own: bool,
+}
+
+/// What holds where a setting is not set.
+#[derive(Debug)]
+pub enum Fallback {
+    /// Nothing.
+    Unset,
+    /// A constant.
+    Const(&'static str),
+    /// A path below the configuration directory.
+    Below(&'static str),
+    /// The value of the first of these keys that is set, else a constant where there is one.
+    Like(&'static [&'static str], Option<&'static str>),
+}
+
+/// Who reads a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The File Transfer Service.
+    FileTransfer,
+    /// The Cumulocity Proxy.
+    C8yProxy,
+    /// The `tedge` command.
+    Tedge,
+}
+
+impl Program {
+    /// The name of the program, which for a service is that of its unit.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FileTransfer => "tedge-file-transfer",
+            Self::C8yProxy => "tedge-c8y-proxy",
+            Self::Tedge => "tedge",
+        }
+    }
+}
+
+/// Spellings of the past, with the key that each one means.
+pub const OLD_SPELLINGS: &[(&str, &str)] = &[
+    ("http.port", "http.bind.port"),
+    ("http.address", "http.bind.address"),
+    ("mqtt.client.auth.cafile", "mqtt.client.auth.ca_file"),
+    ("mqtt.client.auth.cadir", "mqtt.client.auth.ca_dir"),
+    ("mqtt.client.auth.certfile", "mqtt.client.auth.cert_file"),
+    ("mqtt.client.auth.keyfile", "mqtt.client.auth.key_file"),
+];
+
+/// The variable that a setting has in the environment: `TEDGE_HTTP_BIND_PORT`.
+pub fn variable(key: &str) -> String {
+    format!("TEDGE_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// The setting with this key, with its place in [`SETTINGS`].
+pub fn find(key: &str) -> Option<(usize, &'static Setting)> {
+    SETTINGS.iter().enumerate().find(|(_, setting)| setting.key == key)
+}
+
+/// Where the configuration is: the argument of `--config-dir`, else `TEDGE_CONFIG_DIR` where it
+/// is not empty, else `/etc/tedge`.
+pub fn config_dir(argument: Option<PathBuf>) -> PathBuf {
+    argument
+        .or_else(|| {
+            std::env::var_os("TEDGE_CONFIG_DIR").filter(|dir| !dir.is_empty()).map(Into::into)
+        })
+        .unwrap_or_else(|| PathBuf::from("/etc/tedge"))
+}
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $meaning:literal])+
+        $field:ident: $type:ty = $key:literal $(($own:ident))?, $fallback:expr, [$($user:expr),+], $example:literal;
+    )+) => {
+        /// All settings in effect, defaults resolved. A field is named as its key, with
+        /// underscores for dots.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $($(#[doc = $meaning])+ pub $field: $type,)+
+            origins: Vec<Origin>,
+        }
+
+        impl Settings {
+            fn typed(values: &load::Values) -> Result<Self, Error> {
+                let mut index = 0..;
+                Ok(Self {
+                    $($field: values.typed(index.next().unwrap_or(usize::MAX))?,)+
+                    origins: values.origins(),
+                })
+            }
+        }
+
+        /// Every setting there is, in the order in which they are shown.
+        pub static SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            meaning: concat!($($meaning),+),
+            kind: Kind::of::<$type>(),
+            fallback: $fallback,
+            used_by: &[$($user),+],
+            example: $example,
+            own: settings!(@own $($own)?),
+        },)+];
+    };
+    (@own own) => { true };
+    (@own) => { false };
+}
+
+settings! {
+    /// The name of this device. The common name of device.cert_path's certificate wins where
+    /// there is one.
+    device_id: Option<String> = "device.id", Unset, [Tedge], "rpi4-dca632efb150";
+    /// The device's own certificate, PEM.
+    device_cert_path: PathBuf = "device.cert_path", Below("device-certs/tedge-certificate.pem"), [Tedge], "/etc/tedge/device-certs/tedge-certificate.pem";
+    /// The private key of device.cert_path, PEM.
+    device_key_path: PathBuf = "device.key_path", Below("device-certs/tedge-private-key.pem"), [C8yProxy], "/etc/tedge/device-certs/tedge-private-key.pem";
+    /// The directory below which transferred files are kept, in file-transfer.
+    data_path: PathBuf = "data.path", Const("/var/tedge"), [FileTransfer], "/data/tedge";
+    /// The address that the File Transfer Service listens on; 0.0.0.0 or :: for all.
+    http_bind_address: IpAddr = "http.bind.address", Like(&["mqtt.external.bind.address", "mqtt.bind.address"], Some("127.0.0.1")), [FileTransfer], "192.168.1.6";
+    /// The port that the File Transfer Service listens on.
+    http_bind_port: u16 = "http.bind.port", Const("8000"), [FileTransfer], "8000";
+    /// The server certificate of the File Transfer Service, PEM with its chain. Together with
+    /// http.key_path it turns HTTPS on.
+    http_cert_path: Option<PathBuf> = "http.cert_path", Unset, [FileTransfer], "/etc/tedge/device-local-certs/main-agent.crt";
+    /// The private key of http.cert_path, PEM.
+    http_key_path: Option<PathBuf> = "http.key_path", Unset, [FileTransfer], "/etc/tedge/device-local-certs/main-agent.key";
+    /// The CA certificates, a directory or a file, of which clients of the File Transfer Service
+    /// must have one. Turns client authentication on; needs http.cert_path.
+    http_ca_path: Option<PathBuf> = "http.ca_path", Unset, [FileTransfer], "/etc/ssl/certs";
+    /// Revocation lists, a directory or a file, PEM: clients named there are refused. Needs
+    /// http.ca_path.
+    http_crl_path: Option<PathBuf> = "http.crl_path" (own), Unset, [FileTransfer], "/etc/tedge/device-local-certs/revoked.pem";
+    /// The host on which clients find the File Transfer Service.
+    http_client_host: Host = "http.client.host", Const("127.0.0.1"), [Tedge], "rpi4-dca632efb150";
+    /// The port on which clients find the File Transfer Service.
+    http_client_port: u16 = "http.client.port", Const("8000"), [Tedge], "8000";
+    /// The certificate with which this device authenticates itself to a service that asks for
+    /// one, PEM. Together with http.client.auth.key_file.
+    http_client_auth_cert_file: Option<PathBuf> = "http.client.auth.cert_file", Unset, [Tedge, FileTransfer, C8yProxy], "/etc/tedge/device-local-certs/tedge-client.crt";
+    /// The private key of http.client.auth.cert_file, PEM.
+    http_client_auth_key_file: Option<PathBuf> = "http.client.auth.key_file", Unset, [Tedge, FileTransfer, C8yProxy], "/etc/tedge/device-local-certs/tedge-client.key";
+    /// The largest file that may be uploaded. No limit where it is not set.
+    http_upload_max_size: Option<u64> = "http.upload.max_size" (own), Unset, [FileTransfer], "500M";
+    /// What uploads must leave free on the file system.
+    http_upload_min_free: Free = "http.upload.min_free" (own), Const("5%"), [FileTransfer], "100M";
+    /// Whether an upload is synced to the disk before it is answered. With false it is still
+    /// atomic, but no longer proof against a power cut.
+    http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
+    /// How many connections the File Transfer Service holds at once.
+    http_connections_max: usize = "http.connections.max" (own), Const("128"), [FileTransfer], "32";
+    /// The Cumulocity tenant, the default of c8y.http and c8y.mqtt.
+    c8y_url: Option<HostPort<443>> = "c8y.url", Unset, [C8yProxy, Tedge], "example.cumulocity.com";
+    /// Where Cumulocity's REST API is, port 443 where none is given.
+    c8y_http: Option<HostPort<443>> = "c8y.http", Like(&["c8y.url"], None), [C8yProxy], "example.cumulocity.com:8443";
+    /// Where Cumulocity's MQTT broker is, port 8883 where none is given.
+    c8y_mqtt: Option<HostPort<8883>> = "c8y.mqtt", Like(&["c8y.url"], None), [Tedge], "mqtt.example.com:8883";
+    /// The CA certificates, a directory or a file, that servers are checked against.
+    c8y_root_cert_path: PathBuf = "c8y.root_cert_path", Const("/etc/ssl/certs"), [C8yProxy, Tedge], "/etc/ssl/certs/ca-certificates.crt";
+    /// How the device authenticates itself to Cumulocity; auto is basic where c8y.credentials_path
+    /// exists, else certificate.
+    c8y_auth_method: AuthMethod = "c8y.auth_method", Const("certificate"), [C8yProxy], "basic";
+    /// The file with user name and password, for basic.
+    c8y_credentials_path: PathBuf = "c8y.credentials_path", Below("credentials.toml"), [C8yProxy], "/etc/tedge/credentials.toml";
+    /// The topic prefix under which the MQTT bridge to Cumulocity is reached.
+    c8y_bridge_topic_prefix: String = "c8y.bridge.topic_prefix", Const("c8y"), [C8yProxy], "c8y-second";
+    /// The address that the Cumulocity Proxy listens on; 0.0.0.0 or :: for all.
+    c8y_proxy_bind_address: IpAddr = "c8y.proxy.bind.address", Const("127.0.0.1"), [C8yProxy], "192.168.1.6";
+    /// The port that the Cumulocity Proxy listens on.
+    c8y_proxy_bind_port: u16 = "c8y.proxy.bind.port", Const("8001"), [C8yProxy], "8001";
+    /// The server certificate of the Cumulocity Proxy, PEM with its chain. Together with
+    /// c8y.proxy.key_path it turns HTTPS on.
+    c8y_proxy_cert_path: Option<PathBuf> = "c8y.proxy.cert_path", Unset, [C8yProxy], "/etc/tedge/device-local-certs/c8y-mapper.crt";
+    /// The private key of c8y.proxy.cert_path, PEM.
+    c8y_proxy_key_path: Option<PathBuf> = "c8y.proxy.key_path", Unset, [C8yProxy], "/etc/tedge/device-local-certs/c8y-mapper.key";
+    /// The CA certificates, a directory or a file, of which clients of the Cumulocity Proxy must
+    /// have one. Turns client authentication on; needs c8y.proxy.cert_path.
+    c8y_proxy_ca_path: Option<PathBuf> = "c8y.proxy.ca_path", Unset, [C8yProxy], "/etc/ssl/certs";
+    /// Revocation lists, a directory or a file, PEM: clients named there are refused. Needs
+    /// c8y.proxy.ca_path.
+    c8y_proxy_crl_path: Option<PathBuf> = "c8y.proxy.crl_path" (own), Unset, [C8yProxy], "/etc/tedge/device-local-certs/revoked.pem";
+    /// The host on which clients find the Cumulocity Proxy.
+    c8y_proxy_client_host: Host = "c8y.proxy.client.host", Const("127.0.0.1"), [Tedge], "rpi4-dca632efb150";
+    /// The port on which clients find the Cumulocity Proxy.
+    c8y_proxy_client_port: u16 = "c8y.proxy.client.port", Like(&["c8y.proxy.bind.port"], Some("8001")), [Tedge], "8001";
+    /// How many connections the Cumulocity Proxy holds at once.
+    c8y_proxy_connections_max: usize = "c8y.proxy.connections.max" (own), Const("64"), [C8yProxy], "16";
+    /// The host of the local MQTT broker, which hands out the device's token.
+    mqtt_client_host: Host = "mqtt.client.host", Const("127.0.0.1"), [C8yProxy], "192.168.1.6";
+    /// The port of the local MQTT broker.
+    mqtt_client_port: u16 = "mqtt.client.port", Const("1883"), [C8yProxy], "8883";
+    /// The CA certificates, a file, that the MQTT broker is checked against. Turns TLS on.
+    mqtt_client_auth_ca_file: Option<PathBuf> = "mqtt.client.auth.ca_file", Unset, [C8yProxy], "/etc/tedge/device-local-certs/broker-ca.crt";
+    /// The CA certificates, a directory, that the MQTT broker is checked against. Turns TLS on.
+    mqtt_client_auth_ca_dir: Option<PathBuf> = "mqtt.client.auth.ca_dir", Unset, [C8yProxy], "/etc/ssl/certs";
+    /// The certificate for an MQTT broker that asks for one, PEM.
+    mqtt_client_auth_cert_file: Option<PathBuf> = "mqtt.client.auth.cert_file", Unset, [C8yProxy], "/etc/tedge/device-local-certs/broker-client.crt";
+    /// The private key of mqtt.client.auth.cert_file, PEM.
+    mqtt_client_auth_key_file: Option<PathBuf> = "mqtt.client.auth.key_file", Unset, [C8yProxy], "/etc/tedge/device-local-certs/broker-client.key";
+    /// The user name for the MQTT broker.
+    mqtt_client_auth_username: Option<String> = "mqtt.client.auth.username", Unset, [C8yProxy], "proxy";
+    /// The file that holds the password for the MQTT broker.
+    mqtt_client_auth_password_file: Option<PathBuf> = "mqtt.client.auth.password_file", Unset, [C8yProxy], "/etc/tedge/mqtt-password";
+    /// The HTTP CONNECT proxy through which Cumulocity is reached.
+    proxy_address: Option<Proxy> = "proxy.address", Unset, [C8yProxy], "http://proxy.example.com:3128";
+    /// The user name for the HTTP CONNECT proxy.
+    proxy_username: Option<String> = "proxy.username", Unset, [C8yProxy], "device";
+    /// The password for the HTTP CONNECT proxy.
+    proxy_password: Option<String> = "proxy.password", Unset, [C8yProxy], "secret";
+    /// The hosts that are reached without the HTTP CONNECT proxy.
+    proxy_no_proxy: Vec<String> = "proxy.no_proxy", Unset, [C8yProxy], "localhost,.example.com";
+}
+
+impl Settings {
+    /// Reads files and environment. An argument comes as key and value and wins over both.
+    ///
+    /// Fails with [`Error::Configuration`] where a file cannot be read or a value not be
+    /// understood.
+    pub fn load(
+        config_dir: &Path,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        arguments: &[(&'static str, String)],
+    ) -> Result<Loaded, Error> {
+        let values = load::Values::read(config_dir, environment.into_iter().collect(), arguments)?;
+        Ok(Loaded {
+            settings: Self::typed(&values)?,
+            warnings: values.warnings,
+            unknown: values.unknown,
+        })
+    }
+
+    /// Where the value of this key came from, for messages: `"{key} in {origin}"`.
+    pub fn origin(&self, key: &str) -> &Origin {
+        find(key).and_then(|(index, _)| self.origins.get(index)).unwrap_or(&Origin::Default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn load(variables: &[(&str, &str)]) -> Result<Loaded, Error> {
+        let variables = variables.iter().map(|(name, text)| (name.into(), text.into()));
+        Settings::load(Path::new("/nowhere"), variables, &[])
+    }
+
+    #[test]
+    fn every_default_and_every_example_is_a_value() {
+        let Loaded { settings, warnings, unknown } = load(&[]).unwrap();
+        assert_eq!((warnings, unknown), (Vec::new(), Vec::new()));
+        assert_eq!(settings.http_bind_address.to_string(), "127.0.0.1");
+        assert_eq!(settings.http_bind_port, 8000);
+        assert_eq!(settings.http_upload_min_free, Free::Percent(5));
+        assert_eq!(settings.c8y_proxy_client_port, 8001);
+        assert_eq!(settings.c8y_http, None);
+        assert_eq!(settings.c8y_credentials_path, Path::new("/nowhere/credentials.toml"));
+        for setting in SETTINGS {
+            assert!((setting.kind.is_valid)(setting.example), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_variable() {
+        let variables: HashSet<String> = SETTINGS.iter().map(|s| variable(s.key)).collect();
+        assert_eq!(variables.len(), SETTINGS.len());
+    }
+
+    #[test]
+    fn the_environment_wins_and_unsets() {
+        let variables = [("TEDGE_C8Y_URL", "[::1]:1"), ("TEDGE_DATA_PATH", "")];
+        let settings = load(&variables).unwrap().settings;
+        assert_eq!(settings.c8y_http.unwrap().to_string(), "[::1]:1");
+        assert_eq!(settings.data_path, Path::new("/var/tedge"));
+    }
+
+    #[test]
+    fn a_bad_value_names_key_value_and_origin() {
+        let error = load(&[("TEDGE_HTTP_BIND_PORT", "http")]).unwrap_err();
+        assert_eq!(error.exit_code(), 78);
+        let expected = "http.bind.port is 'http' in TEDGE_HTTP_BIND_PORT: \
+                        expected a port number, 0 to 65535";
+        assert_eq!(error.to_string(), expected);
+    }
+}

@@ -1,0 +1,166 @@
+//! The files that hold settings: where each one is, and how one is read into keys and values with
+//! the line of each. Knows TOML, and not which keys there are.
+
+#![expect(clippy::disallowed_methods, reason = "read once, at start or by a command")]
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Document, Item, TableLike, Value};
+
+use crate::error::Error;
+
+/// One of the files, by what it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum File {
+    /// What thin-edge.io has, too.
+    Tedge,
+    /// What thin-edge.io 2 keeps of a cloud, without the cloud's name before each key.
+    Mapper,
+    /// What thin-edge.io lacks and would drop.
+    Own,
+}
+
+/// The keys that [`File::Mapper`] holds begin so elsewhere.
+pub(super) const MAPPER_PREFIX: &str = "c8y.";
+
+impl File {
+    pub(super) const ALL: [Self; 3] = [Self::Tedge, Self::Mapper, Self::Own];
+
+    pub(super) fn path(self, config_dir: &Path) -> PathBuf {
+        config_dir.join(match self {
+            Self::Tedge => "tedge.toml",
+            Self::Mapper => "mappers/c8y/mapper.toml",
+            Self::Own => "tedge-http.toml",
+        })
+    }
+
+    /// What this file leaves out at the front of each key.
+    pub(super) fn prefix(self) -> &'static str {
+        if self == Self::Mapper { MAPPER_PREFIX } else { "" }
+    }
+}
+
+/// One value of a file.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The whole key, with what the file leaves out.
+    pub(super) key: String,
+    pub(super) value: Written,
+    pub(super) line: usize,
+}
+
+/// A value as it is written.
+#[derive(Clone, Debug)]
+pub(super) enum Written {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    List(Vec<String>),
+    /// Anything else, as it stands in the file.
+    Other(String),
+}
+
+/// The values of a file, in order. `None` where there is no such file.
+///
+/// A table whose whole key is `known` is a value, of the wrong type.
+pub(super) fn read(
+    path: &Path,
+    prefix: &str,
+    known: fn(&str) -> bool,
+) -> Result<Option<Vec<Entry>>, Error> {
+    let Some(text) = read_text(path)? else { return Ok(None) };
+    let document = parse(path, &text)?;
+    let mut entries = Vec::new();
+    flatten(document.as_table(), prefix, &text, known, &mut entries);
+    Ok(Some(entries))
+}
+
+/// The text of a file, `None` where there is none.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Error::Configuration(format!("cannot read {}: {error}", path.display())));
+        }
+    };
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let (line, column) = position(error.as_bytes(), valid);
+        Error::Configuration(format!(
+            "{}, line {line}, column {column}: this is not UTF-8",
+            path.display()
+        ))
+    })
+}
+
+/// The document that a text is. Fails with file, line and column.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Document<String>, Error> {
+    Document::parse(text.to_owned()).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let (line, column) = position(text.as_bytes(), start);
+        Error::Configuration(format!(
+            "{}, line {line}, column {column}: this is not TOML: {}",
+            path.display(),
+            error.message()
+        ))
+    })
+}
+
+fn flatten(
+    table: &dyn TableLike,
+    prefix: &str,
+    text: &str,
+    known: fn(&str) -> bool,
+    entries: &mut Vec<Entry>,
+) {
+    for (name, item) in table.iter() {
+        let key = format!("{prefix}{name}");
+        match item.as_table_like() {
+            Some(inner) if !known(&key) => flatten(inner, &format!("{key}."), text, known, entries),
+            _ => {
+                let written = table.key(name).and_then(toml_edit::Key::span);
+                let line = position(text.as_bytes(), written.map_or(0, |span| span.start)).0;
+                entries.push(Entry { key, value: written_value(item), line });
+            }
+        }
+    }
+}
+
+fn written_value(item: &Item) -> Written {
+    match item {
+        Item::Value(Value::String(text)) => Written::Text(text.value().clone()),
+        Item::Value(Value::Integer(number)) => Written::Integer(*number.value()),
+        Item::Value(Value::Boolean(truth)) => Written::Boolean(*truth.value()),
+        Item::Value(Value::Array(array)) => {
+            let items: Option<_> =
+                array.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+            items.map_or_else(|| Written::Other(item.to_string().trim().to_owned()), Written::List)
+        }
+        Item::Table(_) | Item::ArrayOfTables(_) => Written::Other("a table".to_owned()),
+        _ => Written::Other(item.to_string().trim().to_owned()),
+    }
+}
+
+/// Line and column of an offset, both from 1; the column counts characters.
+fn position(text: &[u8], offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_lines_and_characters_from_one() {
+        let text = "a\nbü c".as_bytes();
+        assert_eq!(position(text, 0), (1, 1));
+        assert_eq!(position(text, 2), (2, 1));
+        assert_eq!(position(text, 5), (2, 3));
+        assert_eq!(position(text, 99), (2, 5));
+    }
+}

@@ -1,0 +1,96 @@
+//! Which key somebody meant. Knows names alone.
+
+use super::SETTINGS;
+
+/// The keys that are near enough to this one to be what was meant, nearest first, at most three.
+pub fn nearest(key: &str) -> Vec<&'static str> {
+    let mut near: Vec<(usize, &str)> = SETTINGS
+        .iter()
+        .map(|setting| (distance(key, setting.key), setting.key))
+        .filter(|&(distance, known)| distance <= known.len() / 3)
+        .collect();
+    near.sort_by_key(|&(distance, _)| distance);
+    near.into_iter().take(3).map(|(_, key)| key).collect()
+}
+
+/// The key that this one is a slip of. A variable's name, too, may be compared: dots and
+/// underscores are the same here.
+pub(super) fn slip_of(written: &str) -> Option<&'static str> {
+    let written = written.replace('.', "_");
+    if SIMILAR_KEYS.contains(&&*written) {
+        return None;
+    }
+    SETTINGS.iter().map(|setting| setting.key).find(|known| {
+        written.len().abs_diff(known.len()) <= 2
+            && distance(&written, &known.replace('.', "_")) <= 2
+    })
+}
+
+/// Keys of thin-edge.io that are no slips, near as they are to ones of ours.
+const SIMILAR_KEYS: &[&str] = &["device_csr_path"];
+
+/// How many letters have to be added, left out, replaced or swapped with their neighbour.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (i, &a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, &b) in to.iter().enumerate() {
+            let mut best = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a == to[j - 1] && from[i - 1] == b {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_meant() {
+        assert_eq!(nearest("c8y.proxy.ca_pathh")[0], "c8y.proxy.ca_path");
+        assert_eq!(slip_of("http.bind.prot"), Some("http.bind.port"));
+        assert_eq!(slip_of("http.cert-path"), Some("http.cert_path"));
+        assert!(nearest("something.else.entirely").is_empty());
+    }
+
+    #[test]
+    fn other_keys_of_thin_edge_are_no_slips() {
+        for key in THIN_EDGE_KEYS {
+            assert_eq!(slip_of(key), None, "{key}");
+        }
+    }
+
+    const THIN_EDGE_KEYS: &[&str] = &[
+        "mqtt.bind.address",
+        "mqtt.bind.port",
+        "mqtt.external.bind.address",
+        "mqtt.external.bind.port",
+        "mqtt.external.ca_path",
+        "mqtt.external.cert_file",
+        "mqtt.external.key_file",
+        "device.type",
+        "device.csr_path",
+        "device.key_uri",
+        "az.url",
+        "az.root_cert_path",
+        "az.bridge.topic_prefix",
+        "aws.url",
+        "aws.root_cert_path",
+        "aws.bridge.topic_prefix",
+        "c8y.device.id",
+        "c8y.device.cert_path",
+        "c8y.device.key_path",
+        "c8y.topics",
+        "logs.path",
+        "run.path",
+        "tmp.path",
+        "http.ca_cert",
+    ];
+}

@@ -1,0 +1,360 @@
+//! The values that settings take: from text, which is all that files, environment and command
+//! line have in common, to types. Knows neither keys nor where a text came from.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// A type that a setting can have.
+pub trait Value: Sized {
+    /// What the documentation calls the type.
+    const NAME: &'static str;
+    /// What was expected, for a message, with its article.
+    const EXPECTED: &'static str;
+    /// How a file holds it.
+    const SHAPE: Shape;
+
+    /// The value of a text that is not empty.
+    fn parse(text: &str) -> Option<Self>;
+
+    /// The value of a setting that has none, where the type has room for it.
+    fn unset() -> Option<Self> {
+        None
+    }
+}
+
+/// How a file holds a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A string.
+    Text,
+    /// A string, made absolute when it is written.
+    Path,
+    /// An integer.
+    Integer,
+    /// true or false.
+    Boolean,
+    /// An integer, or a string with a unit.
+    Quantity,
+    /// A comma-separated string; an array of strings is read, too.
+    List,
+}
+
+/// What is known about a type at run time.
+#[derive(Debug)]
+pub struct Kind {
+    /// [`Value::NAME`].
+    pub name: &'static str,
+    /// [`Value::EXPECTED`].
+    pub expected: &'static str,
+    /// [`Value::SHAPE`].
+    pub shape: Shape,
+    /// Whether a text is a value of the type.
+    pub is_valid: fn(&str) -> bool,
+}
+
+impl Kind {
+    /// What is known about `T`.
+    pub const fn of<T: Value>() -> Self {
+        Self {
+            name: T::NAME,
+            expected: T::EXPECTED,
+            shape: T::SHAPE,
+            is_valid: |text| T::parse(text).is_some(),
+        }
+    }
+}
+
+macro_rules! value {
+    ($type:ty, $name:literal, $expected:literal, $shape:ident, $parse:expr) => {
+        impl Value for $type {
+            const NAME: &'static str = $name;
+            const EXPECTED: &'static str = $expected;
+            const SHAPE: Shape = Shape::$shape;
+
+            fn parse(text: &str) -> Option<Self> {
+                ($parse)(text)
+            }
+        }
+    };
+}
+
+value!(String, "text", "a text that is not empty", Text, |text: &str| {
+    (!text.is_empty()).then(|| text.to_owned())
+});
+value!(PathBuf, "path", "a path", Path, |text: &str| {
+    (!text.is_empty() && !text.contains('\0')).then(|| Self::from(text))
+});
+value!(IpAddr, "IP address", "an IP address, such as 127.0.0.1 or ::", Text, |text| {
+    strip_brackets(text).parse().ok()
+});
+value!(u16, "port", "a port number, 0 to 65535", Integer, digits);
+value!(usize, "count", "a number, at least 1", Integer, |text| digits(text)
+    .filter(|&count| count > 0));
+value!(u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Quantity, bytes);
+value!(bool, "true or false", "true or false", Boolean, |text: &str| text.parse().ok());
+
+impl<T: Value> Value for Option<T> {
+    const NAME: &'static str = T::NAME;
+    const EXPECTED: &'static str = T::EXPECTED;
+    const SHAPE: Shape = T::SHAPE;
+
+    fn parse(text: &str) -> Option<Self> {
+        T::parse(text).map(Some)
+    }
+
+    fn unset() -> Option<Self> {
+        Some(None)
+    }
+}
+
+impl Value for Vec<String> {
+    const NAME: &'static str = "list";
+    const EXPECTED: &'static str = "a comma-separated list";
+    const SHAPE: Shape = Shape::List;
+
+    fn parse(text: &str) -> Option<Self> {
+        Some(items(text).map(str::to_owned).collect())
+    }
+
+    fn unset() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+/// The items of a comma-separated list.
+pub fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// A share of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Free {
+    /// Of its size, 0 to 100.
+    Percent(u8),
+    /// Absolute.
+    Bytes(u64),
+}
+
+value!(
+    Free,
+    "percent or size",
+    "a percentage or a number of bytes, such as 5% or 100M",
+    Quantity,
+    |text: &str| {
+        match text.strip_suffix('%') {
+            Some(percent) => digits(percent).filter(|&percent| percent <= 100).map(Self::Percent),
+            None => bytes(text).map(Self::Bytes),
+        }
+    }
+);
+
+/// How the device authenticates itself to the cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// By its certificate, which earns it a token.
+    Certificate,
+    /// By user name and password.
+    Basic,
+    /// Basic where there are credentials, else certificate.
+    Auto,
+}
+
+value!(AuthMethod, "certificate, basic or auto", "certificate, basic or auto", Text, |text| {
+    match text {
+        "certificate" => Some(Self::Certificate),
+        "basic" => Some(Self::Basic),
+        "auto" => Some(Self::Auto),
+        _ => None,
+    }
+});
+
+/// A host name or an IP address, without brackets. Displayed with those that a URL needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host(String);
+
+impl Host {
+    /// Without brackets: for name lookup, and for the name in a certificate.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+value!(Host, "host", "a host name or an IP address", Text, |text| {
+    let bare = strip_brackets(text);
+    let is_name = || {
+        bare == text
+            && (1..=253).contains(&bare.len())
+            && bare.split('.').all(|label| (1..=63).contains(&label.len()))
+            && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    (bare.parse::<Ipv6Addr>().is_ok() || is_name()).then(|| Self(bare.to_owned()))
+});
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(&self.0) }
+    }
+}
+
+/// A host with a port, `PORT` where none is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort<const PORT: u16> {
+    /// The host.
+    pub host: Host,
+    /// The port.
+    pub port: u16,
+}
+
+value!(
+    HostPort<443>,
+    "host[:port]",
+    "a host without https://, and a port if it is not 443",
+    Text,
+    |text| host_port(text, 443).map(|(host, port)| Self { host, port })
+);
+value!(
+    HostPort<8883>,
+    "host[:port]",
+    "a host without a scheme, and a port if it is not 8883",
+    Text,
+    |text| host_port(text, 8883).map(|(host, port)| Self { host, port })
+);
+
+impl<const PORT: u16> fmt::Display for HostPort<PORT> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// An HTTP CONNECT proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// The host.
+    pub host: Host,
+    /// The port.
+    pub port: u16,
+}
+
+value!(Proxy, "http://host:port", "http://host:port", Text, |text: &str| {
+    let rest = text.strip_prefix("http://").unwrap_or(text);
+    let (host, port) = host_port(rest.strip_suffix('/').unwrap_or(rest), 80)?;
+    Some(Self { host, port })
+});
+
+/// A host with an optional port; an IPv6 address stands in brackets where a port follows.
+fn host_port(text: &str, default: u16) -> Option<(Host, u16)> {
+    let is_bare_ipv6 = text.parse::<Ipv6Addr>().is_ok();
+    match text.rsplit_once(':').filter(|_| !is_bare_ipv6 && !text.ends_with(']')) {
+        Some((host, port)) if host.starts_with('[') || !host.contains(':') => {
+            Some((Host::parse(host)?, digits(port).filter(|&port| port != 0)?))
+        }
+        Some(_) => None,
+        None => Some((Host::parse(text)?, default)),
+    }
+}
+
+fn strip_brackets(text: &str) -> &str {
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.filter(|inner| inner.contains(':')).unwrap_or(text)
+}
+
+/// A number of digits alone: no sign, no spaces.
+fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// k, M and G count 1024 each.
+fn bytes(text: &str) -> Option<u64> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let shift = match unit {
+        "" => 0,
+        "k" | "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => return None,
+    };
+    digits::<u64>(number)?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host<const PORT: u16>(text: &str) -> Option<String>
+    where
+        HostPort<PORT>: Value,
+    {
+        HostPort::<PORT>::parse(text).map(|parsed| parsed.to_string())
+    }
+
+    #[test]
+    fn a_host_takes_a_port_and_ipv6_takes_brackets() {
+        for (text, expected) in [
+            ("example.com", Some("example.com:443")),
+            ("example.com:8443", Some("example.com:8443")),
+            ("192.168.1.6", Some("192.168.1.6:443")),
+            ("::1", Some("[::1]:443")),
+            ("[::1]", Some("[::1]:443")),
+            ("[fe80::1]:8443", Some("[fe80::1]:8443")),
+            ("", None),
+            (":443", None),
+            ("a:b:c", None),
+            ("example.com:", None),
+            ("example.com:0", None),
+            ("example.com:+1", None),
+            ("example.com:65536", None),
+            ("https://example.com", None),
+            ("example.com/", None),
+            ("[example.com]:1", None),
+            ("[::1]]:1", None),
+            ("a..b", None),
+        ] {
+            assert_eq!(host::<443>(text).as_deref(), expected, "{text}");
+        }
+        assert_eq!(host::<8883>("h").as_deref(), Some("h:8883"));
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("500k", Some(500 << 10)),
+            ("20M", Some(20 << 20)),
+            ("2G", Some(2 << 30)),
+            ("", None),
+            ("M", None),
+            ("-1", None),
+            ("1.5G", None),
+            ("1 G", None),
+            ("17179869184G", None),
+        ] {
+            assert_eq!(u64::parse(text), expected, "{text}");
+        }
+        assert_eq!(Free::parse("5%"), Some(Free::Percent(5)));
+        assert_eq!(Free::parse("1k"), Some(Free::Bytes(1024)));
+        assert_eq!(Free::parse("101%"), None);
+    }
+
+    #[test]
+    fn numbers_are_digits_in_range() {
+        assert_eq!(u16::parse("65535"), Some(65535));
+        assert_eq!(u16::parse("65536"), None);
+        assert_eq!(u16::parse("+80"), None);
+        assert_eq!(usize::parse("0"), None);
+    }
+
+    #[test]
+    fn a_proxy_is_plain_http() {
+        let proxy = Proxy::parse("http://[::1]:3128/").unwrap();
+        assert_eq!((proxy.host.as_str(), proxy.port), ("::1", 3128));
+        assert_eq!(Proxy::parse("https://proxy:3128"), None);
+    }
+
+    #[test]
+    fn an_address_may_stand_in_brackets() {
+        assert_eq!(IpAddr::parse("[::]"), IpAddr::parse("::"));
+        assert_eq!(IpAddr::parse("localhost"), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Certificates of authorities (CAs): whose signature is believed.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::SectionKind;
+
+use super::certificate::Certificate;
+use super::pem::Source;
+use super::time::Time;
+use crate::error::Error;
+
+/// More complaints about single files than this are only counted.
+const COMPLAINTS: usize = 3;
+
+/// The authorities that a file or a directory names, each once.
+pub(super) struct Authorities {
+    pub(super) store: RootCertStore,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Whom to take for an authority.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accept {
+    /// Only who may sign others: a stray certificate of a server must not make its owner a judge
+    /// over clients.
+    Authorities,
+    /// A peer's own certificate too, pinned in this way.
+    Anybody,
+}
+
+impl Authorities {
+    pub(super) fn load(source: &Source, accept: Accept) -> Result<Self, Error> {
+        let files = source.files()?;
+        let mut loading = Loading {
+            accept,
+            is_directory: files.is_directory,
+            store: RootCertStore::empty(),
+            complaints: Vec::new(),
+        };
+        let mut seen = HashSet::new();
+        for file in &files.sources {
+            // /etc/ssl/certs has two links to each file.
+            let identity = fs::metadata(&file.path).map(|file| (file.dev(), file.ino()));
+            if identity.is_ok_and(|identity| !seen.insert(identity)) {
+                continue;
+            }
+            if let Err(what) = loading.file(file) {
+                if !files.is_directory {
+                    return Err(file.error(what));
+                }
+                loading.complaints.push(file.say(what));
+            }
+        }
+        loading.finish(source)
+    }
+}
+
+struct Loading {
+    accept: Accept,
+    is_directory: bool,
+    store: RootCertStore,
+    complaints: Vec<String>,
+}
+
+impl Loading {
+    fn file(&mut self, file: &Source) -> Result<(), String> {
+        let mut holds_something = false;
+        file.each_section(|kind, der| {
+            holds_something = true;
+            if kind == SectionKind::Certificate {
+                if let Err(what) = self.certificate(&der) {
+                    self.complaints.push(file.say(what));
+                }
+            }
+        })?;
+        // Keys, requests and lists that lie in the same directory are nobody's mistake.
+        if holds_something && self.is_directory {
+            return Ok(());
+        }
+        if holds_something || file.mentions("-----BEGIN ") {
+            Ok(())
+        } else {
+            Err(format!("holds no certificate{}", file.guess()))
+        }
+    }
+
+    fn certificate(&mut self, der: &[u8]) -> Result<(), String> {
+        let described =
+            Certificate::parse(der).map_err(|e| format!("holds a certificate that is {e}"))?;
+        let subject = described.subject;
+        if self.accept == Accept::Authorities && described.extensions.is_authority == Some(false) {
+            // Beside the CA's own certificate stand those that it signed, where all of them lie
+            // in one directory.
+            return if self.is_directory && described.subject != described.issuer {
+                Ok(())
+            } else {
+                Err(format!("holds a certificate that is no CA's, left out: {subject}"))
+            };
+        }
+        self.store.add(CertificateDer::from(der)).map_err(|error| {
+            format!("holds a certificate that cannot be used ({error}): {subject}")
+        })?;
+        // Two certificates of one name and key are one authority.
+        let added = self.store.roots.last();
+        if self.store.roots.iter().filter(|known| Some(*known) == added).count() > 1 {
+            self.store.roots.pop();
+            return Ok(());
+        }
+        let (until, now) = (described.not_after, Time::now());
+        if until < now {
+            return Err(format!(
+                "holds a CA that has expired on {until}, trusted still: {subject}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, source: &Source) -> Result<Authorities, Error> {
+        if self.store.is_empty() {
+            let why =
+                self.complaints.first().map(|first| format!(" ({first})")).unwrap_or_default();
+            return Err(source.error(format_args!("holds no usable CA certificate{why}")));
+        }
+        let more = self.complaints.len().saturating_sub(COMPLAINTS);
+        self.complaints.truncate(COMPLAINTS);
+        if more > 0 {
+            self.complaints.push(source.say(format_args!("has {more} more such certificates")));
+        }
+        self.store.roots.shrink_to_fit();
+        Ok(Authorities { store: self.store, warnings: self.complaints })
+    }
+}

@@ -1,0 +1,160 @@
+//! A client's side of TLS: whom to believe, and what to show when asked for a certificate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::sign::SingleCertAndKey;
+
+use super::authorities::{Accept, Authorities};
+use super::identity::Identity;
+use super::pem::Source;
+use crate::error::Error;
+
+/// Sessions that are kept to be resumed: the tickets of 4 servers, 8 of each.
+const SESSIONS: usize = 32;
+
+/// Which files a client's configuration comes from, and the keys that name them.
+#[derive(Clone, Debug)]
+pub struct ClientFiles {
+    /// A file or a directory with the CAs that vouch for servers. A server's own certificate is
+    /// taken too.
+    pub roots: PathBuf,
+    /// The setting that names it, `c8y.root_cert_path`.
+    pub roots_key: &'static str,
+    /// The certificate to show, and its chain after it.
+    pub cert_file: Option<PathBuf>,
+    /// The private key of the certificate.
+    pub key_file: Option<PathBuf>,
+    /// What the keys `cert_file` and `key_file` begin with, `http.client.auth`.
+    pub auth_prefix: &'static str,
+    /// The application protocol to agree on (ALPN), `http/1.1`; `None` for MQTT, which has none.
+    pub protocol: Option<&'static str>,
+}
+
+/// A client's configuration, and what there is to say about it.
+#[derive(Clone, Debug)]
+pub struct LoadedClient {
+    /// What connections are made with. Sessions are resumed as long as it is kept.
+    pub config: Arc<ClientConfig>,
+    /// How many CAs vouch for servers.
+    pub authorities: usize,
+    /// What a person should look into, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl ClientFiles {
+    /// Reads all of them. The error names the key, the file and what is wrong with it. Blocks on
+    /// the disk.
+    pub fn load(&self) -> Result<LoadedClient, Error> {
+        let provider = super::provider();
+        let roots = Source::new(self.roots_key.to_owned(), &self.roots);
+        let identity = self.identity()?;
+        let identity = match &identity {
+            Some([certificate, key]) => Some(Identity::load(certificate, key, &provider)?),
+            None => None,
+        };
+        let Authorities { store, mut warnings } = Authorities::load(&roots, Accept::Anybody)?;
+        let authorities = store.len();
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| roots.error(format_args!("cannot be used: {error}")))?
+            .with_root_certificates(store);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                warnings.extend(identity.warnings);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key)))
+            }
+        };
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        config.alpn_protocols = self.protocol.map(|name| name.into()).into_iter().collect();
+        Ok(LoadedClient { config: Arc::new(config), authorities, warnings })
+    }
+
+    fn identity(&self) -> Result<Option<[Source; 2]>, Error> {
+        let key = |name: &str| format!("{}.{name}", self.auth_prefix);
+        let (is_set, is_not) = match (&self.cert_file, &self.key_file) {
+            (None, None) => return Ok(None),
+            (Some(certificate), Some(private_key)) => {
+                return Ok(Some([
+                    Source::new(key("cert_file"), certificate),
+                    Source::new(key("key_file"), private_key),
+                ]));
+            }
+            (Some(_), None) => ("cert_file", "key_file"),
+            (None, Some(_)) => ("key_file", "cert_file"),
+        };
+        Err(Error::Configuration(format!("{} is set, but {} is not", key(is_set), key(is_not))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{HandshakeKind, ProtocolVersion};
+
+    use super::*;
+    use crate::tls::explain;
+    use crate::tls::testing::{Dir, EC_KEY, files, shake};
+
+    fn client(dir: &Dir, roots: &str, name: Option<&str>) -> ClientFiles {
+        ClientFiles {
+            roots: dir.path(roots),
+            roots_key: "c8y.root_cert_path",
+            cert_file: name.map(|name| dir.path(&format!("{name}.crt"))),
+            key_file: name.map(|name| dir.path(&format!("{name}.key"))),
+            auth_prefix: "http.client.auth",
+            protocol: Some("http/1.1"),
+        }
+    }
+
+    #[test]
+    fn shows_its_certificate_and_resumes_the_session() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        for name in ["server", "child"] {
+            dir.issue("ca", name, EC_KEY, "100");
+        }
+        let server = files(&dir, ["server.crt", "server.key", "ca.crt", ""]);
+        let server = server.load().unwrap().unwrap().config;
+        let config = client(&dir, "ca.crt", Some("child")).load().unwrap().config;
+
+        let (first, _) = shake(&server, &config).unwrap();
+        assert_eq!(first.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+        assert_eq!(first.alpn_protocol(), Some(&b"http/1.1"[..]));
+        assert_eq!(first.handshake_kind(), Some(HandshakeKind::Full));
+        let (second, _) = shake(&server, &config).unwrap();
+        assert_eq!(second.handshake_kind(), Some(HandshakeKind::Resumed));
+    }
+
+    #[test]
+    fn believes_only_whom_its_roots_vouch_for() {
+        let dir = Dir::new();
+        for ca in ["ca", "stranger"] {
+            dir.ca(ca);
+        }
+        dir.issue("ca", "server", EC_KEY, "100");
+        let server = files(&dir, ["server.crt", "server.key", "", ""]);
+        let server = server.load().unwrap().unwrap().config;
+        let config = client(&dir, "stranger.crt", None).load().unwrap().config;
+        let refused = shake(&server, &config).unwrap_err();
+        assert_eq!(explain(&refused), "its certificate is signed by an unknown authority");
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_its_files() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        let message = |files: ClientFiles| files.load().unwrap_err().to_string();
+        let nowhere = message(client(&dir, "nowhere", None));
+        assert!(nowhere.starts_with("c8y.root_cert_path: "), "{nowhere}");
+        assert!(nowhere.ends_with("/nowhere does not exist"), "{nowhere}");
+        let missing = message(client(&dir, "ca.crt", Some("nobody")));
+        assert!(missing.starts_with("http.client.auth.cert_file: "), "{missing}");
+        let mut half = client(&dir, "ca.crt", Some("ca"));
+        half.key_file = None;
+        let half = message(half);
+        assert_eq!(half, "http.client.auth.cert_file is set, but http.client.auth.key_file is not");
+    }
+}

@@ -1,0 +1,139 @@
+//! Reads DER (X.690), the encoding of certificates, one element at a time.
+//!
+//! Every length is checked against what is there, so no input panics, recurses or allocates. It
+//! knows tags and lengths, and nothing of what certificates put in them.
+
+use std::fmt;
+
+pub(super) const BOOLEAN: u8 = 0x01;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OID: u8 = 0x06;
+pub(super) const UTF8_STRING: u8 = 0x0c;
+pub(super) const UTC_TIME: u8 = 0x17;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const BMP_STRING: u8 = 0x1e;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
+
+/// These bytes are not what they were taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not well-formed (damaged, or something else under this name)")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// One element: its tag, its content, and both with the length between them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Element<'a> {
+    pub(super) tag: u8,
+    pub(super) content: &'a [u8],
+    pub(super) whole: &'a [u8],
+}
+
+/// What is left to read of a constructed element.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the next element has this tag.
+    pub(super) fn is_at(&self, tag: u8) -> bool {
+        self.0.first() == Some(&tag)
+    }
+
+    /// The next element, whatever it is.
+    pub(super) fn any(&mut self) -> Result<Element<'a>, Malformed> {
+        let (&tag, rest) = self.0.split_first().ok_or(Malformed)?;
+        // Tags above 30 take further bytes. Nothing in a certificate has one.
+        if tag & 0x1f == 0x1f {
+            return Err(Malformed);
+        }
+        let (&first, rest) = rest.split_first().ok_or(Malformed)?;
+        let (length, rest) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            0x81..=0x84 => {
+                let (digits, rest) =
+                    rest.split_at_checked(usize::from(first & 0x7f)).ok_or(Malformed)?;
+                let length = digits.iter().fold(0u64, |sum, &digit| sum << 8 | u64::from(digit));
+                (usize::try_from(length).map_err(|_| Malformed)?, rest)
+            }
+            // The indefinite form is BER.
+            _ => return Err(Malformed),
+        };
+        let (content, after) = rest.split_at_checked(length).ok_or(Malformed)?;
+        let whole = &self.0[..self.0.len() - after.len()];
+        self.0 = after;
+        Ok(Element { tag, content, whole })
+    }
+
+    /// The content of the next element, which has to have this tag.
+    pub(super) fn take(&mut self, tag: u8) -> Result<&'a [u8], Malformed> {
+        if self.is_at(tag) { Ok(self.any()?.content) } else { Err(Malformed) }
+    }
+
+    /// The content of the next element if it has this tag.
+    pub(super) fn optional(&mut self, tag: u8) -> Result<Option<&'a [u8]>, Malformed> {
+        if self.is_at(tag) { Ok(Some(self.any()?.content)) } else { Ok(None) }
+    }
+
+    /// A reader of the next element, which has to have this tag.
+    pub(super) fn enter(&mut self, tag: u8) -> Result<Self, Malformed> {
+        self.take(tag).map(Self)
+    }
+
+    /// The bytes of a bit string that has no unused bits: a key, a signature.
+    pub(super) fn octets_of_bits(&mut self) -> Result<&'a [u8], Malformed> {
+        self.take(BIT_STRING)?.strip_prefix(&[0]).ok_or(Malformed)
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end(&self) -> Result<(), Malformed> {
+        if self.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_short_and_long_lengths() {
+        let mut long = vec![OCTET_STRING, 0x82, 0x01, 0x00];
+        long.extend([7; 256]);
+        long.extend([INTEGER, 1, 5]);
+        let mut reader = Reader::new(&long);
+        assert_eq!(reader.take(OCTET_STRING), Ok(&[7; 256][..]));
+        assert_eq!(reader.take(INTEGER), Ok(&[5][..]));
+        assert_eq!(reader.end(), Ok(()));
+    }
+
+    #[test]
+    fn refuses_lengths_beyond_the_end_and_indefinite_ones() {
+        for bytes in [
+            &[SEQUENCE, 2, 0][..],
+            &[SEQUENCE, 0x80, 0, 0],
+            &[SEQUENCE, 0x84, 0xff, 0xff, 0xff, 0xff, 0],
+            &[SEQUENCE, 0x88, 0, 0, 0, 0, 0, 0, 0, 1, 0],
+            &[SEQUENCE, 0x82, 1],
+            &[SEQUENCE],
+            &[0x1f, 1, 0],
+            &[],
+        ] {
+            assert!(Reader::new(bytes).any().is_err(), "{bytes:x?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Why a handshake failed, in words for the log: of a client that was refused, or of an upstream
+//! that could not be believed.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+
+use super::time::Time;
+
+/// What went wrong, to be read after the peer's address: "sent no certificate, …".
+pub fn explain(error: &Error) -> String {
+    match error {
+        Error::NoCertificatesPresented => "sent no certificate, and ca_path demands one".to_owned(),
+        Error::InvalidCertificate(error) => certificate(error),
+        Error::AlertReceived(alert) => format!("refused us: {}", received(*alert)),
+        Error::PeerIncompatible(reason) => incompatible(reason),
+        Error::InvalidMessage(_) => "does not speak TLS as it should".to_owned(),
+        Error::NoApplicationProtocol => "speaks no protocol of ours, only others".to_owned(),
+        other => format!("broke the handshake: {other}"),
+    }
+}
+
+/// The same for what comes out of a stream, where rustls's error is wrapped.
+pub fn explain_io(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(inner) => explain(inner),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "went away during the handshake".to_owned()
+        }
+        None => error.to_string(),
+    }
+}
+
+fn certificate(error: &CertificateError) -> String {
+    let time = |time: &rustls_pki_types::UnixTime| Time::from_unix(time.as_secs() as i64);
+    match error {
+        CertificateError::ExpiredContext { time: now, not_after } => format!(
+            "its certificate has expired on {}, and our clock says {} (check the clock)",
+            time(not_after),
+            time(now)
+        ),
+        CertificateError::Expired => "its certificate has expired (check the clock)".to_owned(),
+        CertificateError::NotValidYetContext { time: now, not_before } => format!(
+            "its certificate is not valid before {}, and our clock says {} (check the clock)",
+            time(not_before),
+            time(now)
+        ),
+        CertificateError::NotValidYet => {
+            "its certificate is not valid yet (check the clock)".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is signed by an unknown authority".to_owned()
+        }
+        CertificateError::Revoked => "its certificate is revoked".to_owned(),
+        CertificateError::BadSignature => {
+            "its certificate, or what it proves its key with, has a wrong signature".to_owned()
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => format!(
+            "its certificate is not for {}, but for {}",
+            expected.to_str(),
+            if presented.is_empty() { "no name at all".to_owned() } else { presented.join(", ") }
+        ),
+        CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => {
+            "its certificate is made for another purpose (extendedKeyUsage)".to_owned()
+        }
+        CertificateError::BadEncoding => "its certificate is damaged".to_owned(),
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "its certificate is signed with an algorithm that is too old or unknown".to_owned()
+        }
+        CertificateError::Other(cause) => {
+            let cause = cause.0.to_string();
+            match cause.as_str() {
+                "CaUsedAsEndEntity" => {
+                    "its certificate is that of a CA, which cannot stand for a peer".to_owned()
+                }
+                "UnsupportedCertVersion" => {
+                    "its certificate is of X.509 version 1, without extensions".to_owned()
+                }
+                _ => format!("its certificate cannot be used: {cause}"),
+            }
+        }
+        other => format!("its certificate cannot be used: {other}"),
+    }
+}
+
+fn received(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::UnknownCA => "it does not trust the CA of our certificate".to_owned(),
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+            "it does not accept our certificate".to_owned()
+        }
+        AlertDescription::CertificateExpired => {
+            "our certificate has expired, by its clock".to_owned()
+        }
+        AlertDescription::CertificateRevoked => "our certificate is revoked".to_owned(),
+        AlertDescription::CertificateRequired => {
+            "it demands a certificate, and we sent none".to_owned()
+        }
+        AlertDescription::AccessDenied => "it denies us access".to_owned(),
+        AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure => {
+            "no version or cipher of TLS in common".to_owned()
+        }
+        other => format!("TLS alert {other:?}"),
+    }
+}
+
+fn incompatible(reason: &PeerIncompatible) -> String {
+    match reason {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled
+        | PeerIncompatible::SupportedVersionsExtensionRequired => {
+            "speaks only versions of TLS that are no longer safe; 1.2 or 1.3 is needed".to_owned()
+        }
+        PeerIncompatible::NoCipherSuitesInCommon => "has no cipher suite in common".to_owned(),
+        PeerIncompatible::NoKxGroupsInCommon => "has no key exchange in common".to_owned(),
+        PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
+            "has no signature algorithm in common that fits the certificate".to_owned()
+        }
+        other => format!("does not fit: {other:?}"),
+    }
+}

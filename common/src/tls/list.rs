@@ -1,0 +1,171 @@
+//! Reads revocation lists (RFC 5280, section 5) far enough to look up a certificate in them.
+//!
+//! A list stays in its encoding and is searched from its beginning: no second copy of it is in
+//! memory. Whether it is to be believed is for the caller to find out by its signature.
+
+use rustls::crypto::WebPkiSupportedAlgorithms;
+
+use super::certificate::{PublicKey, Signed};
+use super::der::{BOOLEAN, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::der::{GENERALIZED_TIME, UTC_TIME};
+use super::name::Name;
+use super::time::Time;
+
+/// What a revocation list says.
+#[derive(Clone, Copy, Debug)]
+pub struct RevocationList<'a> {
+    /// Whose certificates it lists, and who signed it.
+    pub issuer: Name<'a>,
+    /// When the next one is due, where it says.
+    pub next_update: Option<Time>,
+    /// It holds changes to another list, or other issuers' certificates: not a list by itself.
+    pub is_partial: bool,
+    revoked: Reader<'a>,
+    signed: Signed<'a>,
+}
+
+impl<'a> RevocationList<'a> {
+    /// Reads one list in DER.
+    pub fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
+        let (signed, mut fields) = Signed::parse(der)?;
+        fields.optional(INTEGER)?;
+        fields.take(SEQUENCE)?;
+        let issuer = Name::new(fields.take(SEQUENCE)?);
+        Time::read(&mut fields)?;
+        let has_next = fields.is_at(UTC_TIME) || fields.is_at(GENERALIZED_TIME);
+        let next_update = if has_next { Some(Time::read(&mut fields)?) } else { None };
+        let revoked = Reader::new(fields.optional(SEQUENCE)?.unwrap_or_default());
+        let is_partial = match fields.optional(0xa0)? {
+            Some(extensions) => is_partial(Reader::new(extensions).enter(SEQUENCE)?)?,
+            None => false,
+        };
+        let list = Self { issuer, next_update, is_partial, revoked, signed };
+        list.search(|_| false)?;
+        Ok(list)
+    }
+
+    /// Whether a certificate of this issuer and with this serial number is on it.
+    pub fn holds(&self, serial: &[u8]) -> bool {
+        let serial = number(serial);
+        // The entries were read once when the list was parsed.
+        self.search(|entry| number(entry) == serial).unwrap_or(true)
+    }
+
+    /// How many certificates are on it.
+    pub fn len(&self) -> usize {
+        let mut count = 0;
+        let _ = self.search(|_| {
+            count += 1;
+            false
+        });
+        count
+    }
+
+    /// Whether no certificate is on it.
+    pub fn is_empty(&self) -> bool {
+        self.revoked.is_empty()
+    }
+
+    /// Whether this key made its signature.
+    pub fn is_signed_by(&self, key: PublicKey<'_>, algorithms: WebPkiSupportedAlgorithms) -> bool {
+        self.signed.is_by(key, algorithms)
+    }
+
+    fn search(&self, mut is_it: impl FnMut(&[u8]) -> bool) -> Result<bool, Malformed> {
+        let mut entries = self.revoked;
+        while !entries.is_empty() {
+            let mut entry = entries.enter(SEQUENCE)?;
+            if is_it(entry.take(INTEGER)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The digits of an integer without leading zeros, which some issuers write and others do not.
+fn number(mut digits: &[u8]) -> &[u8] {
+    while let [0, rest @ ..] = digits {
+        digits = rest;
+    }
+    digits
+}
+
+fn is_partial(mut extensions: Reader<'_>) -> Result<bool, Malformed> {
+    while !extensions.is_empty() {
+        let mut extension = extensions.enter(SEQUENCE)?;
+        let kind = extension.take(OID)?;
+        extension.optional(BOOLEAN)?;
+        let value = extension.take(OCTET_STRING)?;
+        match kind {
+            // The base of a delta list.
+            [0x55, 29, 27] => return Ok(true),
+            // The issuing distribution point, with the flag for an indirect list.
+            [0x55, 29, 28] => {
+                let mut point = Reader::new(value).enter(SEQUENCE)?;
+                while !point.is_empty() {
+                    let part = point.any()?;
+                    if part.tag == 0x84 && part.content != [0] {
+                        return Ok(true);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::pem::PemObject;
+    use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+
+    use super::*;
+    use crate::tls::certificate::Certificate;
+    use crate::tls::testing::{Dir, EC_KEY, read};
+
+    #[test]
+    fn finds_whom_openssl_revoked() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        for name in ["good", "bad"] {
+            dir.issue("ca", name, EC_KEY, "10");
+        }
+        let list = dir.revoke("ca", &["bad"], "");
+        let list = CertificateRevocationListDer::from_pem_slice(&read(&list)).unwrap();
+        let list = RevocationList::parse(&list).unwrap();
+        let [ca, good, bad] = ["ca.crt", "good.crt", "bad.crt"]
+            .map(|name| CertificateDer::from_pem_slice(&dir.read(name)).unwrap());
+        let [ca, good, bad] = [&ca, &good, &bad].map(|der| Certificate::parse(der).unwrap());
+        let algorithms = crate::tls::provider().signature_verification_algorithms;
+
+        assert_eq!(list.issuer, ca.subject);
+        assert_eq!(list.len(), 1);
+        assert!(list.holds(bad.serial));
+        assert!(!list.holds(good.serial));
+        assert!(list.is_signed_by(ca.key, algorithms));
+        assert!(!list.is_signed_by(good.key, algorithms));
+        assert!(!list.is_partial);
+        assert!(list.next_update.unwrap() > Time::now());
+    }
+
+    #[test]
+    fn survives_every_changed_byte() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        dir.issue("ca", "bad", EC_KEY, "10");
+        let list = dir.revoke("ca", &["bad"], "");
+        let list = CertificateRevocationListDer::from_pem_slice(&read(&list)).unwrap();
+        for index in 0..list.len() {
+            assert!(RevocationList::parse(&list[..index]).is_err());
+            for change in [1, 0x7f, 0x80, 0xff] {
+                let mut changed = list.to_vec();
+                changed[index] ^= change;
+                if let Ok(list) = RevocationList::parse(&changed) {
+                    let _ = (list.len(), list.holds(&[1]), list.issuer.to_string());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Whether files have changed since they were read, found out without reading them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What some files and directories looked like: equal stamps mean unchanged files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(u64);
+
+impl Stamp {
+    /// Looks at these paths, and at what is in them where they are directories.
+    pub(super) fn take<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        for path in paths {
+            look(path, path.as_os_str(), &mut hasher);
+            let Ok(entries) = fs::read_dir(path) else { continue };
+            // The order of a directory's entries means nothing: their hashes are added up.
+            let mut sum = 0u64;
+            for entry in entries.flatten() {
+                let mut entry_hasher = DefaultHasher::new();
+                look(&entry.path(), &entry.file_name(), &mut entry_hasher);
+                sum = sum.wrapping_add(entry_hasher.finish());
+            }
+            sum.hash(&mut hasher);
+        }
+        Self(hasher.finish())
+    }
+}
+
+/// The file that the path leads to, through links. Its ctime also tells of a content that was
+/// changed within the same second, or under an old mtime.
+fn look(path: &Path, name: &OsStr, hasher: &mut DefaultHasher) {
+    name.hash(hasher);
+    let Ok(file) = fs::metadata(path) else { return };
+    (file.dev(), file.ino(), file.size()).hash(hasher);
+    (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()).hash(hasher);
+}
