@@ -4,15 +4,20 @@
 //! Everything crosses, bytes unchanged, but what belongs to one connection only (RFC 9110, 7.6.1).
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version, request};
 
-/// What RFC 9110, 7.6.1 removes whether `Connection` names it or not. `Transfer-Encoding` is on
-/// that list too; it is treated apart, since it says how a request is framed.
-const HOP_BY_HOP: [HeaderName; 5] = [
+/// What is for one connection whether `Connection` names it or not: RFC 9110, 7.6.1, the
+/// credentials of a proxy (11.7), and the promise of trailer fields, which are dropped.
+/// `Transfer-Encoding` is treated apart, since it says how a request is framed.
+const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
     TE,
+    TRAILER,
     UPGRADE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -151,7 +156,9 @@ mod tests {
                 &["host", "transfer-encoding"],
                 &[],
             ),
-            (&[("trailer", b"x-sum")], &["host", "trailer"], &["trailer"]),
+            (&[("trailer", b"x-sum")], &["host"], &[]),
+            (&[("proxy-authorization", b"Basic eA==")], &["host"], &[]),
+            (&[("proxy-authenticate", b"Basic")], &["host"], &[]),
         ] {
             let mut request = fields(came);
             to_upstream(&mut request, &HeaderValue::from_static("tenant.example"));

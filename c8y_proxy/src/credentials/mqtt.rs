@@ -41,6 +41,7 @@ pub struct Broker {
 /// A standing connection to the broker.
 pub(super) struct Mqtt {
     line: Arc<Line>,
+    client: AsyncClient,
 }
 
 /// What the task, paho's threads and those who ask have in common.
@@ -53,10 +54,13 @@ struct Line {
 }
 
 struct State {
-    /// There while the connection and the subscription stand.
-    client: Option<AsyncClient>,
-    /// Why there is none.
+    /// Connection and subscription stand. The client itself is not here: paho must not drop it
+    /// in one of its own callbacks, and they hold what is.
+    is_up: bool,
+    /// Why they do not.
     trouble: String,
+    /// What the log has been told last: that they stand, or that they do not.
+    told: Option<bool>,
     /// The last message on the topic of the answers.
     message: Option<Vec<u8>>,
     /// Somebody wants a token.
@@ -79,28 +83,51 @@ impl Mqtt {
             ask: format!("{prefix}/s/uat"),
             answer: format!("{prefix}/s/dat"),
             state: Mutex::new(State {
-                client: None,
-                trouble: "it is being connected".to_owned(),
+                is_up: false,
+                trouble: "it has not answered yet".to_owned(),
+                told: None,
                 message: None,
                 wanted: false,
             }),
             changed: Event::new(),
         });
         let keeper = Keeper::new(broker, Arc::clone(&line)).map_err(fault)?;
+        let client = keeper.client();
         executor.spawn(keeper.keep()).detach();
-        Ok(Self { line })
+        Ok(Self { line, client })
+    }
+
+    /// Asks, and asks again if the connection is lost before the answer.
+    async fn ask(&self) -> Result<String, Error> {
+        let line = &self.line;
+        line.change(|state| state.wanted = true);
+        let answer = loop {
+            line.until(|state| state.is_up.then_some(())).await;
+            line.change(|state| state.message = None);
+            drop(self.client.publish(Message::new(line.ask.as_str(), "", QOS)));
+            let came = line.until(|state| match state.message.take() {
+                Some(message) => Some(Some(message)),
+                None => (!state.is_up).then_some(None),
+            });
+            if let Some(message) = came.await {
+                break message;
+            }
+        };
+        line.change(|state| state.wanted = false);
+        let malformed = |fault| Error::Malformed { topic: line.answer.clone(), fault };
+        jwt::from_answer(&answer).map(str::to_owned).map_err(malformed)
     }
 }
 
 impl Source for Mqtt {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String, Error>> + Send + '_>> {
-        Box::pin(self.line.fetch())
+        Box::pin(self.ask())
     }
 
     fn waiting(&self) -> String {
         let line = &self.line;
         let state = line.state();
-        if state.client.is_some() {
+        if state.is_up {
             format!("no answer on {}; is the bridge to Cumulocity up?", line.answer)
         } else {
             format!("the broker at {} is away: {}", line.address, state.trouble)
@@ -108,7 +135,7 @@ impl Source for Mqtt {
     }
 
     fn is_connected(&self) -> bool {
-        self.line.state().client.is_some()
+        self.line.state().is_up
     }
 }
 
@@ -122,6 +149,25 @@ impl Line {
         self.changed.notify(usize::MAX);
     }
 
+    /// The connection stands.
+    fn up(&self) {
+        self.change(|state| state.is_up = true);
+        if self.state().told.replace(true) != Some(true) {
+            log::info!("connected to the broker at {}", self.address);
+        }
+    }
+
+    /// There is no connection, for this reason.
+    fn down(&self, trouble: String) {
+        if self.state().told.replace(false) != Some(false) {
+            log::warn!("the broker at {} is away: {trouble}", self.address);
+        }
+        self.change(|state| {
+            state.is_up = false;
+            state.trouble = trouble;
+        });
+    }
+
     /// Waits until `look` sees what it looks for.
     async fn until<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
         loop {
@@ -131,26 +177,6 @@ impl Line {
             }
             changed.await;
         }
-    }
-
-    /// Asks, and asks again if the connection is lost before the answer.
-    async fn fetch(&self) -> Result<String, Error> {
-        self.change(|state| state.wanted = true);
-        let answer = loop {
-            let client = self.until(|state| state.client.clone()).await;
-            self.change(|state| state.message = None);
-            drop(client.publish(Message::new(self.ask.as_str(), "", QOS)));
-            let came = self.until(|state| match state.message.take() {
-                Some(message) => Some(Some(message)),
-                None => state.client.is_none().then_some(None),
-            });
-            if let Some(message) = came.await {
-                break message;
-            }
-        };
-        self.change(|state| state.wanted = false);
-        let malformed = |fault| Error::Malformed { topic: self.answer.clone(), fault };
-        jwt::from_answer(&answer).map(str::to_owned).map_err(malformed)
     }
 }
 
@@ -162,3 +188,6 @@ fn authority(host: &str, port: u16) -> String {
         format!("{host}:{port}")
     }
 }
+
+#[cfg(test)]
+mod tests;

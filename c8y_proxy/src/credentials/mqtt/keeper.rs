@@ -7,11 +7,11 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_io::Timer;
-use futures_lite::FutureExt;
+use futures_lite::{FutureExt, future};
 use paho_mqtt::{
     AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, MqttVersion,
     PersistenceType,
@@ -72,7 +72,7 @@ impl Keeper {
             let line = Arc::clone(&line);
             move |_| {
                 line.change(|state| {
-                    state.client = None;
+                    state.is_up = false;
                     state.trouble = "the connection was lost".to_owned();
                 });
             }
@@ -80,66 +80,66 @@ impl Keeper {
         Ok(Self { broker, line, client, tunnel })
     }
 
+    /// The client, for whoever wants to say something.
+    pub(super) fn client(&self) -> AsyncClient {
+        self.client.clone()
+    }
+
     /// Connects, and connects again, for as long as the service lives.
     pub(super) async fn keep(self) {
         let mut pause = FIRST_PAUSE;
-        let mut was_connected = true;
         loop {
-            let trouble = self.session(&mut was_connected, &mut pause).await;
-            if std::mem::replace(&mut was_connected, false) {
-                log::warn!("the broker at {} is away: {trouble}", self.line.address);
-            }
-            self.line.change(|state| {
-                state.client = None;
-                state.trouble = trouble;
-            });
-            self.rest(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            let trouble = self.session(&mut pause).await;
+            self.line.down(trouble);
+            let wanted = self.rest(pause).await;
+            pause = if wanted { FIRST_PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
         }
     }
 
-    /// Waits for `pause`, or for less if somebody wants a token.
-    async fn rest(&self, pause: Duration) {
+    /// Waits for `pause`, or for less if somebody wants a token; says which.
+    async fn rest(&self, pause: Duration) -> bool {
         Timer::after(FIRST_PAUSE).await;
         let full = async {
             Timer::after(pause.saturating_sub(FIRST_PAUSE)).await;
+            false
         };
-        let wanted = self.line.until(|state| std::mem::take(&mut state.wanted).then_some(()));
-        full.or(wanted).await;
+        let wanted = self.line.until(|state| std::mem::take(&mut state.wanted).then_some(true));
+        wanted.or(full).await
     }
 
     /// One connection, from the attempt to its end. Returns why it ended.
-    async fn session(&self, was_connected: &mut bool, pause: &mut Duration) -> String {
+    async fn session(&self, pause: &mut Duration) -> String {
         let Some(tunnel) = &self.tunnel else {
-            return self.talk(was_connected, pause).await;
+            return self.talk(pause).await;
         };
         let entrance = match tunnel.open() {
             Ok(entrance) => entrance,
             Err(trouble) => return trouble,
         };
+        let broken = OnceLock::new();
         let carry = async {
-            match tunnel.carry(entrance).await {
-                Ok(()) => "the broker closed the connection".to_owned(),
-                Err(trouble) => trouble,
+            if let Err(trouble) = tunnel.carry(entrance).await {
+                // Nobody else sets it.
+                let _ = broken.set(trouble);
             }
+            future::pending().await
         };
-        // The tunnel knows best why it ends, and it ends first.
-        let trouble = carry.or(self.talk(was_connected, pause)).await;
-        self.hang_up().await;
-        trouble
+        // The client notices that the tunnel broke, but not how.
+        let trouble = self.talk(pause).or(carry).await;
+        broken.into_inner().unwrap_or(trouble)
     }
 
-    async fn talk(&self, was_connected: &mut bool, pause: &mut Duration) -> String {
+    async fn talk(&self, pause: &mut Duration) -> String {
         if let Err(trouble) = self.connect().await {
             self.hang_up().await;
             return trouble;
         }
-        if !std::mem::replace(was_connected, true) {
-            log::info!("connected to the broker at {}", self.line.address);
-        }
         *pause = FIRST_PAUSE;
-        self.line.change(|state| state.client = Some(self.client.clone()));
-        self.line.until(|state| state.client.is_none().then(|| state.trouble.clone())).await
+        self.line.up();
+        if !self.client.is_connected() {
+            return "the connection was lost at once".to_owned();
+        }
+        self.line.until(|state| (!state.is_up).then(|| state.trouble.clone())).await
     }
 
     async fn connect(&self) -> Result<(), String> {
