@@ -2,6 +2,7 @@
 //! everywhere, help, how an error is reported. Prints, as nothing but [`run`](crate::run) does
 //! beside it; what a subcommand does is in the file of its name.
 
+pub mod certs;
 pub mod config;
 
 use std::ffi::OsString;
@@ -31,11 +32,11 @@ pub struct Command {
 }
 
 /// Every subcommand.
-pub static COMMANDS: &[Command] = &[config::COMMAND];
+pub static COMMANDS: &[Command] = &[certs::COMMAND, config::COMMAND];
 
 /// The options that stand everywhere.
 pub const OPTIONS: &[(&str, &str)] = &[
-    ("--config-dir DIR", "where tedge.toml is, else TEDGE_CONFIG_DIR, else /etc/tedge"),
+    ("--config-dir DIR", "where the files are, else TEDGE_CONFIG_DIR, else /etc/tedge"),
     ("--help", "print this"),
     ("--version", "print the version"),
 ];
@@ -90,7 +91,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(line: &mut Line) -> Result<(), Stop> {
     let Some(name) = line.word()? else {
-        return Err(Error::Usage("what shall it do?".to_owned()).into());
+        return Err(Error::Usage("no command".to_owned()).into());
     };
     let command = COMMANDS.iter().find(|command| command.name == name).ok_or_else(|| {
         let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
@@ -188,32 +189,38 @@ impl Line {
     }
 
     fn help(&self) -> String {
-        let mut text = String::new();
-        let mut list = |title: &str, start: &str, rows: &mut dyn Iterator<Item = (&str, &str)>| {
-            let _ = writeln!(text, "\n{title}:");
-            for (what, meaning) in rows {
-                let _ = writeln!(text, "  {:<44} {meaning}", format!("{start}{what}"));
-            }
-        };
-        let (title, notes) = match self.command {
-            Some(command) => {
-                let start = format!("tedge {} ", command.name);
-                list("Usage", &start, &mut command.forms.iter().copied());
-                (format!("tedge {}: {}.\n", command.name, command.summary), command.notes)
-            }
+        match self.command {
+            Some(Command { name, summary, forms, notes, .. }) => format!(
+                "tedge {name}: {summary}.\n\nUsage:\n{}\nOptions:\n{}\n{notes}",
+                columns(&format!("tedge {name} "), forms),
+                columns("", OPTIONS),
+            ),
             None => {
-                let commands = COMMANDS.iter().map(|command| (command.name, command.summary));
-                list("Commands", "tedge ", &mut commands.into_iter());
-                (
-                    "tedge: settings, transfers and certificates of this device.\n".to_owned(),
-                    "`tedge COMMAND --help` says more. Settings: `tedge config list --doc`.\n\n\
-                  Example: tedge config set http.bind.address 192.168.1.6\n",
+                let commands: Vec<_> =
+                    COMMANDS.iter().map(|command| (command.name, command.summary)).collect();
+                format!(
+                    "tedge: settings, transfers and certificates of this device.\n\n\
+                     Commands:\n{}\nOptions:\n{}\n{NOTES}",
+                    columns("tedge ", &commands),
+                    columns("", OPTIONS),
                 )
             }
-        };
-        list("Options", "", &mut OPTIONS.iter().copied());
-        format!("{title}{text}\n{notes}")
+        }
     }
+}
+
+const NOTES: &str = "`tedge COMMAND --help` says more, `tedge config list --doc` explains settings.\n\
+                     \n\
+                     Example: tedge config set http.bind.address 192.168.1.6\n";
+
+/// Rows of what to type and what it means.
+fn columns(start: &str, rows: &[(&str, &str)]) -> String {
+    let width = rows.iter().map(|(what, _)| start.len() + what.len()).max().unwrap_or_default();
+    let mut text = String::new();
+    for (what, meaning) in rows {
+        let _ = writeln!(text, "  {:<width$}  {meaning}", format!("{start}{what}"));
+    }
+    text
 }
 
 /// Prints to standard output. That nobody reads on is no error.

@@ -1,7 +1,234 @@
-//! One connection.
+//! One connection, from its first byte to its last.
+//!
+//! TLS under a time limit, then HTTP until it is closed, then the tunnel it was switched to, or
+//! a goodbye. Between two requests a connection is a socket and nothing else: hyper's buffers
+//! are given back after a second of silence. This module knows no route and no service.
 
+mod exchange;
+pub(crate) mod scratch;
 mod watch;
 mod wire;
 
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_rustls::TlsAcceptor;
+use hyper::server::conn::http1;
+
+use crate::journal;
+use crate::listener::Site;
+use crate::tls;
+use exchange::Exchange;
+use watch::{Alarm, Ring};
+pub(crate) use watch::{Order, Phase};
+
 pub use watch::Watch;
 pub use wire::Wire;
+
+/// Heads are at most this long, and so are the pieces in which bodies are read.
+const BUFFER: usize = 32 * 1024;
+/// How many field lines a head may have.
+const FIELDS: usize = 100;
+/// A peer that was answered early may send on: until it pauses this long, …
+const SILENCE: Duration = Duration::from_secs(5);
+/// … or for this long in all.
+const LINGER: Duration = Duration::from_secs(30);
+/// What may wait in TLS for a slow reader.
+const TLS_BACKLOG: usize = 32 * 1024;
+
+/// Serves one accepted socket until nothing more can come of it.
+pub(crate) async fn serve<S>(
+    socket: Async<TcpStream>,
+    peer: SocketAddr,
+    site: Arc<Site<S>>,
+    watch: Arc<Watch>,
+) where
+    S: Clone + Send + Sync + 'static,
+{
+    let Some(Ok(())) = guarded(&watch, socket.readable()).await else { return };
+    let (mut wire, redirect) = match &site.tls {
+        None => (Wire::plain(socket, Arc::clone(&watch)), false),
+        Some(tls) => match greet(socket, peer, tls, &watch).await {
+            Some(greeted) => greeted,
+            None => return,
+        },
+    };
+
+    let exchange = Exchange::new(Arc::clone(&site), Arc::clone(&watch), peer, redirect);
+    loop {
+        let (stop, rest) = converse(wire, exchange.clone(), site.half_close).await;
+        wire = rest;
+        match stop {
+            Stop::Doze => {
+                site.idle.notify(1);
+                if wire.is_drained() {
+                    let Some(Ok(())) = guarded(&watch, wire.socket().readable()).await else {
+                        let _ = poll_once(wire.close()).await;
+                        return;
+                    };
+                }
+            }
+            Stop::Cut => return,
+            Stop::Late => {
+                let _ = guarded(&watch, wire.write_all(REQUEST_TIMEOUT)).await;
+                return linger(wire).await;
+            }
+            Stop::Done(outcome) => {
+                if let Err(error) = outcome {
+                    log::debug!("{peer}: {}", crate::error::chain(&error));
+                }
+                let Some(upgrade) = exchange.take_upgrade() else { return linger(wire).await };
+                watch.enter(Phase::Upgraded);
+                guarded(&watch, upgrade.switch(wire)).await;
+                return;
+            }
+        }
+    }
+}
+
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Runs `future` unless the connection's time is up or somebody wants it closed.
+async fn guarded<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
+    let mut alarm = Alarm::new();
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        watch.register(cx);
+        if watch.order() != Order::Continue {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        alarm.poll(cx, watch, false).map(|_| None)
+    })
+    .await
+}
+
+/// Looks at the first byte of a TLS port: a handshake, or plain HTTP that is to be sent to https.
+async fn greet(
+    socket: Async<TcpStream>,
+    peer: SocketAddr,
+    tls: &tls::Server,
+    watch: &Arc<Watch>,
+) -> Option<(Wire, bool)> {
+    /// The content type of a TLS record that carries a handshake, RFC 8446, 5.1.
+    const HANDSHAKE: u8 = 0x16;
+    let mut first = [0];
+    match guarded(watch, socket.peek(&mut first)).await?.ok()? {
+        0 => return None,
+        _ if first[0] != HANDSHAKE => {
+            return Some((Wire::plain(socket, Arc::clone(watch)), true));
+        }
+        _ => {}
+    }
+    let accept = TlsAcceptor::from(tls.current())
+        .accept_with(socket, |session| session.set_buffer_limit(Some(TLS_BACKLOG)));
+    match guarded(watch, accept.into_fallible()).await? {
+        Ok(stream) => {
+            watch.enter(Phase::Head);
+            Some((Wire::tls(stream, Arc::clone(watch)), false))
+        }
+        Err((error, socket)) => {
+            let reason = tls::explain_io(&error);
+            journal::complain(&format!("TLS handshake failed: {reason}"), &peer);
+            linger(Wire::plain(socket, Arc::clone(watch))).await;
+            None
+        }
+    }
+}
+
+/// Why HTTP stopped on a connection.
+enum Stop {
+    /// It is idle; the buffers can go.
+    Doze,
+    /// The head of a request took too long.
+    Late,
+    /// Time is up or somebody wants it closed: no goodbye.
+    Cut,
+    /// hyper is done with it.
+    Done(hyper::Result<()>),
+}
+
+/// HTTP on this stream, until it stops for one reason or another.
+async fn converse<S>(wire: Wire, exchange: Exchange<S>, half_close: bool) -> (Stop, Wire)
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let watch = Arc::clone(wire.watch());
+    let mut connection = http1::Builder::new()
+        .half_close(half_close)
+        .max_headers(FIELDS)
+        .max_header_size(BUFFER)
+        .max_buf_size(BUFFER)
+        .serve_connection(wire, exchange);
+    let mut alarm = Alarm::new();
+    let mut draining = false;
+    let stop = poll_fn(|cx| {
+        watch.register(cx);
+        match watch.order() {
+            Order::Close => return Poll::Ready(Stop::Cut),
+            Order::Drain if !draining => {
+                draining = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            Order::Drain | Order::Continue => {}
+        }
+        if let Poll::Ready(outcome) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(Stop::Done(outcome));
+        }
+        alarm.poll(cx, &watch, true).map(|ring| match ring {
+            Ring::Doze => Stop::Doze,
+            Ring::Overdue if watch.phase() == Phase::Head => Stop::Late,
+            Ring::Overdue => Stop::Cut,
+        })
+    })
+    .await;
+    let parts = connection.into_parts();
+    let mut wire = parts.io;
+    if !parts.read_buf.is_empty() {
+        wire.unread(parts.read_buf);
+    }
+    (stop, wire)
+}
+
+/// Says goodbye, then throws away what still comes, so that unread bytes do not reset the
+/// connection before the peer has seen the answer (RFC 9112, 9.6).
+async fn linger(mut wire: Wire) {
+    let watch = Arc::clone(wire.watch());
+    watch.enter(Phase::Linger);
+    let discard = async {
+        within(SILENCE, wire.close()).await?;
+        let mut socket = wire.socket();
+        let mut waste = vec![0; 8 * 1024];
+        while within(SILENCE, socket.read(&mut waste)).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let mut discard = pin!(within(LINGER, discard));
+    let _ = poll_fn(|cx| {
+        watch.register(cx);
+        if watch.order() == Order::Close {
+            return Poll::Ready(Ok(()));
+        }
+        discard.as_mut().poll(cx)
+    })
+    .await;
+}
+
+async fn within<T>(limit: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    future
+        .or(async {
+            Timer::after(limit).await;
+            Err(io::ErrorKind::TimedOut.into())
+        })
+        .await
+}

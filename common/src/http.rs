@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use ::http::{Method, request};
 use bytes::Bytes;
+use futures_lite::future::Boxed;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -125,7 +126,7 @@ impl fmt::Debug for Body {
 }
 
 /// What to do with the connection once `101 Switching Protocols` is written.
-pub struct Upgrade(Box<dyn FnOnce(Wire) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>);
+pub struct Upgrade(Box<dyn FnOnce(Wire) -> Boxed<()> + Send>);
 
 impl Upgrade {
     /// `switch` gets the connection, first the bytes that came early.
@@ -144,14 +145,14 @@ impl Upgrade {
 /// The original message, as it rides in the extensions of http_types' own.
 ///
 /// Extensions have to be `Sync` and bodies are not, hence the lock. It is never contended.
-struct Carried<T>(Mutex<Option<T>>);
+pub(crate) struct Carried<T>(Mutex<Option<T>>);
 
 impl<T> Carried<T> {
-    fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self(Mutex::new(Some(value)))
     }
 
-    fn take(&mut self) -> Option<T> {
+    pub(crate) fn take(&mut self) -> Option<T> {
         self.0.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
     }
 }

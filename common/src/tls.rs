@@ -11,9 +11,11 @@ mod client;
 mod der;
 mod explain;
 mod identity;
+pub mod issue;
 mod list;
 mod name;
-mod pem;
+pub mod pem;
+mod request;
 mod server;
 mod stamp;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use der::Malformed;
 pub use explain::{explain, explain_io};
 pub use list::RevocationList;
 pub use name::Name;
+pub use request::Request;
 pub use server::{Loaded, Server, ServerFiles};
 pub use time::Time;
 

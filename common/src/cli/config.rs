@@ -18,11 +18,12 @@ pub const COMMAND: Command = Command {
         ("unset KEY", "go back to the default"),
         ("add KEY VALUE", "add to a list"),
         ("remove KEY VALUE", "remove from a list"),
-        ("list [--all] [--doc] [FILTER]", "print what is set; all keys; what they mean"),
+        ("list [--all] [--doc] [FILTER]", "print settings, what they mean"),
     ],
-    notes: "A variable wins over the files: TEDGE_HTTP_BIND_PORT over http.bind.port.\n\
+    notes: "list prints what is set; with --all also what is not, with --doc what it means.\n\
+            A variable wins over the files: TEDGE_HTTP_BIND_PORT over http.bind.port.\n\
             A value that begins with a dash comes after --.\n\n\
-            Example: tedge config set http.cert_path /etc/tedge/device-local-certs/main-agent.crt\n",
+            Example: tedge config set http.bind.address 192.168.1.6\n",
     run,
 };
 

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::{fmt, io};
 
+use crate::error::chain;
+
 /// No answer, or no connection.
 ///
 /// To be had back from surf's error with `downcast_ref`. Its `Display` is the cause in words.
@@ -48,12 +50,12 @@ pub enum Error {
         /// `host:port`.
         to: String,
         /// How it broke.
-        source: Box<dyn StdError + Send + Sync>,
+        reason: String,
         /// Whether any of the request may have reached upstream.
         sent: bool,
     },
     /// The body of the request could not be read to its end: upstream is not to blame.
-    RequestBody(Box<dyn StdError + Send + Sync>),
+    RequestBody(hyper::Error),
     /// The surf request was not made by [`super::request`].
     NotCarried,
 }
@@ -100,10 +102,13 @@ impl fmt::Display for Error {
                 write!(f, "the proxy {proxy} opens no tunnel: {reason}")
             }
             Self::Timeout { to, stage } => write!(f, "{to} took too long to {stage}"),
-            Self::Broken { to, source, .. } => {
-                write!(f, "the connection to {to} broke off: {source}")
+            Self::Broken { to, reason, .. } => {
+                write!(f, "the connection to {to} broke off: {reason}")
             }
-            Self::RequestBody(source) => write!(f, "the request's body broke off: {source}"),
+            Self::RequestBody(error) => {
+                let cause = error.source().unwrap_or(error);
+                write!(f, "the request's body broke off: {}", chain(cause))
+            }
             Self::NotCarried => f.write_str("the request was not made for this client"),
         }
     }

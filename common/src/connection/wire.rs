@@ -2,7 +2,6 @@
 //!
 //! It notes in the [`Watch`] when bytes cross and when the peer is slow. It knows no HTTP.
 
-use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use bytes::{Buf, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::server::TlsStream;
 
+use super::scratch;
 use super::watch::{Phase, Watch};
 
 /// One connection's bytes, first those that came early.
@@ -149,24 +149,13 @@ impl AsyncWrite for Wire {
     }
 }
 
-thread_local! {
-    /// Where a read lands before hyper takes it. hyper hands out memory that is not initialised
-    /// yet: to copy what came is as quick as to blank all of it first.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 32 * 1024].into());
-}
-
 impl hyper::rt::Read for Wire {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buffer: hyper::rt::ReadBufCursor<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let room = buffer.remaining().min(scratch.len());
-            let count = ready!(AsyncRead::poll_read(self, cx, &mut scratch[..room]))?;
-            buffer.put_slice(&scratch[..count]);
-            Poll::Ready(Ok(()))
-        })
+        scratch::receive(self, cx, buffer)
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) struct Entry {
 }
 
 /// A value as it is written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Written {
     Text(String),
     Integer(i64),
@@ -122,13 +122,19 @@ fn flatten(
             _ => {
                 let written = table.key(name).and_then(toml_edit::Key::span);
                 let line = position(text.as_bytes(), written.map_or(0, |span| span.start)).0;
-                entries.push(Entry { key, value: written_value(item), line });
+                entries.push(Entry { key, value: written_value(item, text), line });
             }
         }
     }
 }
 
-fn written_value(item: &Item) -> Written {
+/// What stands in this text as this item.
+pub(super) fn written_value(item: &Item, text: &str) -> Written {
+    let other = || {
+        // Not the item's own Display: that links all of toml_edit's writer.
+        let written = item.span().and_then(|span| text.get(span));
+        Written::Other(written.unwrap_or_default().to_owned())
+    };
     match item {
         Item::Value(Value::String(text)) => Written::Text(text.value().clone()),
         Item::Value(Value::Integer(number)) => Written::Integer(*number.value()),
@@ -136,10 +142,10 @@ fn written_value(item: &Item) -> Written {
         Item::Value(Value::Array(array)) => {
             let items: Option<_> =
                 array.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-            items.map_or_else(|| Written::Other(item.to_string().trim().to_owned()), Written::List)
+            items.map_or_else(other, Written::List)
         }
         Item::Table(_) | Item::ArrayOfTables(_) => Written::Other("a table".to_owned()),
-        _ => Written::Other(item.to_string().trim().to_owned()),
+        _ => other(),
     }
 }
 

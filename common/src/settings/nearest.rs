@@ -10,6 +10,8 @@ pub fn nearest(key: &str) -> Vec<&'static str> {
         .filter(|&(distance, known)| distance <= known.len() / 3)
         .collect();
     near.sort_by_key(|&(distance, _)| distance);
+    let best = near.first().map_or(0, |&(distance, _)| distance);
+    near.retain(|&(distance, _)| distance <= best * 2);
     near.into_iter().take(3).map(|(_, key)| key).collect()
 }
 
@@ -54,7 +56,7 @@ mod tests {
 
     #[test]
     fn finds_what_was_meant() {
-        assert_eq!(nearest("c8y.proxy.ca_pathh")[0], "c8y.proxy.ca_path");
+        assert_eq!(nearest("c8y.proxy.ca_pathh"), ["c8y.proxy.ca_path"]);
         assert_eq!(slip_of("http.bind.prot"), Some("http.bind.port"));
         assert_eq!(slip_of("http.cert-path"), Some("http.cert_path"));
         assert!(nearest("something.else.entirely").is_empty());

@@ -16,15 +16,13 @@ use rustls::{
 use rustls_pki_types::pem::SectionKind;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::authorities::MANY;
 use super::certificate::{Certificate, PublicKey};
 use super::list::RevocationList;
 use super::name::Name;
 use super::pem::Source;
 use super::time::Time;
 use crate::error::Error;
-
-/// More names of CAs than this are not sent to clients: 146 make 46 KB in each handshake.
-const HINTS: usize = 16;
 
 /// Who may connect.
 #[derive(Debug)]
@@ -47,7 +45,8 @@ impl Admission {
         let roots = Arc::new(roots);
         let mut builder =
             WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
-        if roots.len() > HINTS {
+        // Their names would be 46 KB in each handshake.
+        if roots.len() > MANY {
             builder = builder.clear_root_hint_subjects();
             warnings.push(authorities.say(format_args!(
                 "names {} CAs: public ones, it seems, and each of them can vouch for a client; \

@@ -16,6 +16,9 @@ use crate::error::Error;
 /// More complaints about single files than this are only counted.
 const COMPLAINTS: usize = 3;
 
+/// More authorities than this are not a person's own choice, but the public ones.
+pub(super) const MANY: usize = 16;
+
 /// The authorities that a file or a directory names, each once.
 pub(super) struct Authorities {
     pub(super) store: RootCertStore,
@@ -40,6 +43,7 @@ impl Authorities {
             is_directory: files.is_directory,
             store: RootCertStore::empty(),
             complaints: Vec::new(),
+            expired: Vec::new(),
         };
         let mut seen = HashSet::new();
         for file in &files.sources {
@@ -64,6 +68,7 @@ struct Loading {
     is_directory: bool,
     store: RootCertStore,
     complaints: Vec<String>,
+    expired: Vec<String>,
 }
 
 impl Loading {
@@ -72,7 +77,7 @@ impl Loading {
         file.each_section(|kind, der| {
             holds_something = true;
             if kind == SectionKind::Certificate {
-                if let Err(what) = self.certificate(&der) {
+                if let Err(what) = self.certificate(file, &der) {
                     self.complaints.push(file.say(what));
                 }
             }
@@ -88,14 +93,17 @@ impl Loading {
         }
     }
 
-    fn certificate(&mut self, der: &[u8]) -> Result<(), String> {
+    fn certificate(&mut self, file: &Source, der: &[u8]) -> Result<(), String> {
         let described =
             Certificate::parse(der).map_err(|e| format!("holds a certificate that is {e}"))?;
         let subject = described.subject;
-        if self.accept == Accept::Authorities && described.extensions.is_authority == Some(false) {
+        let is_own_issuer = subject == described.issuer;
+        // A CA that says nothing of itself is an old root, and so signed by itself.
+        let is_authority = described.extensions.is_authority.unwrap_or(is_own_issuer);
+        if self.accept == Accept::Authorities && !is_authority {
             // Beside the CA's own certificate stand those that it signed, where all of them lie
             // in one directory.
-            return if self.is_directory && described.subject != described.issuer {
+            return if self.is_directory && !is_own_issuer {
                 Ok(())
             } else {
                 Err(format!("holds a certificate that is no CA's, left out: {subject}"))
@@ -108,13 +116,11 @@ impl Loading {
         let added = self.store.roots.last();
         if self.store.roots.iter().filter(|known| Some(*known) == added).count() > 1 {
             self.store.roots.pop();
-            return Ok(());
-        }
-        let (until, now) = (described.not_after, Time::now());
-        if until < now {
-            return Err(format!(
-                "holds a CA that has expired on {until}, trusted still: {subject}"
-            ));
+        } else if described.not_after < Time::now() {
+            self.expired.push(file.say(format_args!(
+                "holds a CA that has expired on {}, trusted still: {subject}",
+                described.not_after
+            )));
         }
         Ok(())
     }
@@ -124,6 +130,10 @@ impl Loading {
             let why =
                 self.complaints.first().map(|first| format!(" ({first})")).unwrap_or_default();
             return Err(source.error(format_args!("holds no usable CA certificate{why}")));
+        }
+        // Of the public ones some have always expired, and nobody here can mend that.
+        if self.store.len() <= MANY {
+            self.complaints.append(&mut self.expired);
         }
         let more = self.complaints.len().saturating_sub(COMPLAINTS);
         self.complaints.truncate(COMPLAINTS);

@@ -187,6 +187,11 @@ impl<'a> PublicKey<'a> {
         self.0
     }
 
+    /// The key itself, without its kind.
+    pub fn bits(self) -> Option<&'a [u8]> {
+        self.parts().ok().map(|(_, bits)| bits)
+    }
+
     fn parts(self) -> Result<(&'a [u8], &'a [u8]), Malformed> {
         let mut parts = Reader::new(self.0);
         Ok((parts.take(SEQUENCE)?, parts.octets_of_bits()?))

@@ -11,7 +11,7 @@ pub struct Name<'a>(&'a [u8]);
 
 impl<'a> Name<'a> {
     /// A name of this content, that is without the outer tag and length.
-    pub(super) fn new(content: &'a [u8]) -> Self {
+    pub fn new(content: &'a [u8]) -> Self {
         Self(content)
     }
 

@@ -7,12 +7,38 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rustls_pki_types::pem::{self, SectionKind};
+use rustls_pki_types::pem;
+pub use rustls_pki_types::pem::SectionKind;
 
 use crate::error::Error;
 
 /// Files larger than this hold no certificates, whatever else they are.
 const MAX_SIZE: u64 = 32 * 1024 * 1024;
+
+/// Reads the sections of a PEM text, or says what is wrong with it.
+pub fn sections(mut text: impl BufRead) -> Result<Vec<(SectionKind, Vec<u8>)>, String> {
+    let mut sections = Vec::new();
+    while let Some(section) = pem::from_buf(&mut text).map_err(|error| damage(&error))? {
+        sections.push(section);
+    }
+    Ok(sections)
+}
+
+/// Opens a regular file that may hold PEM, or says why not.
+pub fn open(path: &Path) -> Result<BufReader<File>, String> {
+    let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
+    if metadata.is_dir() {
+        return Err("is a directory, not a file".to_owned());
+    }
+    // To open a named pipe would wait for somebody to write into it.
+    if !metadata.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    if metadata.len() > MAX_SIZE {
+        return Err("is too large to hold certificates".to_owned());
+    }
+    File::open(path).map(BufReader::new).map_err(|error| unreadable(&error))
+}
 
 /// A setting that names a file, and the file.
 #[derive(Clone, Debug)]
@@ -66,7 +92,7 @@ impl Source {
         &self,
         mut take: impl FnMut(SectionKind, Vec<u8>),
     ) -> Result<(), String> {
-        let mut reader = self.open()?;
+        let mut reader = open(&self.path)?;
         while let Some((kind, der)) = pem::from_buf(&mut reader).map_err(|error| damage(&error))? {
             take(kind, der);
         }
@@ -75,26 +101,11 @@ impl Source {
 
     /// Whether this text stands anywhere in the file.
     pub(super) fn mentions(&self, text: &str) -> bool {
-        let Ok(reader) = self.open() else { return false };
+        let Ok(reader) = open(&self.path) else { return false };
         reader
             .split(b'\n')
             .map_while(Result::ok)
             .any(|line| line.windows(text.len()).any(|window| window == text.as_bytes()))
-    }
-
-    fn open(&self) -> Result<BufReader<File>, String> {
-        let metadata = fs::metadata(&self.path).map_err(|error| unreadable(&error))?;
-        if metadata.is_dir() {
-            return Err("is a directory, not a file".to_owned());
-        }
-        // To open a named pipe would wait for somebody to write into it.
-        if !metadata.is_file() {
-            return Err("is not a regular file".to_owned());
-        }
-        if metadata.len() > MAX_SIZE {
-            return Err("is too large to hold certificates".to_owned());
-        }
-        File::open(&self.path).map(BufReader::new).map_err(|error| unreadable(&error))
     }
 
     /// What the file seems to hold in place of the PEM section that was looked for.

@@ -1,0 +1,135 @@
+//! `tedge certs show`: certificates, requests and revocation lists in words.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::Path;
+
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject;
+
+use super::super::{Stop, print};
+use super::{say, sections};
+use crate::tls::certificate::{Certificate, PublicKey, Serial};
+use crate::tls::issue::Key;
+use crate::tls::pem::SectionKind;
+use crate::tls::{Malformed, Request, RevocationList, Time};
+
+/// Prints what is in each of the files.
+pub(super) fn show(files: &[OsString]) -> Result<(), Stop> {
+    for (index, file) in files.iter().enumerate() {
+        let path = Path::new(file);
+        let sections = sections(path)?;
+        if sections.is_empty() {
+            return Err(say(path, "holds nothing in PEM, text with BEGIN and END lines").into());
+        }
+        let mut text = if index > 0 { "\n".to_owned() } else { String::new() };
+        for (number, (kind, der)) in sections.into_iter().enumerate() {
+            if number > 0 {
+                text.push('\n');
+            }
+            let _ = write!(text, "{}: ", path.display());
+            describe(&mut text, kind, der)
+                .map_err(|error| say(path, format_args!("is {error}")))?;
+        }
+        print(&text)?;
+    }
+    Ok(())
+}
+
+fn describe(text: &mut String, kind: SectionKind, der: Vec<u8>) -> Result<(), Malformed> {
+    match kind {
+        SectionKind::Certificate => certificate(text, &der),
+        SectionKind::Csr => request(text, &der),
+        SectionKind::Crl => list(text, &der),
+        _ => {
+            let key = PrivateKeyDer::from_pem(kind, der).and_then(|der| Key::new(der).ok());
+            let public = key.and_then(|key| key.public().ok());
+            let _ = match public {
+                Some(public) => {
+                    let public = PublicKey::new(&public);
+                    writeln!(text, "private key\n  {:<10} {public}", "key")
+                }
+                None => writeln!(text, "something that is neither certificate nor usable key"),
+            };
+            Ok(())
+        }
+    }
+}
+
+fn certificate(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
+    let read = Certificate::parse(der)?;
+    let extensions = &read.extensions;
+    text.push_str("certificate\n");
+    row(text, "subject", read.subject);
+    let names: Vec<_> = extensions.alternative_names.iter().map(ToString::to_string).collect();
+    if !names.is_empty() {
+        row(text, "names", names.join(", "));
+    }
+    if read.issuer == read.subject {
+        row(text, "issuer", "itself");
+    } else {
+        row(text, "issuer", read.issuer);
+    }
+    row(text, "valid", format_args!("from {}", read.not_before));
+    row(text, "", format_args!("until {} ({})", read.not_after, distance(&read)));
+    let purposes = extensions.purposes();
+    row(
+        text,
+        "use",
+        match (extensions.is_authority, purposes.is_empty()) {
+            (Some(true), _) => "signs others (CA)".to_owned(),
+            (_, false) => purposes.join(", "),
+            _ => "not restricted".to_owned(),
+        },
+    );
+    row(text, "key", read.key);
+    row(text, "serial", Serial(read.serial));
+    let digest = ring::digest::digest(&ring::digest::SHA256, der);
+    let digits: Vec<_> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    row(text, "SHA-256", digits.join(":"));
+    Ok(())
+}
+
+fn distance(certificate: &Certificate<'_>) -> String {
+    let now = Time::now().unix();
+    let days = |seconds: i64| match seconds / 86_400 {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
+    let (from, until) = (certificate.not_before.unix(), certificate.not_after.unix());
+    if now < from {
+        format!("begins in {}, by this device's clock", days(from - now))
+    } else if now > until {
+        format!("expired, {} ago by this device's clock", days(now - until))
+    } else {
+        format!("{} left", days(until - now))
+    }
+}
+
+fn request(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
+    let read = Request::parse(der)?;
+    let algorithms = crate::tls::provider().signature_verification_algorithms;
+    text.push_str("certificate signing request\n");
+    row(text, "subject", read.subject);
+    row(text, "key", read.key);
+    let is_right = read.is_signed_by_its_key(algorithms);
+    row(text, "signature", if is_right { "right" } else { "wrong, or of an unknown kind" });
+    Ok(())
+}
+
+fn list(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
+    let read = RevocationList::parse(der)?;
+    text.push_str("revocation list\n");
+    row(text, "issuer", read.issuer);
+    row(text, "revoked", read.len());
+    if let Some(due) = read.next_update {
+        let expired = if due < Time::now() { " (expired)" } else { "" };
+        row(text, "valid", format_args!("until {due}{expired}"));
+    }
+    Ok(())
+}
+
+fn row(text: &mut String, label: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(text, "  {label:<10} {value}");
+}

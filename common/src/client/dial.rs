@@ -1,0 +1,257 @@
+//! From a name and a port to a connected socket (RFC 8305).
+//!
+//! A name is looked up once at a time, however many ask and however long the system's resolver
+//! hangs, since each look-up occupies a thread. Addresses of both families take turns, IPv6
+//! first, each with a head start of 250 ms over the next.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_executor::Executor;
+use async_io::{Async, Timer};
+use event_listener::Event;
+use rustix::net::sockopt;
+
+use super::authority;
+use super::error::Error;
+
+/// How long an address may take before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// What the kernel holds of a body that it was given, at most. It bounds memory, and makes the
+/// last byte handed over mean that the last byte is soon sent: this much takes 60 s at 2 KB/s.
+const SEND_BUFFER: usize = 128 * 1024;
+
+/// A host and a port to connect to.
+pub(super) struct Dialer {
+    host: String,
+    port: u16,
+    executor: Arc<Executor<'static>>,
+    under_way: Arc<Mutex<Option<Arc<Lookup>>>>,
+}
+
+impl Dialer {
+    pub(super) fn new(host: &str, port: u16, executor: Arc<Executor<'static>>) -> Self {
+        let host = bare(host).to_owned();
+        Self { host, port, executor, under_way: Arc::default() }
+    }
+
+    /// A socket that is connected.
+    pub(super) async fn dial(&self) -> Result<Async<TcpStream>, Error> {
+        let connected = race(take_turns(self.resolve().await?)).await;
+        let to = || authority(&self.host, self.port);
+        let stream = connected.map_err(|source| Error::Connect { to: to(), source })?;
+        tune(&stream);
+        Ok(stream)
+    }
+
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
+        if let Ok(address) = self.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.port)]);
+        }
+        let found = self.lookup().wait().await;
+        found.map_err(|source| Error::Resolve { host: self.host.clone(), source })
+    }
+
+    /// The look-up that is under way, or a new one. It goes on when nobody waits for it any more.
+    fn lookup(&self) -> Arc<Lookup> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookup) = &*under_way {
+            return Arc::clone(lookup);
+        }
+        let lookup = Arc::new(Lookup::default());
+        *under_way = Some(Arc::clone(&lookup));
+        drop(under_way);
+
+        let (host, port) = (self.host.clone(), self.port);
+        let (running, under_way) = (Arc::clone(&lookup), Arc::clone(&self.under_way));
+        let look_up = async move {
+            let found = async_net::resolve((host, port)).await;
+            *under_way.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            running.finish(found);
+        };
+        self.executor.spawn(look_up).detach();
+        lookup
+    }
+}
+
+/// One look-up that any number wait for.
+#[derive(Default)]
+struct Lookup {
+    found: OnceLock<io::Result<Vec<SocketAddr>>>,
+    done: Event,
+}
+
+impl Lookup {
+    fn finish(&self, found: io::Result<Vec<SocketAddr>>) {
+        let _ = self.found.set(found);
+        self.done.notify(usize::MAX);
+    }
+
+    async fn wait(&self) -> io::Result<Vec<SocketAddr>> {
+        loop {
+            let done = self.done.listen();
+            match self.found.get() {
+                Some(Ok(addresses)) => return Ok(addresses.clone()),
+                Some(Err(error)) => return Err(io::Error::new(error.kind(), error.to_string())),
+                None => done.await,
+            }
+        }
+    }
+}
+
+/// The first address that takes the connection. The error is that of the last one to fail.
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts = Vec::new();
+    let mut head_start = Timer::never();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+
+    std::future::poll_fn(move |cx| {
+        let mut next_is_due = attempts.is_empty() || Pin::new(&mut head_start).poll(cx).is_ready();
+        loop {
+            if next_is_due {
+                if let Some(address) = waiting.next() {
+                    attempts.push(Box::pin(Async::<TcpStream>::connect(address)));
+                    head_start.set_after(HEAD_START);
+                    // Polled for the side effect that it wakes this task.
+                    next_is_due = Pin::new(&mut head_start).poll(cx).is_ready();
+                } else {
+                    next_is_due = false;
+                }
+            }
+            let mut failed = false;
+            let mut index = 0;
+            while index < attempts.len() {
+                match attempts[index].as_mut().poll(cx) {
+                    Poll::Ready(Ok(stream)) => return Poll::Ready(Ok(stream)),
+                    Poll::Ready(Err(error)) => {
+                        failure = error;
+                        failed = true;
+                        drop(attempts.swap_remove(index));
+                    }
+                    Poll::Pending => index += 1,
+                }
+            }
+            if attempts.is_empty() && waiting.len() == 0 {
+                let failure = std::mem::replace(&mut failure, io::ErrorKind::Other.into());
+                return Poll::Ready(Err(failure));
+            }
+            // Who fails at once gives its head start to the next.
+            next_is_due |= failed;
+            if !next_is_due || waiting.len() == 0 {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}
+
+/// IPv6 and IPv4 in turn, each in the order that the resolver prefers.
+fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(SocketAddr::is_ipv6);
+    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    let mut turns = Vec::with_capacity(v6.len() + v4.len());
+    while v6.len() + v4.len() > 0 {
+        turns.extend(v6.next());
+        turns.extend(v4.next());
+    }
+    turns
+}
+
+/// None of these is worth a connection when the kernel refuses it.
+fn tune(stream: &Async<TcpStream>) {
+    let _ = stream.get_ref().set_nodelay(true);
+    let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
+    // A tunnel may be quiet for days: notice within minutes when nobody is there any more.
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(60));
+    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(20));
+    let _ = sockopt::set_tcp_keepcnt(stream, 4);
+}
+
+/// The host without the brackets of an IPv6 address.
+pub(super) fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Instant;
+
+    use rustix::net::{AddressFamily, SocketType};
+
+    use super::*;
+
+    fn on_loopback(listener: &TcpListener) -> SocketAddr {
+        listener.local_addr().unwrap()
+    }
+
+    /// An address that lets a connection wait for ever: a queue that is full.
+    fn silent() -> (rustix::fd::OwnedFd, SocketAddr, Vec<Async<TcpStream>>) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &any).unwrap();
+        rustix::net::listen(&socket, 0).unwrap();
+        let address = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
+        let mut queue = Vec::new();
+        while let Some(stream) = async_io::block_on(futures_lite::future::or(
+            async { Some(Async::<TcpStream>::connect(address).await.unwrap()) },
+            async {
+                Timer::after(Duration::from_millis(200)).await;
+                None
+            },
+        )) {
+            queue.push(stream);
+        }
+        (socket, address, queue)
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |all: &str| -> Vec<SocketAddr> {
+            all.split(' ').map(|address| address.parse().unwrap()).collect()
+        };
+        let found = parse("1.0.0.1:1 1.0.0.2:1 1.0.0.3:1 [2::1]:1 [2::2]:1");
+        let turns = parse("[2::1]:1 1.0.0.1:1 [2::2]:1 1.0.0.2:1 1.0.0.3:1");
+        assert_eq!(take_turns(found), turns);
+    }
+
+    #[test]
+    fn a_silent_address_costs_a_head_start() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (_socket, silent, _queue) = silent();
+        let begin = Instant::now();
+        let stream = async_io::block_on(race(vec![silent, silent, on_loopback(&listener)]));
+        assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap(), on_loopback(&listener));
+        assert!(begin.elapsed() >= 2 * HEAD_START);
+    }
+
+    #[test]
+    fn an_address_that_refuses_costs_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = on_loopback(&TcpListener::bind("127.0.0.1:0").unwrap());
+        let begin = Instant::now();
+        async_io::block_on(race(vec![closed, closed, on_loopback(&listener)])).unwrap();
+        assert!(begin.elapsed() < HEAD_START);
+        let error = async_io::block_on(race(vec![closed, closed])).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        async_io::block_on(race(vec![])).unwrap_err();
+    }
+
+    #[test]
+    fn a_name_is_looked_up_once_at_a_time() {
+        let executor = Arc::new(Executor::new());
+        let dialer = Dialer::new("localhost", 1, Arc::clone(&executor));
+        let (first, second) = (dialer.lookup(), dialer.lookup());
+        assert!(Arc::ptr_eq(&first, &second));
+        let found = async_io::block_on(executor.run(first.wait())).unwrap();
+        assert!(found.contains(&SocketAddr::from(([127, 0, 0, 1], 1))), "{found:?}");
+        assert!(!Arc::ptr_eq(&first, &dialer.lookup()));
+    }
+}

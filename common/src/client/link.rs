@@ -1,0 +1,198 @@
+//! One connection upstream, ready to carry a request.
+//!
+//! Whoever holds the [`Link`] holds the connection: the pool, a request that waits for its
+//! answer, a body that is being read. To drop it closes the connection at once.
+
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::{io, mem};
+
+use async_executor::{Executor, Task};
+use async_io::Async;
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+
+use super::error::{Error, Stage};
+use super::pulse::{Alarm, Pulse};
+use super::wire::{Upgraded, Wire};
+use crate::error::chain;
+use crate::http::{Body, BodyError};
+
+/// What hyper may hold of a connection in either direction; also the longest head of a response.
+const BUFFER: usize = 32 * 1024;
+
+pub(super) struct Link {
+    sender: SendRequest<Outgoing>,
+    task: Task<Option<Upgraded>>,
+    socket: Weak<Async<TcpStream>>,
+    pulse: Arc<Pulse>,
+    is_used: bool,
+}
+
+/// A request that got no answer, with the request where none of it was sent.
+pub(super) struct Unanswered {
+    pub(super) error: Error,
+    pub(super) request: Option<Request<Body>>,
+    /// Nothing at all has come back for it on a connection that had been idle.
+    pub(super) was_stale: bool,
+}
+
+impl Link {
+    /// A connection of a task of its own.
+    pub(super) async fn open(wire: Wire, executor: &Executor<'static>) -> hyper::Result<Self> {
+        let (socket, pulse) = (wire.socket(), Arc::clone(wire.pulse()));
+        let (sender, connection) =
+            http1::Builder::new().max_buf_size(BUFFER).handshake(wire).await?;
+        let driver =
+            Driver { connection: Some(connection), alarm: Alarm::new(), pulse: Arc::clone(&pulse) };
+        Ok(Self { sender, task: executor.spawn(driver), socket, pulse, is_used: false })
+    }
+
+    /// Whether the next request can be sent. Upstream may have closed the connection: what the
+    /// task has not noticed yet the socket tells, on which nothing may lie while it is idle.
+    pub(super) fn is_idle(&self) -> bool {
+        if !self.sender.is_ready() {
+            return false;
+        }
+        let Some(socket) = self.socket.upgrade() else { return false };
+        let peeked = socket.get_ref().peek(&mut [0]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the task still has the connection.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Whether everything of the last exchange is done, so that another may follow.
+    pub(super) fn rest(&mut self) -> bool {
+        self.pulse.rest();
+        self.is_used = true;
+        self.sender.is_ready()
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    pub(super) async fn exchange(
+        &mut self,
+        to: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, Unanswered> {
+        let may_switch =
+            request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
+        self.pulse.begin(may_switch);
+        let request = request.map(|body| Outgoing::new(body, Arc::clone(&self.pulse)));
+        let mut failed = match self.sender.try_send_request(request).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => failed,
+        };
+        let request = failed.take_message().map(|request| request.map(Outgoing::into_body));
+        let sent = request.is_none();
+        let error = self.explain(to, Stage::Answer, failed.into_error(), sent);
+        let is_broken = matches!(error, Error::Broken { .. });
+        let was_stale = self.is_used && is_broken && !self.pulse.is_answered();
+        Err(Unanswered { error, request, was_stale })
+    }
+
+    /// The connection after `101 Switching Protocols`, or where CONNECT has led.
+    pub(super) async fn switch(self) -> Option<Upgraded> {
+        let Self { sender, task, .. } = self;
+        let switched = task.await;
+        drop(sender);
+        switched
+    }
+
+    /// What became of the connection, in our words.
+    pub(super) fn explain(&self, to: &str, stage: Stage, error: hyper::Error, sent: bool) -> Error {
+        let to = to.to_owned();
+        if self.pulse.is_overdue() {
+            Error::Timeout { to, stage }
+        } else if self.pulse.is_body_failed() {
+            Error::RequestBody(error)
+        } else {
+            Error::Broken { to, reason: chain(&error), sent }
+        }
+    }
+}
+
+/// Drives a connection until it is closed, is late, or speaks another protocol.
+struct Driver {
+    connection: Option<Connection<Wire, Outgoing>>,
+    alarm: Alarm,
+    pulse: Arc<Pulse>,
+}
+
+impl Future for Driver {
+    type Output = Option<Upgraded>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Upgraded>> {
+        let this = self.get_mut();
+        let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
+        this.pulse.forget();
+        match Pin::new(connection).poll(cx) {
+            Poll::Ready(Ok(())) if this.pulse.is_switching() => {
+                let parts = this.connection.take().map(Connection::into_parts);
+                Poll::Ready(parts.map(|parts| Upgraded::new(parts.io, parts.read_buf)))
+            }
+            // Whoever waits for an answer or a body has got the error from hyper.
+            Poll::Ready(_) => {
+                this.connection = None;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let rings = this.alarm.poll(cx, &this.pulse);
+                rings.map(|()| {
+                    this.connection = None;
+                    None
+                })
+            }
+        }
+    }
+}
+
+/// The body of a request on its way out.
+pub(super) struct Outgoing {
+    body: Body,
+    pulse: Arc<Pulse>,
+}
+
+impl Outgoing {
+    fn new(body: Body, pulse: Arc<Pulse>) -> Self {
+        Self { body, pulse }
+    }
+
+    fn into_body(mut self) -> Body {
+        mem::take(&mut self.body)
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => this.pulse.waits_for_producer(),
+            Poll::Ready(Some(Err(_))) => this.pulse.fail_body(),
+            Poll::Ready(_) => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,112 @@
+//! Connections that wait for their next request, and the body that brings them back.
+
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::error::Stage;
+use super::link::Link;
+use crate::http::BodyError;
+
+/// How many connections wait at most. The one that has waited longest makes room.
+const IDLE: usize = 8;
+
+/// The idle connections of one origin, the one used last at the end.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<Link>>);
+
+impl Pool {
+    /// The connection that was used last, if it is still open.
+    pub(super) fn take(&self) -> Option<Link> {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(link) = links.pop() {
+            if link.is_idle() {
+                return Some(link);
+            }
+        }
+        None
+    }
+
+    fn put(&self, link: Link) {
+        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        links.retain(Link::is_open);
+        if links.len() == IDLE {
+            links.remove(0);
+        }
+        links.push(link);
+    }
+}
+
+/// The content of a response. Read to its end it brings the connection back to the pool; dropped
+/// before, it closes it.
+pub(super) struct Content {
+    incoming: Incoming,
+    lease: Option<Lease>,
+}
+
+struct Lease {
+    link: Link,
+    pool: Arc<Pool>,
+    to: Arc<str>,
+}
+
+impl Content {
+    pub(super) fn new(incoming: Incoming, link: Link, pool: Arc<Pool>, to: Arc<str>) -> Self {
+        let mut content = Self { incoming, lease: Some(Lease { link, pool, to }) };
+        if content.incoming.is_end_stream() {
+            content.give_back();
+        }
+        content
+    }
+
+    fn give_back(&mut self) {
+        if let Some(Lease { mut link, pool, .. }) = self.lease.take() {
+            // Otherwise upstream wants to close, or has answered before it had all of the
+            // request: such a connection is not fit for another.
+            if link.rest() {
+                pool.put(link);
+            }
+        }
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let frame = match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
+            Some(Err(error)) => {
+                let error = match mem::take(&mut this.lease) {
+                    Some(Lease { link, to, .. }) => {
+                        link.explain(&to, Stage::Body, error, true).into()
+                    }
+                    None => error.into(),
+                };
+                return Poll::Ready(Some(Err(error)));
+            }
+            frame => frame.map(|frame| frame.map_err(BodyError::from)),
+        };
+        if frame.is_none() || this.incoming.is_end_stream() {
+            this.give_back();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}

@@ -1,0 +1,158 @@
+//! How long upstream may take.
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_executor::Executor;
+use http::Method;
+
+use super::upstream::{Upstream, echo, read_head};
+use super::{drive, get, message, plain, read, send, surf_client};
+use crate::client::pulse::Limits;
+use crate::client::{Client, ConnectProxy, Error, Options, Stage};
+use crate::http::Body;
+
+const SHORT: Duration = Duration::from_millis(300);
+
+fn with_limits<F: Future<Output = ()>>(
+    options: Options,
+    limits: Limits,
+    test: impl FnOnce(surf::Client) -> F,
+) {
+    let executor = Arc::new(Executor::new());
+    let client = Client { limits, ..Client::new(options, Arc::clone(&executor)) };
+    drive(&executor, test(surf_client(client)));
+}
+
+fn short_progress() -> Limits {
+    Limits { progress: SHORT, ..Limits::default() }
+}
+
+#[test]
+fn no_answer_is_a_time_out() {
+    let mut upstream = Upstream::new(|mut stream, _, tell| {
+        read_head(&mut stream);
+        assert!(!stream.read(&mut [0]).is_ok_and(|count| count > 0));
+        tell("closed");
+    });
+    with_limits(plain(upstream.port), short_progress(), async |client| {
+        let error = send(&client, get("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout { stage: Stage::Answer, .. }), "{error:?}");
+        assert!(error.is_timeout() && error.was_sent());
+        assert_eq!(upstream.event().await, "closed");
+    });
+}
+
+#[test]
+fn a_handshake_or_a_tunnel_that_does_not_come_is_a_time_out() {
+    let silent = Upstream::new(|mut stream, _, _| drop(stream.read_to_end(&mut Vec::new())));
+    let limits = Limits { opening: SHORT, ..Limits::default() };
+    let proxy = ConnectProxy { host: "127.0.0.1".to_owned(), port: silent.port, credentials: None };
+    for (options, expected) in [
+        (super::tls::over_tls(silent.port), Stage::Handshake),
+        (Options { proxy: Some(proxy), ..plain(1) }, Stage::Proxy),
+    ] {
+        with_limits(options, limits, async |client| {
+            let error = send(&client, get("/")).await.unwrap_err();
+            let Error::Timeout { stage, .. } = error else { panic!("{error:?}") };
+            assert!(stage == expected && !error.was_sent());
+        });
+    }
+}
+
+#[test]
+fn a_body_that_stops_is_a_time_out() {
+    let upstream = Upstream::new(|mut stream, _, _| {
+        read_head(&mut stream);
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    with_limits(plain(upstream.port), short_progress(), async |client| {
+        let answer = send(&client, get("/")).await.unwrap();
+        let error = read(answer).await.unwrap_err();
+        let error = error.downcast::<Error>().unwrap();
+        assert!(matches!(*error, Error::Timeout { stage: Stage::Body, .. }), "{error:?}");
+    });
+}
+
+#[test]
+fn an_upload_that_is_not_taken_is_a_time_out() {
+    let upstream = Upstream::new(|mut stream, _, tell| {
+        read_head(&mut stream);
+        std::thread::park();
+        tell("unreachable");
+    });
+    with_limits(plain(upstream.port), short_progress(), async |client| {
+        let request = message(Method::PUT, "/", Body::stream(super::exchange::Endless));
+        let error = send(&client, request).await.unwrap_err();
+        assert!(error.is_timeout(), "{error:?}");
+    });
+}
+
+#[test]
+fn who_takes_time_to_send_or_to_read_is_waited_for() {
+    let upstream = Upstream::new(|mut stream, _, _| {
+        read_head(&mut stream);
+        stream.read_exact(&mut [0; b"3\r\nend\r\n0\r\n\r\n".len()]).unwrap();
+        let content = vec![b'x'; 4_000_000];
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", content.len()).unwrap();
+        stream.write_all(&content).unwrap();
+    });
+    with_limits(plain(upstream.port), short_progress(), async |client| {
+        let body = Body::stream(Late(async_io::Timer::after(3 * SHORT), Some("end")));
+        let answer = send(&client, message(Method::POST, "/", body)).await.unwrap();
+        async_io::Timer::after(3 * SHORT).await;
+        assert_eq!(read(answer).await.unwrap().len(), 4_000_000);
+    });
+}
+
+#[test]
+fn slow_but_steady_is_no_time_out() {
+    let upstream = Upstream::new(|mut stream, _, _| {
+        read_head(&mut stream);
+        for piece in ["HTTP/1.1 200 OK\r\n", "content-length: 4\r\n\r\n", "a", "b", "c", "d"] {
+            std::thread::sleep(SHORT / 2);
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+    });
+    with_limits(plain(upstream.port), short_progress(), async |client| {
+        let answer = send(&client, get("/")).await.unwrap();
+        assert_eq!(read(answer).await.unwrap(), "abcd");
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed_in_time() {
+    let mut upstream = Upstream::new(|stream, number, tell| {
+        echo(stream, number);
+        tell("closed");
+    });
+    let limits = Limits { idle: SHORT, ..Limits::default() };
+    with_limits(plain(upstream.port), limits, async |client| {
+        let answer = send(&client, get("/")).await.unwrap();
+        read(answer).await.unwrap();
+        assert_eq!(upstream.event().await, "closed");
+        let answer = send(&client, get("/")).await.unwrap();
+        assert!(read(answer).await.unwrap().starts_with("1 "));
+    });
+}
+
+/// One piece that has to be waited for.
+struct Late(async_io::Timer, Option<&'static str>);
+
+impl http_body::Body for Late {
+    type Data = bytes::Bytes;
+    type Error = crate::http::BodyError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        if self.1.is_some() {
+            std::task::ready!(std::pin::Pin::new(&mut self.0).poll(cx));
+        }
+        let piece = self.1.take().map(|piece| Ok(http_body::Frame::data(piece.into())));
+        std::task::Poll::Ready(piece)
+    }
+}

@@ -1,0 +1,247 @@
+//! One request and its answer, between hyper and the application.
+//!
+//! What has to be right for every service is checked here: `Host`, `Expect`, and that plain HTTP
+//! on a TLS port is sent to https. The rest is the application's.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::watch::{Phase, Watch};
+use crate::http::{self as bridge, Body, BodyError, Upgrade};
+use crate::listener::Site;
+use crate::respond::text;
+
+/// Answers the requests of one connection, one after the other.
+pub(crate) struct Exchange<S> {
+    site: Arc<Site<S>>,
+    watch: Arc<Watch>,
+    peer: SocketAddr,
+    redirect: bool,
+    upgrade: Arc<Mutex<Option<Upgrade>>>,
+}
+
+impl<S> Clone for Exchange<S> {
+    fn clone(&self) -> Self {
+        Self {
+            site: Arc::clone(&self.site),
+            watch: Arc::clone(&self.watch),
+            peer: self.peer,
+            redirect: self.redirect,
+            upgrade: Arc::clone(&self.upgrade),
+        }
+    }
+}
+
+impl<S> Exchange<S> {
+    pub(crate) fn new(
+        site: Arc<Site<S>>,
+        watch: Arc<Watch>,
+        peer: SocketAddr,
+        redirect: bool,
+    ) -> Self {
+        Self { site, watch, peer, redirect, upgrade: Arc::default() }
+    }
+
+    /// What the connection was switched to by the last answer, if by any.
+    pub(crate) fn take_upgrade(&self) -> Option<Upgrade> {
+        self.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+    }
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Exchange<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    type Response = Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.watch.enter(Phase::Exchange);
+        let exchange = self.clone();
+        Box::pin(async move {
+            let (mut head, body) = request.into_parts();
+            let response = match exchange.refuse(&head) {
+                Some(response) => response,
+                None => {
+                    head.extensions.clear();
+                    head.extensions.insert(exchange.peer);
+                    let body = Body::Incoming(body, Some(Arc::clone(&exchange.watch)));
+                    let (response, upgrade) =
+                        bridge::respond(&exchange.site.app, Request::from_parts(head, body)).await;
+                    let mut slot =
+                        exchange.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                    *slot = upgrade;
+                    response
+                }
+            };
+            Ok(response.map(|body| Outgoing { body, watch: exchange.watch }))
+        })
+    }
+}
+
+impl<S> Exchange<S> {
+    /// The answer to a request that no application should see.
+    fn refuse(&self, head: &request::Parts) -> Option<Response<Body>> {
+        let authority = authority(head);
+        if self.redirect {
+            return Some(closing(match authority.flatten() {
+                Some(authority) => to_https(&authority, head),
+                None => text(
+                    StatusCode::BAD_REQUEST,
+                    "This port speaks HTTPS. Use https:// and send a Host field.".to_owned(),
+                ),
+            }));
+        }
+        if authority.is_none() {
+            return Some(closing(text(
+                StatusCode::BAD_REQUEST,
+                "A request has exactly one Host field that names a host and a port.".to_owned(),
+            )));
+        }
+        unmet_expectation(&head.headers).map(closing)
+    }
+}
+
+/// Whom the request is for. `None` where that is missing, said twice or malformed; HTTP/1.0 may
+/// leave it out.
+fn authority(head: &request::Parts) -> Option<Option<Authority>> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host),
+        (None, None) if head.version == Version::HTTP_10 => None,
+        _ => return None,
+    };
+    let named = match host {
+        Some(host) if host.is_empty() => None,
+        Some(host) => {
+            let authority = Authority::try_from(host.as_bytes()).ok()?;
+            (!authority.as_str().contains('@')).then_some(Some(authority))?
+        }
+        None => None,
+    };
+    Some(head.uri.authority().cloned().or(named))
+}
+
+fn to_https(authority: &Authority, head: &request::Parts) -> Response<Body> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let location = format!("https://{authority}{target}");
+    let mut response =
+        text(StatusCode::TEMPORARY_REDIRECT, format!("This port speaks HTTPS. Use {location}"));
+    match HeaderValue::from_str(&location) {
+        Ok(location) => {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
+    }
+    response
+}
+
+fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
+    let mut expectations = fields.get_all(header::EXPECT).iter();
+    expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")).then(|| {
+        text(
+            StatusCode::EXPECTATION_FAILED,
+            "The only expectation that is understood here is 100-continue.".to_owned(),
+        )
+    })
+}
+
+fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The body of an answer; when hyper lets go of it, the exchange is over.
+pub(crate) struct Outgoing {
+    body: Body,
+    watch: Arc<Watch>,
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.watch.reading(false);
+        self.watch.enter(Phase::Idle);
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: Version, target: &str, hosts: &[&str]) -> request::Parts {
+        let mut request = Request::builder().version(version).uri(target);
+        for host in hosts {
+            request = request.header(header::HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_request_names_its_host_once() {
+        for (version, hosts, accepted) in [
+            (Version::HTTP_11, &["a:8000"][..], true),
+            (Version::HTTP_11, &["[::1]:8000"], true),
+            (Version::HTTP_11, &[""], true),
+            (Version::HTTP_11, &[], false),
+            (Version::HTTP_11, &["a", "a"], false),
+            (Version::HTTP_11, &["a b"], false),
+            (Version::HTTP_11, &["a/b"], false),
+            (Version::HTTP_11, &["user@a"], false),
+            (Version::HTTP_10, &[], true),
+            (Version::HTTP_10, &["a", "b"], false),
+        ] {
+            let head = head(version, "/", hosts);
+            assert_eq!(authority(&head).is_some(), accepted, "{version:?} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_sent_to_the_same_host_path_and_query() {
+        let head = head(Version::HTTP_11, "/a/%2e%2e//b?x=/;y", &["rpi4:8000"]);
+        let authority = authority(&head).flatten().unwrap();
+        let response = to_https(&authority, &head);
+        assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(response.headers()[header::LOCATION], "https://rpi4:8000/a/%2e%2e//b?x=/;y");
+    }
+
+    #[test]
+    fn only_100_continue_can_be_expected() {
+        let mut fields = HeaderMap::new();
+        assert!(unmet_expectation(&fields).is_none());
+        fields.append(header::EXPECT, HeaderValue::from_static("100-Continue"));
+        assert!(unmet_expectation(&fields).is_none());
+        fields.append(header::EXPECT, HeaderValue::from_static("a-pony"));
+        let refusal = unmet_expectation(&fields).unwrap();
+        assert_eq!(refusal.status(), StatusCode::EXPECTATION_FAILED);
+    }
+}

@@ -1,0 +1,137 @@
+//! A service's life: arguments, settings, bind, ready, serve, signal, drain, exit code.
+//!
+//! Each service is a [`Service`]; what it serves is its own. Only this module and [`cli`] print
+//! or end the process.
+
+mod arguments;
+mod life;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_executor::Executor;
+
+use crate::error::Error;
+use crate::settings::{self, Settings};
+use crate::tls::ServerFiles;
+use crate::{cli, journal, memory};
+use arguments::{Arguments, Wish};
+
+/// One of the services, as its `main` names it.
+pub trait Service {
+    /// What its endpoints share.
+    type State: Clone + Send + Sync + 'static;
+
+    /// The name of the program and of its unit.
+    const PROGRAM: &'static str;
+    /// What it is, in a few words.
+    const SUMMARY: &'static str;
+    /// Whether a peer that has shut down its sending half still gets its answer. Where it does
+    /// not, its going is noticed at once.
+    const HALF_CLOSE: bool;
+
+    /// Where it listens, by these settings.
+    fn socket(settings: &Settings) -> Socket;
+
+    /// Everything that can be found wrong without serving: what `--check` runs.
+    ///
+    /// # Errors
+    ///
+    /// What has to be changed before the service can start.
+    fn check(settings: &Settings, config_dir: &Path) -> Result<(), Error>;
+
+    /// The application.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from starting.
+    fn app(settings: &Settings, context: &Context) -> Result<tide::Server<Self::State>, Error>;
+}
+
+/// The listening socket a service asks for.
+pub struct Socket {
+    /// Where to listen; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The certificate, key, authorities and revocation lists.
+    pub tls: ServerFiles,
+    /// How many connections may be open at once.
+    pub connections: usize,
+    /// Descriptors that each connection may need, its own included.
+    pub descriptors: usize,
+}
+
+/// What an application may use of the process it runs in.
+pub struct Context {
+    /// Where to spawn what outlives a request.
+    pub executor: Arc<Executor<'static>>,
+    /// True from the first signal to stop.
+    pub draining: Arc<AtomicBool>,
+    /// The directory of the settings.
+    pub config_dir: PathBuf,
+}
+
+/// The whole of a service's `main`: also answers to the name `tedge`, by `argv[0]` or as the first
+/// argument.
+pub fn main<S: Service>() -> ExitCode {
+    memory::settle();
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    let is_tedge = |name: &OsString| Path::new(name).file_name() == Some("tedge".as_ref());
+    if arguments.first().is_some_and(is_tedge) {
+        return cli::main(arguments.drain(1..));
+    }
+    if arguments.get(1).is_some_and(|first| first == "tedge") {
+        return cli::main(arguments.drain(2..));
+    }
+    match start::<S>(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(S::PROGRAM, &error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
+    let arguments = match Arguments::parse(arguments)? {
+        Wish::Help => {
+            return say(&arguments::help::<S>());
+        }
+        Wish::Version => {
+            return say(&format!("{} {}\n", S::PROGRAM, env!("CARGO_PKG_VERSION")));
+        }
+        Wish::Run(arguments) => arguments,
+    };
+    journal::start(arguments.level());
+    let config_dir = settings::config_dir(arguments.config_dir.clone());
+    let loaded = Settings::load(&config_dir, std::env::vars_os(), &[])?;
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    if arguments.check {
+        return life::check::<S>(&loaded, &config_dir);
+    }
+    life::live::<S>(&loaded.settings, config_dir)
+}
+
+/// Writes to stdout; a reader that has gone is not an error.
+fn say(text: &str) -> Result<(), Error> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::Failed(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn complain(program: &str, error: &Error) {
+    if log::log_enabled!(log::Level::Error) {
+        log::error!("{error}");
+    } else {
+        eprintln!("{program}: {error}");
+    }
+}

@@ -1,0 +1,80 @@
+//! The command line of a service.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use log::LevelFilter;
+
+use super::Service;
+use crate::error::Error;
+
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    pub(super) config_dir: Option<PathBuf>,
+    pub(super) log_level: Option<LevelFilter>,
+    pub(super) check: bool,
+}
+
+pub(super) enum Wish {
+    Help,
+    Version,
+    Run(Arguments),
+}
+
+impl Arguments {
+    pub(super) fn parse(arguments: Vec<OsString>) -> Result<Wish, Error> {
+        use lexopt::prelude::{Long, Short, ValueExt};
+
+        let usage = |error: lexopt::Error| Error::Usage(format!("{error}; see --help"));
+        let mut parser = lexopt::Parser::from_iter(arguments);
+        let mut parsed = Self::default();
+        while let Some(argument) = parser.next().map_err(usage)? {
+            match argument {
+                Long("config-dir") => {
+                    parsed.config_dir = Some(parser.value().map_err(usage)?.into());
+                }
+                Long("log-level") => {
+                    let level = parser.value().and_then(|value| value.parse()).map_err(usage)?;
+                    parsed.log_level = Some(level);
+                }
+                Long("check") => parsed.check = true,
+                Long("help") | Short('h') => return Ok(Wish::Help),
+                Long("version") | Short('V') => return Ok(Wish::Version),
+                other => return Err(usage(other.unexpected())),
+            }
+        }
+        Ok(Wish::Run(parsed))
+    }
+
+    /// `--log-level`, else the first plain level in `RUST_LOG`, else `info`.
+    pub(super) fn level(&self) -> LevelFilter {
+        let environment = || {
+            let directives = std::env::var("RUST_LOG").ok()?;
+            directives.split(',').find_map(|directive| directive.trim().parse().ok())
+        };
+        self.log_level.or_else(environment).unwrap_or(LevelFilter::Info)
+    }
+}
+
+pub(super) fn help<S: Service>() -> String {
+    format!(
+        "{program}: {summary}
+
+Usage: {program} [--config-dir DIR] [--log-level LEVEL] [--check]
+       {program} tedge …
+
+  --config-dir DIR   where tedge.toml is  [TEDGE_CONFIG_DIR, else /etc/tedge]
+  --log-level LEVEL  error, warn, info, debug or trace  [RUST_LOG, else info]
+  --check            say what would be served and whether the settings are right
+  --help, --version
+
+Signals: SIGHUP reads certificates, keys and revocation lists again,
+SIGTERM and SIGINT finish what is under way and stop, a second one stops at once.
+
+Settings are changed with `tedge config set`; `tedge config list --doc` tells them all.
+Example: {program} --config-dir /etc/tedge --log-level debug
+",
+        program = S::PROGRAM,
+        summary = S::SUMMARY,
+    )
+}

@@ -1,0 +1,299 @@
+//! Changes one value in the text of a TOML file and not a byte beside it. toml_edit says where
+//! things stand; its own way of writing drops the comments above a key together with the key, the
+//! blanks in a header, and carriage returns. Knows no settings.
+
+use std::path::Path;
+
+use toml_edit::{Item, Table, TableLike};
+
+use super::file::{self, Written, written_value};
+use crate::error::Error;
+
+/// The text with this key set.
+pub(super) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
+    let document = file::parse(path, text)?;
+    let place = Place::find(document.as_table(), key);
+    let literal = literal(new);
+    let edited = match place.item() {
+        Some(item) if written_value(item, text) == *new => return Ok(text.to_owned()),
+        Some(item) => item.span().map(|span| spliced(text, span.start, span.end, &literal)),
+        None => place.insert(text, &literal),
+    };
+    checked(path, key, Some(new), edited)
+}
+
+/// The text without this key. The comments around it stay.
+pub(super) fn without(path: &Path, text: &str, key: &str) -> Result<String, Error> {
+    let document = file::parse(path, text)?;
+    let place = Place::find(document.as_table(), key);
+    match place.item() {
+        Some(item) => checked(path, key, None, place.remove(text, item)),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// Nothing is left behind that could not be read again, or that reads as something else.
+fn checked(
+    path: &Path,
+    key: &str,
+    expected: Option<&Written>,
+    edited: Option<String>,
+) -> Result<String, Error> {
+    let is_done = |edited: &String| {
+        file::parse(path, edited).is_ok_and(|document| {
+            let item = Place::find(document.as_table(), key).item();
+            item.map(|item| written_value(item, edited)).as_ref() == expected
+        })
+    };
+    edited.filter(is_done).ok_or_else(|| {
+        Error::Failed(format!(
+            "{key} in {} stands where it cannot be changed by a command: please edit the file",
+            path.display()
+        ))
+    })
+}
+
+/// Where a key stands, or would stand.
+struct Place<'a> {
+    /// The innermost table on the way to the key that exists.
+    table: &'a dyn TableLike,
+    /// The same, where it is one with lines of its own.
+    standard: Option<&'a Table>,
+    /// Its name, dotted, with a dot at its end unless it is the document.
+    name: &'a str,
+    /// What is left of the key from there.
+    rest: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn find(document: &'a Table, key: &'a str) -> Self {
+        let mut place = Self { table: document, standard: Some(document), name: "", rest: key };
+        while let Some((segment, rest)) = place.rest.split_once('.') {
+            let Some(item) = place.table.get(segment) else { break };
+            let Some(table) = item.as_table_like() else { break };
+            place = Self {
+                table,
+                standard: place.standard.and(item.as_table()),
+                name: &key[..key.len() - rest.len()],
+                rest,
+            };
+        }
+        place
+    }
+
+    fn item(&self) -> Option<&'a Item> {
+        self.table.get(self.rest)
+    }
+
+    /// Where each value of the table stands: its key's beginning and its own end.
+    fn values(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.table.iter().filter(|(_, item)| item.is_value()).filter_map(|(name, item)| {
+            Some((self.table.key(name)?.span()?.start, item.span()?.end))
+        })
+    }
+
+    fn insert(&self, text: &str, literal: &str) -> Option<String> {
+        let rest = self.rest;
+        let newline = newline(text);
+        let last = self.values().max_by_key(|&(_, end)| end);
+        let Some(table) = self.standard else {
+            let (_, end) = last?;
+            return Some(spliced(text, end, end, &format!(", {rest} = {literal}")));
+        };
+        if rest.contains('.') && !table.is_dotted() || table.is_implicit() && last.is_none() {
+            return Some(with_new_table(text, self.name, rest, literal));
+        }
+        match last {
+            // A line like the last one, with its indentation and its dots.
+            Some((key, end)) => {
+                let start = &text[line_start(text, key)..key];
+                Some(with_line(text, line_end(text, end), &format!("{start}{rest} = {literal}")))
+            }
+            None if self.name.is_empty() => {
+                // Behind what is said of the whole file, and before the first table.
+                let head =
+                    text.find(&format!("{newline}{newline}")).map(|at| at + 2 * newline.len());
+                let at = head.filter(|&head| text[..head].lines().all(is_comment)).unwrap_or(0);
+                let blank = if at == 0 { "" } else { newline };
+                let line = format!("{rest} = {literal}{newline}{blank}");
+                Some(spliced(text, at, at, &line))
+            }
+            None => {
+                let header = table.span()?.start;
+                Some(with_line(text, line_end(text, header), &format!("{rest} = {literal}")))
+            }
+        }
+    }
+
+    fn remove(&self, text: &str, item: &Item) -> Option<String> {
+        let (key, value) = (self.table.key(self.rest)?.span()?, item.span()?);
+        if !item.is_value() {
+            return None;
+        }
+        if self.standard.is_some() {
+            let comment =
+                text[value.end..line_end(text, value.end)].trim_start_matches([' ', '\t']);
+            let end = line_end(text, value.end);
+            let end = if comment.trim().is_empty() { end } else { end - comment.len() };
+            return Some(spliced(text, line_start(text, key.start), end, ""));
+        }
+        // Among others in braces, with the comma before or behind it.
+        let before = self.values().map(|(_, end)| end).filter(|&end| end < key.start).max();
+        let behind = self.values().map(|(start, _)| start).filter(|&start| start > value.end).min();
+        Some(match (before, behind) {
+            (Some(before), _) => spliced(text, before, value.end, ""),
+            (None, Some(behind)) => spliced(text, key.start, behind, ""),
+            (None, None) => spliced(text, key.start, value.end, ""),
+        })
+    }
+}
+
+/// The text with a table at its end, and in it this.
+fn with_new_table(text: &str, name: &str, rest: &str, literal: &str) -> String {
+    let newline = newline(text);
+    let (tables, key) = rest.rsplit_once('.').unwrap_or(("", rest));
+    let header = format!("{name}{tables}");
+    let blank = if text.is_empty() { "" } else { newline };
+    let lines = format!("{blank}[{}]{newline}{key} = {literal}", header.trim_end_matches('.'));
+    with_line(text, text.len(), &lines)
+}
+
+/// The text with a line more at the beginning of a line, or at the end of a text that lacks the
+/// end of its last line.
+fn with_line(text: &str, at: usize, line: &str) -> String {
+    let newline = newline(text);
+    let before = if at == 0 || text[..at].ends_with('\n') { "" } else { newline };
+    spliced(text, at, at, &format!("{before}{line}{newline}"))
+}
+
+fn spliced(text: &str, start: usize, end: usize, new: &str) -> String {
+    [&text[..start], new, &text[end..]].concat()
+}
+
+fn line_start(text: &str, at: usize) -> usize {
+    text[..at].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+/// Where the next line begins.
+fn line_end(text: &str, at: usize) -> usize {
+    text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)
+}
+
+/// How the lines of this text end.
+fn newline(text: &str) -> &'static str {
+    if text.contains("\r\n") { "\r\n" } else { "\n" }
+}
+
+fn is_comment(line: &str) -> bool {
+    line.is_empty() || line.starts_with('#')
+}
+
+fn literal(value: &Written) -> String {
+    match value {
+        Written::Integer(number) => number.to_string(),
+        Written::Boolean(truth) => truth.to_string(),
+        Written::Text(text) | Written::Other(text) => quoted(text),
+        Written::List(items) => quoted(&items.join(",")),
+    }
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => quoted.extend(['\\', letter]),
+            _ if letter.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(letter))),
+            _ => quoted.push(letter),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(text: &str, key: &str, new: i64) -> String {
+        with(Path::new("t.toml"), text, key, &Written::Integer(new)).unwrap()
+    }
+
+    fn unset(text: &str, key: &str) -> String {
+        without(Path::new("t.toml"), text, key).unwrap()
+    }
+
+    #[test]
+    fn a_new_value_keeps_the_spacing_and_the_comment() {
+        assert_eq!(set("a  =   1   # one\nb=2\n", "a", 3), "a  =   3   # one\nb=2\n");
+        assert_eq!(set("\tb.c=\"x\"", "b.c", 3), "\tb.c=3");
+        assert_eq!(set("b = { c = 1, d = 2 }\n", "b.c", 3), "b = { c = 3, d = 2 }\n");
+    }
+
+    #[test]
+    fn the_same_value_changes_nothing() {
+        for text in ["a=0x10", "a = 1_6  "] {
+            assert_eq!(set(text, "a", 16), text);
+        }
+    }
+
+    #[test]
+    fn a_new_key_stands_with_its_table() {
+        for (text, expected) in [
+            ("", "[a]\nb = 1\n"),
+            ("[a]\nc = 2\n# end\n", "[a]\nc = 2\nb = 1\n# end\n"),
+            ("# of a\n[a]\n\n# of x\n[x]\ny = 1\n", "# of a\n[a]\nb = 1\n\n# of x\n[x]\ny = 1\n"),
+            ("a.c = 2\n[x]\n", "a.c = 2\na.b = 1\n[x]\n"),
+            ("a = { c = 2 }\n", "a = { c = 2, b = 1 }\n"),
+            ("[x]\n[a.d]\n", "[x]\n[a.d]\n\n[a]\nb = 1\n"),
+        ] {
+            assert_eq!(set(text, "a.b", 1), expected, "{text}");
+        }
+        assert_eq!(set("a.x = 1\n", "a.b.c", 1), "a.x = 1\na.b.c = 1\n");
+        assert_eq!(set("a = { x = 1 }\n", "a.b.c", 1), "a = { x = 1, b.c = 1 }\n");
+        assert_eq!(set("# only this", "a.b", 1), "# only this\n\n[a]\nb = 1\n");
+        assert_eq!(set("# file\n\n# of x\n[x]\n", "a", 1), "# file\n\na = 1\n\n# of x\n[x]\n");
+        assert_eq!(set("# top\n[x]\n", "a", 1), "a = 1\n# top\n[x]\n");
+    }
+
+    #[test]
+    fn what_is_unset_leaves_its_comments() {
+        for (text, expected) in [
+            ("[a]\n# of b\nb = 1\n# of c\nc = 2\n", "[a]\n# of b\n# of c\nc = 2\n"),
+            ("[a]\nb = 1 # one\n[x]\n", "[a]\n# one\n[x]\n"),
+            ("a.b = [\n 1, # x\n]\nc = 1", "c = 1"),
+            ("a = { b = 1, c = 2 }", "a = { c = 2 }"),
+            ("[a]\nb = 1", "[a]\n"),
+            ("a = { c = 2, b = 1 }", "a = { c = 2 }"),
+            ("a = { b = 1 }", "a = {  }"),
+            ("[a]\nc = 1", "[a]\nc = 1"),
+        ] {
+            assert_eq!(unset(text, "a.b"), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_end_as_they_did() {
+        let old = "# x\r\n[a]\r\nb = 1\r\n";
+        assert_eq!(set(old, "a.c", 2), "# x\r\n[a]\r\nb = 1\r\nc = 2\r\n");
+        assert_eq!(unset(old, "a.b"), "# x\r\n[a]\r\n");
+    }
+
+    #[test]
+    fn a_string_is_quoted_so_that_it_is_read_back() {
+        for text in ["", "a\"b\\c", "tab\t and newline\n", "ü\u{7f}\u{85}"] {
+            let written = Written::Text(text.to_owned());
+            let file = with(Path::new("t.toml"), "", "a", &written).unwrap();
+            let document = file::parse(Path::new("t.toml"), &file).unwrap();
+            assert_eq!(document["a"].as_str(), Some(text));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_well_is_not_done() {
+        for (text, key) in [("a = 1\n", "a.b"), ("[[a]]\n", "a.b"), ("a = {}\n", "a.b")] {
+            let refused = with(Path::new("t.toml"), text, key, &Written::Integer(1)).unwrap_err();
+            assert!(refused.to_string().contains("a.b in t.toml"), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+# shellcheck shell=bash
+# A device in a directory: what the page calls /etc/tedge, /etc/ssl/certs, systemctl and the
+# network, without touching the machine's own. The only file that knows how the two differ.
+
+# The name and the address of the page's main device.
+name=rpi4-dca632efb150
+address=127.0.0.2
+
+declare -A pid_of reader_of curl_to
+
+make_device() {
+    device=$(mktemp -d "${TMPDIR:-/tmp}/tedge-demo.XXXXXX")
+    certificates=$device/etc/tedge/device-local-certs
+    mkdir -p "$certificates" "$device/etc/ssl/certs" "$device/tmp" "$device/bin" "$device/log" \
+        "$device/run" "$device/hooks" "$device/var/tedge" \
+        "$device/usr/local/share/ca-certificates"
+    for program in tedge-file-transfer tedge-c8y-proxy; do
+        ln -s "$(realpath "$programs/$program")" "$device/bin/$program"
+    done
+    ln -s tedge-file-transfer "$device/bin/tedge"
+
+    # Nothing of the person's own settings gets in: neither ours, nor curl's, nor a web proxy.
+    local variable
+    for variable in $(compgen -e); do
+        case $variable in
+            TEDGE_* | SSL_CERT_* | CURL_* | *_proxy | *_PROXY | RUST_LOG | NOTIFY_SOCKET | JOURNAL_STREAM)
+                unset "$variable" ;;
+        esac
+    done
+    # Debian keeps mosquitto and update-ca-certificates where not everybody's PATH leads.
+    export PATH=$device/bin:$PATH:/usr/sbin
+    export TEDGE_CONFIG_DIR=$device/etc/tedge
+    export CURL_HOME=$device
+    export CURL_CA_BUNDLE=$device/etc/ssl/certs/ca-certificates.crt
+    cd "$certificates"
+    update-ca-certificates >/dev/null 2>&1
+    write_curlrc
+}
+
+explain() {
+    cat <<TEXT
+Each command below is one of thin-edge.io's page "HTTPS Configuration", run for real.
+What differs from a device, so that this machine stays as it is:
+  - /etc/tedge, /etc/ssl/certs, /usr/local/share/ca-certificates and /tmp are in $device,
+    and go away with it. TEDGE_CONFIG_DIR says so to the programs, CURL_CA_BUNDLE to curl.
+  - update-ca-certificates is Debian's, told to work in those directories.
+  - The services take free ports (TEDGE_HTTP_BIND_PORT=0, TEDGE_C8Y_PROXY_BIND_PORT=0). A .curlrc
+    leads curl from the page's localhost and $name, 8000 and 8001, to them, and lets it fail
+    on an HTTP error. It does not weaken TLS: names and certificates are checked.
+  - The main device's address is $address in place of 192.168.1.6, and hostname says $name.
+  - "systemctl restart" ends the process with SIGTERM, expects exit code 0, and starts it again.
+    A child's tedge-agent is not among these programs, so its restarts are left out.
+  - sudo runs the command as who you are.
+A device has a name and a place for its data:
+
+    $ tedge config set device.id $name
+    $ tedge config set data.path $device/var/tedge
+TEXT
+    tedge config set device.id "$name"
+    tedge config set data.path "$device/var/tedge"
+}
+
+# The page's text, with the page's places as they are on this device.
+on_this_device() {
+    local text=$1 place
+    for place in /tmp/foo.txt /etc/tedge /etc/ssl/certs /usr/local/share/ca-certificates; do
+        text=${text//"$place"/"$device$place"}
+    done
+    printf '%s' "${text//192.168.1.6/"$address"}"
+}
+
+# The rest stands in for commands of the page.
+# shellcheck disable=SC2317,SC2329  # called by the page's text
+sudo() {
+    "$@"
+}
+
+# shellcheck disable=SC2317,SC2329
+hostname() {
+    echo "$name"
+}
+
+update-ca-certificates() {
+    command update-ca-certificates --etccertsdir "$device/etc/ssl/certs" \
+        --localcertsdir "$device/usr/local/share/ca-certificates" --hooksdir "$device/hooks"
+}
+
+# systemctl restart UNIT
+systemctl() {
+    local unit=$2 status=0
+    if [ -n "${pid_of[$unit]:-}" ]; then
+        stop "$unit" || status=$?
+        [ "$status" -eq 0 ] || broken "$unit was asked to stop and ended with exit code $status"
+    fi
+    case $unit in
+        tedge-agent) serve "$unit" 8000 env TEDGE_HTTP_BIND_PORT=0 tedge-file-transfer ;;
+        tedge-mapper-c8y) serve "$unit" 8001 env TEDGE_C8Y_PROXY_BIND_PORT=0 tedge-c8y-proxy ;;
+        *) broken "no unit $unit on this device" ;;
+    esac
+}
+
+# serve UNIT PORT COMMAND…: starts it, and leads curl from PORT to where it listens.
+serve() {
+    local unit=$1 port=$2
+    shift 2
+    start "$unit" 'Serving https?://([0-9.]+:[0-9]+)' "$@"
+    curl_to[$port]=$heard
+    write_curlrc
+}
+
+write_curlrc() {
+    local port host
+    {
+        printf 'silent\nshow-error\nfail-with-body\nmax-time = 60\n'
+        for port in "${!curl_to[@]}"; do
+            for host in localhost "$name"; do
+                printf 'connect-to = "%s:%s:%s"\n' "$host" "$port" "${curl_to[$port]}"
+            done
+        done
+    } >"$device/.curlrc"
+}
+
+# start NAME PATTERN COMMAND…: returns once the program has printed a line that matches PATTERN,
+# with its first group in `heard`. It ends with this shell, whatever becomes of it.
+start() {
+    local program=$1 pattern=$2 line said
+    shift 2
+    rm -f "$device/run/$program"
+    mkfifo "$device/run/$program"
+    setpriv --pdeathsig KILL "$@" >"$device/run/$program" 2>&1 &
+    pid_of[$program]=$!
+    exec {said}<"$device/run/$program"
+    while :; do
+        IFS= read -r -t 30 -u "$said" line || broken "$program does not start; its log is below"
+        printf '%s\n' "$line" >>"$device/log/$program"
+        [[ ! $line =~ $pattern ]] || break
+    done
+    heard=${BASH_REMATCH[1]:-}
+    # Reads on, so that the program never waits for a reader.
+    cat <&"$said" >>"$device/log/$program" &
+    reader_of[$program]=$!
+    exec {said}<&-
+}
+
+# stop NAME: returns the program's exit code.
+stop() {
+    local pid=${pid_of[$1]} status=0
+    unset "pid_of[$1]"
+    kill -TERM "$pid" 2>/dev/null || true
+    wait "$pid" || status=$?
+    if [ -n "${reader_of[$1]:-}" ]; then
+        wait "${reader_of[$1]}" || true
+        unset "reader_of[$1]"
+    fi
+    return "$status"
+}
+
+stop_all() {
+    local program
+    for program in "${!pid_of[@]}"; do
+        stop "$program" || true
+    done
+}

@@ -1,0 +1,120 @@
+# shellcheck shell=bash
+# The page's commands for the Cumulocity Proxy, which it calls tedge-mapper, and what stands in
+# for Cumulocity.
+
+# A real mosquitto, and the tests' recording cloud: HTTPS under a CA of its own, and over MQTT an
+# answer to c8y/s/uat with tokens that its REST API then asks for.
+start_cloud() {
+    local broker cloud
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+        -subj "/CN=localhost" -addext "subjectAltName=DNS:localhost" \
+        -keyout "$device/cloud.key" -out "$device/cloud.crt" 2>/dev/null
+    cp "$device/cloud.crt" "$device/usr/local/share/ca-certificates/"
+    update-ca-certificates >/dev/null 2>&1
+
+    start_broker
+    broker=$heard
+    start cloud 'Serving https://127.0.0.1:([0-9]+)' "$programs/examples/cloud" \
+        --certificate "$device/cloud.crt" --key "$device/cloud.key" --mqtt "127.0.0.1:$broker"
+    cloud=$heard
+
+    cat <<TEXT
+It is connected to Cumulocity: here to a stand-in that records what it gets, with a real mosquitto
+between them for the tokens.
+
+    $ tedge config set c8y.url localhost:$cloud
+    $ tedge config set c8y.root_cert_path $device/etc/ssl/certs
+    $ tedge config set mqtt.client.port $broker
+TEXT
+    tedge config set c8y.url "localhost:$cloud"
+    tedge config set c8y.root_cert_path "$device/etc/ssl/certs"
+    tedge config set mqtt.client.port "$broker"
+}
+
+# mosquitto cannot be asked for a free port. One that is taken makes it end at once.
+start_broker() {
+    local port try
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+        port=$((20000 + RANDOM % 12000))
+        printf 'user root\nlog_dest stderr\nlistener %s 127.0.0.1\nallow_anonymous true\n' \
+            "$port" >"$device/mosquitto.conf"
+        start mosquitto "(running|Address already in use)" mosquitto -c "$device/mosquitto.conf"
+        if [ "$heard" = running ]; then
+            heard=$port
+            return
+        fi
+        stop mosquitto || true
+    done
+    broken "mosquitto found no free port in $try tries"
+}
+
+listed() {
+    expect_within '"managedObjects"' "Cumulocity's managed objects are listed"
+}
+
+mapper_default() {
+    systemctl restart tedge-mapper-c8y
+    page "any local process" <<'PAGE'
+curl http://localhost:8001/c8y/inventory/managedObjects
+PAGE
+    listed
+}
+
+mapper_open() {
+    page "device running tedge-mapper-c8y" <<'PAGE'
+sudo tedge config set c8y.proxy.bind.address 192.168.1.6
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+    page "main and child device" <<'PAGE'
+sudo tedge config set c8y.proxy.client.host rpi4-dca632efb150
+PAGE
+    page "main and child device" <<'PAGE'
+curl http://rpi4-dca632efb150:8001/c8y/inventory/managedObjects
+PAGE
+    listed
+}
+
+mapper_https() {
+    page "on the box running c8y mapper" <<'PAGE'
+tedge config set c8y.proxy.cert_path /etc/tedge/device-local-certs/c8y-mapper.crt
+tedge config set c8y.proxy.key_path /etc/tedge/device-local-certs/c8y-mapper.key
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+    page "child device" <<'PAGE'
+echo "Hello thin-edge.io" >/tmp/foo.txt
+curl -X PUT -F 'file=@/tmp/foo.txt' https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
+curl https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
+PAGE
+    came_back
+    page "main and child device" <<'PAGE'
+curl https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects
+PAGE
+    listed
+}
+
+mapper_client_authentication() {
+    page "on the box running tedge-mapper" <<'PAGE'
+sudo tedge config set c8y.proxy.ca_path /etc/ssl/certs
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+    page "child device" <<'PAGE'
+curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
+     --key /etc/tedge/device-local-certs/tedge-client.key \
+     https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects
+PAGE
+    listed
+    refused "child device, without its certificate" "certificate required" <<'PAGE'
+curl https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects
+PAGE
+    page "main device as well as child devices" <<'PAGE'
+sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/tedge-client.crt
+sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
+sudo systemctl restart tedge-agent
+PAGE
+    page "child device, once more with the settings of both sides" <<'PAGE'
+curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
+     --key /etc/tedge/device-local-certs/tedge-client.key \
+     https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
+PAGE
+    came_back
+}
