@@ -135,6 +135,13 @@ async fn greet(
         .accept_with(socket, |session| session.set_buffer_limit(Some(TLS_BACKLOG)));
     match guarded(watch, accept.into_fallible()).await? {
         Ok(stream) => {
+            if let Err(error) = tls::recheck(stream.get_ref().1) {
+                journal::complain(
+                    &format!("TLS handshake failed: {}", tls::explain(&error)),
+                    &peer,
+                );
+                return None;
+            }
             watch.enter(Phase::Head);
             Some((Wire::tls(stream, Arc::clone(watch)), false))
         }

@@ -5,7 +5,6 @@
 //! settings ([`doc`]) come from that table. Nothing here prints, and nothing here opens what a
 //! setting names, except the device's certificate, whose subject is the device's name.
 
-mod certificate;
 pub mod doc;
 pub mod edit;
 mod file;
@@ -20,7 +19,6 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-pub use certificate::common_name;
 pub use load::{Loaded, Origin};
 pub use nearest::nearest;
 pub use value::{AuthMethod, Free, Host, HostPort, Kind, Proxy, Shape, Value, items};

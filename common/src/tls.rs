@@ -34,7 +34,7 @@ pub use explain::{explain, explain_io};
 pub use list::RevocationList;
 pub use name::Name;
 pub use request::Request;
-pub use server::{Loaded, Server, ServerFiles};
+pub use server::{Loaded, Server, ServerFiles, recheck};
 pub use time::Time;
 
 /// The application protocol that is agreed on in a handshake (ALPN).
@@ -69,4 +69,21 @@ fn has_aes() -> bool {
 fn has_aes() -> bool {
     // HWCAP2_AES of 32-bit ARM; elsewhere the bit means something else.
     cfg!(target_arch = "arm") && rustix::param::linux_hwcap().1 & 1 != 0
+}
+
+#[cfg(test)]
+mod suites {
+    use super::*;
+
+    #[test]
+    fn the_quickest_suite_of_each_version_comes_first() {
+        let quick = if has_aes() { "AES_128" } else { "CHACHA20" };
+        let suites = provider().cipher_suites.clone();
+        let first = |is_newest: bool| {
+            let suite = suites.iter().find(|suite| suite.tls13().is_some() == is_newest);
+            suite.unwrap().suite().as_str().unwrap().to_owned()
+        };
+        assert!(first(true).contains(quick), "{}", first(true));
+        assert!(first(false).contains(quick), "{}", first(false));
+    }
 }

@@ -3,14 +3,12 @@
 //! Whoever holds the [`Link`] holds the connection: the pool, a request that waits for its
 //! answer, a body that is being read. To drop it closes the connection at once.
 
-use std::net::TcpStream;
+use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::{io, mem};
 
 use async_executor::{Executor, Task};
-use async_io::Async;
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body::{Frame, SizeHint};
@@ -29,39 +27,32 @@ const BUFFER: usize = 32 * 1024;
 pub(super) struct Link {
     sender: SendRequest<Outgoing>,
     task: Task<Option<Upgraded>>,
-    socket: Weak<Async<TcpStream>>,
     pulse: Arc<Pulse>,
-    is_used: bool,
 }
 
 /// A request that got no answer, with the request where none of it was sent.
 pub(super) struct Unanswered {
     pub(super) error: Error,
     pub(super) request: Option<Request<Body>>,
-    /// Nothing at all has come back for it on a connection that had been idle.
+    /// The connection was closed without a byte for it: if it had been idle, it was closed then.
     pub(super) was_stale: bool,
 }
 
 impl Link {
     /// A connection of a task of its own.
     pub(super) async fn open(wire: Wire, executor: &Executor<'static>) -> hyper::Result<Self> {
-        let (socket, pulse) = (wire.socket(), Arc::clone(wire.pulse()));
+        let pulse = Arc::clone(wire.pulse());
         let (sender, connection) =
             http1::Builder::new().max_buf_size(BUFFER).handshake(wire).await?;
         let driver =
             Driver { connection: Some(connection), alarm: Alarm::new(), pulse: Arc::clone(&pulse) };
-        Ok(Self { sender, task: executor.spawn(driver), socket, pulse, is_used: false })
+        Ok(Self { sender, task: executor.spawn(driver), pulse })
     }
 
-    /// Whether the next request can be sent. Upstream may have closed the connection: what the
-    /// task has not noticed yet the socket tells, on which nothing may lie while it is idle.
+    /// Whether the next request can be sent, as far as is known. Upstream may have closed the
+    /// connection in this moment: hyper reads before it writes, and then gives the request back.
     pub(super) fn is_idle(&self) -> bool {
-        if !self.sender.is_ready() {
-            return false;
-        }
-        let Some(socket) = self.socket.upgrade() else { return false };
-        let peeked = socket.get_ref().peek(&mut [0]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        self.sender.is_ready()
     }
 
     /// Whether the task still has the connection.
@@ -72,7 +63,6 @@ impl Link {
     /// Whether everything of the last exchange is done, so that another may follow.
     pub(super) fn rest(&mut self) -> bool {
         self.pulse.rest();
-        self.is_used = true;
         self.sender.is_ready()
     }
 
@@ -94,8 +84,8 @@ impl Link {
         let sent = request.is_none();
         let error = self.explain(to, Stage::Answer, failed.into_error(), sent);
         let is_broken = matches!(error, Error::Broken { .. });
-        let was_stale = self.is_used && is_broken && !self.pulse.is_answered();
-        Err(Unanswered { error, request, was_stale })
+        let is_answered = self.pulse.is_answered();
+        Err(Unanswered { error, request, was_stale: is_broken && !is_answered })
     }
 
     /// The connection after `101 Switching Protocols`, or where CONNECT has led.

@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_io::Async;
@@ -20,13 +20,13 @@ use crate::connection::scratch;
 
 /// A connected socket that notes what it does.
 pub(super) struct Socket {
-    stream: Arc<Async<TcpStream>>,
+    stream: Async<TcpStream>,
     pulse: Arc<Pulse>,
 }
 
 impl Socket {
     pub(super) fn new(stream: Async<TcpStream>, limits: Limits) -> Self {
-        Self { stream: Arc::new(stream), pulse: Arc::new(Pulse::new(limits)) }
+        Self { stream, pulse: Arc::new(Pulse::new(limits)) }
     }
 
     fn note_read<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -52,7 +52,7 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &*self.stream).poll_read(cx, buffer);
+        let polled = Pin::new(&mut &self.stream).poll_read(cx, buffer);
         self.note_read(polled)
     }
 }
@@ -63,7 +63,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &*self.stream).poll_write(cx, buffer);
+        let polled = Pin::new(&mut &self.stream).poll_write(cx, buffer);
         self.note_write(polled)
     }
 
@@ -72,7 +72,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &*self.stream).poll_write_vectored(cx, buffers);
+        let polled = Pin::new(&mut &self.stream).poll_write_vectored(cx, buffers);
         self.note_write(polled)
     }
 
@@ -119,14 +119,6 @@ impl Wire {
 
     pub(super) fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
-    }
-
-    /// A view of the socket that does not keep it open.
-    pub(super) fn socket(&self) -> Weak<Async<TcpStream>> {
-        Arc::downgrade(match &self.stream {
-            Stream::Plain(socket) => &socket.stream,
-            Stream::Tls(stream) => &stream.get_ref().0.stream,
-        })
     }
 
     fn stream(self: Pin<&mut Self>) -> Pin<&mut (dyn Duplex + '_)> {

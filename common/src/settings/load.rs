@@ -8,10 +8,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
 use super::file::Written;
 use super::sources::Sources;
-use super::{OLD_SPELLINGS, SETTINGS, Settings, Shape, Value, common_name, find};
+use super::{OLD_SPELLINGS, SETTINGS, Settings, Shape, Value, find};
 use crate::error::Error;
+use crate::tls::certificate::Certificate;
 
 /// Settings, and what reading them brought to light.
 #[derive(Debug)]
@@ -180,6 +184,13 @@ impl Values {
             }
         }
     }
+}
+
+/// The common name of the first certificate in this PEM text.
+fn common_name(pem: &[u8]) -> Option<String> {
+    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let name = Certificate::parse(&der).ok()?.common_name()?.into_owned();
+    (!name.is_empty()).then_some(name)
 }
 
 impl Found {

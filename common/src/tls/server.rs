@@ -3,15 +3,18 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::compress::CompressionCache;
 use rustls::crypto::ring::Ticketer;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
+use rustls::{CertificateError, ServerConfig, ServerConnection};
+use rustls_pki_types::UnixTime;
 
 use super::admission::Admission;
 use super::authorities::{Accept, Authorities};
+use super::certificate::Certificate;
 use super::identity::Identity;
 use super::pem::Source;
 use super::stamp::Stamp;
@@ -153,6 +156,31 @@ fn remember_sessions(config: &mut ServerConfig) -> Result<(), rustls::Error> {
     Ok(())
 }
 
+/// Whether the client's certificate still holds, once a handshake is done.
+///
+/// Of a session that is resumed rustls does not look at it again, and each resumption gives a new
+/// ticket: without this, whoever came once in time could come for ever.
+pub fn recheck(connection: &ServerConnection) -> Result<(), rustls::Error> {
+    recheck_at(connection, Time::now())
+}
+
+fn recheck_at(connection: &ServerConnection, now: Time) -> Result<(), rustls::Error> {
+    for der in connection.peer_certificates().unwrap_or_default() {
+        let certificate = Certificate::parse(der).map_err(|_| CertificateError::BadEncoding)?;
+        if certificate.not_after < now {
+            let since_1970 = |time: Time| {
+                UnixTime::since_unix_epoch(Duration::from_secs(time.unix().unsigned_abs()))
+            };
+            return Err(CertificateError::ExpiredContext {
+                time: since_1970(now),
+                not_after: since_1970(certificate.not_after),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
 /// The server's current configuration, swapped whole on reload.
 #[derive(Debug)]
 pub struct Server {
@@ -227,6 +255,24 @@ mod tests {
         assert!(!server.changed());
         let refused = shake(&server.current(), &child).unwrap_err();
         assert_eq!(explain(&refused), "its certificate is revoked");
+    }
+
+    #[test]
+    fn a_session_ends_with_the_certificate_of_the_client() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        for name in ["server", "child"] {
+            dir.issue("ca", name, EC_KEY, "1");
+        }
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", ""]);
+        let server = named.load().unwrap().unwrap().config;
+        let child = Arc::new(client(&dir, Some("child")));
+        shake(&server, &child).unwrap();
+        let (resumed, _) = shake(&server, &child).unwrap();
+        assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
+        assert_eq!(recheck(&resumed), Ok(()));
+        let late = recheck_at(&resumed, Time::now().plus_days(2)).unwrap_err();
+        assert!(explain(&late).starts_with("its certificate has expired on "));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rustls::client::WantsClientCert;
-use rustls::{ClientConfig, ClientConnection, ConfigBuilder, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, ConfigBuilder, RootCertStore};
 use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -170,7 +170,15 @@ pub(crate) fn client_of(
 
 /// The same, which shows `NAME.crt`.
 pub(crate) fn client(dir: &Dir, name: Option<&str>) -> ClientConfig {
-    let builder = client_of(dir, &version::TLS13);
+    show(client_of(dir, &version::TLS13), dir, name)
+}
+
+/// A client that shows `NAME.crt`, or none.
+pub(crate) fn show(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    dir: &Dir,
+    name: Option<&str>,
+) -> ClientConfig {
     match name {
         None => builder.with_no_client_auth(),
         Some(name) => {
@@ -183,14 +191,47 @@ pub(crate) fn client(dir: &Dir, name: Option<&str>) -> ClientConfig {
     }
 }
 
-/// Both ends after a handshake in memory, or why the server refused.
+/// Both ends after a handshake in memory, or why it came to none.
 pub(crate) fn shake(
     server: &Arc<ServerConfig>,
     client: &Arc<ClientConfig>,
 ) -> Result<(ServerConnection, ClientConnection), rustls::Error> {
-    let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+    let (mut server, mut client) = connect(server, client);
+    exchange(&mut server, &mut client)?;
+    Ok((server, client))
+}
+
+/// What the client hears of its refusal.
+pub(crate) fn alert(
+    server: &Arc<ServerConfig>,
+    client: &Arc<ClientConfig>,
+) -> Option<AlertDescription> {
+    let (mut server, mut client) = connect(server, client);
+    exchange(&mut server, &mut client).unwrap_err();
+    let mut bytes = Vec::new();
+    while server.wants_write() {
+        server.write_tls(&mut bytes).unwrap();
+    }
+    client.read_tls(&mut Cursor::new(bytes)).unwrap();
+    match client.process_new_packets() {
+        Err(rustls::Error::AlertReceived(alert)) => Some(alert),
+        _ => None,
+    }
+}
+
+fn connect(
+    server: &Arc<ServerConfig>,
+    client: &Arc<ClientConfig>,
+) -> (ServerConnection, ClientConnection) {
+    let server = ServerConnection::new(Arc::clone(server)).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+    (server, ClientConnection::new(Arc::clone(client), name).unwrap())
+}
+
+fn exchange(
+    server: &mut ServerConnection,
+    client: &mut ClientConnection,
+) -> Result<(), rustls::Error> {
     for _ in 0..5 {
         let mut bytes = Vec::new();
         while client.wants_write() {
@@ -209,5 +250,5 @@ pub(crate) fn shake(
             client.process_new_packets()?;
         }
     }
-    Ok((server, client))
+    Ok(())
 }

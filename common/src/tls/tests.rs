@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig, SignatureScheme, version};
+use rustls::{AlertDescription, ClientConfig, ServerConfig, SignatureScheme, version};
 
-use super::testing::{Dir, EC_KEY, P256, client, client_of, files, shake};
+use super::testing::{Dir, EC_KEY, P256, alert, client, client_of, files, shake, show};
 use super::{ServerFiles, explain};
 use crate::error::Error;
 
@@ -154,6 +154,33 @@ fn demands_a_certificate_by_a_trusted_authority() {
     let old = why(&loaded.config, client(&dir, Some("old")));
     assert!(old.starts_with("its certificate has expired on 2020-02-01T00:00:00Z, "), "{old}");
     assert!(old.ends_with("(check the clock)"), "{old}");
+}
+
+#[test]
+fn a_refused_client_hears_why() {
+    let dir = Dir::new();
+    for ca in ["ca", "stranger"] {
+        dir.ca(ca);
+    }
+    for name in ["server", "revoked"] {
+        dir.issue("ca", name, EC_KEY, "100");
+    }
+    dir.issue("stranger", "intruder", EC_KEY, "100");
+    dir.issue_expired("ca", "old");
+    dir.revoke("ca", &["revoked"], "");
+    let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
+    let server = named.load().unwrap().unwrap().config;
+    for version in [&version::TLS12, &version::TLS13] {
+        for (name, expected) in [
+            (None, AlertDescription::CertificateRequired),
+            (Some("intruder"), AlertDescription::UnknownCA),
+            (Some("old"), AlertDescription::CertificateExpired),
+            (Some("revoked"), AlertDescription::CertificateRevoked),
+        ] {
+            let client = show(client_of(&dir, version), &dir, name);
+            assert_eq!(alert(&server, &Arc::new(client)), Some(expected), "{version:?}");
+        }
+    }
 }
 
 #[test]

@@ -132,6 +132,24 @@ fn a_request_that_may_have_had_effects_is_not_sent_twice() {
 }
 
 #[test]
+fn a_request_that_was_begun_to_be_answered_is_not_sent_twice() {
+    let upstream = Upstream::new(|mut stream, number, _| {
+        if number == 1 {
+            return echo(stream, number);
+        }
+        read_head(&mut stream);
+        write!(stream, "{OK}").unwrap();
+        read_head(&mut stream);
+        write!(stream, "HTTP/1.1 2").unwrap();
+    });
+    with_client(plain(upstream.port), async |client| {
+        send(&client, get("/")).await.unwrap();
+        let error = send(&client, get("/")).await.unwrap_err();
+        assert!(matches!(error, Error::Broken { .. }), "{error:?}");
+    });
+}
+
+#[test]
 fn a_fresh_connection_is_given_no_second_chance() {
     let mut upstream = Upstream::new(|mut stream, _, tell| {
         tell(&read_head(&mut stream));

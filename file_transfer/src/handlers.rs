@@ -1,0 +1,154 @@
+//! What stands behind the routes. Each handler is read from top to bottom: parse, decide, answer.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use common::http::{
+    Body, BodyError, HeaderMap, HeaderName, HeaderValue, Received, Response, StatusCode, answer,
+    header,
+};
+use http::Method;
+use http_body::{Frame, SizeHint};
+use tide::Request;
+
+use crate::State;
+use crate::conditions::{Preconditions, Selection, etag, modified, select};
+use crate::error::Error;
+use crate::path::FilePath;
+use crate::storage::{Reader, Version};
+
+/// GET and HEAD.
+pub(crate) async fn download(request: Request<State>) -> tide::Result {
+    let head = request.head();
+    let is_get = head.method == Method::GET;
+    let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
+    let mut reader = request.state().storage.read(&path).await?;
+    let version = *reader.version();
+
+    let mut response = Response::new(Body::Empty);
+    let fields = response.headers_mut();
+    describe(&version, fields)?;
+    let status = match select(&head.headers, is_get, &version) {
+        Selection::Failed => Err(Error::Precondition(path))?,
+        Selection::Unsatisfiable => Err(Error::Range { length: version.length })?,
+        Selection::NotModified => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(answer(response));
+        }
+        Selection::Whole => StatusCode::OK,
+        Selection::Part(first, last) => {
+            let range = format!("bytes {first}-{last}/{}", version.length);
+            fields.insert(header::CONTENT_RANGE, HeaderValue::try_from(range)?);
+            reader.select(first, last);
+            StatusCode::PARTIAL_CONTENT
+        }
+    };
+    fields.insert(header::CONTENT_LENGTH, reader.remaining().into());
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::ACCEPT_RANGES, "bytes"),
+    ] {
+        fields.insert(name, HeaderValue::from_static(value));
+    }
+    *response.status_mut() = status;
+    if is_get {
+        *response.body_mut() = Body::stream(Content(reader));
+    }
+    Ok(answer(response))
+}
+
+pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
+    let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
+    let content = request.take_content();
+    let version =
+        crate::upload::receive(&request.state().storage, path, &request.head().headers, content)
+            .await?;
+
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::CREATED;
+    let tag = HeaderValue::try_from(etag(&version))?;
+    response.headers_mut().insert(header::ETAG, tag);
+    Ok(answer(response))
+}
+
+pub(crate) async fn delete(request: Request<State>) -> tide::Result {
+    let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
+    let preconditions = Preconditions::of(&request.head().headers);
+    request.state().storage.remove(path, preconditions).await?;
+
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(answer(response))
+}
+
+/// Any other method on a file.
+pub(crate) async fn refuse(request: Request<State>) -> tide::Result {
+    FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
+    Err(Error::Method("GET, HEAD, PUT, DELETE").into())
+}
+
+/// For who watches over the service: up, or no longer.
+pub(crate) async fn health(request: Request<State>) -> tide::Result {
+    let (status, text) = if request.state().is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#)
+    } else {
+        (StatusCode::OK, r#"{"status":"up"}"#)
+    };
+    let is_head = request.head().method == Method::HEAD;
+    let mut response = Response::new(if is_head { Body::Empty } else { Body::text(text) });
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(header::CONTENT_LENGTH, text.len().into());
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer(response))
+}
+
+/// Any other method on `/health`.
+pub(crate) async fn refuse_health(_: Request<State>) -> tide::Result {
+    Err(Error::Method("GET, HEAD").into())
+}
+
+/// The validators of a file.
+fn describe(version: &Version, fields: &mut HeaderMap) -> tide::Result<()> {
+    let date = httpdate::fmt_http_date(modified(version));
+    let lines: [(HeaderName, String); 2] =
+        [(header::ETAG, etag(version)), (header::LAST_MODIFIED, date)];
+    for (name, value) in lines {
+        fields.insert(name, HeaderValue::try_from(value)?);
+    }
+    Ok(())
+}
+
+/// A file as the body of a response. When it cannot be sent whole, the connection breaks rather
+/// than that it ends as if it were.
+struct Content(Reader);
+
+impl http_body::Body for Content {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.get_mut().0.poll_chunk(cx).map(|chunk| {
+            chunk.map(|chunk| {
+                chunk.map(Frame::data).map_err(|error| {
+                    log::error!("a download broke off: {error}");
+                    error.into()
+                })
+            })
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.remaining() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.remaining())
+    }
+}

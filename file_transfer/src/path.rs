@@ -1,0 +1,246 @@
+//! The path of a stored file. Parsing is the only way to get one.
+//!
+//! It works on the request's target as it was written, still percent-encoded, and refuses what
+//! does not name a file below the directory: nothing is resolved, dropped or repaired, except one
+//! trailing slash. This module touches no disk and knows no HTTP beyond the target.
+
+use std::fmt;
+
+/// No request can name a part that begins like this: unfinished uploads live there.
+pub(crate) const RESERVED: &str = ".tedge-uploads";
+
+/// What Linux allows for one part of a path, in bytes.
+const LONGEST_PART: usize = 255;
+/// What Linux allows for a path, in bytes, without the NUL at its end.
+const LONGEST_PATH: usize = 4095;
+
+/// The prefixes under which the same files are served: the documentation's, and that of
+/// thin-edge.io 2.
+const PREFIXES: [&str; 2] = ["/tedge/file-transfer/", "/te/v1/files/"];
+
+/// Names a file below the directory: relative, decoded, with no part that is empty, `.` or `..`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FilePath(String);
+
+/// Why a target names no file here.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It has none of our prefixes, or nothing after it.
+    Elsewhere,
+    /// It leads out of the directory.
+    Outside(String),
+    /// It cannot be the name of a file: the path, and what is wrong with it.
+    Invalid(String, &'static str),
+}
+
+impl FilePath {
+    /// Parses the path of a request's target, percent-encoded as it came.
+    ///
+    /// A `%2F` divides parts like a `/`, and a `%` that begins no escape stands for itself, as in
+    /// thin-edge.io.
+    pub(crate) fn parse(target: &str) -> Result<Self, Refusal> {
+        let encoded = PREFIXES
+            .iter()
+            .find_map(|prefix| target.strip_prefix(prefix))
+            .filter(|rest| !rest.is_empty())
+            .ok_or(Refusal::Elsewhere)?;
+        let Ok(mut path) = String::from_utf8(decode(encoded)) else {
+            return Err(Refusal::Invalid(encoded.to_owned(), "it is not UTF-8 once decoded"));
+        };
+
+        if is_outside(&path) {
+            return Err(Refusal::Outside(path));
+        }
+        if path.ends_with('/') {
+            path.pop();
+        }
+        match flaw(&path) {
+            Some(flaw) => Err(Refusal::Invalid(path, flaw)),
+            None => Ok(Self(path)),
+        }
+    }
+
+    /// The path, relative to the directory.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directories on the way, and the name of the file.
+    pub(crate) fn split(&self) -> (Option<&str>, &str) {
+        match self.0.rsplit_once('/') {
+            Some((directories, name)) => (Some(directories), name),
+            None => (None, &self.0),
+        }
+    }
+}
+
+/// Quoted and escaped, for a sentence.
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+fn decode(encoded: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        match (byte, tail) {
+            (b'%', [high, low, tail @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                decoded.push(nibble(*high) << 4 | nibble(*low));
+                rest = tail;
+            }
+            _ => {
+                decoded.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    decoded
+}
+
+fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+/// Whether the path is absolute, or goes up further than it went down.
+fn is_outside(path: &str) -> bool {
+    let mut depth = 0_usize;
+    for part in path.split('/') {
+        match part {
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            "" | "." => {}
+            _ => depth += 1,
+        }
+    }
+    path.starts_with('/')
+}
+
+fn flaw(path: &str) -> Option<&'static str> {
+    if path.len() > LONGEST_PATH {
+        return Some("it is longer than 4095 bytes");
+    }
+    path.split('/').find_map(|part| match part {
+        "" => Some("one of its parts is empty"),
+        "." | ".." => Some("write it without . and .."),
+        _ if part.contains('\0') => Some("it contains a NUL"),
+        _ if part.len() > LONGEST_PART => Some("one of its parts is longer than 255 bytes"),
+        _ if part.starts_with(RESERVED) => Some("names that begin like this are reserved"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn serves_the_same_file_under_both_prefixes() {
+        for target in ["/tedge/file-transfer/a/b", "/te/v1/files/a/b"] {
+            assert_eq!(FilePath::parse(target).unwrap().as_str(), "a/b");
+        }
+    }
+
+    #[test]
+    fn decodes_what_a_client_had_to_encode() {
+        for (written, path) in [
+            ("a%20b", "a b"),
+            ("a%2Fb", "a/b"),
+            ("a/", "a"),
+            ("a%2f", "a"),
+            ("100%", "100%"),
+            ("%zz%4", "%zz%4"),
+            ("%25%32e", "%2e"),
+            ("...", "..."),
+            (".hidden", ".hidden"),
+            ("%C3%BC", "ü"),
+            ("ü", "ü"),
+        ] {
+            let target = format!("/te/v1/files/{written}");
+            assert_eq!(FilePath::parse(&target).unwrap().as_str(), path, "{written}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_path_that_leaves_the_directory() {
+        for written in [
+            "..",
+            "../",
+            "../a",
+            "%2e%2e/a",
+            ".%2E/a",
+            "%2E%2e%2fa",
+            "a/../../b",
+            "./../b",
+            "/etc/passwd",
+            "%2Fetc/passwd",
+            "/",
+        ] {
+            let refusal = FilePath::parse(&format!("/tedge/file-transfer/{written}")).unwrap_err();
+            assert!(matches!(refusal, Refusal::Outside(_)), "{written}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_the_name_of_a_file() {
+        let long = "x".repeat(256);
+        let deep = "d/".repeat(2049);
+        for written in [
+            "a//b",
+            "a//",
+            "a/../b",
+            "a/..",
+            ".",
+            "a/./b",
+            "a%00b",
+            "%ff",
+            "a/%c3%28",
+            &long,
+            &deep,
+            ".tedge-uploads",
+            ".tedge-uploads/1-1",
+            "a/%2Etedge-uploads/1-1",
+            ".tedge-uploads.1-1",
+        ] {
+            let refusal = FilePath::parse(&format!("/tedge/file-transfer/{written}")).unwrap_err();
+            assert!(matches!(refusal, Refusal::Invalid(..)), "{written}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn knows_which_targets_are_not_ours() {
+        for target in ["/tedge/file-transfer", "/tedge/file-transfer/", "/te/v1/files/", "/", ""] {
+            assert_eq!(FilePath::parse(target), Err(Refusal::Elsewhere), "{target}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_names_a_file_below_the_directory(
+            written in "([./%0-9a-fA-F]|%2[eEfF]|%00|\\PC){0,40}"
+        ) {
+            if let Ok(path) = FilePath::parse(&format!("/te/v1/files/{written}")) {
+                let path = std::path::Path::new(path.as_str());
+                let mut parts = path.components();
+                prop_assert!(parts.all(|part| matches!(part, std::path::Component::Normal(_))));
+                let written_parts = path.to_str().unwrap().split('/').count();
+                prop_assert_eq!(path.components().count(), written_parts);
+                prop_assert!(!path.to_str().unwrap().contains('\0'));
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Walks down to the directory of a file, one part at a time and through no symbolic link; makes
+//! what is missing on the way, and has it on the disk before anything below is promised.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, StatxFlags, fchmod, fstat, fsync, mkdirat, openat, statat,
+    statx,
+};
+use rustix::io::Errno;
+
+use super::Version;
+use crate::path::FilePath;
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
+pub(super) struct Directories {
+    root: Arc<OwnedFd>,
+    mount: Mount,
+    sync: bool,
+    /// Directories whose name may not be on the disk yet, by their paths: whoever comes through
+    /// one has to see to it before saying that something below is stored.
+    unsynced: Mutex<HashSet<String>>,
+}
+
+/// What keeps a file from being where its path says.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    /// A directory on the way is a file.
+    File(String),
+    /// A directory on the way is a symbolic link, or anything else.
+    Special(String),
+    /// The disk says no.
+    Disk(Errno),
+}
+
+impl From<Errno> for Obstacle {
+    fn from(errno: Errno) -> Self {
+        Self::Disk(errno)
+    }
+}
+
+/// What there is on the way to a file.
+pub(super) struct Survey {
+    /// The directory that the file is in, or would be.
+    pub(super) directory: Option<OwnedFd>,
+    /// The root of the file system that it is in, where that is another than ours.
+    pub(super) mount: Option<OwnedFd>,
+}
+
+/// What has a name.
+pub(super) enum Seen {
+    Nothing,
+    /// Not opened; but as long as this is held, its blocks are not given back, which takes time.
+    File(OwnedFd, Version),
+    Directory,
+    Special,
+}
+
+/// A file system, as far as renaming is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mount(u32, u32, u64);
+
+impl Directories {
+    pub(super) fn new(root: Arc<OwnedFd>, sync: bool) -> Self {
+        let mount = mount_of(root.as_fd()).unwrap_or(Mount(0, 0, 0));
+        Self { root, mount, sync, unsynced: Mutex::default() }
+    }
+
+    pub(super) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// Goes as far as there is something.
+    pub(super) fn survey(&self, path: &FilePath) -> Result<Survey, Obstacle> {
+        let mut directory = self.root.try_clone().map_err(to_errno)?;
+        let mut mount = None;
+        let mut last_mount = self.mount;
+        for (prefix, part) in parts(path) {
+            let Some(next) = enter(directory.as_fd(), prefix, part)? else {
+                return Ok(Survey { directory: None, mount });
+            };
+            let next_mount = mount_of(next.as_fd())?;
+            if next_mount != last_mount {
+                mount = Some(next.try_clone().map_err(to_errno)?);
+                last_mount = next_mount;
+            }
+            directory = next;
+        }
+        Ok(Survey { directory: Some(directory), mount })
+    }
+
+    /// Goes all the way, making directories.
+    pub(super) fn make(&self, path: &FilePath) -> Result<OwnedFd, Obstacle> {
+        let mut directory = self.root.try_clone().map_err(to_errno)?;
+        for (prefix, part) in parts(path) {
+            let next = match enter(directory.as_fd(), prefix, part)? {
+                Some(next) => next,
+                None => self.make_one(directory.as_fd(), prefix, part)?,
+            };
+            if self.sync && self.unsynced().contains(prefix) {
+                sync(directory.as_fd())?;
+                self.unsynced().remove(prefix);
+            }
+            directory = next;
+        }
+        Ok(directory)
+    }
+
+    fn make_one(
+        &self,
+        directory: BorrowedFd<'_>,
+        prefix: &str,
+        part: &str,
+    ) -> Result<OwnedFd, Obstacle> {
+        let mode = Mode::from_raw_mode(0o755);
+        if self.sync {
+            self.unsynced().insert(prefix.to_owned());
+        }
+        let made = mkdirat(directory, part, mode);
+        if let Err(errno) = made
+            && errno != Errno::EXIST
+        {
+            self.unsynced().remove(prefix);
+            return Err(errno.into());
+        }
+        let next = enter(directory, prefix, part)?.ok_or(Errno::NOENT)?;
+        if made.is_ok() {
+            // Whatever the umask is.
+            fchmod(&next, mode)?;
+        }
+        Ok(next)
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What has this name in a directory; nothing is opened or followed.
+pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Seen, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let there = match openat(directory, name, flags, Mode::empty()) {
+        Ok(there) => there,
+        Err(Errno::NOENT) => return Ok(Seen::Nothing),
+        Err(errno) => return Err(errno),
+    };
+    let stat = fstat(&there)?;
+    Ok(match Version::of(&stat) {
+        Some(version) => Seen::File(there, version),
+        None if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Seen::Directory,
+        None => Seen::Special,
+    })
+}
+
+/// Returns when the names in a directory are on the disk, as far as its file system can do that.
+pub(super) fn sync(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    match fsync(directory) {
+        Err(Errno::INVAL | Errno::BADF) | Ok(()) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn enter(directory: BorrowedFd<'_>, prefix: &str, part: &str) -> Result<Option<OwnedFd>, Obstacle> {
+    match openat(directory, part, DIRECTORY, Mode::empty()) {
+        Ok(next) => Ok(Some(next)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno @ (Errno::NOTDIR | Errno::LOOP)) => {
+            let stat = statat(directory, part, AtFlags::SYMLINK_NOFOLLOW)?;
+            Err(match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => Obstacle::File(prefix.to_owned()),
+                // It was replaced between the two calls.
+                FileType::Directory => Obstacle::Disk(errno),
+                _ => Obstacle::Special(prefix.to_owned()),
+            })
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The directories on the way to a file: the path of each, and its own name.
+fn parts(path: &FilePath) -> impl Iterator<Item = (&str, &str)> {
+    let mut start = 0;
+    path.as_str().match_indices('/').map(move |(end, _)| {
+        let part = &path.as_str()[start..end];
+        start = end + 1;
+        (&path.as_str()[..end], part)
+    })
+}
+
+fn mount_of(directory: BorrowedFd<'_>) -> Result<Mount, Errno> {
+    match statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
+        Ok(seen) => Ok(Mount(seen.stx_dev_major, seen.stx_dev_minor, seen.stx_mnt_id)),
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let device = fstat(directory)?.st_dev;
+            Ok(Mount(rustix::fs::major(device), rustix::fs::minor(device), 0))
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn to_errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_each_directory_on_the_way() {
+        let path = FilePath::parse("/te/v1/files/a/b/c").unwrap();
+        assert_eq!(parts(&path).collect::<Vec<_>>(), [("a", "a"), ("a/b", "b")]);
+        let path = FilePath::parse("/te/v1/files/a").unwrap();
+        assert_eq!(parts(&path).count(), 0);
+    }
+}

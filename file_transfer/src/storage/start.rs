@@ -1,0 +1,122 @@
+//! What is done once, before the first request: the directory, and what broken uploads have left.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::error::Error;
+use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock};
+use rustix::io::Errno;
+
+use super::temporary::sweep;
+
+pub(super) fn open(directory: &Path) -> Result<Arc<OwnedFd>, Error> {
+    let shown = directory.display();
+    match DirBuilder::new().mode(0o750).create(directory) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => {
+            let message = format!(
+                "cannot make the directory {shown}: {error}; make it for the user of this \
+                 service, or set data.path"
+            );
+            return Err(Error::Failed(message));
+        }
+    }
+    let root = open_directory(directory).map_err(|error| {
+        let message = format!(
+            "cannot open the directory {shown}: {error}; it has to be a directory that the user \
+             of this service can read, or set data.path"
+        );
+        Error::Failed(message)
+    })?;
+
+    match accessat(&root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+        Err(Errno::ACCESS) => {
+            let message = format!(
+                "cannot write in the directory {shown}: it has to belong to the user of this \
+                 service (chown), or set data.path"
+            );
+            return Err(Error::Failed(message));
+        }
+        Err(Errno::ROFS) => {
+            log::warn!("{shown} is on a read-only file system: uploads will fail");
+            return Ok(Arc::new(root));
+        }
+        // Where the question itself fails, the first upload will tell.
+        Ok(()) | Err(_) => {}
+    }
+    match flock(&root, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => sweep_all(directory, &root),
+        Err(errno) => log::warn!(
+            "cannot lock {shown} ({errno}): another service may be using it, so that unfinished \
+             uploads in it stay"
+        ),
+    }
+    Ok(Arc::new(root))
+}
+
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let directory = File::open(path)?;
+    if directory.metadata()?.is_dir() {
+        Ok(directory.into())
+    } else {
+        Err(io::ErrorKind::NotADirectory.into())
+    }
+}
+
+/// Also on the file systems that are mounted below. No directory is listed but the reserved ones.
+fn sweep_all(directory: &Path, root: &OwnedFd) {
+    let report = |place: &Path, error: io::Error| {
+        let shown = place.display();
+        log::warn!("cannot remove unfinished uploads from {shown}: {error}");
+    };
+    if let Err(errno) = sweep(root.as_fd()) {
+        report(directory, errno.into());
+    }
+    for mount in mounts_below(directory) {
+        let swept = open_directory(&mount)
+            .and_then(|mounted| sweep(mounted.as_fd()).map_err(io::Error::from));
+        if let Err(error) = swept {
+            report(&mount, error);
+        }
+    }
+}
+
+fn mounts_below(directory: &Path) -> Vec<PathBuf> {
+    let (Ok(directory), Ok(table)) =
+        (directory.canonicalize(), std::fs::read_to_string("/proc/self/mountinfo"))
+    else {
+        return Vec::new();
+    };
+    mount_points(&table)
+        .filter(|mount| mount.starts_with(&directory) && *mount != directory)
+        .collect()
+}
+
+/// See proc_pid_mountinfo(5).
+fn mount_points(table: &str) -> impl Iterator<Item = PathBuf> {
+    table.lines().filter_map(|line| Some(unescape(line.split(' ').nth(4)?).into()))
+}
+
+/// Blanks and backslashes are written as three octal digits.
+fn unescape(field: &str) -> String {
+    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    escapes.iter().fold(field.to_owned(), |text, (escape, blank)| text.replace(escape, blank))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_where_file_systems_are_mounted() {
+        let table = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+                     40 22 8:2 / /data/sd\\040card rw,noatime shared:1 - vfat /dev/mmc rw\n";
+        let mounts: Vec<_> = mount_points(table).collect();
+        assert_eq!(mounts, [Path::new("/"), Path::new("/data/sd card")]);
+    }
+}

@@ -1,0 +1,72 @@
+//! From the body of a PUT to the storage: out of its envelope, as long as it should be, and with
+//! the digest that it should have. This module knows no file and no response.
+
+mod digest;
+mod multipart;
+mod parameters;
+
+use common::http::{Body, HeaderMap, header};
+
+use crate::conditions::Preconditions;
+use crate::error::Error;
+use crate::path::FilePath;
+use crate::storage::{Storage, Version};
+
+use digest::Digests;
+use multipart::{Envelope, Step};
+
+/// How much of a multipart body is surely not the file: then Content-Length says too little about
+/// the file's size to refuse it early.
+const ENVELOPE: u64 = 64 * 1024;
+
+/// Stores the content of a PUT, whole or not at all.
+///
+/// Nothing of the body is read before it is known to be acceptable, so that a client that waits
+/// for `100 Continue` sends none in vain.
+pub(crate) async fn receive(
+    storage: &Storage,
+    path: FilePath,
+    fields: &HeaderMap,
+    mut body: Body,
+) -> Result<Version, Error> {
+    if fields.contains_key(header::CONTENT_RANGE) {
+        let flaw = "a file is replaced whole, send all of it";
+        return Err(Error::Field { field: "Content-Range", flaw });
+    }
+    let mut digests = Digests::expected_by(fields)?;
+    let mut envelope = Envelope::of(fields)?;
+    let declared = declared_length(fields).or_else(|| http_body::Body::size_hint(&body).exact());
+    let expected = match envelope {
+        Some(_) => declared.map(|length| length.saturating_sub(ENVELOPE)),
+        None => declared,
+    };
+    let mut upload = storage.upload(path, expected, Preconditions::of(fields)).await?;
+
+    let mut received = 0_u64;
+    while let Some(chunk) = body.chunk().await {
+        let chunk = chunk.map_err(|error| Error::Short(Some(error)))?;
+        received += chunk.len() as u64;
+        digests.update(&chunk);
+        let Some(envelope) = &mut envelope else {
+            upload.write(&chunk).await?;
+            continue;
+        };
+        envelope.push(&chunk);
+        while let Step::Content(content) = envelope.step().map_err(Error::Envelope)? {
+            upload.write(content).await?;
+        }
+    }
+
+    if declared.is_some_and(|declared| declared != received) {
+        return Err(Error::Short(None));
+    }
+    if let Some(envelope) = envelope {
+        envelope.finish().map_err(Error::Envelope)?;
+    }
+    digests.verify()?;
+    upload.finish().await
+}
+
+fn declared_length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

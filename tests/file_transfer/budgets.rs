@@ -1,0 +1,231 @@
+//! What the program may take of a small device, measured on the release build.
+//!
+//! `TEDGE_RELEASE_DIR` names the directory of the programs to measure; the Makefile sets it after
+//! it has built them. A debug build says nothing about memory, so without it there is no test.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+
+use crate::support::certificates::{Authority, Key};
+use crate::support::client::{Client, tls};
+use crate::support::service::{Service, Setup};
+use crate::support::wait::eventually;
+use crate::{bytes, prepare, put_head, request};
+
+const KB: u64 = 1024;
+const MB: u64 = 1024 * KB;
+
+fn release() -> Option<PathBuf> {
+    let Some(directory) = std::env::var_os("TEDGE_RELEASE_DIR") else {
+        eprintln!("skipped: TEDGE_RELEASE_DIR does not say where the release build is");
+        return None;
+    };
+    let program = PathBuf::from(directory).join("tedge-file-transfer");
+    assert!(program.exists(), "{} is not there", program.display());
+    Some(program)
+}
+
+/// The release build with TLS, and how to speak to it.
+fn secured(configure: impl FnOnce(&mut Setup)) -> Option<(Service, Arc<ClientConfig>)> {
+    let program = release()?;
+    let mut config = None;
+    let service = Service::start(program.to_str().unwrap(), |setup| {
+        prepare(setup);
+        let authority = Authority::new(setup.directory(), "ca");
+        let pair = authority.server("server", Key::P256);
+        setup.set("http.cert_path", pair.cert);
+        setup.set("http.key_path", pair.key);
+        config = Some(tls(&authority.cert, None));
+        configure(setup);
+    });
+    Some((service, config.unwrap()))
+}
+
+fn in_kb(bytes: u64) -> String {
+    format!("{} KB", bytes / KB)
+}
+
+/// Resident memory once the service has nothing to do; the threads of its pool are gone.
+fn idle(service: &Service) -> u64 {
+    eventually("the pool's threads are gone", Duration::from_secs(20), || service.threads() <= 2);
+    service.memory().resident
+}
+
+#[test]
+fn the_program_is_at_most_two_megabytes() {
+    let Some(program) = release() else { return };
+    let size = fs::metadata(program).unwrap().len();
+    assert!(size <= 2 * MB, "{}", in_kb(size));
+}
+
+#[test]
+fn an_idle_service_with_tls_takes_at_most_three_and_a_half_megabytes() {
+    let Some((service, config)) = secured(|_| {}) else { return };
+    let mut client = Client::connect_tls(service.address, &config).unwrap();
+    assert_eq!(client.exchange(request("GET", "foo")).status, 404);
+    drop(client);
+    let resident = idle(&service);
+    let memory = service.memory();
+    assert!(resident <= 3584 * KB, "{}", in_kb(resident));
+    assert!(memory.private <= 614 * KB, "private: {}", in_kb(memory.private));
+    assert!(service.threads() <= 2, "{} threads", service.threads());
+}
+
+#[test]
+fn public_authorities_keep_it_below_four_megabytes() {
+    let public = std::path::Path::new("/etc/ssl/certs");
+    if fs::read_dir(public).map_or(0, Iterator::count) < 50 {
+        eprintln!("skipped: there are no public authorities in /etc/ssl/certs");
+        return;
+    }
+    let Some((service, _)) = secured(|setup| setup.set("http.ca_path", public)) else { return };
+    let resident = idle(&service);
+    assert!(resident <= 4 * MB, "{}", in_kb(resident));
+}
+
+/// Uploads this content over a connection of its own.
+fn upload(service: &Service, config: &Arc<ClientConfig>, file: &str, content: &[u8]) {
+    let mut client = Client::connect_tls(service.address, config).unwrap();
+    client.set_patience(Duration::from_secs(120));
+    client.send(put_head(file, content.len() as u64, "")).unwrap();
+    client.send(content).unwrap();
+    assert_eq!(client.answer().status, 201);
+}
+
+fn download(service: &Service, config: &Arc<ClientConfig>, file: &str, length: u64) {
+    let mut client = Client::connect_tls(service.address, config).unwrap();
+    client.set_patience(Duration::from_secs(120));
+    client.send(request("GET", file)).unwrap();
+    assert_eq!(client.head().status, 200);
+    assert_eq!(client.skip(length).unwrap(), length);
+}
+
+#[test]
+fn two_hundred_transfers_at_once_take_at_most_sixteen_megabytes_and_give_them_back() {
+    // The default limit of connections is lower than what is asked for here.
+    let many = |setup: &mut Setup| setup.set_own("http.connections.max", 400);
+    let Some((service, config)) = secured(many) else { return };
+    let content = bytes(10_000_000, 55);
+    upload(&service, &config, "source", &content);
+    let before = idle(&service);
+    service.forget_peak();
+    let start = Barrier::new(200);
+    std::thread::scope(|scope| {
+        for number in 0..100 {
+            let (service, config, content, start) = (&service, &config, &content, &start);
+            scope.spawn(move || {
+                start.wait();
+                upload(service, config, &format!("{number}"), content);
+            });
+            scope.spawn(move || {
+                start.wait();
+                download(service, config, "source", content.len() as u64);
+            });
+        }
+    });
+    let peak = service.memory().peak;
+    assert!(peak <= 16 * MB, "the peak is {}", in_kb(peak));
+    eventually("the memory is given back", Duration::from_secs(5), || {
+        service.memory().resident <= before + MB
+    });
+}
+
+/// Memory that each of these many stalled transfers takes.
+fn each(service: &Service, begin: impl Fn(usize) -> Client) -> u64 {
+    let before = idle(service);
+    let transfers: Vec<_> = (0..50).map(begin).collect();
+    // What they do is under way once the memory has stopped to grow.
+    let (mut last, mut same) = (0, 0);
+    eventually("the memory stands still", Duration::from_secs(20), || {
+        let now = service.memory().resident;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        same > 100
+    });
+    drop(transfers);
+    last.saturating_sub(before) / 50
+}
+
+#[test]
+fn a_transfer_under_way_takes_at_most_forty_eight_kilobytes() {
+    let Some(program) = release() else { return };
+    let service = Service::start(program.to_str().unwrap(), prepare);
+    let content = bytes(20_000_000, 57);
+    let mut client = Client::connect(service.address);
+    client.send(put_head("source", content.len() as u64, "")).unwrap();
+    assert_eq!(client.exchange(&content).status, 201);
+    drop(client);
+
+    let uploading = each(&service, |number| {
+        let mut client = Client::connect(service.address);
+        client.send(put_head(&format!("{number}"), 20_000_000, "")).unwrap();
+        client.send(&content[..1_000_000]).unwrap();
+        client
+    });
+    assert!(uploading <= 48 * KB, "an upload takes {}", in_kb(uploading));
+    let downloading = each(&service, |_| {
+        let mut client = Client::connect(service.address);
+        client.send(request("GET", "source")).unwrap();
+        assert_eq!(client.head().status, 200);
+        client
+    });
+    assert!(downloading <= 48 * KB, "a download takes {}", in_kb(downloading));
+}
+
+#[test]
+fn a_transfer_over_tls_takes_at_most_eighty_kilobytes() {
+    let Some((service, config)) = secured(|_| {}) else { return };
+    let content = bytes(1_000_000, 59);
+    let uploading = each(&service, |number| {
+        let mut client = Client::connect_tls(service.address, &config).unwrap();
+        client.send(put_head(&format!("{number}"), 20_000_000, "")).unwrap();
+        client.send(&content).unwrap();
+        client
+    });
+    assert!(uploading <= 80 * KB, "an upload takes {}", in_kb(uploading));
+}
+
+#[test]
+fn an_idle_connection_takes_at_most_ten_kilobytes_plain_and_twenty_over_tls() {
+    let Some((service, config)) = secured(|_| {}) else { return };
+    let plain = Service::start(release().unwrap().to_str().unwrap(), prepare);
+    let taken = each(&plain, |_| {
+        let mut client = Client::connect(plain.address);
+        assert_eq!(client.exchange(request("GET", "foo")).status, 404);
+        client
+    });
+    assert!(taken <= 10 * KB, "plain: {}", in_kb(taken));
+    let taken = each(&service, |_| {
+        let mut client = Client::connect_tls(service.address, &config).unwrap();
+        assert_eq!(client.exchange(request("GET", "foo")).status, 404);
+        client
+    });
+    assert!(taken <= 20 * KB, "over TLS: {}", in_kb(taken));
+}
+
+#[test]
+fn a_gigabyte_takes_no_more_than_a_megabyte() {
+    let Some((service, config)) = secured(|_| {}) else { return };
+    let piece = bytes(1_000_000, 61);
+    let peak_of = |megabytes: u64| {
+        idle(&service);
+        service.forget_peak();
+        let length = megabytes * piece.len() as u64;
+        let mut client = Client::connect_tls(service.address, &config).unwrap();
+        client.set_patience(Duration::from_secs(120));
+        client.send(put_head("large", length, "")).unwrap();
+        for _ in 0..megabytes {
+            client.send(&piece).unwrap();
+        }
+        assert_eq!(client.answer().status, 201);
+        drop(client);
+        download(&service, &config, "large", length);
+        service.memory().peak
+    };
+    let (small, large) = (peak_of(10), peak_of(1000));
+    assert!(large <= small + 256 * KB, "{} for 10 MB, {} for 1 GB", in_kb(small), in_kb(large));
+}

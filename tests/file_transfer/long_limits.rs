@@ -1,0 +1,152 @@
+//! The limits that take a minute to see, all at once: see [`side_by_side`].
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::{expectations, life, mutual_tls, reload};
+use crate::support::client::Client;
+use crate::support::wait::{eventually, side_by_side};
+use crate::{Secured, bytes, curl, put_head, request, start, stored};
+
+#[test]
+fn what_takes_a_minute_keeps_its_time() {
+    side_by_side(&[
+        ("a head is read within ten seconds", &a_head_is_read_within_ten_seconds),
+        ("a handshake ends within ten seconds", &a_handshake_ends_within_ten_seconds),
+        ("an idle connection is closed after a minute", &an_idle_connection_is_closed),
+        ("an upload without progress is ended", &an_upload_without_progress_is_ended),
+        ("a download without progress is ended", &a_download_without_progress_is_ended),
+        ("a slow transfer is not ended", &a_slow_transfer_is_not_ended),
+        (
+            "the rest of a refused upload is awaited for five seconds of silence",
+            &expectations::the_rest_of_a_refused_upload_is_awaited_for_five_seconds_of_silence,
+        ),
+        (
+            "the rest of a refused upload is awaited for thirty seconds in all",
+            &expectations::the_rest_of_a_refused_upload_is_awaited_for_thirty_seconds_in_all,
+        ),
+        (
+            "a transfer that does not end is cut off after thirty seconds",
+            &life::a_transfer_that_does_not_end_is_cut_off_after_thirty_seconds,
+        ),
+        (
+            "a complaint that is repeated is counted",
+            &mutual_tls::a_complaint_that_is_repeated_is_counted,
+        ),
+        (
+            "changed files are noticed within a minute",
+            &reload::changed_files_are_noticed_within_a_minute,
+        ),
+    ]);
+}
+
+/// Asserts that the service closes within these seconds, counted from now.
+#[track_caller]
+fn assert_closed_within(client: &mut Client, from: u64, to: u64) -> Vec<u8> {
+    let begun = Instant::now();
+    client.set_patience(Duration::from_secs(to + 5));
+    let rest = client.rest().unwrap_or_default();
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(from * 1000 - 500), "closed after {took:?}");
+    assert!(took <= Duration::from_secs(to), "closed after {took:?}");
+    rest
+}
+
+fn a_head_is_read_within_ten_seconds() {
+    let service = start(|_| {});
+    let mut half = Client::connect(service.address);
+    half.send("GET /health HTTP/1.1\r\nHost: x").unwrap();
+    assert_closed_within(&mut half, 10, 16);
+
+    // Nor does it help to send a byte now and then.
+    let mut slow = Client::connect(service.address);
+    slow.send("GET /health HTTP/1.1\r\n").unwrap();
+    let begun = Instant::now();
+    while slow.send("X").is_ok() && !slow.is_closed() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "still reading a head");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(9), "{:?}", begun.elapsed());
+
+    // A connection that has been used is no exception.
+    let mut used = Client::connect(service.address);
+    assert_eq!(used.exchange(request("GET", "foo")).status, 404);
+    used.send("GET /health HTTP/1.1\r\nHost: x").unwrap();
+    assert_closed_within(&mut used, 10, 16);
+}
+
+fn a_handshake_ends_within_ten_seconds() {
+    let secured = Secured::start(|_, _| {});
+    for beginning in [b"".as_slice(), b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03AAAA"]
+    {
+        let mut client = Client::connect(secured.service.address);
+        client.send(beginning).unwrap();
+        assert_closed_within(&mut client, 10, 16);
+    }
+}
+
+fn an_idle_connection_is_closed() {
+    let secured = Secured::start(|_, _| {});
+    let plain = start(|_| {});
+    let mut clients = [secured.client(), Client::connect(plain.address)];
+    for client in &mut clients {
+        assert_eq!(client.exchange(request("GET", "foo")).status, 404);
+    }
+    let begun = Instant::now();
+    assert_closed_within(&mut clients[0], 60, 66);
+    eventually("the other one is closed as well", Duration::from_secs(6), || {
+        clients[1].is_closed()
+    });
+    assert!(begun.elapsed() > Duration::from_secs(59));
+}
+
+fn an_upload_without_progress_is_ended() {
+    let service = start(|_| {});
+    curl(&service, "foo").put("old").answer();
+    let mut client = Client::connect(service.address);
+    client.send(put_head("foo", 1_000_000, "")).unwrap();
+    client.send(bytes(500_000, 49)).unwrap();
+    assert_closed_within(&mut client, 60, 68);
+    eventually("nothing but the old file is there", Duration::from_secs(5), || {
+        stored(&service).values().eq([b"old"])
+    });
+}
+
+fn a_download_without_progress_is_ended() {
+    let service = start(|_| {});
+    let before = service.sockets();
+    let file = service.directory().write("content", bytes(50_000_000, 51));
+    curl(&service, "foo").upload(&file).answer();
+    let mut client = Client::connect(service.address);
+    client.send(request("GET", "foo")).unwrap();
+    assert_eq!(client.head().status, 200);
+    let begun = Instant::now();
+    eventually("the connection is gone", Duration::from_secs(80), || {
+        std::thread::sleep(Duration::from_millis(200));
+        service.sockets() <= before
+    });
+    assert!(begun.elapsed() > Duration::from_secs(58), "{:?}", begun.elapsed());
+    drop(client);
+}
+
+/// Longer than any limit in all, but never a minute without a byte.
+fn a_slow_transfer_is_not_ended() {
+    let service = start(|_| {});
+    let file = service.directory().write("content", bytes(80_000_000, 53));
+    curl(&service, "large").upload(&file).answer();
+    let mut download = Client::connect(service.address);
+    download.send(request("GET", "large")).unwrap();
+    assert_eq!(download.head().status, 200);
+    let mut upload = Client::connect(service.address);
+    upload.send(put_head("foo", 8, "")).unwrap();
+    let mut read = 0;
+    for _ in 0..8 {
+        upload.send("x").unwrap();
+        upload.socket().flush().unwrap();
+        // Each time more than the buffers on the way hold.
+        read += download.skip(10_000_000).unwrap();
+        std::thread::sleep(Duration::from_secs(9));
+    }
+    assert_eq!(upload.answer().status, 201);
+    assert_eq!(read, 80_000_000);
+}

@@ -1,0 +1,159 @@
+//! New certificates and lists without a restart.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, ClientConnection};
+
+use super::mutual_tls::refusal;
+use crate::support::certificates::{Authority, Key, Pair, Validity};
+use crate::support::client::tls;
+use crate::support::service::Service;
+use crate::support::wait::eventually;
+use crate::{Secured, bytes, put, request};
+
+/// The certificate that a new connection gets to see.
+fn served(service: &Service, config: &Arc<ClientConfig>) -> Vec<u8> {
+    let name = ServerName::try_from("localhost").unwrap();
+    // No tickets: with one there is no certificate to see.
+    let mut config = (**config).clone();
+    config.resumption = rustls::client::Resumption::disabled();
+    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = std::net::TcpStream::connect(service.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket).unwrap();
+    }
+    connection.peer_certificates().unwrap()[0].to_vec()
+}
+
+fn replace(service: &Service, pair: &Pair) {
+    // As certificate tools do it: the key first, each whole at once.
+    for (from, to) in [(&pair.key, "main-agent.key"), (&pair.cert, "main-agent.crt")] {
+        let to = service.path("tedge-local-ca.d").join(to);
+        let beside = to.with_extension("new");
+        fs::copy(from, &beside).unwrap();
+        fs::rename(beside, to).unwrap();
+    }
+}
+
+#[test]
+fn a_new_certificate_is_served_and_a_download_goes_on() {
+    let secured = Secured::start(|_, _| {});
+    let service = &secured.service;
+    let content = bytes(30_000_000, 45);
+    let mut download = secured.client();
+    assert_eq!(download.exchange(put("foo", &content)).status, 201);
+    download.send(request("GET", "foo")).unwrap();
+    assert_eq!(download.head().status, 200);
+    let mut received = download.skip(1_000_000).unwrap();
+
+    let before = served(service, &secured.tls());
+    replace(service, &secured.authority.server("next", Key::P384));
+    service.signal(Signal::HUP);
+    eventually("the new certificate is served", Duration::from_secs(10), || {
+        served(service, &secured.tls()) != before
+    });
+    received += download.skip(29_000_000).unwrap();
+    assert_eq!(received, 30_000_000);
+    assert_eq!(download.exchange(request("GET", "foo")).body.len(), content.len());
+}
+
+#[test]
+fn a_new_certificate_that_does_not_load_leaves_the_old_one() {
+    let secured = Secured::start(|_, _| {});
+    let service = &secured.service;
+    let before = served(service, &secured.tls());
+    let path = service.path("tedge-local-ca.d/main-agent.crt");
+    let good = fs::read(&path).unwrap();
+    for broken in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA"] {
+        let said = service.log().lines().filter(|line| line.contains("main-agent.crt")).count();
+        fs::write(&path, broken).unwrap();
+        service.signal(Signal::HUP);
+        if broken.is_empty() {
+            service.wait_for_lines("main-agent.crt", said + 1, Duration::from_secs(10));
+        }
+        assert_eq!(served(service, &secured.tls()), before);
+    }
+    // A key that does not fit, and nothing at all.
+    fs::write(&path, good).unwrap();
+    let other = secured.authority.server("other", Key::P256);
+    fs::copy(other.key, service.path("tedge-local-ca.d/main-agent.key")).unwrap();
+    service.signal(Signal::HUP);
+    assert_eq!(served(service, &secured.tls()), before);
+    fs::remove_file(&path).unwrap();
+    service.signal(Signal::HUP);
+    assert_eq!(served(service, &secured.tls()), before);
+    replace(service, &secured.authority.server("next", Key::P256));
+    service.signal(Signal::HUP);
+    eventually("the repaired pair is served", Duration::from_secs(10), || {
+        served(service, &secured.tls()) != before
+    });
+}
+
+#[test]
+fn somebody_revoked_since_cannot_resume_an_old_session() {
+    let mut child = None;
+    let secured = Secured::start(|setup, authority| {
+        let pair = authority.client("child", Key::P256);
+        let list = authority.revocation_list("list.pem", &[], Validity::Page);
+        setup.set("http.ca_path", &authority.cert);
+        setup.set_own_path("http.crl_path", list);
+        child = Some(pair);
+    });
+    let child = child.unwrap();
+    // With the same configuration the client shows its ticket when it comes again.
+    let config = tls(&secured.authority.cert, Some(&child));
+    for _ in 0..3 {
+        assert_eq!(refusal(&secured.service, &config), None);
+    }
+    secured.authority.revocation_list("list.pem", &[&child], Validity::Page);
+    secured.service.signal(Signal::HUP);
+    let fresh = tls(&secured.authority.cert, Some(&child));
+    eventually("the new list counts", Duration::from_secs(10), || {
+        refusal(&secured.service, &fresh) == Some(AlertDescription::CertificateRevoked)
+    });
+    let alert = refusal(&secured.service, &config);
+    assert_eq!(alert, Some(AlertDescription::CertificateRevoked));
+}
+
+#[test]
+fn sighup_without_tls_ends_nothing() {
+    let service = crate::start(|_| {});
+    service.signal(Signal::HUP);
+    let mut client = crate::support::client::Client::connect(service.address);
+    for _ in 0..5 {
+        assert_eq!(client.exchange(request("GET", "foo")).status, 404);
+    }
+    assert!(service.is_running());
+}
+
+/// Part of [`super::long_limits`].
+pub(super) fn changed_files_are_noticed_within_a_minute() {
+    let secured = Secured::start(|setup, authority| {
+        let directory = setup.directory().join("cas");
+        fs::create_dir_all(&directory).unwrap();
+        fs::copy(&authority.cert, directory.join("ca.crt")).unwrap();
+        setup.set("http.ca_path", directory);
+    });
+    let service = &secured.service;
+    let child = secured.authority.client("child", Key::P256);
+    let config = tls(&secured.authority.cert, Some(&child));
+    let before = served(service, &config);
+    replace(service, &secured.authority.server("next", Key::P256));
+    let other = Authority::new(service.directory().path(), "other");
+    add(&other.cert, &service.path("cas/other.crt"));
+    let late = tls(&secured.authority.cert, Some(&other.client("late", Key::P256)));
+    eventually("the new certificate and the new CA count", Duration::from_secs(65), || {
+        std::thread::sleep(Duration::from_millis(500));
+        served(service, &config) != before && refusal(service, &late).is_none()
+    });
+}
+
+fn add(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+}
