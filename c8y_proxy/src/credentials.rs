@@ -224,7 +224,7 @@ impl Tokens {
                 self.cache().landed(bearer(&token), life, Instant::now())
             }
             Err(error) => {
-                log::warn!("cannot get a token for Cumulocity: {error}");
+                common::journal::complain(&error.to_string(), &"credentials");
                 self.cache().failed(error)
             }
         };
@@ -241,4 +241,4 @@ fn bearer(token: &str) -> HeaderValue {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

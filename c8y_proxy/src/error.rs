@@ -41,7 +41,7 @@ impl Error {
     /// What is the matter when surf has no answer.
     pub(crate) fn of_client(error: surf::Error) -> Self {
         match error.downcast::<client::Error>() {
-            Ok(client::Error::RequestBody(source)) => Self::Content(source),
+            Ok(client::Error::RequestBody(source)) => Self::Content(source.into()),
             Ok(error) if error.is_timeout() => Self::Late(error.into()),
             Ok(error) => Self::Unreachable(error.into()),
             Err(error) => Self::Unreachable(error.into_inner().into()),

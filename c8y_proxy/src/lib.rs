@@ -37,12 +37,13 @@ struct Shared {
     host: HeaderValue,
     client: surf::Client,
     credentials: Credentials,
-    draining: AtomicBool,
+    draining: Arc<AtomicBool>,
 }
 
 impl State {
     /// A proxy to `authority`, the host of Cumulocity as `Host` names it, by way of `client`,
-    /// which has to be made of [`common::client::Client`].
+    /// which has to be made of [`common::client::Client`]. `draining` is set by who stops the
+    /// service.
     ///
     /// # Errors
     ///
@@ -51,17 +52,12 @@ impl State {
         authority: &str,
         client: surf::Client,
         credentials: Credentials,
+        draining: Arc<AtomicBool>,
     ) -> Result<Self, common::error::Error> {
         let host = HeaderValue::try_from(authority).map_err(|_| {
             common::error::Error::Configuration(format!("c8y.http: \"{authority}\" is no host"))
         })?;
-        let draining = AtomicBool::new(false);
         Ok(Self(Arc::new(Shared { host, client, credentials, draining })))
-    }
-
-    /// From now on a health check says that the service is on its way out.
-    pub fn drain(&self) {
-        self.0.draining.store(true, Relaxed);
     }
 }
 
@@ -83,7 +79,7 @@ async fn health(request: tide::Request<State>) -> tide::Result {
     let shared = &request.state().0;
     let (token, broker) = shared.credentials.health();
     let (status, word) = if shared.draining.load(Relaxed) {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+        (StatusCode::SERVICE_UNAVAILABLE, "down")
     } else {
         (StatusCode::OK, "up")
     };
@@ -95,3 +91,6 @@ async fn health(request: tide::Request<State>) -> tide::Result {
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer(response))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,19 +12,30 @@ use super::*;
 
 /// A source that answers when it is told to, in order.
 #[derive(Default)]
-struct Played {
+pub(crate) struct Played {
     answers: Mutex<VecDeque<Result<String, Error>>>,
     fetches: AtomicUsize,
     changed: Event,
 }
 
 impl Played {
-    fn answer(&self, answer: Result<String, Error>) {
+    /// Credentials that this source is asked for.
+    pub(crate) fn credentials(self: &Arc<Self>, executor: &Arc<Executor<'static>>) -> Credentials {
+        let pace = Pace { spacing: Duration::ZERO, ..Pace::default() };
+        Credentials(Kind::Token(Tokens::new(Box::new(Arc::clone(self)), pace, executor)))
+    }
+
+    pub(crate) fn answer(&self, answer: Result<String, Error>) {
         self.answers.lock().unwrap().push_back(answer);
         self.changed.notify(usize::MAX);
     }
 
-    fn fetches(&self) -> usize {
+    /// Has no answers left.
+    pub(crate) fn forget(&self) {
+        self.answers.lock().unwrap().clear();
+    }
+
+    pub(crate) fn fetches(&self) -> usize {
         self.fetches.load(SeqCst)
     }
 }
