@@ -1,15 +1,57 @@
-//! file_transfer
+//! The File Transfer Service's program: settings in, [`file_transfer::app`] out.
 
-use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use common::error::Error;
+use common::run::{self, Context, Service, Socket};
+use common::settings::{Free, Settings};
+use common::tls::ServerFiles;
+use file_transfer::State;
+use file_transfer::storage::{MinFree, Options, Storage};
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().peekable();
-    let name = arguments.next().unwrap_or_default();
-    let is_tedge = Path::new(&name).file_name() == Some(OsStr::new("tedge"));
-    if is_tedge || arguments.next_if(|argument| argument == "tedge").is_some() {
-        return common::cli::main(arguments);
+    run::main::<FileTransfer>()
+}
+
+struct FileTransfer;
+
+impl Service for FileTransfer {
+    type State = State;
+
+    const PROGRAM: &'static str = "tedge-file-transfer";
+    const SUMMARY: &'static str = "files for the devices around, over HTTP";
+    const HALF_CLOSE: bool = true;
+
+    fn socket(settings: &Settings) -> Socket {
+        Socket {
+            address: (settings.http_bind_address, settings.http_bind_port).into(),
+            tls: ServerFiles {
+                prefix: "http",
+                cert_path: settings.http_cert_path.clone(),
+                key_path: settings.http_key_path.clone(),
+                ca_path: settings.http_ca_path.clone(),
+                crl_path: settings.http_crl_path.clone(),
+            },
+            connections: settings.http_connections_max,
+            descriptors: 3,
+        }
     }
-    ExitCode::SUCCESS
+
+    fn check(_settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn app(settings: &Settings, context: &Context) -> Result<tide::Server<State>, Error> {
+        let storage = Storage::open(Options {
+            directory: settings.data_path.join("file-transfer"),
+            max_size: settings.http_upload_max_size,
+            min_free: match settings.http_upload_min_free {
+                Free::Percent(percent) => MinFree::Percent(percent),
+                Free::Bytes(bytes) => MinFree::Bytes(bytes),
+            },
+            sync: settings.http_upload_sync,
+        })?;
+        Ok(file_transfer::app(State::new(storage, context.draining.clone())))
+    }
 }
