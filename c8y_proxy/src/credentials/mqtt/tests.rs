@@ -269,7 +269,10 @@ fn speaks_tls_and_leaves_no_socket_behind() {
     });
     play(Broker { tls: broker.tls("other", None), ..broker.settings() }, async |mqtt| {
         let said = away(mqtt).await;
-        assert!(said.contains("invalid peer certificate: UnknownIssuer"), "{said}");
+        assert!(
+            said.contains("no TLS: its certificate is signed by an unknown authority"),
+            "{said}"
+        );
     });
 }
 
@@ -300,7 +303,7 @@ fn shows_a_client_certificate_where_the_broker_demands_one() {
     });
     play(Broker { tls: broker.tls("ca", None), ..broker.settings() }, async |mqtt| {
         let said = away(mqtt).await;
-        assert!(said.to_lowercase().contains("certificate"), "{said}");
+        assert!(said.contains("it demands a certificate, and we sent none"), "{said}");
     });
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_io::Timer;
 use async_net::TcpStream;
 use async_net::unix::{UnixListener, UnixStream};
+use common::tls::explain_io;
 use futures_lite::FutureExt;
 use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
@@ -83,23 +84,27 @@ impl Tunnel {
     pub(super) async fn carry(&self, entrance: Entrance) -> Result<(), String> {
         let client = entrance.accept().await.map_err(|error| error.to_string())?;
         let broker = self.dial().await?;
-        relay(client, broker).await.map_err(|error| format!("the connection broke off: {error}"))
+        relay(client, broker)
+            .await
+            .map_err(|error| format!("the connection broke off: {}", explain_io(&error)))
     }
 
     async fn dial(&self) -> Result<TlsStream<TcpStream>, String> {
         let address = (self.host.clone(), self.port);
-        let socket = within("cannot connect", TcpStream::connect(address)).await?;
+        let socket = within(TcpStream::connect(address)).await;
+        let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));
-        within("no TLS", connector.connect(self.name.clone(), socket)).await
+        let secured = within(connector.connect(self.name.clone(), socket)).await;
+        secured.map_err(|error| format!("no TLS: {}", explain_io(&error)))
     }
 }
 
-async fn within<T>(what: &str, action: impl Future<Output = io::Result<T>>) -> Result<T, String> {
+async fn within<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let late = async {
         Timer::after(LIMIT).await;
         Err(io::ErrorKind::TimedOut.into())
     };
-    action.or(late).await.map_err(|error| format!("{what}: {error}"))
+    action.or(late).await
 }
 
 /// Where the client comes in, once.
