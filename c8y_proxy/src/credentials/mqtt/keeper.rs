@@ -151,7 +151,7 @@ impl Keeper {
             Err(paho_mqtt::Error::Timeout)
         };
         subscribed.or(late).await.map(drop).map_err(|error| {
-            format!("it does not let us subscribe to {}: {}", self.line.answer, words(&error))
+            format!("it does not let us subscribe to {}: {error}", self.line.answer)
         })
     }
 
@@ -163,7 +163,7 @@ impl Keeper {
             options.user_name(user);
         }
         if let Some(password) = password {
-            options.password(password.trim_ascii_end());
+            options.password(password);
         }
         Ok(options.finalize())
     }
@@ -194,15 +194,30 @@ impl Keeper {
     }
 }
 
-/// What a broker refuses with, which paho leaves without words.
+/// What paho says of a failed attempt, in words of more use.
 fn words(error: &paho_mqtt::Error) -> String {
+    use paho_mqtt::Error as Paho;
     match error {
-        paho_mqtt::Error::ConnectReturn(code) => format!("it refuses the connection: {code}"),
+        Paho::ConnectReturn(code) => {
+            format!("it refuses the connection: {code}; see mqtt.client.auth.username")
+        }
+        Paho::TcpConnectTimeout => format!("no answer within {} s", CONNECT.as_secs()),
+        Paho::TcpConnectCompletionFailure
+        | Paho::TcpTlsConnectFailure
+        | Paho::Failure
+        | Paho::SocketError(_) => {
+            "it takes no connection; see mqtt.client.host and mqtt.client.port".to_owned()
+        }
         other => other.to_string(),
     }
 }
 
+/// A password is all of the file but the end of its line.
 #[expect(clippy::disallowed_methods, reason = "called on the blocking pool")]
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    std::fs::read(path)
+    let mut password = std::fs::read(path)?;
+    while let Some(b'\n' | b'\r') = password.last() {
+        password.pop();
+    }
+    Ok(password)
 }

@@ -207,6 +207,7 @@ fn finds_a_broker_that_comes_later_or_comes_back() {
             said.contains(&format!("the broker at localhost:{} is away", broker.port)),
             "{said}"
         );
+        assert!(said.contains("it takes no connection; see mqtt.client.host"), "{said}");
         for _ in 0..2 {
             broker.run();
             let bridge = broker.bridge().await;
