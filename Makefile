@@ -1,7 +1,7 @@
 # What a person types. `make help` lists it.
 
-# rustup's cargo first, as rustup itself would have it.
-export PATH := $(HOME)/.cargo/bin:$(PATH)
+# rustup's cargo first, as rustup itself would have it; mosquitto is where only root looks.
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release

@@ -47,12 +47,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use support::certificates::{Authority, Key};
 use support::client::{self, Client};
 use support::curl::Curl;
+use support::directory::Directory;
 use support::service::{Ended, Service, Setup};
+use support::wait::eventually;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tedge-file-transfer");
 
@@ -65,6 +68,11 @@ fn start(configure: impl FnOnce(&mut Setup)) -> Service {
         prepare(setup);
         configure(setup);
     })
+}
+
+/// Starts the service where another one has kept its files.
+fn start_again(directory: &Arc<Directory>) -> Service {
+    Service::start_in(directory, PROGRAM, prepare)
 }
 
 /// Runs the service to its end, for a start that has to fail.
@@ -166,17 +174,22 @@ fn collect(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>
     }
 }
 
-/// Asserts that these are all the files that the service keeps, temporary ones included.
+/// Asserts that these are all the files that the service keeps. They have to be there now; a
+/// temporary one may take a moment to go.
 #[track_caller]
 fn assert_stored(service: &Service, expected: &[(&str, &[u8])]) {
-    let stored = stored(service);
-    let names: Vec<_> = stored.keys().map(String::as_str).collect();
-    let expected_names: Vec<String> =
+    let now = stored(service);
+    let names: Vec<String> =
         expected.iter().map(|(name, _)| format!("file-transfer/{name}")).collect();
-    assert_eq!(names, expected_names);
-    for (name, content) in expected {
-        assert!(stored[&format!("file-transfer/{name}")] == *content, "{name} has other content");
+    for (name, (_, content)) in names.iter().zip(expected) {
+        let found = now.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", now.keys()));
+        assert!(found == content, "{name} has other content");
     }
+    let mut left = now;
+    eventually(&format!("nothing but {names:?} is stored"), Duration::from_secs(5), || {
+        left = stored(service);
+        left.keys().eq(&names)
+    });
 }
 
 /// Bytes that repeat nowhere near, the same ones for the same seed.

@@ -4,6 +4,7 @@
 
 pub mod certs;
 pub mod config;
+pub mod http;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -32,7 +33,7 @@ pub struct Command {
 }
 
 /// Every subcommand.
-pub static COMMANDS: &[Command] = &[certs::COMMAND, config::COMMAND];
+pub static COMMANDS: &[Command] = &[certs::COMMAND, config::COMMAND, http::COMMAND];
 
 /// The options that stand everywhere.
 pub const OPTIONS: &[(&str, &str)] = &[

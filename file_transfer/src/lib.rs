@@ -57,3 +57,6 @@ pub fn app(state: State) -> tide::Server<State> {
     app.at("/health").get(handlers::health).head(handlers::health).all(handlers::refuse_health);
     app
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,8 +56,10 @@ A device has a name and a place for its data:
     $ tedge config set device.id $name
     $ tedge config set data.path $device/var/tedge
 TEXT
-    tedge config set device.id "$name"
-    tedge config set data.path "$device/var/tedge"
+    {
+        tedge config set device.id "$name"
+        tedge config set data.path "$device/var/tedge"
+    } 2>"$device/complained"
 }
 
 # The page's text, with the page's places as they are on this device.
@@ -99,13 +101,15 @@ systemctl() {
     esac
 }
 
-# serve UNIT PORT COMMAND…: starts it, and leads curl from PORT to where it listens.
+# serve UNIT PORT COMMAND…: starts it, leads curl from PORT to where it listens, and prints what
+# the service says of that.
 serve() {
     local unit=$1 port=$2
     shift 2
     start "$unit" 'Serving https?://([0-9.]+:[0-9]+)' "$@"
     curl_to[$port]=$heard
     write_curlrc
+    printf '%s\n' "$announced"
 }
 
 write_curlrc() {
@@ -121,7 +125,7 @@ write_curlrc() {
 }
 
 # start NAME PATTERN COMMAND…: returns once the program has printed a line that matches PATTERN,
-# with its first group in `heard`. It ends with this shell, whatever becomes of it.
+# with that line in `announced` and its first group in `heard`. It ends with this shell, whatever becomes of it.
 start() {
     local program=$1 pattern=$2 line said
     shift 2
@@ -135,6 +139,7 @@ start() {
         printf '%s\n' "$line" >>"$device/log/$program"
         [[ ! $line =~ $pattern ]] || break
     done
+    announced=$line
     heard=${BASH_REMATCH[1]:-}
     # Reads on, so that the program never waits for a reader.
     cat <&"$said" >>"$device/log/$program" &

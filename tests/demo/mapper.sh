@@ -6,10 +6,13 @@
 # answer to c8y/s/uat with tokens that its REST API then asks for.
 start_cloud() {
     local broker cloud
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
-        -subj "/CN=localhost" -addext "subjectAltName=DNS:localhost" \
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=cloud-ca" \
+        -keyout "$device/cloud-ca.key" -out "$device/cloud-ca.crt" 2>/dev/null
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=localhost" \
+        -extensions usr_cert -addext "subjectAltName=DNS:localhost" \
+        -CA "$device/cloud-ca.crt" -CAkey "$device/cloud-ca.key" \
         -keyout "$device/cloud.key" -out "$device/cloud.crt" 2>/dev/null
-    cp "$device/cloud.crt" "$device/usr/local/share/ca-certificates/"
+    cp "$device/cloud-ca.crt" "$device/usr/local/share/ca-certificates/"
     update-ca-certificates >/dev/null 2>&1
 
     start_broker
@@ -17,6 +20,7 @@ start_cloud() {
     start cloud 'Serving https://127.0.0.1:([0-9]+)' "$programs/examples/cloud" \
         --certificate "$device/cloud.crt" --key "$device/cloud.key" --mqtt "127.0.0.1:$broker"
     cloud=$heard
+    await_token "$broker"
 
     cat <<TEXT
 It is connected to Cumulocity: here to a stand-in that records what it gets, with a real mosquitto
@@ -26,9 +30,22 @@ between them for the tokens.
     $ tedge config set c8y.root_cert_path $device/etc/ssl/certs
     $ tedge config set mqtt.client.port $broker
 TEXT
-    tedge config set c8y.url "localhost:$cloud"
-    tedge config set c8y.root_cert_path "$device/etc/ssl/certs"
-    tedge config set mqtt.client.port "$broker"
+    {
+        tedge config set c8y.url "localhost:$cloud"
+        tedge config set c8y.root_cert_path "$device/etc/ssl/certs"
+        tedge config set mqtt.client.port "$broker"
+    } 2>"$device/complained"
+}
+
+# The cloud serves before it has joined the broker, and until then nobody answers.
+await_token() {
+    local try
+    for try in 1 2 3 4 5; do
+        if mosquitto_rr -p "$1" -t c8y/s/uat -e c8y/s/dat -n -W 3 >/dev/null 2>&1; then
+            return
+        fi
+    done
+    broken "nobody answers c8y/s/uat with a token, asked $try times"
 }
 
 # mosquitto cannot be asked for a free port. One that is taken makes it end at once.
@@ -49,11 +66,15 @@ start_broker() {
 }
 
 listed() {
-    expect_within '"managedObjects"' "Cumulocity's managed objects are listed"
+    expect_within "\"name\":\"$name\"" "Cumulocity lists the device"
 }
 
 mapper_default() {
     systemctl restart tedge-mapper-c8y
+    page "not on the page: there is a device to be listed" <<'PAGE'
+curl -H 'Content-Type: application/json' -d "{\"name\": \"$(hostname)\"}" \
+     http://localhost:8001/c8y/inventory/managedObjects
+PAGE
     page "any local process" <<'PAGE'
 curl http://localhost:8001/c8y/inventory/managedObjects
 PAGE

@@ -15,7 +15,7 @@ title() {
 page() {
     show "$1" "$(cat)"
     eval "$block" >"$device/said" 2>"$device/complained"
-    sed 's/^/    /' "$device/said"
+    sed -e 's/^/    /' -e '$a\' "$device/said"
 }
 
 # refused WHERE BECAUSE <<'PAGE': as `page`, for what has to fail, with BECAUSE among its words.
@@ -24,7 +24,7 @@ refused() {
     if (eval "$block") >"$device/said" 2>"$device/complained"; then
         broken "this should have been refused"
     fi
-    sed 's/^/    /' "$device/complained"
+    sed -e 's/^/    /' -e '$a\' "$device/complained"
     grep -qiE "$2" "$device/complained" || broken "refused, but not because of: $2"
     keep "refused"
 }

@@ -171,7 +171,7 @@ fn a_client_that_reads_slowly_holds_up_nobody_else() {
         let begun = Instant::now();
         let mut client = Client::connect(service.address);
         assert_eq!(client.exchange(request("GET", "foo")).text(), "content");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
     drop(stuck);
 }

@@ -159,7 +159,7 @@ fn a_client_that_never_speaks_keeps_nobody_waiting() {
     for _ in 0..20 {
         let begun = Instant::now();
         assert_eq!(secured.client().exchange(request("GET", "foo")).status, 404);
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
     drop((silent, halting));
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
 use crate::support::directory::Directory;
+use crate::support::service::Service;
 use crate::support::wait::eventually;
-use crate::{assert_stored, bytes, curl, put, put_head, request, start, stored};
+use crate::{assert_stored, bytes, curl, put, put_head, request, start, start_again, stored};
 
 #[test]
 fn a_client_that_dies_at_any_point_of_an_overwrite_leaves_the_old_file() {
@@ -44,7 +45,7 @@ fn a_client_that_dies_at_any_point_of_an_overwrite_leaves_the_old_file() {
         });
         directory = Arc::clone(service.directory());
     }
-    let service = start(|setup| setup.share(&directory));
+    let service = start_again(&directory);
     assert_stored(&service, &[("foo", &old)]);
 }
 
@@ -84,7 +85,7 @@ fn killed_again_and_again(thread: u64, rounds: u64) {
     for round in 1..=rounds {
         let answered = AtomicBool::new(false);
         {
-            let service = start(|setup| setup.share(&directory));
+            let service = start_again(&directory);
             check(&service, known, round - 1);
             if let Some(version) = whole_version(&service) {
                 replaced += u64::from(known != Some(version));
@@ -125,7 +126,7 @@ fn killed_again_and_again(thread: u64, rounds: u64) {
             replaced += 1;
         }
     }
-    let service = start(|setup| setup.share(&directory));
+    let service = start_again(&directory);
     check(&service, known, rounds);
     assert!(replaced > 0, "no upload was ever finished: the test kills too early");
 }
@@ -137,7 +138,7 @@ fn version(round: u64) -> Vec<u8> {
 
 /// Asserts that the one file is whole, and of a version that may be there: the last known one,
 /// or the one whose upload was cut off.
-fn check(service: &crate::support::service::Service, known: Option<u64>, cut_off: u64) {
+fn check(service: &Service, known: Option<u64>, cut_off: u64) {
     let stored = stored(service);
     let names: Vec<_> = stored.keys().collect();
     assert!(
@@ -151,7 +152,7 @@ fn check(service: &crate::support::service::Service, known: Option<u64>, cut_off
     );
 }
 
-fn whole_version(service: &crate::support::service::Service) -> Option<u64> {
+fn whole_version(service: &Service) -> Option<u64> {
     let answer = curl(service, "a/foo").answer();
     if answer.status == 404 {
         return None;

@@ -62,7 +62,7 @@ fn a_head_is_read_within_ten_seconds() {
     let mut slow = Client::connect(service.address);
     slow.send("GET /health HTTP/1.1\r\n").unwrap();
     let begun = Instant::now();
-    while slow.send("X").is_ok() && !slow.is_closed() {
+    while slow.send("X").is_ok() && !slow.has_news() {
         assert!(begun.elapsed() < Duration::from_secs(20), "still reading a head");
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -121,7 +121,9 @@ fn a_download_without_progress_is_ended() {
     client.send(request("GET", "foo")).unwrap();
     assert_eq!(client.head().status, 200);
     let begun = Instant::now();
-    eventually("the connection is gone", Duration::from_secs(80), || {
+    // The kernel takes a little more late, when it probes the client's window (after 52 s here),
+    // and the minute counts from that.
+    eventually("the connection is gone", Duration::from_secs(130), || {
         std::thread::sleep(Duration::from_millis(200));
         service.sockets() <= before
     });

@@ -118,6 +118,12 @@ impl Authority {
         self.issue(name, kind, SERVER, Validity::Page)
     }
 
+    /// A server's certificate for these names: `DNS:one.example,IP:192.0.2.1`.
+    pub(crate) fn server_for(&self, name: &str, names: &str) -> Pair {
+        let extensions = format!("basicConstraints=CA:FALSE\nsubjectAltName={names}\n");
+        self.issue(name, Key::P256, &extensions, Validity::Page)
+    }
+
     /// A server's certificate that holds for so long.
     pub(crate) fn server_until(&self, name: &str, validity: Validity) -> Pair {
         self.issue(name, Key::P256, SERVER, validity)

@@ -112,13 +112,24 @@ impl Client {
 
     /// Whether the server has closed, as far as can be told without waiting.
     pub(crate) fn is_closed(&mut self) -> bool {
+        self.peek().is_some_and(|bytes| bytes == 0)
+    }
+
+    /// Whether the server has answered or closed, as far as can be told without waiting.
+    pub(crate) fn has_news(&mut self) -> bool {
+        self.peek().is_some()
+    }
+
+    /// How many bytes are here to be read, none at the end; `None` where there is nothing yet.
+    fn peek(&mut self) -> Option<usize> {
         self.set_patience(Duration::from_millis(1));
-        let closed = match self.stream.fill_buf() {
-            Ok(bytes) => bytes.is_empty(),
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        let here = match self.stream.fill_buf() {
+            Ok(bytes) => Some(bytes.len()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => Some(0),
         };
         self.set_patience(PATIENCE);
-        closed
+        here
     }
 }
 

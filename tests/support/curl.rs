@@ -76,12 +76,13 @@ impl Curl {
     pub(crate) fn run(mut self) -> Got {
         let output = self.0.output().unwrap();
         let is_head = self.0.get_args().any(|argument| argument == "--head");
+        let follows = self.0.get_args().any(|argument| argument == "-L");
         let mut stream = BufReader::new(output.stdout.as_slice());
         let mut last = Answer::default();
         // A redirect or an interim answer comes before the one that counts.
         while let Ok(Some(mut answer)) = Answer::read_head(&mut stream) {
-            let is_last = (200..400).contains(&answer.status) || answer.status >= 400;
-            if is_last && !is_head {
+            let is_interim = answer.status < 200 || (follows && answer.status / 100 == 3);
+            if !is_interim && !is_head {
                 stream.read_to_end(&mut answer.body).unwrap();
             }
             last = answer;

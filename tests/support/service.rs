@@ -37,11 +37,6 @@ impl Setup {
         self.directory.path()
     }
 
-    /// Starts in the directory of another program, to find what that one left behind.
-    pub(crate) fn share(&mut self, directory: &Arc<Directory>) {
-        self.directory = Arc::clone(directory);
-    }
-
     /// A line of `tedge.toml`: a dotted key, and a text.
     pub(crate) fn set(&mut self, key: &str, value: impl AsRef<Path>) {
         self.settings.insert(key.to_owned(), quoted(value.as_ref()));
@@ -144,7 +139,16 @@ impl Ended {
 impl Service {
     /// Starts `program`; returns once it serves.
     pub(crate) fn start(program: &str, configure: impl FnOnce(&mut Setup)) -> Self {
-        let mut service = Self::launch(program, configure);
+        Self::start_in(&Arc::new(Directory::new()), program, configure)
+    }
+
+    /// Starts `program` in a directory that another one may have used before.
+    pub(crate) fn start_in(
+        directory: &Arc<Directory>,
+        program: &str,
+        configure: impl FnOnce(&mut Setup),
+    ) -> Self {
+        let mut service = Self::launch_in(directory, program, configure);
         let log = service.wait_for("Serving http", SOON);
         let line = log.lines().find(|line| line.contains("Serving http")).unwrap();
         let (scheme, rest) =
@@ -159,8 +163,16 @@ impl Service {
 
     /// Starts `program` without waiting for it to serve.
     pub(crate) fn launch(program: &str, configure: impl FnOnce(&mut Setup)) -> Self {
+        Self::launch_in(&Arc::new(Directory::new()), program, configure)
+    }
+
+    fn launch_in(
+        directory: &Arc<Directory>,
+        program: &str,
+        configure: impl FnOnce(&mut Setup),
+    ) -> Self {
         let mut setup = Setup {
-            directory: Arc::new(Directory::new()),
+            directory: Arc::clone(directory),
             settings: BTreeMap::new(),
             own_settings: BTreeMap::new(),
             arguments: Vec::new(),
@@ -240,6 +252,12 @@ impl Service {
             panic!("still running after {limit:?}; the log:\n{}", seen.log);
         };
         Ended { status, log: seen.log.clone() }
+    }
+
+    /// Asks the program to stop, and waits until it has: for all that it says in its life.
+    pub(crate) fn stop(&self) -> Ended {
+        self.signal(Signal::TERM);
+        self.ended(SOON)
     }
 
     /// Ends the program with SIGKILL and waits until it is gone.

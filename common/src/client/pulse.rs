@@ -43,6 +43,7 @@ pub(super) struct Pulse {
     busy: AtomicBool,
     reading: AtomicBool,
     writing: AtomicBool,
+    dry: AtomicBool,
     producing: AtomicBool,
     answered: AtomicBool,
     switching: AtomicBool,
@@ -58,6 +59,7 @@ impl Pulse {
             busy: AtomicBool::new(false),
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
+            dry: AtomicBool::new(false),
             producing: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             switching: AtomicBool::new(false),
@@ -88,6 +90,15 @@ impl Pulse {
     /// The socket has nothing to read.
     pub(super) fn waits_to_read(&self) {
         self.reading.store(true, Relaxed);
+    }
+
+    /// All that came is read, and the connection's task is woken when there is more.
+    pub(super) fn run_dry(&self) {
+        self.dry.store(true, Relaxed);
+    }
+
+    pub(super) fn is_dry(&self) -> bool {
+        self.dry.load(Relaxed)
     }
 
     /// The socket takes no more.
@@ -127,8 +138,10 @@ impl Pulse {
         self.overdue.load(Relaxed)
     }
 
-    /// Forgets who was waited for: to be called before the connection is polled, which finds out.
+    /// Forgets what was found out: to be called before the connection is polled, which finds it
+    /// out anew.
     pub(super) fn forget(&self) {
+        self.dry.store(false, Relaxed);
         self.reading.store(false, Relaxed);
         self.writing.store(false, Relaxed);
         self.producing.store(false, Relaxed);

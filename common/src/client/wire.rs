@@ -171,11 +171,19 @@ impl AsyncRead for Wire {
 
 impl hyper::rt::Read for Wire {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        scratch::receive(self, cx, buffer)
+        // hyper asks up to four times in one go; the task has been promised to be woken.
+        if self.pulse.is_dry() {
+            return Poll::Pending;
+        }
+        let polled = scratch::receive(self.as_mut(), cx, buffer);
+        if polled.is_pending() {
+            self.pulse.run_dry();
+        }
+        polled
     }
 }
 

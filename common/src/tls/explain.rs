@@ -5,6 +5,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
+use super::identity::OLD_VERSION;
 use super::time::Time;
 
 /// What went wrong, to be read after the peer's address: "sent no certificate, …".
@@ -74,7 +75,7 @@ fn certificate(error: &CertificateError) -> String {
                 "CaUsedAsEndEntity" => {
                     "its certificate is that of a CA, which cannot stand for a peer".to_owned()
                 }
-                "UnsupportedCertVersion" => {
+                OLD_VERSION => {
                     "its certificate is of X.509 version 1, without extensions".to_owned()
                 }
                 _ => format!("its certificate cannot be used: {cause}"),
@@ -110,7 +111,9 @@ fn incompatible(reason: &PeerIncompatible) -> String {
         PeerIncompatible::ServerDoesNotSupportTls12Or13
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled
-        | PeerIncompatible::SupportedVersionsExtensionRequired => {
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        // TLS 1.1 has no such extension, and rustls looks for it first.
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => {
             "speaks only versions of TLS that are no longer safe; 1.2 or 1.3 is needed".to_owned()
         }
         PeerIncompatible::NoCipherSuitesInCommon => "has no cipher suite in common".to_owned(),

@@ -14,6 +14,9 @@ use crate::error::Error;
 /// A certificate that ends sooner than this is worth a warning.
 const SOON: i64 = 14;
 
+/// How the verifier says that a certificate has no extensions.
+pub(super) const OLD_VERSION: &str = "UnsupportedCertVersion";
+
 /// A certificate and its key, fit for each other.
 pub(super) struct Identity {
     pub(super) key: CertifiedKey,
@@ -54,7 +57,13 @@ impl Identity {
                 )));
             }
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause))) => {
-                return Err(certificate.error(format_args!("cannot be used: {}", cause.0)));
+                return Err(match cause.0.to_string().as_str() {
+                    OLD_VERSION => certificate.error(
+                        "is of X.509 version 1, which names no host: sign it again with extensions \
+                         (openssl x509 -req -extfile …)",
+                    ),
+                    other => certificate.error(format_args!("cannot be used: {other}")),
+                });
             }
             Err(other) => return Err(certificate.error(format_args!("cannot be used: {other}"))),
         }

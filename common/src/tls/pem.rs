@@ -37,7 +37,12 @@ pub fn open(path: &Path) -> Result<BufReader<File>, String> {
     if metadata.len() > MAX_SIZE {
         return Err("is too large to hold certificates".to_owned());
     }
-    File::open(path).map(BufReader::new).map_err(|error| unreadable(&error))
+    let mut reader = File::open(path).map(BufReader::new).map_err(|error| unreadable(&error))?;
+    // Some editors put a mark of UTF-8 in front.
+    if reader.fill_buf().map_err(|error| unreadable(&error))?.starts_with(b"\xef\xbb\xbf") {
+        reader.consume(3);
+    }
+    Ok(reader)
 }
 
 /// A setting that names a file, and the file.
@@ -115,6 +120,9 @@ impl Source {
              `openssl pkey -in FILE -out NEW`"
         } else if self.mentions("PRIVATE KEY-----") {
             "; it holds a private key"
+        } else if self.mentions("TRUSTED CERTIFICATE-----") {
+            "; it holds one in a format of OpenSSL's own: rewrite it with \
+             `openssl x509 -in FILE -out NEW`"
         } else if self.mentions("CERTIFICATE REQUEST-----") {
             "; it holds a certificate signing request, which has to be signed first"
         } else if self.mentions("CERTIFICATE-----") {

@@ -80,7 +80,11 @@ fn says_what_is_wrong_with_a_file() {
     }
     dir.write("empty", "");
     dir.write("cut.crt", &dir.read("server.crt")[..300]);
+    dir.write("bom.crt", [b"\xef\xbb\xbf", &dir.read("server.crt")[..]].concat());
+    files(&dir, ["bom.crt", "server.key", "", ""]).load().unwrap();
     dir.openssl("x509 -in server.crt -outform DER -out server.der");
+    dir.openssl("x509 -in server.crt -trustout -out trusted.crt");
+    dir.openssl("x509 -req -in server.csr -signkey server.key -out first.crt");
     dir.openssl("ec -in server.key -aes128 -passout pass:x -out old.key");
     dir.openssl("pkcs8 -topk8 -in server.key -passout pass:x -out secret.key");
     for (cert, key, part) in [
@@ -284,6 +288,14 @@ fn refuses_the_revoked_whatever_other_lists_lie_there() {
     }
     dir.issue("renewed", "young", EC_KEY, "100");
     dir.issue("quiet", "unlisted", EC_KEY, "100");
+    // The same name of the issuer and the same number as one that the other CA has revoked.
+    let serial = dir.openssl("x509 -in bad.crt -noout -serial");
+    let serial = serial.trim().trim_start_matches("serial=");
+    dir.issue("renewed", "twin", EC_KEY, "100");
+    dir.openssl(&format!(
+        "x509 -req -in twin.csr -CA renewed.crt -CAkey renewed.key -extfile v3.ext \
+         -set_serial 0x{serial} -out twin.crt -days 100"
+    ));
     let cas = ["ca.crt", "renewed.crt", "quiet.crt"].map(|name| dir.read(name)).concat();
     dir.write("cas.pem", cas);
     dir.revoke("ca", &["bad"], "");
@@ -301,6 +313,7 @@ fn refuses_the_revoked_whatever_other_lists_lie_there() {
         ("bad", "its certificate is revoked"),
         ("worse", "its certificate is revoked"),
         ("young", "was let in"),
+        ("twin", "was let in"),
         ("unlisted", "was let in"),
     ] {
         assert_eq!(why(&loaded.config, client(&dir, Some(name))), outcome, "{name}");

@@ -1,0 +1,60 @@
+//! How far a transfer is, shown to a person at a terminal and to nobody else.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// How often it is shown anew.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// A line on standard error that is written over, and wiped at the end.
+pub(super) struct Progress {
+    total: Option<u64>,
+    done: u64,
+    shown: Instant,
+}
+
+impl Progress {
+    /// `None` where standard error is no terminal. `done` bytes are there already.
+    pub(super) fn new(total: Option<u64>, done: u64) -> Option<Self> {
+        io::stderr().is_terminal().then(|| Self { total, done, shown: Instant::now() })
+    }
+
+    /// So many bytes more have crossed.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        if self.shown.elapsed() >= EVERY {
+            self.shown = Instant::now();
+            let _ = write!(io::stderr(), "\r{}\x1b[K", line(self.done, self.total));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+}
+
+fn line(done: u64, total: Option<u64>) -> String {
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    match total {
+        Some(total @ 1..) => format!(
+            "{:3} %  {:.1} of {:.1} MB",
+            done.saturating_mul(100) / total,
+            megabytes(done),
+            megabytes(total)
+        ),
+        _ => format!("{:.1} MB", megabytes(done)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn says_how_much_of_how_much() {
+        assert_eq!(line(2_500_000, Some(10_000_000)), " 25 %  2.5 of 10.0 MB");
+        assert_eq!(line(2_500_000, None), "2.5 MB");
+    }
+}

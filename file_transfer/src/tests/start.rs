@@ -1,0 +1,79 @@
+//! What is found, made and said at start.
+
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::time::{Duration, Instant};
+
+use super::{Service, mode, new_directory, options};
+use crate::storage::Storage;
+
+#[test]
+fn makes_the_directory_where_it_is_missing() {
+    let service = Service::new();
+    assert_eq!(mode(&service.directory), 0o700, "0750 and the umask of these tests");
+}
+
+#[test]
+fn says_what_to_do_where_the_directory_cannot_be_used() {
+    let directory = new_directory();
+    let parent = directory.parent().unwrap().to_owned();
+    let orphan = parent.join("no/file-transfer");
+    let error = Storage::open(options(orphan.clone())).err().unwrap();
+    assert_eq!(error.exit_code(), 1);
+    for part in [orphan.to_str().unwrap(), "data.path"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    std::fs::File::create(&directory).unwrap();
+    let error = Storage::open(options(directory)).err().unwrap();
+    assert!(error.to_string().contains("has to be a directory"), "{error}");
+    std::fs::remove_dir_all(parent).unwrap();
+}
+
+#[test]
+fn removes_what_a_killed_process_has_left() {
+    let directory = new_directory();
+    let reserved = directory.join(crate::path::RESERVED);
+    DirBuilder::new().recursive(true).mode(0o700).create(&reserved).unwrap();
+    for name in ["1-1", "4711-12"] {
+        std::fs::File::create(reserved.join(name)).unwrap();
+    }
+    let service = Service::over(directory);
+    assert_eq!(std::fs::read_dir(reserved).unwrap().count(), 0);
+    drop(service);
+}
+
+#[test]
+fn does_not_touch_the_uploads_of_a_running_service() {
+    let service = Service::new();
+    let unfinished = service.put_on_disk(".tedge-uploads/1-1", b"half");
+    Storage::open(options(service.directory.clone())).unwrap();
+    assert!(unfinished.exists());
+}
+
+#[test]
+fn leaves_the_target_of_a_planted_link_alone() {
+    let directory = new_directory();
+    let precious = directory.parent().unwrap().join("precious");
+    for made in [&directory, &precious] {
+        DirBuilder::new().mode(0o700).create(made).unwrap();
+    }
+    std::fs::File::create(precious.join("file")).unwrap();
+    std::os::unix::fs::symlink(&precious, directory.join(crate::path::RESERVED)).unwrap();
+    let service = Service::over(directory);
+    assert_eq!(service.put("a", &[], "x").said(), (500, "Internal error"));
+    assert_eq!(std::fs::read_dir(precious).unwrap().count(), 1);
+}
+
+#[test]
+fn the_number_of_files_does_not_matter() {
+    let directory = new_directory();
+    DirBuilder::new().mode(0o700).create(&directory).unwrap();
+    for number in 0..10_000 {
+        std::fs::File::create(directory.join(number.to_string())).unwrap();
+    }
+    let begin = Instant::now();
+    let service = Service::over(directory);
+    assert_eq!(service.get("1", &[]).status, 200);
+    assert!(begin.elapsed() < Duration::from_millis(500));
+    std::fs::set_permissions(&service.directory, Permissions::from_mode(0o700)).unwrap();
+}

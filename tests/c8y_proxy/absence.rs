@@ -1,0 +1,224 @@
+//! Broker, bridge and cloud come and go; the proxy stays, says so once, and finds them again.
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::device::{Device, Outside, PROGRAM, SOON};
+use crate::support::bridge::Answer;
+use crate::support::service::Service;
+
+/// A broker that came back is found within the longest back-off that a short absence leads to.
+const BACK: Duration = Duration::from_secs(30);
+
+fn wait_until_it_works(device: &Device, limit: Duration) {
+    let start = Instant::now();
+    loop {
+        let answer = device.get("/c8y/tenant/currentTenant");
+        if answer.status == 200 {
+            return;
+        }
+        assert!(start.elapsed() < limit, "after {limit:?}: {} {}", answer.status, answer.text());
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_silent_bridge_keeps_all_who_wait_for_20_seconds_together() {
+    let device = Device::start();
+    device.bridge().answer(Answer::Nothing);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..20)
+            .map(|number| {
+                let device = &device;
+                scope.spawn(move || {
+                    // Some come later: they wait no longer than the first.
+                    thread::sleep(Duration::from_millis(500 * number));
+                    let answer = device.get("/c8y/tenant/currentTenant");
+                    (answer.status, answer.text(), start.elapsed())
+                })
+            })
+            .collect();
+        device.bridge().wait_asked(1, SOON);
+        let own = "GET /c8y/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer x\r\n\r\n";
+        assert_eq!(device.ask(own).status, 401);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        for waiting in waiting {
+            let (status, text, after) = waiting.join().unwrap();
+            assert_eq!(status, 502);
+            assert!(text.starts_with("Error communicating with Cumulocity: "), "{text}");
+            assert!(after < Duration::from_secs(21), "{after:?}");
+        }
+    });
+    assert_eq!(device.bridge().asked(), 1);
+    device.bridge().answer(Answer::Token);
+    wait_until_it_works(&device, BACK);
+}
+
+#[test]
+fn a_broker_that_accepts_and_says_nothing_is_as_silent() {
+    let outside = Outside::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let device = Device::among(outside, |setup| setup.set_raw("mqtt.client.port", port));
+    let start = Instant::now();
+    let answer = device.get("/c8y/x");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!(start.elapsed() < Duration::from_secs(22), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_slow_bridge_is_waited_for() {
+    let device = Device::start();
+    device.bridge().answer(Answer::Late(Duration::from_secs(15)));
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert_eq!(device.bridge().asked(), 1);
+}
+
+#[test]
+fn a_token_that_comes_too_late_does_no_harm() {
+    let device = Device::start();
+    device.bridge().answer(Answer::Late(Duration::from_secs(22)));
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 502);
+    device.bridge().answer(Answer::Token);
+    wait_until_it_works(&device, BACK);
+}
+
+#[test]
+fn it_starts_without_a_broker_and_finds_it_later() {
+    let mut outside = Outside::new();
+    outside.broker.stop();
+    let mut device = Device::among(outside, |_| {});
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().starts_with("Error communicating with Cumulocity: "));
+    assert!(device.proxy.is_running());
+    device.outside.broker.restart().unwrap();
+    wait_until_it_works(&device, BACK);
+}
+
+#[test]
+fn it_does_not_wait_for_a_broker_before_it_serves_and_says_so_once() {
+    let mut outside = Outside::new();
+    outside.broker.stop();
+    let start = Instant::now();
+    let device = Device::among(outside, |_| {});
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    thread::sleep(Duration::from_secs(10));
+    let port = device.outside.broker.address().port().to_string();
+    let log = device.proxy.log();
+    let complaints = log.lines().filter(|line| line.contains(&port)).count();
+    assert_eq!(complaints, 1, "{log}");
+}
+
+#[test]
+fn a_broker_that_restarts_is_found_again() {
+    let mut device = Device::start();
+    device.warm();
+    device.outside.broker.stop();
+    // The token in hand is good without a broker.
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    device.cloud().tokens().revoke_all();
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert!(matches!(answer.status, 401 | 502), "{} {}", answer.status, answer.text());
+    device.outside.broker.restart().unwrap();
+    wait_until_it_works(&device, BACK);
+}
+
+#[test]
+fn a_bridge_that_restarts_is_found_again() {
+    let device = Device::start();
+    device.warm();
+    device.bridge().leave();
+    device.cloud().tokens().revoke_all();
+    let start = Instant::now();
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert!(matches!(answer.status, 401 | 502), "{} {}", answer.status, answer.text());
+    assert!(start.elapsed() < Duration::from_secs(21));
+    device.bridge().come_back();
+    wait_until_it_works(&device, BACK);
+}
+
+#[test]
+fn a_token_of_before_is_never_taken_for_an_answer() {
+    // Somebody retained an old answer on the topic: it is not the answer to our question.
+    let device = Device::start();
+    let old = device.cloud().tokens().issue();
+    device.cloud().tokens().revoke(&old);
+    let port = device.outside.broker.address().port().to_string();
+    let status = std::process::Command::new("mosquitto_pub")
+        .args(["-p", &port, "-r", "-q", "1", "-t", "c8y/s/dat", "-m", &format!("71,{old}")])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+}
+
+#[test]
+fn a_cloud_that_restarts_is_found_again() {
+    let mut device = Device::start();
+    device.warm();
+    device.outside.cloud.stop();
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().starts_with("Error communicating with Cumulocity: "));
+    device.outside.cloud.restart().unwrap();
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert_eq!(device.bridge().asked(), 1);
+}
+
+#[test]
+fn malformed_answers_are_errors_in_the_log_and_never_a_panic() {
+    let kinds: &[&[u8]] = &[
+        b"",
+        b"7",
+        b"71",
+        b"71,",
+        b"71,,",
+        b"71, ",
+        b"70,eyJ.eyJ.x",
+        b"71;token",
+        b"41,100,Bad request",
+        b"71,no-dots",
+        b"71,a.b.c",
+        b"71,..",
+        b"71,.....",
+        b"71,eyJhbGciOiJIUzI1NiJ9.bm90IGpzb24.c2ln",
+        b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOiJ0b21vcnJvdyJ9.c2ln",
+        b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOi0xfQ.c2ln",
+        b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjFlOTk5fQ.c2ln",
+        b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE4NDQ2NzQ0MDczNzA5NTUxNjE1fQ.c2ln",
+        b"71,new\r\nX-Injected: 1",
+        b"71,nul\0byte",
+        b"71,\xff\xfe\xfd",
+        "71,Umläute".as_bytes(),
+        b"\xff\xfe",
+        &[b'7'; 100_000],
+        &[b"71,".as_slice(), &[b'a'; 100_000]].concat(),
+    ];
+    let device = Device::start();
+    for kind in kinds {
+        device.bridge().answer(Answer::Payload(kind.to_vec()));
+        let start = Instant::now();
+        let answer = device.get("/c8y/tenant/currentTenant");
+        // One that may be sent is sent, and refused by the cloud; the others never leave.
+        let shown = kind[..kind.len().min(60)].escape_ascii();
+        assert!(matches!(answer.status, 401 | 502), "{shown}: {}", answer.status);
+        assert!(start.elapsed() < Duration::from_secs(21), "{shown}");
+        assert!(device.proxy.is_running(), "{shown}");
+    }
+    for request in device.cloud().seen().requests {
+        assert!(request.field("x-injected").is_none());
+    }
+    assert!(!device.proxy.log().contains("panicked"), "{}", device.proxy.log());
+    device.bridge().answer(Answer::Token);
+    wait_until_it_works(&device, BACK);
+}
+
+#[test]
+fn nothing_configured_is_told_with_the_command_that_helps() {
+    let ended = Service::run(PROGRAM, |setup| setup.set_raw("c8y.proxy.bind.port", 0));
+    assert_eq!(ended.code(), 78);
+    assert!(ended.log.contains("tedge config set c8y.url"), "{}", ended.log);
+}

@@ -1,0 +1,121 @@
+//! Bodies of any size, in little memory.
+//!
+//! The budgets hold for the release build: `TEDGE_C8Y_PROXY` names it, and without it the tests
+//! of budgets say that they are skipped. What must not grow is tested with any build.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::device::{Device, Outside, PROGRAM};
+use crate::support::cloud::body::{blocks, blocks_digest};
+use crate::support::service::Service;
+
+const MB: u64 = 1_000_000;
+
+fn release() -> Option<String> {
+    let path = std::env::var("TEDGE_C8Y_PROXY").ok().filter(|path| !path.is_empty());
+    if path.is_none() {
+        eprintln!("skipped: TEDGE_C8Y_PROXY does not name a release build of the proxy");
+    }
+    path
+}
+
+fn start(program: &str) -> Device {
+    let outside = Outside::new();
+    let proxy = Service::start(program, |setup| outside.settings(setup));
+    let device = Device { proxy, outside };
+    device.warm();
+    device
+}
+
+/// Downloads at once; returns the peak of resident memory.
+fn download(device: &Device, count: usize, length: u64) -> u64 {
+    let path = device.cloud().add_binary(length);
+    let digest = blocks_digest(length);
+    thread::scope(|scope| {
+        for _ in 0..count {
+            scope.spawn(|| {
+                let answer = device.get(&format!("/c8y{path}"));
+                assert_eq!((answer.status, answer.length, &answer.broken), (200, length, &None));
+                assert_eq!(answer.digest, digest);
+            });
+        }
+    });
+    device.proxy.memory().peak
+}
+
+#[test]
+fn four_downloads_of_100_mb_at_once_take_little_memory() {
+    let device = start(PROGRAM);
+    let idle = device.proxy.memory().resident;
+    let peak = download(&device, 4, 100 * MB);
+    assert!(peak - idle < 6 * MB, "{idle} at idle, {peak} at the peak");
+    let Some(program) = release() else { return };
+    let peak = download(&start(&program), 4, 100 * MB);
+    assert!(peak < 10 * MB, "{peak} at the peak");
+}
+
+#[test]
+fn an_upload_of_1_gb_takes_little_memory() {
+    let device = start(PROGRAM);
+    let idle = device.proxy.memory().resident;
+    let length = 1000 * MB;
+    let mut client = device.connect();
+    let head = format!("PUT /c8y/x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    device.cloud().answer("/x", crate::support::cloud::Script::answer("200 OK", b"got it"));
+    client.send(head).unwrap();
+    for block in blocks(length) {
+        client.send(block).unwrap();
+    }
+    let answer = client.answer("PUT").unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"got it"[..]));
+    let request = device.cloud().requests("/x").remove(0);
+    assert_eq!((request.length, request.digest), (length, Some(blocks_digest(length))));
+    let peak = device.proxy.memory().peak;
+    assert!(peak - idle < 3 * MB, "{idle} at idle, {peak} at the peak");
+}
+
+#[test]
+fn a_client_that_reads_slowly_does_not_fill_the_memory() {
+    let device = start(PROGRAM);
+    let idle = device.proxy.memory().resident;
+    let path = device.cloud().add_binary(200 * MB);
+    let mut clients: Vec<_> = (0..10).map(|_| device.connect()).collect();
+    for client in &mut clients {
+        client.send(format!("GET /c8y{path} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+        client.head().unwrap();
+    }
+    thread::sleep(Duration::from_secs(3));
+    let peak = device.proxy.memory().peak;
+    assert!(peak - idle < 6 * MB, "{idle} at idle, {peak} at the peak");
+}
+
+#[test]
+fn a_cloud_that_reads_slowly_does_not_fill_the_memory() {
+    use std::io::Write;
+    let device = start(PROGRAM);
+    let idle = device.proxy.memory().resident;
+    device.cloud().answer("/x", crate::support::cloud::Script::new().hold());
+    let mut clients: Vec<_> = (0..10).map(|_| device.connect()).collect();
+    let head = "PUT /c8y/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
+    for client in &mut clients {
+        client.send(head).unwrap();
+        let mut stream = client.stream();
+        stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        // Until nobody takes any more.
+        while stream.write(&[0; 64 * 1024]).is_ok() {}
+    }
+    let peak = device.proxy.memory().peak;
+    assert!(peak - idle < 6 * MB, "{idle} at idle, {peak} at the peak");
+}
+
+#[test]
+fn the_program_is_small_on_disk_and_at_idle() {
+    let Some(program) = release() else { return };
+    let size = std::fs::metadata(&program).unwrap().len();
+    assert!(size <= 2_300_000, "the program has {size} bytes");
+    let device = start(&program);
+    let memory = device.proxy.memory();
+    assert!(memory.resident <= 4_500_000, "{memory:?} at idle, with MQTT");
+    assert!(device.proxy.threads() <= 8, "{} threads", device.proxy.threads());
+}

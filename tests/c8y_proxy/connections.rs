@@ -1,0 +1,147 @@
+//! Connections upstream are kept, shared and resumed, and one that upstream has closed is not the
+//! client's error.
+
+use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use crate::device::{Device, SOON};
+use crate::support::cloud::Script;
+
+#[test]
+fn one_connection_serves_one_request_after_the_other() {
+    let device = Device::start();
+    for _ in 0..30 {
+        assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    }
+    assert_eq!(device.cloud().seen().connections.len(), 1);
+}
+
+#[test]
+fn tls_sessions_are_resumed() {
+    let device = Device::start();
+    device.cloud().limit_requests(1);
+    for _ in 0..5 {
+        assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    }
+    let connections = device.cloud().seen().connections;
+    assert_eq!(connections.len(), 5);
+    assert!(!connections[0].resumed);
+    assert!(connections[1..].iter().all(|one| one.resumed), "{connections:#?}");
+}
+
+#[test]
+fn a_connection_that_upstream_closed_while_idle_is_not_the_clients_error() {
+    let device = Device::start();
+    device.warm();
+    for round in 0..20 {
+        assert_eq!(device.cloud().close_idle(), 1, "{round}");
+        // Sent at once: the proxy may not have seen the end yet.
+        let body = vec![b'x'; 1000];
+        let answer = device.post("/c8y/service/echo", &body);
+        assert_eq!((answer.status, answer.length), (200, 1000), "{round}: {}", answer.text());
+    }
+    assert_eq!(device.cloud().requests("/service/echo").len(), 20);
+}
+
+#[test]
+fn a_big_upload_on_a_connection_that_upstream_closed_succeeds_as_well() {
+    let device = Device::start();
+    device.warm();
+    for round in 0..10 {
+        device.cloud().close_idle();
+        let body = vec![b'x'; 500_000];
+        let answer = device.post("/c8y/service/echo", &body);
+        assert_eq!((answer.status, answer.length), (200, 500_000), "{round}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_request_that_was_sent_is_never_sent_twice() {
+    let device = Device::start();
+    device.warm();
+    device.cloud().answer("/x", Script::new().read().break_off());
+    let answer = device.post("/c8y/x", b"create one event");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_eq!(device.cloud().requests("/x").len(), 1);
+}
+
+#[test]
+fn a_cloud_that_says_close_is_believed() {
+    let device = Device::start();
+    let text = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    device.cloud().answer("/x", Script::new().send(text));
+    let mut client = device.connect();
+    for _ in 0..5 {
+        // The client's connection stays: the field is for one hop.
+        client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let answer = client.answer("GET").unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+    }
+    assert_eq!(device.cloud().seen().connections.len(), 5);
+}
+
+#[test]
+fn an_answer_that_was_not_read_to_its_end_spoils_no_connection() {
+    let device = Device::start();
+    let path = device.cloud().add_binary(5_000_000);
+    for _ in 0..5 {
+        let mut client = device.connect();
+        client.send(format!("GET /c8y{path} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+        client.head().unwrap();
+        client.hang_up().unwrap();
+        let answer = device.get("/c8y/tenant/currentTenant");
+        assert_eq!(answer.status, 200);
+        assert!(answer.text().contains("t12345"), "{}", answer.text());
+    }
+}
+
+#[test]
+fn bytes_that_follow_an_answer_are_not_the_next_one() {
+    let device = Device::start();
+    let smuggled = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\
+        HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    device.cloud().answer("/x", Script::new().send(smuggled));
+    assert_eq!(device.get("/c8y/x").body, b"ok");
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert!(answer.text().contains("t12345"), "{} {}", answer.status, answer.text());
+}
+
+/// A port on which nothing is answered, as behind a route that leads nowhere, and what keeps it so.
+fn silent(address: &str, port: u16) -> Option<(TcpListener, Vec<TcpStream>)> {
+    let listener = TcpListener::bind((address, port)).ok()?;
+    rustix::net::listen(&listener, 0).ok()?;
+    let address = listener.local_addr().ok()?;
+    let mut waiting = Vec::new();
+    // Once the backlog is full, further attempts are not even refused.
+    while let Ok(one) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(one);
+    }
+    Some((listener, waiting))
+}
+
+#[test]
+fn a_dead_address_costs_a_quarter_of_a_second() {
+    let device = Device::start();
+    let port = device.cloud().address().port();
+    let both = ("localhost", port).to_socket_addrs().unwrap().any(|address| address.is_ipv6());
+    let Some(_silent) = silent("::1", port).filter(|_| both) else {
+        eprintln!("skipped: localhost has no IPv6 address here");
+        return;
+    };
+    device.warm();
+    device.cloud().limit_requests(1);
+    device.get("/c8y/tenant/currentTenant");
+    let start = Instant::now();
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn connections_that_nobody_needs_are_closed_in_time() {
+    let device = Device::start();
+    device.warm();
+    let limit = Duration::from_secs(150);
+    device.cloud().wait(limit, |seen| seen.connections.iter().all(|one| one.closed.is_some()));
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    device.cloud().wait(SOON, |seen| !seen.requests.is_empty());
+}

@@ -1,0 +1,155 @@
+//! A device: the real proxy, the real mosquitto and the bridge in it, and the cloud beyond.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::support::bridge::Bridge;
+use crate::support::broker::Broker;
+use crate::support::certificates::{Authority, Pair};
+use crate::support::cloud::{Cloud, Options};
+use crate::support::directory::Directory;
+use crate::support::http_client::{self, Answer, HttpClient};
+use crate::support::service::{Service, Setup};
+
+/// The program that is tested.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tedge-c8y-proxy");
+
+/// For what should take no time at all, on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// What is around the proxy; it ends when it is dropped.
+pub(crate) struct Outside {
+    pub(crate) cloud: Cloud,
+    pub(crate) bridge: Bridge,
+    pub(crate) broker: Broker,
+}
+
+impl Outside {
+    /// All of it well.
+    pub(crate) fn new() -> Self {
+        Self::with(Cloud::start(options()).unwrap())
+    }
+
+    /// With a cloud of the test's own.
+    pub(crate) fn with(cloud: Cloud) -> Self {
+        let broker = Broker::start().unwrap();
+        let bridge = Bridge::start(&cloud, broker.address(), "c8y");
+        bridge.wait_connected(SOON);
+        Self { cloud, bridge, broker }
+    }
+
+    /// What the proxy has to be told to find it.
+    pub(crate) fn settings(&self, setup: &mut Setup) {
+        let cloud = self.cloud.address();
+        setup.set("c8y.http", format!("localhost:{}", cloud.port()));
+        setup.set("c8y.root_cert_path", &certificates().ca);
+        setup.set_raw("c8y.proxy.bind.port", 0);
+        setup.set_raw("mqtt.client.port", self.broker.address().port());
+    }
+}
+
+/// The proxy and what is around it.
+pub(crate) struct Device {
+    pub(crate) proxy: Service,
+    pub(crate) outside: Outside,
+}
+
+impl Device {
+    /// All of it well.
+    pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// With more settings than those that are needed.
+    pub(crate) fn with(configure: impl FnOnce(&mut Setup)) -> Self {
+        Self::among(Outside::new(), configure)
+    }
+
+    /// Among what the test has made.
+    pub(crate) fn among(outside: Outside, configure: impl FnOnce(&mut Setup)) -> Self {
+        let proxy = Service::start(PROGRAM, |setup| {
+            outside.settings(setup);
+            configure(setup);
+        });
+        Self { proxy, outside }
+    }
+
+    /// The cloud.
+    pub(crate) fn cloud(&self) -> &Cloud {
+        &self.outside.cloud
+    }
+
+    /// The bridge.
+    pub(crate) fn bridge(&self) -> &Bridge {
+        &self.outside.bridge
+    }
+
+    /// Sends a request as it is and reads the answer.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        http_client::ask(self.proxy.address, request).unwrap()
+    }
+
+    /// Sends a request without a body.
+    pub(crate) fn get(&self, target: &str) -> Answer {
+        self.ask(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    /// Sends a request with a body of a known length.
+    pub(crate) fn post(&self, target: &str, body: &[u8]) -> Answer {
+        let length = body.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        self.ask([head.as_bytes(), body].concat())
+    }
+
+    /// Opens a connection to the proxy.
+    pub(crate) fn connect(&self) -> HttpClient {
+        HttpClient::connect(self.proxy.address).unwrap()
+    }
+
+    /// Asks once, so that the proxy has a token, and forgets that.
+    pub(crate) fn warm(&self) {
+        let answer = self.get("/c8y/tenant/currentTenant");
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.cloud().forget();
+    }
+}
+
+/// A cloud with a certificate for `localhost`.
+pub(crate) fn options() -> Options {
+    let cloud = &certificates().cloud;
+    Options::new(&cloud.cert, &cloud.key)
+}
+
+/// Both ends of a cable to another network namespace: addresses for benchmarks (RFC 2544), others
+/// in each process, so that two test runs on one machine do not meet.
+pub(crate) fn cable() -> [Ipv4Addr; 2] {
+    let number = std::process::id() % (1 << 15) * 4;
+    [1, 2].map(|end| Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + number + end))
+}
+
+/// The cloud's CA and certificate, which all the tests share.
+pub(crate) struct Certificates {
+    _directory: Directory,
+    /// The CA.
+    pub(crate) ca: PathBuf,
+    /// What the cloud shows.
+    pub(crate) cloud: Pair,
+}
+
+/// The cloud's CA, and a certificate for the names and addresses that the cloud is tested on.
+pub(crate) fn certificates() -> &'static Certificates {
+    static ONCE: OnceLock<Certificates> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let directory = Directory::new();
+        let authority = Authority::new(directory.path(), "cloud-ca");
+        let [_, there] = cable();
+        let names = format!("DNS:localhost,DNS:cloud.example,IP:127.0.0.1,IP:{there}");
+        let cloud = authority.server_for("cloud", &names);
+        Certificates { ca: authority.cert, cloud, _directory: directory }
+    })
+}

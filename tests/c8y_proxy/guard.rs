@@ -1,0 +1,78 @@
+//! What Cumulocity answers by revoking the device's token is refused here.
+
+use crate::device::Device;
+
+#[test]
+fn paths_of_the_web_applications_are_forbidden() {
+    let device = Device::start();
+    device.warm();
+    for path in [
+        "/main.js",
+        "/a/b/c.js",
+        "/main.JS",
+        "/main.jS",
+        "/main%2ejs",
+        "/main%2Ejs",
+        "/main.%6as",
+        "/main.j%73",
+        "/main%2E%6A%53",
+        "/main.js?query",
+        "/.js",
+        "/apps",
+        "/apps/",
+        "/apps/cockpit/index.html",
+        "/Apps/cockpit",
+        "/APPS",
+        "/%61pps/x",
+        "/a%70ps",
+        "//apps/",
+        "///apps//x",
+        "/%2Fapps/x",
+        "/apps%2Fx",
+        "/apps?x",
+    ] {
+        let answer = device.get(&format!("/c8y{path}"));
+        assert_eq!(answer.status, 403, "{path}");
+        assert!(answer.body.is_empty(), "{path}: {}", answer.text());
+    }
+    assert!(device.cloud().seen().requests.is_empty());
+    device.warm();
+    assert_eq!(device.bridge().asked(), 1, "the token was lost");
+}
+
+#[test]
+fn paths_that_only_look_like_it_cross() {
+    let device = Device::start();
+    device.warm();
+    for path in [
+        "/application/applications",
+        "/service/echo/apps",
+        "/service/echo/a.json",
+        "/service/echo/js",
+        "/service/echo/a.jsx",
+        "/service/echo/a.js/b",
+        "/appsx",
+        "/x?y=a.js",
+    ] {
+        device.cloud().forget();
+        let answer = device.get(&format!("/c8y{path}"));
+        assert_ne!(answer.status, 403, "{path}");
+        assert_eq!(device.cloud().seen().requests.len(), 1, "{path}");
+    }
+}
+
+#[test]
+fn every_method_is_refused_with_the_body_unread() {
+    let device = Device::start();
+    for method in ["GET", "PUT", "POST", "DELETE", "OPTIONS"] {
+        let answer = device.ask(format!(
+            "{method} /c8y/apps/x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+        ));
+        assert_eq!(answer.status, 403, "{method}");
+    }
+    let upgrade = "GET /c8y/apps/x HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a2V5\r\n\r\n";
+    assert_eq!(device.ask(upgrade).status, 403);
+    assert!(device.cloud().seen().requests.is_empty());
+    assert_eq!(device.bridge().asked(), 0, "a token is not needed to say no");
+}

@@ -1,0 +1,55 @@
+//! The end of the service, with requests under way.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::device::{Device, SOON};
+use crate::support::cloud::{Gate, Script};
+use crate::support::websocket::{Client, TEXT};
+
+#[test]
+fn a_download_under_way_is_finished_before_the_end() {
+    let device = Device::start();
+    let gate = Gate::default();
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst";
+    device.cloud().answer("/x", Script::new().send(head).wait(&gate).send("later"));
+    let mut client = device.connect();
+    client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    client.head().unwrap();
+    device.proxy.signal(Signal::TERM);
+    while crate::support::http_client::HttpClient::connect(device.proxy.address).is_ok() {
+        std::thread::yield_now();
+    }
+    gate.open();
+    while client.rest() != b"firstlater" {
+        assert_ne!(client.fill().unwrap(), 0, "{:?}", client.rest());
+    }
+    assert_eq!(device.proxy.ended(SOON).code(), 0);
+}
+
+#[test]
+fn a_websocket_does_not_hold_the_end_up_for_ever() {
+    let device = Device::start();
+    let stream = std::net::TcpStream::connect(device.proxy.address).unwrap();
+    let mut client = Client::ask(stream, "/c8y/service/echo", "").unwrap();
+    client.send(TEXT, b"hello").unwrap();
+    client.receive().unwrap();
+    device.proxy.signal(Signal::TERM);
+    assert_eq!(device.proxy.ended(Duration::from_secs(40)).code(), 0);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let device = Device::start();
+    device.cloud().answer("/x", Script::new().hold());
+    let mut client = device.connect();
+    client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    device.cloud().wait(SOON, |seen| !seen.requests.is_empty());
+    device.proxy.signal(Signal::TERM);
+    while crate::support::http_client::HttpClient::connect(device.proxy.address).is_ok() {
+        std::thread::yield_now();
+    }
+    device.proxy.signal(Signal::TERM);
+    device.proxy.ended(Duration::from_secs(3));
+}

@@ -1,0 +1,128 @@
+//! The network of the cloud is cut and comes back: no packet, no refusal, only silence.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::device::{self, Device, Outside, options};
+use crate::support::cloud::Cloud;
+
+/// A network namespace that lives as long as a process in it, and a cable to it.
+struct Cable {
+    holder: Child,
+    here: String,
+    there: String,
+    near: Ipv4Addr,
+    far: Ipv4Addr,
+}
+
+impl Cable {
+    /// Lays a cable; `None` where we may not.
+    fn lay() -> Option<Self> {
+        let mut holder = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo; exec sleep 600"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        let is_there = BufReader::new(holder.stdout.take()?).read_line(&mut line);
+        let pid = holder.id();
+        let [near, far] = device::cable();
+        let cable = Self { holder, here: format!("te{pid}"), there: format!("tf{pid}"), near, far };
+        is_there.is_ok_and(|length| length > 0).then(|| cable.connect()).flatten()?;
+        Some(cable)
+    }
+
+    fn connect(&self) -> Option<()> {
+        let Self { holder, here, there, near, far } = self;
+        let pid = holder.id();
+        ip(&format!("link add {here} type veth peer name {there} netns {pid}"))?;
+        ip(&format!("address add {near}/30 dev {here}"))?;
+        ip(&format!("link set {here} up"))?;
+        self.inside(&format!("link set {there} up"))?;
+        self.inside(&format!("address add {far}/30 dev {there}"))
+    }
+
+    /// A listener at the other end.
+    fn listen(&self) -> TcpListener {
+        let namespace = File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
+        let address = (self.far, 0);
+        // A thread of its own moves there and ends; the socket stays there.
+        let thread = thread::spawn(move || {
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(namespace.as_fd(), network).unwrap();
+            TcpListener::bind(address).unwrap()
+        });
+        thread.join().unwrap()
+    }
+
+    /// The far end goes silent; the near one stays up, so that nothing here is told.
+    fn cut(&self) {
+        let Self { here, there, far, .. } = self;
+        self.inside(&format!("address del {far}/30 dev {there}")).unwrap();
+        // Nobody answers ARP any more, which would be told: the near end still believes in it.
+        ip(&format!("neighbour replace {far} lladdr 02:00:00:00:00:01 dev {here}")).unwrap();
+    }
+
+    fn mend(&self) {
+        let Self { here, there, far, .. } = self;
+        self.inside(&format!("address add {far}/30 dev {there}")).unwrap();
+        ip(&format!("neighbour del {far} dev {here}")).unwrap();
+    }
+
+    fn inside(&self, arguments: &str) -> Option<()> {
+        let pid = self.holder.id().to_string();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--net", "ip"]).args(arguments.split(' '));
+        command.status().ok()?.success().then_some(())
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        // The namespace goes with the last process in it, or with connections that the kernel still
+        // tries to end: the cable does not wait for them.
+        let _gone = ip(&format!("link del {}", self.here));
+        let _ended = self.holder.kill();
+        let _ended = self.holder.wait();
+    }
+}
+
+fn ip(arguments: &str) -> Option<()> {
+    Command::new("ip").args(arguments.split(' ')).status().ok()?.success().then_some(())
+}
+
+#[test]
+fn a_network_that_is_cut_is_told_in_time_and_found_again() {
+    let Some(cable) = Cable::lay() else {
+        eprintln!("skipped: no network namespace can be made here");
+        return;
+    };
+    let outside = Outside::with(Cloud::on(cable.listen(), options()).unwrap());
+    let address = outside.cloud.address().to_string();
+    let device = Device::among(outside, |setup| setup.set("c8y.http", address));
+    device.warm();
+    cable.cut();
+    // On the connection that is open, nothing is known before the time for an answer is over; on
+    // a new one, after the time to connect.
+    let start = Instant::now();
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
+    assert!(start.elapsed() < Duration::from_secs(65), "{:?}", start.elapsed());
+    let start = Instant::now();
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    cable.mend();
+    let start = Instant::now();
+    while device.get("/c8y/tenant/currentTenant").status != 200 {
+        assert!(start.elapsed() < Duration::from_secs(15));
+    }
+    assert_eq!(device.bridge().asked(), 1, "the token was good all the time");
+}

@@ -1,0 +1,84 @@
+//! The client's own Authorization wins, and then the device's token plays no part at all.
+
+use std::time::{Duration, Instant};
+
+use crate::device::{Device, Outside, options};
+use crate::support::cloud::Cloud;
+
+fn outside_with_ben() -> Outside {
+    let mut options = options();
+    options.user = Some(("t12345/ben".into(), "secret".into()));
+    Outside::with(Cloud::start(options).unwrap())
+}
+
+// base64 of t12345/ben:secret and of t12345/ben:wrong
+const GOOD: &str = "Authorization: Basic dDEyMzQ1L2JlbjpzZWNyZXQ=";
+const BAD: &str = "Authorization: Basic dDEyMzQ1L2Jlbjp3cm9uZw==";
+
+fn get(authorization: &str) -> String {
+    format!("GET /c8y/tenant/currentTenant HTTP/1.1\r\nHost: a\r\n{authorization}\r\n\r\n")
+}
+
+#[test]
+fn it_goes_upstream_unchanged_and_no_token_is_fetched() {
+    let device = Device::among(outside_with_ben(), |_| {});
+    assert_eq!(device.ask(get(GOOD)).status, 200);
+    let seen = device.cloud().seen().requests;
+    assert_eq!(seen[0].all("authorization"), [&b"Basic dDEyMzQ1L2JlbjpzZWNyZXQ="[..]]);
+    assert_eq!(device.bridge().asked(), 0);
+}
+
+#[test]
+fn a_401_to_it_is_passed_on_with_no_fetch_and_is_sent_once() {
+    let device = Device::among(outside_with_ben(), |_| {});
+    let answer = device.ask(get(BAD));
+    assert_eq!(answer.status, 401);
+    assert!(answer.field("www-authenticate").is_some());
+    assert!(answer.text().contains("security/Unauthorized"), "{}", answer.text());
+    assert_eq!(device.cloud().seen().requests.len(), 1);
+    assert_eq!(device.bridge().asked(), 0);
+}
+
+#[test]
+fn it_needs_no_broker() {
+    let mut outside = outside_with_ben();
+    outside.broker.stop();
+    let device = Device::among(outside, |_| {});
+    let start = Instant::now();
+    assert_eq!(device.ask(get(GOOD)).status, 200);
+    let big = vec![b'x'; 200_000];
+    let head = format!(
+        "POST /c8y/service/echo HTTP/1.1\r\nHost: a\r\n{GOOD}\r\nContent-Length: {}\r\n\r\n",
+        big.len()
+    );
+    assert_eq!(device.ask([head.as_bytes(), &big].concat()).status, 200);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(device.cloud().requests("/tenant/currentTenant").len(), 1, "nothing to prove");
+}
+
+#[test]
+fn a_good_one_of_a_client_does_not_become_anybody_elses() {
+    let device = Device::among(outside_with_ben(), |_| {});
+    assert_eq!(device.ask(get(GOOD)).status, 200);
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    let seen = device.cloud().seen().requests;
+    assert!(seen[1].bearer().is_some(), "{:?}", seen[1]);
+}
+
+#[test]
+fn it_works_for_a_websocket() {
+    use crate::support::websocket::Client;
+    use std::net::TcpStream;
+    let mut outside = outside_with_ben();
+    outside.broker.stop();
+    let device = Device::among(outside, |_| {});
+    let ask = |authorization: &str| {
+        let stream = TcpStream::connect(device.proxy.address).unwrap();
+        Client::ask(stream, "/c8y/service/echo", &format!("{authorization}\r\n")).unwrap()
+    };
+    assert!(ask(GOOD).is_open());
+    let refused = ask(BAD);
+    assert!(refused.answer.starts_with("HTTP/1.1 401 "), "{}", refused.answer);
+    assert_eq!(device.cloud().requests("/service/echo").len(), 2);
+    assert_eq!(device.bridge().asked(), 0);
+}

@@ -1,0 +1,240 @@
+//! One token for everybody: fetched once, renewed once, judged with care.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::device::{Device, Outside, SOON};
+use crate::support::cloud::Script;
+use crate::support::cloud::tokens::Claims;
+
+/// Sends that many requests at once and returns the statuses.
+fn at_once(device: &Device, count: usize, request: &str) -> Vec<u16> {
+    let mut clients: Vec<_> = (0..count).map(|_| device.connect()).collect();
+    for client in &mut clients {
+        client.send(request).unwrap();
+    }
+    let method = request.split(' ').next().unwrap();
+    clients.iter_mut().map(|client| client.answer(method).unwrap().status).collect()
+}
+
+const GET: &str = "GET /c8y/tenant/currentTenant HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn device_for_many() -> Device {
+    Device::with(|setup| setup.set_own("c8y.proxy.connections.max", 200))
+}
+
+#[test]
+fn a_hundred_requests_without_a_token_make_one_fetch() {
+    let device = device_for_many();
+    device.bridge().answer(crate::support::bridge::Answer::Late(Duration::from_secs(1)));
+    assert_eq!(at_once(&device, 100, GET), [200; 100]);
+    assert_eq!(device.bridge().asked(), 1);
+    assert_eq!(device.cloud().seen().requests.len(), 100);
+}
+
+#[test]
+fn a_hundred_requests_with_a_revoked_token_make_one_renewal_and_all_succeed() {
+    let device = device_for_many();
+    device.warm();
+    device.cloud().tokens().revoke_all();
+    assert_eq!(at_once(&device, 100, GET), [200; 100]);
+    assert_eq!(device.bridge().asked(), 2);
+    let seen = device.cloud().seen().requests;
+    assert!(seen.len() <= 200, "{} requests for 100", seen.len());
+}
+
+#[test]
+fn a_small_body_is_sent_again_after_a_401() {
+    let device = Device::start();
+    device.warm();
+    for length in [0, 1, 64 * 1024] {
+        device.cloud().tokens().revoke_all();
+        device.cloud().forget();
+        let body = vec![b'x'; length];
+        let answer = device.post("/c8y/service/echo", &body);
+        assert_eq!((answer.status, answer.body), (200, body));
+        let seen = device.cloud().requests("/service/echo");
+        assert_eq!(seen.len(), 2, "{length}");
+        assert_eq!(seen[0].digest, seen[1].digest);
+        assert_ne!(seen[0].bearer(), seen[1].bearer());
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved() {
+    let device = Device::start();
+    device.warm();
+    device.cloud().tokens().revoke_all();
+    // The answer that proved the token was a moment ago: only time makes it doubtful.
+    thread::sleep(Duration::from_secs(61));
+    let body = vec![b'x'; 64 * 1024 + 1];
+    let answer = device.post("/c8y/service/echo", &body);
+    assert_eq!((answer.status, answer.length), (200, body.len() as u64));
+    let seen = device.cloud().seen().requests;
+    let lines: Vec<_> = seen.iter().map(|r| (r.method(), r.target())).collect();
+    let (head, tenant): (&[u8], &[u8]) = (b"HEAD", b"/tenant/currentTenant");
+    assert_eq!(lines.first(), Some(&(head, tenant)), "{lines:?}");
+    let sent = device.cloud().requests("/service/echo");
+    assert_eq!(sent.len(), 1, "{lines:?}");
+}
+
+#[test]
+fn a_chunked_body_waits_for_the_token_to_be_proved_once_in_a_minute() {
+    let device = Device::start();
+    let chunked = "POST /c8y/service/echo HTTP/1.1\r\nHost: a\r\n\
+        Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+    for _ in 0..3 {
+        assert_eq!(device.ask(chunked).status, 200);
+    }
+    let proofs = device.cloud().requests("/tenant/currentTenant");
+    assert_eq!(proofs.len(), 1);
+    assert_eq!(proofs[0].method(), b"HEAD");
+    assert_eq!(device.cloud().requests("/service/echo").len(), 3);
+}
+
+#[test]
+fn a_401_that_stays_is_passed_on_after_one_renewal() {
+    let device = Device::start();
+    device.warm();
+    let refusal = "401 Unauthorized\r\nWWW-Authenticate: X\r\nX-Mine: 1";
+    device.cloud().answer("/x", Script::answer(refusal, b"no"));
+    let answer = device.get("/c8y/x");
+    assert_eq!((answer.status, answer.body.as_slice()), (401, &b"no"[..]));
+    assert_eq!(answer.field("x-mine"), Some(&b"1"[..]));
+    assert_eq!(device.cloud().requests("/x").len(), 2);
+    assert_eq!(device.bridge().asked(), 2);
+}
+
+#[test]
+fn other_refusals_are_passed_on_without_a_renewal() {
+    let device = Device::start();
+    device.warm();
+    for status in ["403 Forbidden", "407 Proxy", "404 Not Found", "500 Oh", "503 Busy"] {
+        device.cloud().answer("/x", Script::answer(status, b"no").once());
+        let answer = device.get("/c8y/x");
+        assert!(status.starts_with(&answer.status.to_string()), "{status}: {}", answer.status);
+    }
+    assert_eq!(device.bridge().asked(), 1);
+    assert_eq!(device.cloud().requests("/x").len(), 5);
+}
+
+#[test]
+fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
+    let outside = Outside::new();
+    let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
+    outside.cloud.tokens().set(claims);
+    let device = Device::among(outside, |_| {});
+    let start = Instant::now();
+    let mut sent = 0;
+    while device.bridge().asked() < 3 {
+        assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+        sent += 1;
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", device.bridge().asked());
+        thread::sleep(Duration::from_millis(20));
+    }
+    let times: Vec<_> = device.bridge().questions().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(device.cloud().seen().requests.len(), sent, "nothing was sent twice");
+    for pair in times.windows(2) {
+        let apart = pair[1] - pair[0];
+        assert!(apart >= Duration::from_millis(4_500), "{apart:?} between two fetches");
+    }
+}
+
+#[test]
+fn an_expired_token_is_never_the_reason_for_a_refusal() {
+    let outside = Outside::new();
+    // Shorter than the minute before which it is renewed.
+    let claims = Claims { life: Duration::from_secs(15), ..Claims::default() };
+    outside.cloud.tokens().set(claims);
+    let device = Device::among(outside, |_| {});
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(40) {
+        assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+        thread::sleep(Duration::from_millis(50));
+    }
+    // Never more than one in 10 s, unless a 401 calls for it.
+    assert!(device.bridge().asked() <= 6, "{} fetches in 40 s", device.bridge().asked());
+}
+
+#[test]
+fn an_idle_device_does_not_renew() {
+    let outside = Outside::new();
+    let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
+    outside.cloud.tokens().set(claims);
+    let device = Device::among(outside, |_| {});
+    device.warm();
+    thread::sleep(Duration::from_secs(12));
+    assert_eq!(device.bridge().asked(), 1);
+}
+
+#[test]
+fn a_clock_that_is_a_year_wrong_makes_no_difference() {
+    const YEAR: i64 = 365 * 24 * 3600;
+    for ahead in [-YEAR, YEAR] {
+        for iat in [true, false] {
+            let outside = Outside::new();
+            outside.cloud.tokens().set(Claims { ahead, iat, ..Claims::default() });
+            let device = Device::among(outside, |_| {});
+            for _ in 0..20 {
+                assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+            }
+            assert_eq!(device.bridge().asked(), 1, "clock ahead {ahead} s, iat {iat}");
+            // And one that died early is not trusted for ever.
+            device.cloud().tokens().revoke_all();
+            assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+            assert_eq!(device.bridge().asked(), 2);
+        }
+    }
+}
+
+#[test]
+fn a_token_whose_end_cannot_be_read_is_used_until_a_401() {
+    let outside = Outside::new();
+    outside.cloud.tokens().set(Claims { exp: false, ..Claims::default() });
+    let device = Device::among(outside, |_| {});
+    for _ in 0..5 {
+        assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    }
+    assert_eq!(device.bridge().asked(), 1);
+    device.cloud().tokens().revoke_all();
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert_eq!(device.bridge().asked(), 2);
+}
+
+#[test]
+fn the_question_is_an_empty_message_that_is_not_retained() {
+    let device = Device::start();
+    device.warm();
+    let (_, message) = device.bridge().questions().remove(0);
+    assert_eq!(message.topic, "c8y/s/uat");
+    assert!(message.payload.is_empty(), "{:?}", message.payload);
+    assert!(!message.retained);
+    assert!(message.qos <= 1);
+}
+
+#[test]
+fn a_prefix_of_topics_that_is_not_c8y_is_honoured() {
+    use crate::support::bridge::Bridge;
+    let outside = Outside::new();
+    let other = Bridge::start(&outside.cloud, outside.broker.address(), "c8y-second");
+    other.wait_connected(SOON);
+    let device = Device::among(outside, |setup| {
+        setup.set("c8y.bridge.topic_prefix", "c8y-second");
+    });
+    device.warm();
+    assert_eq!((device.bridge().asked(), other.asked()), (0, 1));
+}
+
+#[test]
+fn no_secret_is_in_the_log() {
+    let device = Device::with(|setup| setup.environment("RUST_LOG", "trace"));
+    device.warm();
+    device.ask("GET /c8y/x HTTP/1.1\r\nHost: a\r\nAuthorization: Basic c2VjcmV0\r\n\r\n");
+    let seen = device.cloud().seen().requests;
+    device.cloud().tokens().revoke_all();
+    device.warm();
+    let log = device.proxy.log();
+    assert!(!log.contains("eyJ"), "a token is in the log: {log}");
+    assert!(!log.contains("c2VjcmV0"), "a password is in the log: {log}");
+    assert!(!seen.is_empty());
+}

@@ -1,0 +1,136 @@
+//! What the client is told when Cumulocity cannot be reached, is not trusted, or does not answer.
+
+use std::time::{Duration, Instant};
+
+use crate::device::{Device, Outside, SOON, options};
+use crate::support::certificates::{Authority, Key};
+use crate::support::cloud::{ALERT, Cloud, Greeting, Options, Script};
+use crate::support::directory::Directory;
+
+fn told(device: &Device) -> String {
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    let text = answer.text();
+    assert!(text.starts_with("Error communicating with Cumulocity: "), "{text}");
+    assert!(text.len() > "Error communicating with Cumulocity: ".len() + 5, "{text}");
+    text
+}
+
+#[test]
+fn a_closed_port_is_told_at_once() {
+    let mut device = Device::start();
+    device.outside.cloud.stop();
+    let start = Instant::now();
+    let text = told(&device);
+    assert!(text.to_lowercase().contains("refused"), "{text}");
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_told() {
+    let device = Device::with(|setup| setup.set("c8y.http", "nobody.invalid"));
+    let text = told(&device);
+    assert!(text.contains("nobody.invalid"), "{text}");
+}
+
+#[test]
+fn a_certificate_of_another_ca_or_another_name_is_not_trusted() {
+    let directory = Directory::new();
+    let authority = Authority::new(directory.path(), "another-ca");
+    let stranger = authority.server("cloud", Key::P256);
+    let options = Options::new(&stranger.cert, &stranger.key);
+    let device = Device::among(Outside::with(Cloud::start(options).unwrap()), |_| {});
+    let text = told(&device);
+    assert!(text.to_lowercase().contains("certificate"), "{text}");
+    assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+
+    let named = authority.server_for("named", "DNS:elsewhere.example");
+    let options = Options::new(&named.cert, &named.key);
+    let device = Device::among(Outside::with(Cloud::start(options).unwrap()), |setup| {
+        setup.set("c8y.root_cert_path", &authority.cert);
+    });
+    let text = told(&device);
+    assert!(text.contains("elsewhere.example") || text.contains("name"), "{text}");
+    assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+}
+
+#[test]
+fn tls_that_is_refused_or_is_none_is_told() {
+    let device = Device::start();
+    for greeting in [
+        Greeting::Send(ALERT.to_vec()),
+        Greeting::Send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        Greeting::HangUp,
+    ] {
+        device.cloud().greet(greeting);
+        told(&device);
+    }
+    device.cloud().greet(Greeting::Tls);
+    device.warm();
+}
+
+#[test]
+fn a_handshake_takes_10_seconds_at_most() {
+    let device = Device::start();
+    device.cloud().greet(Greeting::Silence);
+    let start = Instant::now();
+    let answer = device.get("/c8y/tenant/currentTenant");
+    assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
+    let after = start.elapsed();
+    // Both addresses of localhost may be tried, one of them refused at once.
+    assert!((9..=13).contains(&after.as_secs()), "{after:?}");
+}
+
+#[test]
+fn the_first_byte_of_an_answer_takes_60_seconds_at_most() {
+    let device = Device::start();
+    device.warm();
+    device.cloud().answer("/x", Script::new().hold());
+    let start = Instant::now();
+    let answer = device.get("/c8y/x");
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    assert!((55..=65).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert_eq!(device.cloud().requests("/x").len(), 1, "it is not sent again");
+}
+
+#[test]
+fn an_answer_that_comes_after_50_seconds_is_an_answer() {
+    let device = Device::start();
+    let late = Script::new().pause(Duration::from_secs(50));
+    device.cloud().answer("/x", late.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+    let answer = device.get("/c8y/x");
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+}
+
+#[test]
+fn a_body_without_progress_for_60_seconds_is_broken_off_and_a_slow_one_is_not() {
+    let device = Device::start();
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+    device.cloud().answer("/stalled", Script::new().send(head).hold());
+    let pause = Duration::from_secs(40);
+    let slow = Script::new().send(head).pause(pause).send("x").pause(pause).send("worl");
+    device.cloud().answer("/slow", slow);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let answer = device.get("/c8y/slow");
+            assert_eq!((answer.body.as_slice(), answer.broken), (&b"helloxworl"[..], None));
+        });
+        let start = Instant::now();
+        let answer = device.get("/c8y/stalled");
+        assert!(answer.broken.is_some());
+        assert!((55..=65).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn tls_1_2_alone_and_1_3_alone_are_spoken() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut options = options();
+        options.versions = vec![version];
+        let device = Device::among(Outside::with(Cloud::start(options).unwrap()), |_| {});
+        device.warm();
+        let seen = device.cloud().wait(SOON, |seen| !seen.connections.is_empty());
+        let spoken = seen.connections[0].version.replace('_', "").replace("TLSv", "TLS");
+        assert!(format!("{:?}", version.version).replace('_', "").contains(&spoken[3..]));
+    }
+}

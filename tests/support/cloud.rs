@@ -1,0 +1,294 @@
+//! A stand-in for the Cumulocity cloud: it speaks TLS, checks tokens, answers as Cumulocity
+//! documents, misbehaves on demand, and remembers each request byte for byte. It shares no code
+//! with the proxy, not even its HTTP, so that a fault in ours cannot hide here.
+
+pub(crate) mod body;
+mod connection;
+mod notifications;
+mod platform;
+pub(crate) mod record;
+mod script;
+pub(crate) mod tokens;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+
+use body::Content;
+use notifications::Subscribers;
+use platform::Store;
+use record::{Record, Request, Seen};
+pub(crate) use script::{Gate, Script};
+use tokens::Tokens;
+
+/// How a cloud is set up.
+pub(crate) struct Options {
+    /// Its certificate and what leads from there to its CA, PEM.
+    pub(crate) certificate: PathBuf,
+    /// The key of it, PEM.
+    pub(crate) key: PathBuf,
+    /// The versions of TLS that it speaks.
+    pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
+    /// Who may come with a password, as `tenant/name` or `name`.
+    pub(crate) user: Option<(String, String)>,
+}
+
+impl Options {
+    pub(crate) fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self {
+            certificate: certificate.into(),
+            key: key.into(),
+            versions: rustls::ALL_VERSIONS.to_vec(),
+            user: None,
+        }
+    }
+}
+
+/// What a client hears that connects.
+#[derive(Clone)]
+pub(crate) enum Greeting {
+    /// The TLS of a cloud.
+    Tls,
+    /// These bytes, then the end: an alert, or no TLS at all.
+    Send(Vec<u8>),
+    /// Nothing, for ever.
+    Silence,
+    /// The end.
+    HangUp,
+}
+
+/// A TLS alert `handshake_failure`, for [`Greeting::Send`].
+pub(crate) const ALERT: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
+
+/// A running cloud; it ends when it is dropped.
+pub(crate) struct Cloud {
+    inner: Arc<Inner>,
+    address: SocketAddr,
+    running: Option<(TcpListener, JoinHandle<()>)>,
+}
+
+/// What the connections share.
+pub(crate) struct Inner {
+    pub(crate) record: Record,
+    pub(crate) tokens: Tokens,
+    tls: Arc<ServerConfig>,
+    user: Option<String>,
+    changing: Mutex<Changing>,
+    store: Mutex<Store>,
+    subscribers: Subscribers,
+}
+
+struct Changing {
+    greeting: Greeting,
+    per_connection: Option<usize>,
+    scripts: HashMap<Vec<u8>, VecDeque<Script>>,
+    /// Open connections, and whether each waits for a request.
+    open: HashMap<usize, (TcpStream, bool)>,
+}
+
+impl Cloud {
+    /// Starts on a free port of 127.0.0.1.
+    pub(crate) fn start(options: Options) -> io::Result<Self> {
+        Self::on(TcpListener::bind("127.0.0.1:0")?, options)
+    }
+
+    /// Starts on a listener, which may be of another network namespace.
+    pub(crate) fn on(listener: TcpListener, options: Options) -> io::Result<Self> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&options.certificate)
+            .map_err(io::Error::other)?
+            .collect();
+        let key = PrivateKeyDer::from_pem_file(&options.key).map_err(io::Error::other)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&options.versions)
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(chain.map_err(io::Error::other)?, key)
+            .map_err(io::Error::other)?;
+        let (greeting, scripts, open) = (Greeting::Tls, HashMap::new(), HashMap::new());
+        let changing = Changing { greeting, per_connection: None, scripts, open };
+        let user =
+            options.user.map(|(name, password)| STANDARD.encode(format!("{name}:{password}")));
+        let inner = Arc::new(Inner {
+            record: Record::default(),
+            tokens: Tokens::new(b"a secret of the stand-in"),
+            tls: Arc::new(tls),
+            user,
+            changing: Mutex::new(changing),
+            store: Mutex::default(),
+            subscribers: Subscribers::default(),
+        });
+        let address = listener.local_addr()?;
+        let mut cloud = Self { inner, address, running: None };
+        cloud.run(listener)?;
+        Ok(cloud)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The tokens, to make, count and revoke them.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+
+    /// What it shares with a bridge.
+    pub(crate) fn shared(&self) -> Arc<Inner> {
+        self.inner.clone()
+    }
+
+    /// Answers a path (of the target as it comes, without the query) in this way from now on,
+    /// after those ways that were given before and are for one request only.
+    pub(crate) fn answer(&self, path: impl AsRef<[u8]>, script: Script) {
+        let mut changing = self.inner.changing();
+        let scripts = changing.scripts.entry(path.as_ref().to_vec()).or_default();
+        scripts.retain(|earlier| earlier.once);
+        scripts.push_back(script);
+    }
+
+    /// Greets those who connect from now on in this way.
+    pub(crate) fn greet(&self, greeting: Greeting) {
+        self.inner.changing().greeting = greeting;
+    }
+
+    /// Closes each connection after that many answers.
+    pub(crate) fn limit_requests(&self, per_connection: usize) {
+        self.inner.changing().per_connection = Some(per_connection);
+    }
+
+    /// Closes the connections that wait for a request, without a word; returns how many.
+    pub(crate) fn close_idle(&self) -> usize {
+        self.inner.close(|idle| idle)
+    }
+
+    /// Makes up a binary of that length in the inventory and returns its path.
+    pub(crate) fn add_binary(&self, length: u64) -> String {
+        let id = self.inner.store().add_binary(Content::Blocks(length), "application/octet-stream");
+        format!("/inventory/binaries/{id}")
+    }
+
+    /// What it has seen so far.
+    pub(crate) fn seen(&self) -> Seen {
+        self.inner.record.seen()
+    }
+
+    /// The requests that it has seen so far for a path, the query left aside.
+    pub(crate) fn requests(&self, path: &str) -> Vec<Request> {
+        let mut seen = self.seen().requests;
+        seen.retain(|request| request.path() == path.as_bytes());
+        seen
+    }
+
+    /// Waits until what was seen is enough; panics when it is not within `limit`.
+    pub(crate) fn wait(&self, limit: Duration, enough: impl Fn(&Seen) -> bool) -> Seen {
+        self.inner.record.wait(limit, enough)
+    }
+
+    /// Takes those requests out of the record that are answered, those of the last `time`.
+    pub(crate) fn take(&self, time: Duration) -> Vec<Request> {
+        self.inner.record.take(time)
+    }
+
+    /// Forgets the requests that were seen.
+    pub(crate) fn forget(&self) {
+        self.inner.record.forget();
+    }
+
+    /// Stops listening and breaks all connections off.
+    pub(crate) fn stop(&mut self) {
+        if let Some((listener, thread)) = self.running.take() {
+            // Wakes the thread that accepts; it cannot fail on a listening socket.
+            let _awake = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+            let _ended = thread.join();
+        }
+        self.inner.close(|_| true);
+    }
+
+    /// Listens again, on the same address.
+    pub(crate) fn restart(&mut self) -> io::Result<()> {
+        self.stop();
+        self.run(TcpListener::bind(self.address)?)
+    }
+
+    fn run(&mut self, listener: TcpListener) -> io::Result<()> {
+        let (inner, accepting) = (self.inner.clone(), listener.try_clone()?);
+        let thread = thread::spawn(move || {
+            while let Ok((stream, _)) = accepting.accept() {
+                let Ok(handle) = stream.try_clone() else { continue };
+                let id = inner.record.dialled();
+                inner.changing().open.insert(id, (handle, false));
+                let inner = inner.clone();
+                thread::spawn(move || {
+                    connection::serve(&inner, id, stream);
+                    inner.changing().open.remove(&id);
+                });
+            }
+        });
+        self.running = Some((listener, thread));
+        Ok(())
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn changing(&self) -> MutexGuard<'_, Changing> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn greeting(&self) -> Greeting {
+        self.changing().greeting.clone()
+    }
+
+    fn per_connection(&self) -> Option<usize> {
+        self.changing().per_connection
+    }
+
+    fn idle(&self, id: usize, idle: bool) {
+        if let Some((_, is)) = self.changing().open.get_mut(&id) {
+            *is = idle;
+        }
+    }
+
+    fn close(&self, which: impl Fn(bool) -> bool) -> usize {
+        let changing = self.changing();
+        let chosen = changing.open.values().filter(|(_, idle)| which(*idle));
+        // One that has ended by itself meanwhile is closed as well.
+        chosen.map(|(stream, _)| drop(stream.shutdown(Shutdown::Both))).count()
+    }
+
+    fn script(&self, path: &[u8]) -> Option<Script> {
+        let mut changing = self.changing();
+        let scripts = changing.scripts.get_mut(path)?;
+        if scripts.front()?.once { scripts.pop_front() } else { scripts.front().cloned() }
+    }
+
+    /// Whether the request brings a good token, or a good name and password.
+    fn knows(&self, request: &Request) -> bool {
+        if let Some(token) = request.bearer() {
+            return self.tokens.accepts(token);
+        }
+        let given = request.field("authorization").and_then(|value| value.strip_prefix(b"Basic "));
+        given.is_some() && given == self.user.as_ref().map(String::as_bytes)
+    }
+}

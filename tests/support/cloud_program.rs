@@ -1,0 +1,66 @@
+//! The stand-in for the cloud as a program of its own, for the demonstration and for measuring.
+//!
+//! It prints `Serving https://ADDRESS` when it does, then the request line of each request that it gets,
+//! never its fields: tokens are among them.
+#![allow(dead_code, unused_imports, reason = "the tests use all of it, the program a part")]
+#![allow(clippy::print_stdout, reason = "a program for people to look at")]
+
+mod bridge;
+mod cloud;
+mod mqtt;
+mod websocket;
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use bridge::Bridge;
+use cloud::tokens::Claims;
+use cloud::{Cloud, Options};
+
+const USAGE: &str = "usage: cloud --certificate FILE --key FILE [--address IP] [--port PORT]
+             [--mqtt ADDRESS:PORT [--prefix c8y]] [--user NAME:PASSWORD]
+             [--life SECONDS] [--quiet]";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (mut certificate, mut key, mut mqtt, mut user) = (None, None, None, None);
+    let (mut address, mut port, mut prefix) = ("127.0.0.1".to_owned(), 0_u16, "c8y".to_owned());
+    let (mut claims, mut quiet) = (Claims::default(), false);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--quiet" {
+            quiet = true;
+            continue;
+        }
+        let value = arguments.next().ok_or(USAGE)?;
+        match argument.as_str() {
+            "--certificate" => certificate = Some(value),
+            "--key" => key = Some(value),
+            "--address" => address = value,
+            "--port" => port = value.parse()?,
+            "--mqtt" => mqtt = Some(value.parse::<SocketAddr>()?),
+            "--prefix" => prefix = value,
+            "--user" => {
+                let (name, password) = value.split_once(':').ok_or(USAGE)?;
+                user = Some((name.to_owned(), password.to_owned()));
+            }
+            "--life" => claims.life = Duration::from_secs(value.parse()?),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let mut options = Options::new(certificate.ok_or(USAGE)?, key.ok_or(USAGE)?);
+    options.user = user;
+    let cloud = Cloud::on(TcpListener::bind((address, port))?, options)?;
+    cloud.tokens().set(claims);
+    let _bridge = mqtt.map(|broker| Bridge::start(&cloud, broker, &prefix));
+    println!("Serving https://{}", cloud.address());
+    loop {
+        // The record is emptied as it is printed: measuring runs for a long time.
+        for request in cloud.take(Duration::from_millis(200)) {
+            if !quiet {
+                let line = request.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                println!("{} ({} bytes)", line.escape_ascii(), request.length);
+            }
+        }
+    }
+}
