@@ -84,6 +84,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         executor.spawn(give_memory_back(Arc::clone(&site))).detach();
         executor.spawn(feed_the_watchdog()).detach();
         tell_systemd(&[NotifyState::Ready]);
+        memory::forget_the_start();
 
         while let Some(signal) = signals.next().await {
             match signal {
