@@ -187,9 +187,14 @@ fn position(calls: &[String], what: &str, is_it: impl Fn(&str) -> bool) -> usize
     calls.iter().position(|call| is_it(call)).unwrap_or_else(|| panic!("no {what} in {calls:#?}"))
 }
 
+fn synced_path(call: &str) -> Option<PathBuf> {
+    let descriptor = call.strip_prefix("fsync(").or_else(|| call.strip_prefix("fdatasync("))?;
+    let (_, path) = descriptor.split_once('<')?;
+    Some(PathBuf::from(path.split_once('>')?.0))
+}
+
 fn is_sync_of(call: &str, path: &Path) -> bool {
-    let synced = format!("<{}>", path.display());
-    (call.starts_with("fsync(") || call.starts_with("fdatasync(")) && call.contains(&synced)
+    synced_path(call).is_some_and(|synced| synced == path)
 }
 
 fn is_answer(call: &str) -> bool {
@@ -209,7 +214,10 @@ fn an_upload_is_synced_then_named_then_its_directories_are_synced_then_answered(
         assert_eq!(curl(service, "a/b/foo").put("content").answer().status, 201);
     };
     let (calls, files) = traced(upload, |_| {});
-    let content = position(&calls, "sync of the content", |call| call.contains("sync("));
+    let content = position(&calls, "sync of the content", |call| {
+        // Where the file was before it had its name there is nothing now; directories stay.
+        synced_path(call).is_some_and(|path| !path.is_dir())
+    });
     let naming = position(&calls, "rename", is_naming);
     let answer = position(&calls, "answer", is_answer);
     assert!(content < naming && naming < answer, "{calls:#?}");
