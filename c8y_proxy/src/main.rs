@@ -1,2 +1,62 @@
-//! c8y_proxy
-fn main() {}
+//! The Cumulocity Proxy's program: settings in, [`c8y_proxy::app`] out.
+
+mod configure;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use c8y_proxy::State;
+use c8y_proxy::credentials::Credentials;
+use common::client::Client;
+use common::error::Error;
+use common::run::{self, Context, Service, Socket};
+use common::settings::Settings;
+use common::tls::ServerFiles;
+
+fn main() -> ExitCode {
+    run::main::<C8yProxy>()
+}
+
+struct C8yProxy;
+
+impl Service for C8yProxy {
+    type State = State;
+
+    const PROGRAM: &'static str = "tedge-c8y-proxy";
+    const SUMMARY: &'static str = "the Cumulocity REST API, with the device's credentials added";
+    // A client that goes takes its request upstream with it.
+    const HALF_CLOSE: bool = false;
+
+    fn socket(settings: &Settings) -> Socket {
+        Socket {
+            address: (settings.c8y_proxy_bind_address, settings.c8y_proxy_bind_port).into(),
+            tls: ServerFiles {
+                prefix: "c8y.proxy",
+                cert_path: settings.c8y_proxy_cert_path.clone(),
+                key_path: settings.c8y_proxy_key_path.clone(),
+                ca_path: settings.c8y_proxy_ca_path.clone(),
+                crl_path: settings.c8y_proxy_crl_path.clone(),
+            },
+            connections: settings.c8y_proxy_connections_max,
+            descriptors: 2,
+        }
+    }
+
+    fn check(settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
+        configure::upstream(settings)?;
+        configure::method(settings)?;
+        Ok(())
+    }
+
+    fn app(settings: &Settings, context: &Context) -> Result<tide::Server<State>, Error> {
+        let upstream = configure::upstream(settings)?;
+        let host = configure::host_field(&upstream);
+        log::info!("Cumulocity is at https://{host}");
+        let client = Client::new(upstream, Arc::clone(&context.executor));
+        let credentials = Credentials::new(configure::method(settings)?, &context.executor)?;
+        let client = surf::Client::with_http_client(client);
+        let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;
+        Ok(c8y_proxy::app(state))
+    }
+}

@@ -25,13 +25,17 @@ fn is_journald() -> bool {
     stream == format!("{}:{}", stderr.st_dev, stderr.st_ino)
 }
 
+/// Targets that are not heard: the MQTT library shows payloads, which are secrets, and complains
+/// of each attempt to connect.
+const MUTE: &str = "paho_mqtt";
+
 struct Journal {
     is_journald: bool,
 }
 
 impl Log for Journal {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        metadata.level() <= log::max_level() && !metadata.target().starts_with(MUTE)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -118,6 +122,18 @@ pub fn complain(complaint: &str, subject: &dyn Display) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_show_a_secret_is_not_heard() {
+        log::set_max_level(LevelFilter::Trace);
+        let journal = Journal { is_journald: false };
+        for (target, heard) in
+            [("common::run", true), ("paho_mqtt::token", false), ("paho_mqtt_c", false)]
+        {
+            let metadata = Metadata::builder().target(target).level(Level::Error).build();
+            assert_eq!(journal.enabled(&metadata), heard, "{target}");
+        }
+    }
 
     #[test]
     fn timestamps_are_rfc_3339() {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Barrier};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
@@ -134,20 +134,30 @@ fn two_hundred_transfers_at_once_take_at_most_sixteen_megabytes_and_give_them_ba
     });
 }
 
-/// Memory that each of these many stalled transfers takes.
+/// Memory that each of these takes while it stands still: a hundred more of them than a few,
+/// so that what the first ones bring into memory does not count.
 fn each(service: &Service, begin: impl Fn(usize) -> Client) -> u64 {
-    let before = idle(service);
-    let transfers: Vec<_> = (0..50).map(begin).collect();
-    // What they do is under way once the memory has stopped to grow.
-    let (mut last, mut same) = (0, 0);
-    eventually("the memory stands still", Duration::from_secs(20), || {
+    idle(service);
+    let mut held: Vec<_> = (0..10).map(&begin).collect();
+    let few = at_rest(service);
+    held.extend((10..110).map(&begin));
+    let many = at_rest(service);
+    drop(held);
+    many.saturating_sub(few) / 100
+}
+
+/// Resident memory once it has not changed for two seconds: an idle connection gives its buffers
+/// back after one.
+fn at_rest(service: &Service) -> u64 {
+    let (mut last, mut since) = (0, Instant::now());
+    eventually("the memory stands still", Duration::from_secs(30), || {
         let now = service.memory().resident;
-        same = if now == last { same + 1 } else { 0 };
-        last = now;
-        same > 100
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_secs(2)
     });
-    drop(transfers);
-    last.saturating_sub(before) / 50
+    last
 }
 
 #[test]

@@ -99,6 +99,27 @@ fn sixteen_uploads_at_once_to_one_path_leave_one_of_them_whole() {
 }
 
 #[test]
+fn files_on_a_disk_that_is_mounted_below_are_replaced_at_once_too() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can mount a disk");
+        return;
+    }
+    let service = start(|setup| {
+        let below = setup.directory().join("data/file-transfer/usb");
+        fs::create_dir_all(&below).unwrap();
+        let mount = format!("mount -t tmpfs -o size=8m none {} && exec \"$@\"", below.display());
+        setup.wrap(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &mount, "sh"]);
+    });
+    for content in ["old", "new"] {
+        let answer = curl(&service, "usb/a/foo").put(content).answer();
+        assert_eq!(answer.status, 201, "{}", service.log());
+        assert_eq!(curl(&service, "usb/a/foo").answer().text(), content);
+    }
+    assert_eq!(curl(&service, "usb/a/foo").method("DELETE").answer().status, 202);
+    assert!(stored(&service).is_empty(), "beside the disk");
+}
+
+#[test]
 fn temporary_files_cannot_be_reached() {
     let service = start(|_| {});
     let mut client = Client::connect(service.address);

@@ -125,7 +125,10 @@ fn authority(head: &request::Parts) -> Option<Option<Authority>> {
         Some(host) if host.is_empty() => None,
         Some(host) => {
             let authority = Authority::try_from(host.as_bytes()).ok()?;
-            (!authority.as_str().contains('@')).then_some(Some(authority))?
+            let has_user = authority.as_str().contains('@');
+            let rest = authority.as_str().strip_prefix(authority.host())?;
+            let is_port = rest.is_empty() || rest == ":" || authority.port_u16().is_some();
+            (!has_user && is_port).then_some(Some(authority))?
         }
         None => None,
     };
@@ -217,6 +220,9 @@ mod tests {
             (Version::HTTP_11, &["a b"], false),
             (Version::HTTP_11, &["a/b"], false),
             (Version::HTTP_11, &["user@a"], false),
+            (Version::HTTP_11, &["a:port"], false),
+            (Version::HTTP_11, &["a:70000"], false),
+            (Version::HTTP_11, &["a:"], true),
             (Version::HTTP_10, &[], true),
             (Version::HTTP_10, &["a", "b"], false),
         ] {

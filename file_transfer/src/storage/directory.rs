@@ -124,11 +124,12 @@ impl Directories {
             self.unsynced().insert(prefix.to_owned());
         }
         let made = mkdirat(directory, part, mode);
-        if let Err(errno) = made
-            && errno != Errno::EXIST
-        {
-            self.unsynced().remove(prefix);
-            return Err(errno.into());
+        match made {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => {
+                self.unsynced().remove(prefix);
+                return Err(errno.into());
+            }
         }
         let next = enter(directory, prefix, part)?.ok_or(Errno::NOENT)?;
         if made.is_ok() {

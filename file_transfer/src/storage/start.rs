@@ -15,7 +15,7 @@ use super::temporary::sweep;
 
 pub(super) fn open(directory: &Path) -> Result<Arc<OwnedFd>, Error> {
     let shown = directory.display();
-    match DirBuilder::new().mode(0o750).create(directory) {
+    match DirBuilder::new().recursive(true).mode(0o750).create(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => {

@@ -1,0 +1,170 @@
+//! What the settings mean for the proxy: where upstream is and how the device shows who it is.
+//!
+//! It reads certificates and opens no socket.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use c8y_proxy::credentials::{Broker, Method};
+use common::client::{ConnectProxy, Options};
+use common::error::Error;
+use common::settings::{AuthMethod, Settings};
+use common::tls::ClientFiles;
+
+/// Where Cumulocity is, and the way there.
+///
+/// # Errors
+///
+/// `c8y.url` and `c8y.http` are not set, or the CAs cannot be read.
+pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
+    let Some(tenant) = &settings.c8y_http else {
+        let message = "c8y.url is not set: name the tenant with \
+                       `tedge config set c8y.url YOUR-TENANT.cumulocity.com`";
+        return Err(Error::Configuration(message.to_owned()));
+    };
+    let host = tenant.host.as_str().to_owned();
+    let roots = ClientFiles {
+        roots: settings.c8y_root_cert_path.clone(),
+        roots_key: "c8y.root_cert_path",
+        cert_file: None,
+        key_file: None,
+        auth_prefix: "http.client.auth",
+        protocol: Some("http/1.1"),
+    }
+    .load()?;
+    warn(&roots.warnings);
+    let proxy = settings
+        .proxy_address
+        .as_ref()
+        .filter(|_| !is_reached_directly(&host, &settings.proxy_no_proxy));
+    let credentials = settings.proxy_username.clone().map(|user| {
+        let password = settings.proxy_password.clone().unwrap_or_default();
+        (user, password)
+    });
+    let proxy = proxy.map(|proxy| ConnectProxy {
+        host: proxy.host.as_str().to_owned(),
+        port: proxy.port,
+        credentials,
+    });
+    Ok(Options { host, port: tenant.port, tls: Some(roots.config), proxy })
+}
+
+/// The value of `Host` upstream: the port only where it is not that of https.
+pub(crate) fn host_field(upstream: &Options) -> String {
+    let host = &upstream.host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    if upstream.port == 443 { host } else { format!("{host}:{}", upstream.port) }
+}
+
+/// How the device shows who it is.
+///
+/// # Errors
+///
+/// The broker's certificates cannot be read.
+pub(crate) fn method(settings: &Settings) -> Result<Method, Error> {
+    let file = &settings.c8y_credentials_path;
+    match settings.c8y_auth_method {
+        AuthMethod::Basic => Ok(Method::Basic(file.clone())),
+        AuthMethod::Auto if file.exists() => Ok(Method::Basic(file.clone())),
+        AuthMethod::Auto | AuthMethod::Certificate => Ok(Method::Certificate(broker(settings)?)),
+    }
+}
+
+fn broker(settings: &Settings) -> Result<Broker, Error> {
+    let roots = settings
+        .mqtt_client_auth_ca_file
+        .clone()
+        .map(|file| (file, "mqtt.client.auth.ca_file"))
+        .or_else(|| {
+            settings.mqtt_client_auth_ca_dir.clone().map(|dir| (dir, "mqtt.client.auth.ca_dir"))
+        })
+        .or_else(|| {
+            let wants_tls = settings.mqtt_client_auth_cert_file.is_some()
+                || settings.mqtt_client_auth_key_file.is_some();
+            wants_tls.then(|| (settings.c8y_root_cert_path.clone(), "c8y.root_cert_path"))
+        });
+    let tls = roots.map(|(roots, roots_key)| {
+        ClientFiles {
+            roots,
+            roots_key,
+            cert_file: settings.mqtt_client_auth_cert_file.clone(),
+            key_file: settings.mqtt_client_auth_key_file.clone(),
+            auth_prefix: "mqtt.client.auth",
+            protocol: None,
+        }
+        .load()
+    });
+    let tls = tls.transpose()?.map(|loaded| {
+        warn(&loaded.warnings);
+        Arc::clone(&loaded.config)
+    });
+    let password_file = &settings.mqtt_client_auth_password_file;
+    let login = settings.mqtt_client_auth_username.clone();
+    Ok(Broker {
+        host: settings.mqtt_client_host.as_str().to_owned(),
+        port: settings.mqtt_client_port,
+        login: login.map(|name| (name, password_file.clone())),
+        tls,
+        runtime_directory: runtime_directory(),
+        topic_prefix: settings.c8y_bridge_topic_prefix.clone(),
+    })
+}
+
+/// The first of systemd's `RuntimeDirectory=`, else the directory for temporary files.
+fn runtime_directory() -> PathBuf {
+    let given = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
+    match given.split(':').next() {
+        Some(first) if !first.is_empty() => first.into(),
+        _ => std::env::temp_dir(),
+    }
+}
+
+/// Whether one of these names is the host, or a domain that it is in; `*` is every host.
+fn is_reached_directly(host: &str, no_proxy: &[String]) -> bool {
+    let host = host.to_ascii_lowercase();
+    no_proxy.iter().any(|entry| {
+        let entry = entry.trim().trim_start_matches("*.").trim_start_matches('.');
+        let entry = entry.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let in_domain = host.strip_suffix(&entry).is_some_and(|rest| rest.ends_with('.'));
+        entry == "*" || (!entry.is_empty() && (host == entry || in_domain))
+    })
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        log::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_or_its_domain_is_reached_without_the_proxy() {
+        for (host, entries, direct) in [
+            ("a.example.com", "a.example.com", true),
+            ("A.example.com", "a.Example.com", true),
+            ("a.example.com", "example.com", true),
+            ("a.example.com", ".example.com", true),
+            ("a.example.com", "*.example.com", true),
+            ("a.example.com", "*", true),
+            ("::1", "[::1]", true),
+            ("anexample.com", "example.com", false),
+            ("a.example.com", "", false),
+            ("a.example.com", "b.example.com", false),
+        ] {
+            let entries = [entries.to_owned()];
+            assert_eq!(is_reached_directly(host, &entries), direct, "{host} {entries:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_field_names_a_port_that_is_not_that_of_https() {
+        let upstream =
+            |host: &str, port| Options { host: host.into(), port, tls: None, proxy: None };
+        assert_eq!(host_field(&upstream("a.example.com", 443)), "a.example.com");
+        assert_eq!(host_field(&upstream("a.example.com", 8443)), "a.example.com:8443");
+        assert_eq!(host_field(&upstream("::1", 8443)), "[::1]:8443");
+    }
+}

@@ -1,0 +1,87 @@
+//! User name and password from a file, for devices that have no certificate.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use common::error::Error;
+use http::HeaderValue;
+use serde::Deserialize;
+
+/// The value of `Authorization` that the file at `c8y.credentials_path` stands for.
+///
+/// # Errors
+///
+/// Names the file and what is wrong with it; never what is in it.
+pub(super) fn authorization(path: &Path) -> Result<HeaderValue, Error> {
+    let at = |what: &str| {
+        Error::Configuration(format!(
+            "c8y.credentials_path: {}: {what}; it should read `[c8y]`, `username = \"…\"`, \
+             `password = \"…\"`",
+            path.display()
+        ))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| at(&error.to_string()))?;
+    parse(&text).map_err(|what| at(&what))
+}
+
+#[derive(Deserialize)]
+struct File {
+    c8y: Table,
+}
+
+#[derive(Deserialize)]
+struct Table {
+    username: String,
+    password: String,
+}
+
+fn parse(text: &str) -> Result<HeaderValue, String> {
+    let File { c8y } = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    if c8y.username.is_empty() {
+        return Err("username is empty".to_owned());
+    }
+    if c8y.username.contains(':') {
+        return Err("username contains a colon (RFC 7617, 2)".to_owned());
+    }
+    let pair = STANDARD.encode(format!("{}:{}", c8y.username, c8y.password));
+    let mut value = HeaderValue::try_from(format!("Basic {pair}"))
+        .map_err(|_| "it cannot be sent in a header field".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_user_name_and_password() {
+        let value = parse("[c8y]\nusername = \"t1/device_x\"\npassword = \"pä:ß\"\n").unwrap();
+        assert_eq!(value, format!("Basic {}", STANDARD.encode("t1/device_x:pä:ß")).as_str());
+        assert!(value.is_sensitive());
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_not_what_is_secret() {
+        for (text, complaint) in [
+            ("", "missing field `c8y`"),
+            ("[c8y]\nusername = \"u\"", "missing field `password`"),
+            ("[c8y]\nusername = \"u\"\npassword = 1", "invalid type"),
+            ("[c8y]\nusername = \"\"\npassword = \"secret\"", "username is empty"),
+            ("[c8y]\nusername = \"a:b\"\npassword = \"secret\"", "a colon"),
+            ("[c8y\npassword = \"secret\"", ""),
+        ] {
+            let message = parse(text).unwrap_err();
+            assert!(message.contains(complaint), "{text}: {message}");
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn names_a_file_that_is_not_there() {
+        let error = authorization(Path::new("/nowhere/credentials.toml")).unwrap_err();
+        assert_eq!(error.exit_code(), 78);
+        assert!(error.to_string().contains("c8y.credentials_path: /nowhere/credentials.toml"));
+    }
+}

@@ -1,0 +1,137 @@
+//! What a token says of itself. It is read, never verified: Cumulocity does that. Pure.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+/// What `<prefix>/s/dat` puts in front of a token (SmartREST 2.0, template 71).
+const TEMPLATE: &[u8] = b"71,";
+
+/// Longer than any header field should be.
+const LONGEST: usize = 16 * 1024;
+
+/// Two clocks that differ by less than this may say anything about a life.
+const DOUBT: f64 = 60.0;
+
+/// The token in an answer `71,<JWT>`, or what is wrong with the answer.
+pub(super) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
+    let token =
+        answer.trim_ascii().strip_prefix(TEMPLATE).ok_or("it does not begin with \"71,\"")?;
+    if token.is_empty() {
+        return Err("the token is empty");
+    }
+    if token.len() > LONGEST {
+        return Err("the token is longer than 16 KiB");
+    }
+    if !token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte)) {
+        return Err("the token has characters that no token has (RFC 6750, 2.1)");
+    }
+    std::str::from_utf8(token).map_err(|_| "the token is not UTF-8")
+}
+
+/// How long a token lives from its arrival on: `exp` minus `iat`, else `exp` minus now where that
+/// is more than a minute. `None` where it does not say so in a way that makes sense.
+pub(super) fn life(token: &str, now: SystemTime) -> Option<Duration> {
+    let claims = claims(token)?;
+    let life = match claims.iat {
+        Some(iat) => claims.exp? - iat,
+        None => {
+            let now = now.duration_since(UNIX_EPOCH).ok()?.as_secs_f64();
+            Some(claims.exp? - now).filter(|left| *left > DOUBT)?
+        }
+    };
+    Duration::try_from_secs_f64(life).ok().filter(|life| !life.is_zero())
+}
+
+/// The claims of RFC 7519, 4.1 that are of use here; both are seconds since 1970.
+#[derive(Deserialize)]
+struct Claims {
+    exp: Option<f64>,
+    iat: Option<f64>,
+}
+
+fn claims(token: &str) -> Option<Claims> {
+    let mut parts = token.split('.');
+    let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A token with these claims, as JSON.
+    pub(crate) fn token(claims: &str) -> String {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.{}", part(r#"{"alg":"RS256"}"#), part(claims), part("signature"))
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn takes_the_token_out_of_an_answer() {
+        for (answer, token) in [
+            (&b"71,a.b.c"[..], Some("a.b.c")),
+            (b"71,a.b.c\r\n", Some("a.b.c")),
+            (b"71,opaque", Some("opaque")),
+            (b"71,", None),
+            (b"71", None),
+            (b"", None),
+            (b"70,a.b.c", None),
+            (b"71,a b", None),
+            (b"71,a\0b", None),
+            (b"71,\xff\xfe", None),
+            (b"71,a.b.c\r\n71,d.e.f", None),
+        ] {
+            assert_eq!(from_answer(answer).ok(), token, "{answer:?}");
+        }
+        assert!(from_answer(&[b"71,".to_vec(), vec![b'a'; LONGEST + 1]].concat()).is_err());
+    }
+
+    #[test]
+    fn counts_a_life_without_trusting_the_clock() {
+        let hour = Some(Duration::from_secs(3600));
+        for (claims, now, expected) in [
+            (r#"{"iat":1000,"exp":4600}"#, 1000, hour),
+            (r#"{"iat":1000,"exp":4600}"#, 99_999_999, hour),
+            (r#"{"iat":1000.5,"exp":4600.5,"sub":"d","aud":["x"]}"#, 0, hour),
+            (r#"{"exp":4600}"#, 1000, hour),
+            (r#"{"exp":4600}"#, 4540, None),
+            (r#"{"exp":4600}"#, 9000, None),
+            (r#"{"iat":4600,"exp":4600}"#, 1000, None),
+            (r#"{"iat":4600,"exp":1000}"#, 1000, None),
+            (r#"{"iat":0,"exp":1e300}"#, 1000, None),
+            (r#"{"iat":1000}"#, 1000, None),
+            (r#"{"exp":"soon"}"#, 1000, None),
+            (r#"{"exp":null,"iat":null}"#, 1000, None),
+            ("[]", 1000, None),
+            ("{", 1000, None),
+        ] {
+            assert_eq!(life(&token(claims), at(now)), expected, "{claims} at {now}");
+        }
+        for token in ["", "a", "a.b", "a.b.c", "..", "a.!!!.c"] {
+            assert_eq!(life(token, at(1000)), None, "{token}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_too_odd(answer in prop::collection::vec(any::<u8>(), 0..60)) {
+            let answer = [&b"71,"[..], &answer].concat();
+            if let Ok(token) = from_answer(&answer) {
+                let _ = life(token, SystemTime::now());
+            }
+        }
+
+        #[test]
+        fn no_claim_is_too_odd(claims in r#"\{"exp":[-0-9eE.+"]{1,12},"iat":[-0-9eE.+]{1,12}\}"#) {
+            let _ = life(&token(&claims), SystemTime::now());
+        }
+    }
+}

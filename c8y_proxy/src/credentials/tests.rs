@@ -1,0 +1,227 @@
+//! One token for everybody, with many tasks at once and a source that the test plays.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use event_listener::Event;
+use futures_lite::future;
+
+use super::jwt::tests::token;
+use super::*;
+
+/// A source that answers when it is told to, in order.
+#[derive(Default)]
+pub(crate) struct Played {
+    answers: Mutex<VecDeque<Result<String, Error>>>,
+    fetches: AtomicUsize,
+    changed: Event,
+}
+
+impl Played {
+    /// Credentials that this source is asked for.
+    pub(crate) fn credentials(self: &Arc<Self>, executor: &Arc<Executor<'static>>) -> Credentials {
+        let pace = Pace { spacing: Duration::ZERO, ..Pace::default() };
+        Credentials(Kind::Token(Tokens::new(Box::new(Arc::clone(self)), pace, executor)))
+    }
+
+    pub(crate) fn answer(&self, answer: Result<String, Error>) {
+        self.answers.lock().unwrap().push_back(answer);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Has no answers left.
+    pub(crate) fn forget(&self) {
+        self.answers.lock().unwrap().clear();
+    }
+
+    pub(crate) fn fetches(&self) -> usize {
+        self.fetches.load(SeqCst)
+    }
+}
+
+impl Source for Arc<Played> {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String, Error>> + Send + '_>> {
+        self.fetches.fetch_add(1, SeqCst);
+        self.changed.notify(usize::MAX);
+        Box::pin(async {
+            loop {
+                let changed = self.changed.listen();
+                if let Some(answer) = self.answers.lock().unwrap().pop_front() {
+                    return answer;
+                }
+                changed.await;
+            }
+        })
+    }
+
+    fn waiting(&self) -> String {
+        "the test says nothing".to_owned()
+    }
+
+    fn is_connected(&self) -> bool {
+        true
+    }
+}
+
+/// Credentials over a played source, and a task for each who asks.
+struct Stage {
+    executor: Arc<Executor<'static>>,
+    played: Arc<Played>,
+    credentials: Arc<Credentials>,
+}
+
+impl Stage {
+    fn new(pace: Pace) -> Self {
+        let executor = Arc::new(Executor::new());
+        let played = Arc::new(Played::default());
+        let tokens = Tokens::new(Box::new(Arc::clone(&played)), pace, &executor);
+        Self { executor, played, credentials: Arc::new(Credentials(Kind::Token(tokens))) }
+    }
+
+    /// Runs `scene` on the stage's executor, for 20 s at most.
+    fn play(self, scene: impl AsyncFnOnce(&Self)) {
+        let late = async {
+            Timer::after(Duration::from_secs(20)).await;
+            panic!("the scene does not end");
+        };
+        let executor = Arc::clone(&self.executor);
+        future::block_on(executor.run(scene(&self).or(late)));
+    }
+
+    fn ask(&self, count: usize) -> Vec<async_executor::Task<Result<Grant, Error>>> {
+        let asks = || {
+            let credentials = Arc::clone(&self.credentials);
+            self.executor.spawn(async move { credentials.grant().await })
+        };
+        (0..count).map(|_| asks()).collect()
+    }
+
+    async fn fetched(&self, count: usize) {
+        loop {
+            let changed = self.played.changed.listen();
+            if self.played.fetches() >= count {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+fn good() -> Result<String, Error> {
+    Ok(token(r#"{"iat":1000,"exp":4600}"#))
+}
+
+fn bad() -> Result<String, Error> {
+    Err(Error::Malformed { topic: "c8y/s/dat".to_owned(), fault: "it is a fish" })
+}
+
+#[test]
+fn a_hundred_who_wait_share_one_token() {
+    Stage::new(Pace::default()).play(async |stage| {
+        let asked = stage.ask(100);
+        stage.fetched(1).await;
+        stage.played.answer(good());
+        for asked in asked {
+            let grant = asked.await.unwrap();
+            assert_eq!(grant.value(), &bearer(&good().unwrap()));
+            assert!(grant.value().is_sensitive());
+        }
+        assert_eq!(stage.played.fetches(), 1);
+        assert_eq!(stage.credentials.health(), ("valid", "connected"));
+    });
+}
+
+#[test]
+fn a_hundred_who_wait_share_one_failure() {
+    Stage::new(Pace::default()).play(async |stage| {
+        let asked = stage.ask(100);
+        stage.fetched(1).await;
+        stage.played.answer(bad());
+        for asked in asked {
+            let error = asked.await.unwrap_err();
+            assert_eq!(error.to_string(), "the answer on c8y/s/dat is not a token: it is a fish");
+        }
+        stage.credentials.grant().await.unwrap_err();
+        assert_eq!(stage.played.fetches(), 1);
+        assert_eq!(stage.credentials.health(), ("none", "connected"));
+    });
+}
+
+#[test]
+fn one_who_gives_up_takes_nothing_from_the_others() {
+    Stage::new(Pace::default()).play(async |stage| {
+        let first = stage.ask(1);
+        stage.fetched(1).await;
+        let others = stage.ask(10);
+        drop(first);
+        stage.played.answer(good());
+        for other in others {
+            other.await.unwrap();
+        }
+        assert_eq!(stage.played.fetches(), 1);
+    });
+}
+
+#[test]
+fn all_who_wait_are_answered_when_nothing_comes_in_time() {
+    let pace = Pace { limit: Duration::from_millis(50), ..Pace::default() };
+    Stage::new(pace).play(async |stage| {
+        for asked in stage.ask(10) {
+            let error = asked.await.unwrap_err();
+            assert_eq!(error.to_string(), "no token within 0 s: the test says nothing");
+        }
+        assert_eq!(stage.played.fetches(), 1);
+    });
+}
+
+#[test]
+fn a_hundred_401s_to_one_token_make_one_fetch() {
+    Stage::new(Pace::default()).play(async |stage| {
+        stage.played.answer(good());
+        let old = stage.credentials.grant().await.unwrap();
+        let others: Vec<_> = (0..100)
+            .map(|_| {
+                let (credentials, old) = (Arc::clone(&stage.credentials), old.clone());
+                stage.executor.spawn(async move { credentials.other_than(&old).await.unwrap() })
+            })
+            .collect();
+        stage.fetched(2).await;
+        stage.played.answer(Ok(token(r#"{"iat":2000,"exp":5600}"#)));
+        for other in others {
+            assert_ne!(other.await.unwrap().value(), old.value());
+        }
+        stage.credentials.other_than(&old).await.unwrap().unwrap();
+        assert_eq!(stage.played.fetches(), 2);
+    });
+}
+
+#[test]
+fn renews_in_the_background_ahead_of_the_end() {
+    let pace = Pace { spacing: Duration::ZERO, ..Pace::default() };
+    Stage::new(pace).play(async |stage| {
+        stage.played.answer(Ok(token(r#"{"iat":1000,"exp":1059}"#)));
+        let old = stage.credentials.grant().await.unwrap();
+        let same = stage.credentials.grant().await.unwrap();
+        assert_eq!(same.value(), old.value());
+        stage.fetched(2).await;
+        stage.played.answer(good());
+        while stage.credentials.grant().await.unwrap().value() == old.value() {
+            future::yield_now().await;
+        }
+        assert_eq!(stage.played.fetches(), 2);
+    });
+}
+
+#[test]
+fn basic_credentials_are_never_renewed() {
+    let value = HeaderValue::from_static("Basic dTpw");
+    let credentials = Credentials(Kind::Basic(value.clone()));
+    future::block_on(async {
+        let grant = credentials.grant().await.unwrap();
+        assert_eq!(grant.value(), &value);
+        assert!(credentials.other_than(&grant).await.is_none());
+        assert!(credentials.is_proved(&grant));
+        assert_eq!(credentials.health(), ("basic", "unused"));
+    });
+}

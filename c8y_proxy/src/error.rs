@@ -1,0 +1,78 @@
+//! Why the proxy answers by itself: each variant knows its status and what the client is told.
+
+use common::client;
+use common::http::BodyError;
+use common::respond::Failure;
+use http::header::ALLOW;
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::credentials;
+
+/// An answer that is not Cumulocity's.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path is none of the proxy's.
+    #[error("Not found, the Cumulocity API is below /c8y")]
+    NotFound,
+    /// Nothing is known by this method at this path.
+    #[error("Method not allowed, use one of {0}")]
+    Method(&'static str),
+    /// Cumulocity would answer by revoking the device's token. The client reads nothing more.
+    #[error("")]
+    Forbidden,
+    /// The client's body broke off before it was whole: it may not be there to read this.
+    #[error("The body cannot be read to its end")]
+    Content(#[source] BodyError),
+    /// The device has no credentials to offer.
+    #[error("no credentials for Cumulocity")]
+    Credentials(#[from] credentials::Error),
+    /// Cumulocity cannot be reached, or breaks off.
+    #[error("cannot reach Cumulocity")]
+    Unreachable(#[source] BodyError),
+    /// Cumulocity is silent.
+    #[error("no answer from Cumulocity")]
+    Late(#[source] BodyError),
+    /// Cumulocity switches to another protocol, and nobody asked for one.
+    #[error("it switches protocols unasked")]
+    Unasked,
+}
+
+impl Error {
+    /// What is the matter when surf has no answer.
+    pub(crate) fn of_client(error: surf::Error) -> Self {
+        match error.downcast::<client::Error>() {
+            Ok(client::Error::RequestBody(source)) => Self::Content(source.into()),
+            Ok(error) if error.is_timeout() => Self::Late(error.into()),
+            Ok(error) => Self::Unreachable(error.into()),
+            Err(error) => Self::Unreachable(error.into_inner().into()),
+        }
+    }
+}
+
+impl Failure for Error {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Content(_) => StatusCode::BAD_REQUEST,
+            Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Credentials(_) | Self::Unreachable(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn fields(&self, fields: &mut HeaderMap) {
+        if let Self::Method(methods) = self {
+            fields.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+    }
+
+    fn public(&self) -> Option<String> {
+        let cause = match self {
+            Self::Credentials(error) => common::error::chain(error),
+            Self::Unreachable(error) | Self::Late(error) => common::error::chain(&**error),
+            other => other.to_string(),
+        };
+        Some(format!("Error communicating with Cumulocity: {cause}"))
+    }
+}

@@ -1,0 +1,231 @@
+//! Which header fields cross the proxy, in both directions. Pure: it sees fields, and knows no
+//! connection, no token and no framework.
+//!
+//! Everything crosses, bytes unchanged, but what belongs to one connection only (RFC 9110, 7.6.1).
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, request};
+
+/// What is for one connection whether `Connection` names it or not: RFC 9110, 7.6.1, the
+/// credentials of a proxy (11.7), and the promise of trailer fields, which are dropped.
+/// `Transfer-Encoding` is treated apart, since it says how a request is framed.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Makes the client's fields those of the request upstream.
+///
+/// `Content-Length` and `Transfer-Encoding` stay, so that the request is framed as it came and
+/// one without a body is sent without one. `Expect` is answered on this side.
+pub(crate) fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
+    remove_named(fields);
+    for name in HOP_BY_HOP.iter().chain([&EXPECT]) {
+        fields.remove(name);
+    }
+    if fields.contains_key(TRANSFER_ENCODING) {
+        fields.remove(CONTENT_LENGTH);
+    }
+    fields.insert(HOST, host.clone());
+}
+
+/// Makes upstream's fields those of the answer to the client.
+pub(crate) fn to_client(fields: &mut HeaderMap) {
+    remove_named(fields);
+    for name in &HOP_BY_HOP {
+        fields.remove(name);
+    }
+    if fields.remove(TRANSFER_ENCODING).is_some() {
+        fields.remove(CONTENT_LENGTH);
+    }
+}
+
+/// The protocols that a request asks to switch to, as it names them (RFC 9110, 7.8).
+pub(crate) fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
+    if head.version < Version::HTTP_11 {
+        return None;
+    }
+    let asked = options(&head.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    if asked { joined(&head.headers, UPGRADE) } else { None }
+}
+
+/// Asks for the switch, or confirms it, on the connection that these fields go to.
+pub(crate) fn set_upgrade(fields: &mut HeaderMap, protocols: HeaderValue) {
+    fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    fields.insert(UPGRADE, protocols);
+}
+
+/// Whether the client brings credentials of its own.
+pub(crate) fn is_authorized(fields: &HeaderMap) -> bool {
+    fields.contains_key(AUTHORIZATION)
+}
+
+/// Removes the fields that `Connection` names, except those that say where a body ends.
+fn remove_named(fields: &mut HeaderMap) {
+    if !fields.contains_key(CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> =
+        options(fields).filter_map(|option| HeaderName::from_bytes(option).ok()).collect();
+    for name in named {
+        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
+            fields.remove(name);
+        }
+    }
+}
+
+/// The options of all `Connection` fields.
+fn options(fields: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    fields
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+}
+
+/// All fields of a name as one list (RFC 9110, 5.3).
+fn joined(fields: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
+    let mut values = fields.get_all(name).iter();
+    let first = values.next()?;
+    let mut list = first.as_bytes().to_vec();
+    for value in values {
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(value.as_bytes());
+    }
+    HeaderValue::from_bytes(&list).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Lines<'a> = &'a [(&'a str, &'a [u8])];
+
+    fn fields(lines: Lines<'_>) -> HeaderMap {
+        let line = |(name, value): &(&str, &[u8])| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap())
+        };
+        let mut fields = HeaderMap::new();
+        for (name, value) in lines.iter().map(line) {
+            fields.append(name, value);
+        }
+        fields
+    }
+
+    fn names(fields: &HeaderMap) -> Vec<String> {
+        let mut names: Vec<_> = fields.keys().map(ToString::to_string).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn removes_what_belongs_to_one_connection() {
+        for (came, upstream, back) in [
+            (&[("keep-alive", &b"timeout=5"[..])][..], &["host"][..], &[][..]),
+            (&[("proxy-connection", b"keep-alive")], &["host"], &[]),
+            (&[("te", b"trailers")], &["host"], &[]),
+            (&[("upgrade", b"h2c")], &["host"], &[]),
+            (&[("connection", b"close")], &["host"], &[]),
+            (&[("connection", b"X-A , x-b"), ("x-a", b"1"), ("x-b", b"2")], &["host"], &[]),
+            (
+                &[("connection", b"close"), ("connection", b"x-a"), ("x-a", b"1"), ("x-a", b"2")],
+                &["host"],
+                &[],
+            ),
+            (&[("connection", b"not a name, ,;,"), ("x-a", b"1")], &["host", "x-a"], &["x-a"]),
+            (&[("connection", b"host"), ("host", b"evil")], &["host"], &[]),
+            (&[("expect", b"100-continue")], &["host"], &["expect"]),
+            (
+                &[("connection", b"content-length"), ("content-length", b"3")],
+                &["content-length", "host"],
+                &["content-length"],
+            ),
+            (&[("transfer-encoding", b"chunked")], &["host", "transfer-encoding"], &[]),
+            (
+                &[("transfer-encoding", b"chunked"), ("content-length", b"3")],
+                &["host", "transfer-encoding"],
+                &[],
+            ),
+            (&[("trailer", b"x-sum")], &["host"], &[]),
+            (&[("proxy-authorization", b"Basic eA==")], &["host"], &[]),
+            (&[("proxy-authenticate", b"Basic")], &["host"], &[]),
+        ] {
+            let mut request = fields(came);
+            to_upstream(&mut request, &HeaderValue::from_static("tenant.example"));
+            assert_eq!(names(&request), upstream, "{came:?}");
+            assert_eq!(request[HOST], "tenant.example");
+
+            let mut response = fields(came);
+            response.remove(HOST);
+            to_client(&mut response);
+            assert_eq!(names(&response), back, "{came:?}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_one_that_connection_names_in_http_1_1() {
+        let cases: [(Lines<'_>, Version, Option<&str>); 5] = [
+            (
+                &[("connection", b"keep-alive, Upgrade"), ("upgrade", b"websocket")],
+                Version::HTTP_11,
+                Some("websocket"),
+            ),
+            (
+                &[("connection", b"upgrade"), ("upgrade", b"a"), ("upgrade", b"b/1")],
+                Version::HTTP_11,
+                Some("a, b/1"),
+            ),
+            (&[("upgrade", b"websocket")], Version::HTTP_11, None),
+            (&[("connection", b"upgrade")], Version::HTTP_11, None),
+            (&[("connection", b"upgrade"), ("upgrade", b"websocket")], Version::HTTP_10, None),
+        ];
+        for (lines, version, protocols) in cases {
+            let mut head = http::Request::new(()).into_parts().0;
+            head.headers = fields(lines);
+            head.version = version;
+            assert_eq!(upgrade(&head).as_ref().map(|v| v.to_str().unwrap()), protocols);
+        }
+    }
+
+    fn any_field() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
+        let value = prop::collection::vec(prop_oneof![0x20..0x7fu8, 0x80..=0xffu8], 0..20);
+        ("(x-[a-z]{1,3}|connection|te|authorization|content-length|user-agent)", value).prop_map(
+            |(name, value)| (name.parse().unwrap(), HeaderValue::from_bytes(&value).unwrap()),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_crosses_crosses_byte_for_byte_and_nothing_is_added(
+            lines in prop::collection::vec(any_field(), 0..20)
+        ) {
+            let mut came = HeaderMap::new();
+            for (name, value) in lines {
+                came.append(name, value);
+            }
+            let mut sent = came.clone();
+            to_upstream(&mut sent, &HeaderValue::from_static("h"));
+            prop_assert!(!sent.contains_key(CONNECTION) && !sent.contains_key(TE));
+            for name in sent.keys().filter(|name| **name != HOST) {
+                prop_assert!(sent.get_all(name).iter().eq(came.get_all(name).iter()));
+            }
+            let named: Vec<_> = options(&came).map(<[u8]>::to_ascii_lowercase).collect();
+            for name in came.keys() {
+                let kept = sent.contains_key(name);
+                let dropped = HOP_BY_HOP.contains(name)
+                    || named.contains(&name.as_str().as_bytes().to_vec());
+                prop_assert!(kept || dropped, "{name} is lost");
+            }
+        }
+    }
+}
