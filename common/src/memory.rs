@@ -15,9 +15,10 @@ pub(crate) fn settle() {
     }
 }
 
-/// Unmaps the code that only the start needed. What is needed again comes back, a few pages at a
-/// time, from the kernel's cache of the program's file.
-pub(crate) fn forget_the_start() {
+/// Unmaps the program's code: after the start, most of which is over for good, and whenever there
+/// is nothing to do. What is needed again is mapped again, a few pages at a time, from the
+/// kernel's cache of the file; until then the kernel may use the memory for something else.
+pub(crate) fn unmap_code() {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
     for (start, end) in maps.lines().filter_map(code) {
         let start = std::ptr::with_exposed_provenance_mut(start);
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_was_unmapped_runs_again() {
-        forget_the_start();
+        unmap_code();
         assert_eq!(code("10-20 r-xp 0 0:0 1"), Some((0x10, 0x20)));
     }
 }
