@@ -193,16 +193,18 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
 }
 
 /// Sleeps until connections have come or gone or fallen idle, and a little longer, since they
-/// seldom do so alone.
+/// seldom do so alone; then twice, since what they leave to other threads goes later.
 async fn give_memory_back<S>(site: Arc<Site<S>>, connections: Arc<Connections>) {
-    const PAUSE: Duration = Duration::from_secs(1);
+    const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
     loop {
         listener!(site.changed => changed);
         changed.await;
-        Timer::after(PAUSE).await;
-        memory::give_back();
-        if connections.are_quiet() {
-            memory::unmap_code();
+        for pause in PAUSES {
+            Timer::after(pause).await;
+            memory::give_back();
+            if connections.are_quiet() {
+                memory::unmap_code();
+            }
         }
     }
 }
