@@ -33,7 +33,7 @@ pub(crate) use watch::{Order, Phase};
 pub use watch::Watch;
 pub use wire::Wire;
 
-/// Heads are at most this long, and so are the pieces in which bodies are read.
+/// Heads are at most this long, and what waits to be sent.
 const BUFFER: usize = 32 * 1024;
 /// How many field lines a head may have.
 const FIELDS: usize = 100;
@@ -42,7 +42,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// … or for this long in all.
 const LINGER: Duration = Duration::from_secs(30);
 /// What may wait in TLS for a slow reader.
-const TLS_BACKLOG: usize = 32 * 1024;
+const TLS_BACKLOG: usize = 16 * 1024;
 
 /// Serves one accepted socket until nothing more can come of it.
 pub(crate) async fn serve<S>(

@@ -84,6 +84,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         executor.spawn(give_memory_back(Arc::clone(&site))).detach();
         executor.spawn(feed_the_watchdog()).detach();
         tell_systemd(&[NotifyState::Ready]);
+        memory::unmap_code();
 
         while let Some(signal) = signals.next().await {
             match signal {
@@ -201,6 +202,7 @@ async fn give_memory_back<S>(site: Arc<Site<S>>) {
         idle.await;
         Timer::after(PAUSE).await;
         memory::give_back();
+        memory::unmap_code();
     }
 }
 

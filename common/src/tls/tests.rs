@@ -350,8 +350,11 @@ fn stops_at_a_list_that_cannot_be_relied_on() {
 fn warns_of_certificates_that_end_soon_or_have_not_begun() {
     let dir = Dir::new();
     dir.ca("ca");
-    for (days, part) in [("13", "expires on 2"), ("-1", "has expired on 2"), ("15", "")] {
-        dir.issue("ca", "server", EC_KEY, days);
+    for (days, part) in [("13", "expires on 2"), ("0", "has expired on 2"), ("15", "")] {
+        match days {
+            "0" => dir.issue_expired("ca", "server"),
+            days => dir.issue("ca", "server", EC_KEY, days),
+        }
         let loaded = files(&dir, ["server.crt", "server.key", "", ""]).load().unwrap().unwrap();
         match part {
             "" => assert_eq!(loaded.warnings, [""; 0]),
