@@ -5,6 +5,7 @@
 
 mod arguments;
 mod life;
+mod stage;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -108,6 +109,9 @@ fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     };
     journal::start(arguments.level());
     let config_dir = settings::config_dir(arguments.config_dir.clone());
+    if arguments.stage {
+        return stage::stage(S::PROGRAM, &config_dir);
+    }
     let loaded = Settings::load(&config_dir, std::env::vars_os(), &[])?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");

@@ -13,6 +13,8 @@ pub(super) struct Arguments {
     pub(super) config_dir: Option<PathBuf>,
     pub(super) log_level: Option<LevelFilter>,
     pub(super) check: bool,
+    /// For the unit alone, and so not in the help.
+    pub(super) stage: bool,
 }
 
 pub(super) enum Wish {
@@ -38,6 +40,7 @@ impl Arguments {
                     parsed.log_level = Some(level);
                 }
                 Long("check") => parsed.check = true,
+                Long("stage") => parsed.stage = true,
                 Long("help") | Short('h') => return Ok(Wish::Help),
                 Long("version") | Short('V') => return Ok(Wish::Version),
                 other => return Err(usage(other.unexpected())),

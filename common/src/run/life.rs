@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::listener::{self, Bound, Connections, Site};
 use crate::memory;
 use crate::settings::{Loaded, Settings};
-use crate::tls;
+use crate::{staged, tls};
 
 /// What is under way when a service is asked to stop may take this long.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -186,7 +186,10 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
     while site.tls.is_some() {
         Timer::after(LOOK).await;
         let looked_at = Arc::clone(&site);
-        if unblock(move || looked_at.tls.as_ref().is_some_and(tls::Server::changed)).await {
+        let is_ours_to_reload = unblock(move || {
+            looked_at.tls.as_ref().is_some_and(tls::Server::changed) && !staged::renew()
+        });
+        if is_ours_to_reload.await {
             reload(&site).await;
         }
     }
