@@ -1,8 +1,10 @@
 //! Bodies of any size, in little memory.
 //!
-//! The budgets hold for the release build: `TEDGE_C8Y_PROXY` names it, and without it the tests
-//! of budgets say that they are skipped. What must not grow is tested with any build.
+//! The budgets hold for the release build: `TEDGE_RELEASE_DIR` names the directory where it is,
+//! and without it the tests of budgets say that they are skipped. What must not grow is tested
+//! with any build.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -13,11 +15,13 @@ use crate::support::service::Service;
 const MB: u64 = 1_000_000;
 
 fn release() -> Option<String> {
-    let path = std::env::var("TEDGE_C8Y_PROXY").ok().filter(|path| !path.is_empty());
-    if path.is_none() {
-        eprintln!("skipped: TEDGE_C8Y_PROXY does not name a release build of the proxy");
-    }
-    path
+    let Some(directory) = std::env::var_os("TEDGE_RELEASE_DIR") else {
+        eprintln!("skipped: TEDGE_RELEASE_DIR does not say where the release build is");
+        return None;
+    };
+    let program = Path::new(&directory).join("tedge-c8y-proxy");
+    assert!(program.exists(), "{} is not there", program.display());
+    Some(program.to_str().unwrap().to_owned())
 }
 
 fn start(program: &str) -> Device {

@@ -60,8 +60,7 @@ fn a_small_body_is_sent_again_after_a_401() {
     }
 }
 
-#[test]
-fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved() {
+pub(super) fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved() {
     let device = Device::start();
     device.warm();
     device.cloud().tokens().revoke_all();
@@ -118,8 +117,7 @@ fn other_refusals_are_passed_on_without_a_renewal() {
     assert_eq!(device.cloud().requests("/x").len(), 5);
 }
 
-#[test]
-fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
+pub(super) fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
     let outside = Outside::new();
     let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
     outside.cloud.tokens().set(claims);
@@ -140,8 +138,7 @@ fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
     }
 }
 
-#[test]
-fn an_expired_token_is_never_the_reason_for_a_refusal() {
+pub(super) fn an_expired_token_is_never_the_reason_for_a_refusal() {
     let outside = Outside::new();
     // Shorter than the minute before which it is renewed.
     let claims = Claims { life: Duration::from_secs(15), ..Claims::default() };
@@ -156,8 +153,7 @@ fn an_expired_token_is_never_the_reason_for_a_refusal() {
     assert!(device.bridge().asked() <= 6, "{} fetches in 40 s", device.bridge().asked());
 }
 
-#[test]
-fn an_idle_device_does_not_renew() {
+pub(super) fn an_idle_device_does_not_renew() {
     let outside = Outside::new();
     let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
     outside.cloud.tokens().set(claims);
