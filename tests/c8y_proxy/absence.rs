@@ -135,16 +135,19 @@ pub(super) fn a_bridge_that_restarts_is_found_again() {
 #[test]
 fn a_token_of_before_is_never_taken_for_an_answer() {
     // Somebody retained an old answer on the topic: it is not the answer to our question.
-    let device = Device::start();
-    let old = device.cloud().tokens().issue();
-    device.cloud().tokens().revoke(&old);
-    let port = device.outside.broker.address().port().to_string();
+    let outside = Outside::new();
+    let old = outside.cloud.tokens().issue();
+    outside.cloud.tokens().revoke(&old);
+    let port = outside.broker.address().port().to_string();
     let status = std::process::Command::new("mosquitto_pub")
         .args(["-p", &port, "-r", "-q", "1", "-t", "c8y/s/dat", "-m", &format!("71,{old}")])
         .status()
         .unwrap();
     assert!(status.success());
+    let device = Device::among(outside, |_| {});
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    let seen = device.cloud().seen().requests;
+    assert!(seen.iter().all(|request| request.bearer() != Some(old.as_str())), "{seen:?}");
 }
 
 #[test]

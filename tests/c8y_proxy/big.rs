@@ -14,7 +14,8 @@ use crate::support::cloud::body::{blocks, blocks_digest};
 use crate::support::service::Service;
 use crate::support::wait::eventually;
 
-const MB: u64 = 1_000_000;
+const KB: u64 = 1024;
+const MB: u64 = 1024 * KB;
 
 fn release() -> Option<String> {
     let Some(directory) = std::env::var_os("TEDGE_RELEASE_DIR") else {
@@ -123,7 +124,7 @@ fn a_cloud_that_reads_slowly_does_not_fill_the_memory() {
 fn the_program_is_small_on_disk() {
     let Some(program) = release() else { return };
     let size = std::fs::metadata(&program).unwrap().len();
-    assert!(size <= 2_300_000, "the program has {size} bytes");
+    assert!(size <= 2355 * KB, "the program has {size} bytes");
 }
 
 #[test]
@@ -132,8 +133,8 @@ fn an_idle_proxy_that_is_connected_to_the_broker_takes_little_memory() {
     let device = start(&program);
     eventually("the pool's threads are gone", SOON * 2, || device.proxy.threads() <= 4);
     let memory = device.proxy.memory();
-    assert!(memory.resident <= 4_500_000, "{memory:?}");
-    assert!(memory.private <= 900_000, "{memory:?}");
+    assert!(memory.resident <= 4608 * KB, "{memory:?}");
+    assert!(memory.private <= 921 * KB, "{memory:?}");
 }
 
 #[test]

@@ -29,6 +29,10 @@ fn what_takes_long_keeps_its_time() {
         ("a body that cannot be sent again waits for the token to be proved", &tokens::a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved),
         ("a token is renewed before it runs out and no request fails", &tokens::a_token_is_renewed_before_it_runs_out_and_no_request_fails),
         ("an expired token is never the reason for a refusal", &tokens::an_expired_token_is_never_the_reason_for_a_refusal),
+        (
+            "a clock that is a year wrong keeps no token from its renewal",
+            &tokens::a_clock_that_is_a_year_wrong_keeps_no_token_from_its_renewal,
+        ),
         ("an idle device does not renew", &tokens::an_idle_device_does_not_renew),
         ("a handshake takes 10 seconds at most", &unreachable::a_handshake_takes_10_seconds_at_most),
         ("the first byte of an answer takes 60 seconds at most", &unreachable::the_first_byte_of_an_answer_takes_60_seconds_at_most),
