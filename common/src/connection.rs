@@ -77,6 +77,9 @@ pub(crate) async fn serve<S>(
                     };
                 }
             }
+            // To a client that reads until the end, a clean end would make half an answer look
+            // whole.
+            Stop::Cut if watch.is_answering() => return wire.reset(),
             Stop::Cut => return,
             Stop::Late => {
                 let _ = guarded(&watch, wire.write_all(REQUEST_TIMEOUT)).await;
@@ -85,6 +88,10 @@ pub(crate) async fn serve<S>(
             Stop::Done(outcome) => {
                 if let Err(error) = outcome {
                     log::debug!("{peer}: {}", crate::error::chain(&error));
+                    // The body of an answer broke off: as above.
+                    if error.is_user() {
+                        return wire.reset();
+                    }
                 }
                 let Some(upgrade) = exchange.take_upgrade() else {
                     return Box::pin(linger(wire)).await;
