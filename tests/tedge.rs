@@ -11,5 +11,7 @@ mod config_command;
 mod config_reading;
 #[path = "tedge/config_writing.rs"]
 mod config_writing;
+#[path = "tedge/help.rs"]
+mod help;
 #[path = "support/tedge.rs"]
 mod support;
