@@ -49,7 +49,7 @@ impl Page {
             line.push_str(word);
             let is_end = word.ends_with(['.', ':', ';']) || index + 1 == words.len();
             let is_typed = line.matches('`').count() % 2 == 1;
-            if (is_end || line.len() > 70) && !is_typed {
+            if (is_end || line.len() > 50) && !is_typed {
                 self.marked(&line);
                 line.clear();
                 continue;

@@ -81,7 +81,7 @@ Options:
 Signals: SIGHUP reads certificates, keys and revocation lists again,
 SIGTERM and SIGINT finish what is under way and stop, two of them stop at once.
 
-Settings are changed with `tedge config set`, explained by `tedge config list --doc`.
+`tedge config set` changes settings, `tedge config list --doc` explains them.
 ",
     );
     text + "Example: " + program + " --config-dir /etc/tedge --log-level debug\n"
