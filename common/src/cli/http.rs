@@ -9,8 +9,12 @@ mod progress;
 use std::io;
 use std::sync::Arc;
 
+use CertificateError::{
+    Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+};
 use async_executor::Executor;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use rustls::CertificateError;
 
 use self::content::{Content, Gate};
 use self::output::Output;
@@ -112,7 +116,7 @@ struct Service<'a> {
     host: &'a Host,
     port: u16,
     is_secure: bool,
-    keys: &'static str,
+    key: &'static str,
 }
 
 impl<'a> Service<'a> {
@@ -122,7 +126,7 @@ impl<'a> Service<'a> {
                 host: &settings.c8y_proxy_client_host,
                 port: settings.c8y_proxy_client_port,
                 is_secure: settings.c8y_proxy_cert_path.is_some(),
-                keys: "c8y.proxy.client.host and c8y.proxy.client.port",
+                key: "c8y.proxy.client.host",
             });
         }
         if ["/te", "/tedge", "/health"].iter().any(|start| path.starts_with(start)) {
@@ -130,10 +134,38 @@ impl<'a> Service<'a> {
                 host: &settings.http_client_host,
                 port: settings.http_client_port,
                 is_secure: settings.http_cert_path.is_some(),
-                keys: "http.client.host and http.client.port",
+                key: "http.client.host",
             });
         }
         Err(Error::Failed(format!("Not a local HTTP uri: {path}")).into())
+    }
+
+    /// What to do about a request that got no answer.
+    fn advice(&self, error: &client::Error) -> String {
+        let host = self.host;
+        let refused = match error {
+            client::Error::Tls { source, .. } => source.get_ref(),
+            error if error.was_sent() => return String::new(),
+            _ => None,
+        };
+        match refused.and_then(|refused| refused.downcast_ref()) {
+            Some(rustls::Error::AlertReceived(_)) => {
+                " (see http.client.auth.cert_file and http.client.auth.key_file)".to_owned()
+            }
+            Some(rustls::Error::InvalidCertificate(error)) => match error {
+                UnknownIssuer => " (its CA has to be in c8y.root_cert_path)".to_owned(),
+                NotValidForName | NotValidForNameContext { .. } => format!(
+                    " (set {} to a name that it is for, or make one for this with \
+                     `tedge certs server NAME --host {host}`)",
+                    self.key
+                ),
+                Expired | ExpiredContext { .. } => {
+                    " (`tedge certs server NAME --force` there makes a new one)".to_owned()
+                }
+                _ => String::new(),
+            },
+            _ => format!(" ({} and {} point there)", self.key, self.key.replace("host", "port")),
+        }
     }
 
     fn url(&self, is_secure: bool, path: &str) -> String {
@@ -162,10 +194,11 @@ async fn exchange(
         let answer = match client.send(client::request(request)).await {
             Ok(carrier) => client::response(carrier).0,
             Err(error) => {
-                let sent =
-                    error.downcast_ref::<client::Error>().is_some_and(client::Error::was_sent);
-                let hint = format!(" ({} point there)", service.keys);
-                return Err(failed(format!("{error}{}", if sent { "" } else { &hint })));
+                let advice = match error.downcast_ref() {
+                    Some(error) => service.advice(error),
+                    None => String::new(),
+                };
+                return Err(failed(format!("{error}{advice}")));
             }
         };
         if !is_secure && answer.status() == StatusCode::TEMPORARY_REDIRECT {
