@@ -42,9 +42,10 @@ impl Authority {
         }
         if described.not_after < Time::now() {
             let when = described.not_after;
-            let what =
-                format_args!("has expired on {when}: renew it with `tedge certs ca --force`");
-            return Err(say(&certificate_path, what));
+            return Err(say(
+                &certificate_path,
+                format_args!("has expired on {when}: renew it with `tedge certs ca --force`"),
+            ));
         }
         let not_after = described.not_after;
         Ok(Some(Self { key, certificate, not_after }))
