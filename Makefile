@@ -22,8 +22,9 @@ build: setup ## Build the two programs, as they are shipped
 test: setup lint build ## Install what is missing, then run every test
 	cargo test --workspace --locked
 
+# The stand-in for the cloud as `cargo test` has built it, so that nothing is built twice.
 demo: setup build ## Walk through the HTTPS documentation with the real programs
-	cargo build --release --locked --package c8y_proxy --example cloud
+	cargo build --workspace --examples --locked
 	tests/demo/run
 
 fmt: ## Format the code
