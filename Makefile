@@ -27,8 +27,9 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	TEDGE_CLIENTS=$(abspath $(CARGO_TARGET_DIR))/clients \
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
+# The stand-in for the cloud as `cargo test` has built it, so that nothing is built twice.
 demo: setup build ## Walk through the HTTPS documentation with the real programs
-	cargo build --release --locked --package c8y_proxy --example cloud
+	cargo build --workspace --examples --locked
 	tests/demo/run
 
 fmt: ## Format the code

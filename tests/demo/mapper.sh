@@ -17,7 +17,7 @@ start_cloud() {
 
     start_broker
     broker=$heard
-    start cloud 'Serving https://127.0.0.1:([0-9]+)' "$programs/examples/cloud" \
+    start cloud 'Serving https://127.0.0.1:([0-9]+)' "$programs/../debug/examples/cloud" \
         --certificate "$device/cloud.crt" --key "$device/cloud.key" --mqtt "127.0.0.1:$broker"
     cloud=$heard
     await_token "$broker"
