@@ -42,7 +42,7 @@ const DOUBTFUL: &[&[u8]] = &[
     b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE4NDQ2NzQ0MDczNzA5NTUxNjE1fQ.c2ln",
 ];
 
-const TOO_LONG: [u8; 100_000] = {
+static TOO_LONG: [u8; 100_000] = {
     let mut answer = [b'a'; 100_000];
     (answer[0], answer[1], answer[2]) = (b'7', b'1', b',');
     answer
