@@ -10,7 +10,7 @@ use crate::support::http_client::ask;
 use crate::support::service::Service;
 
 /// No token at all: none of it may leave the device.
-const NONE: &[&[u8]] = &[
+static NONE: &[&[u8]] = &[
     b"",
     b"7",
     b"71",
@@ -42,7 +42,7 @@ const DOUBTFUL: &[&[u8]] = &[
     b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE4NDQ2NzQ0MDczNzA5NTUxNjE1fQ.c2ln",
 ];
 
-const TOO_LONG: [u8; 100_000] = {
+static TOO_LONG: [u8; 100_000] = {
     let mut answer = [b'a'; 100_000];
     (answer[0], answer[1], answer[2]) = (b'7', b'1', b',');
     answer
