@@ -6,9 +6,11 @@
 
 #[path = "support"]
 mod support {
+    pub(crate) mod answer;
     pub(crate) mod bridge;
     pub(crate) mod broker;
     pub(crate) mod certificates;
+    pub(crate) mod client;
     pub(crate) mod cloud;
     pub(crate) mod connect_proxy;
     pub(crate) mod directory;

@@ -117,6 +117,9 @@ pub(super) fn a_broker_that_restarts_is_found_again() {
     assert!(matches!(answer.status, 401 | 502), "{} {}", answer.status, answer.text());
     device.outside.restart_broker();
     wait_until_it_works(&device, BACK);
+    let log = device.proxy.log();
+    let said = |words| log.lines().filter(|line| line.contains(words)).count();
+    assert_eq!((said("connected to the broker"), said("WARN  the broker at ")), (2, 1), "{log}");
 }
 
 pub(super) fn a_bridge_that_restarts_is_found_again() {

@@ -38,6 +38,14 @@ fn what_takes_long_keeps_its_time() {
         ("the first byte of an answer takes 60 seconds at most", &unreachable::the_first_byte_of_an_answer_takes_60_seconds_at_most),
         ("an answer that comes after 50 seconds is an answer", &unreachable::an_answer_that_comes_after_50_seconds_is_an_answer),
         ("a body without progress for 60 seconds is broken off and a slow one is not", &unreachable::a_body_without_progress_for_60_seconds_is_broken_off_and_a_slow_one_is_not),
+        (
+            "a cloud that takes no more of a body for 60 seconds is too late",
+            &unreachable::a_cloud_that_takes_no_more_of_a_body_for_60_seconds_is_too_late,
+        ),
+        (
+            "a client that sends no more of a body for 60 seconds is left",
+            &unreachable::a_client_that_sends_no_more_of_a_body_for_60_seconds_is_left,
+        ),
         ("two quiet minutes end nothing", &websocket::two_quiet_minutes_end_nothing),
     ]);
 }

@@ -10,7 +10,7 @@ use crate::support::http_client::ask;
 use crate::support::service::Service;
 
 /// No token at all: none of it may leave the device.
-const NONE: &[&[u8]] = &[
+static NONE: &[&[u8]] = &[
     b"",
     b"7",
     b"71",
