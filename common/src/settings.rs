@@ -7,12 +7,12 @@
 
 pub mod doc;
 pub mod edit;
-mod file;
+pub(crate) mod file;
 pub mod load;
 mod nearest;
 mod replace;
 mod sources;
-mod splice;
+pub(crate) mod splice;
 mod value;
 
 use std::ffi::OsString;

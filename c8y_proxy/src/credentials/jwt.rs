@@ -16,7 +16,7 @@ const LONGEST: usize = 16 * 1024;
 const DOUBT: f64 = 60.0;
 
 /// The token in an answer `71,<JWT>`, or what is wrong with the answer.
-pub(super) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
+pub(crate) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
     let token =
         answer.trim_ascii().strip_prefix(TEMPLATE).ok_or("it does not begin with \"71,\"")?;
     if token.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
 
 /// How long a token lives from its arrival on: `exp` minus `iat`, else `exp` minus now where that
 /// is more than a minute. `None` where it does not say so in a way that makes sense.
-pub(super) fn life(token: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn life(token: &str, now: SystemTime) -> Option<Duration> {
     let claims = claims(token)?;
     let life = match claims.iat {
         Some(iat) => claims.exp? - iat,
