@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test demo fmt lint
+.PHONY: help setup build test fuzz demo fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -21,6 +21,20 @@ build: setup ## Build the two programs, as they are shipped
 
 test: setup lint build ## Install what is missing, then run every test
 	cargo test --workspace --locked
+
+# Seconds for each of the targets.
+TIME ?= 60
+# Rust's fuzzer is unstable, and asks for no more than that to be overlooked. No sanitizer: the code
+# is safe, and what is looked for are broken promises. What is found anew stays out of the sources.
+FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz
+fuzz: ## Fuzz whatever reads what others write, TIME=60 seconds each (needs cargo-fuzz)
+	cp Cargo.lock tests/fuzz/Cargo.lock
+	$(FUZZ) build --fuzz-dir tests/fuzz --sanitizer none
+	@set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+	  found=$(CARGO_TARGET_DIR)/fuzz-corpus/$$target; mkdir -p $$found; \
+	  $(FUZZ) run --fuzz-dir tests/fuzz --sanitizer none $$target $$found \
+	    tests/fuzz/corpus/$$target -- -max_total_time=$(TIME) -timeout=10 -print_final_stats=1; \
+	done
 
 demo: setup build ## Walk through the HTTPS documentation with the real programs
 	cargo build --release --locked --package c8y_proxy --example cloud

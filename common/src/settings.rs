@@ -348,6 +348,14 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_never_ends_is_not_read_for_a_certificate() {
+        let Loaded { settings, warnings, .. } =
+            load(&[("TEDGE_DEVICE_CERT_PATH", "/dev/zero")]).unwrap();
+        assert_eq!(settings.device_id, None);
+        assert_eq!(warnings, ["device.id: /dev/zero is not a regular file"]);
+    }
+
+    #[test]
     fn a_bad_value_names_key_value_and_origin() {
         let error = load(&[("TEDGE_HTTP_BIND_PORT", "http")]).unwrap_err();
         assert_eq!(error.exit_code(), 78);

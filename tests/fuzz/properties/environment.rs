@@ -38,7 +38,8 @@ pub fn check(input: &[u8]) {
         }
         Err(error) => {
             let said = error.to_string();
-            let is_named = |(name, _): &(OsString, OsString)| said.contains(name.to_str().unwrap_or("\0"));
+            let is_named =
+                |(name, _): &(OsString, OsString)| said.contains(name.to_str().unwrap_or("\0"));
             assert!(environment.iter().any(is_named), "it names no variable: {said}");
         }
     }
@@ -60,7 +61,9 @@ fn check_loaded(settings: &Settings, environment: Vec<(OsString, OsString)>) {
 /// What is read from a text is read again from what is shown of it.
 fn check_value(text: &str) {
     if let Some(host) = Host::parse(text) {
-        assert!(!host.as_str().contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c)));
+        assert!(
+            !host.as_str().contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c))
+        );
         assert_eq!(Host::parse(&host.to_string()), Some(host));
     }
     if let Some(read) = HostPort::<443>::parse(text) {

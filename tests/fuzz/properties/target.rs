@@ -42,7 +42,9 @@ fn asks_for_a_page(path: &[u8]) -> bool {
         }
     }
     let mut written = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-    path.ends_with(b".js") || parts.first() == Some(&&b"apps"[..]) || written.next() == Some(b"apps")
+    path.ends_with(b".js")
+        || parts.first() == Some(&&b"apps"[..])
+        || written.next() == Some(b"apps")
 }
 
 fn decode(path: &[u8], times: usize) -> Vec<u8> {
