@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test test-clients demo fmt lint
+.PHONY: help setup build test test-clients fuzz demo fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -26,6 +26,20 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	tests/clients/install $(abspath $(CARGO_TARGET_DIR))/clients
 	TEDGE_CLIENTS=$(abspath $(CARGO_TARGET_DIR))/clients \
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
+
+# Seconds for each of the targets.
+TIME ?= 60
+# Rust's fuzzer is unstable, and asks for no more than that to be overlooked. No sanitizer: the code
+# is safe, and what is looked for are broken promises. What is found anew stays out of the sources.
+FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz
+fuzz: ## Fuzz whatever reads what others write, TIME=60 seconds each (needs cargo-fuzz)
+	cp Cargo.lock tests/fuzz/Cargo.lock
+	$(FUZZ) build --fuzz-dir tests/fuzz --sanitizer none
+	@set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+	  found=$(CARGO_TARGET_DIR)/fuzz-corpus/$$target; mkdir -p $$found; \
+	  $(FUZZ) run --fuzz-dir tests/fuzz --sanitizer none $$target $$found \
+	    tests/fuzz/corpus/$$target -- -max_total_time=$(TIME) -timeout=10 -print_final_stats=1; \
+	done
 
 # The stand-in for the cloud as `cargo test` has built it, so that nothing is built twice.
 demo: setup build ## Walk through the HTTPS documentation with the real programs
