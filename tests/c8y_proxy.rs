@@ -15,6 +15,7 @@ mod support {
     pub(crate) mod connect_proxy;
     pub(crate) mod directory;
     pub(crate) mod http_client;
+    pub(crate) mod machine;
     pub(crate) mod memory;
     pub(crate) mod mqtt;
     pub(crate) mod service;
@@ -32,8 +33,12 @@ mod bodies;
 mod breaking;
 #[path = "c8y_proxy/broker_tls.rs"]
 mod broker_tls;
+#[path = "c8y_proxy/check.rs"]
+mod check;
 #[path = "c8y_proxy/clients.rs"]
 mod clients;
+#[path = "c8y_proxy/command.rs"]
+mod command;
 #[path = "c8y_proxy/connections.rs"]
 mod connections;
 #[path = "c8y_proxy/credentials.rs"]

@@ -9,6 +9,8 @@
 mod certificates;
 #[path = "tedge/certs.rs"]
 mod certs;
+#[path = "tedge/check.rs"]
+mod check;
 #[path = "tedge/config_command.rs"]
 mod config_command;
 #[path = "tedge/config_reading.rs"]
