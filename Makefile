@@ -2,11 +2,12 @@
 
 # rustup's cargo first, as rustup itself would have it; mosquitto is where only root looks.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
-export CARGO_TARGET_DIR ?= $(CURDIR)/target
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test demo fmt lint
+.PHONY: help setup build test test-clients demo fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -21,6 +22,11 @@ build: setup ## Build the two programs, as they are shipped
 
 test: setup lint build ## Install what is missing, then run every test
 	cargo test --workspace --locked
+
+test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm, through the proxy
+	tests/clients/install $(CARGO_TARGET_DIR)/clients
+	TEDGE_CLIENTS=$(CARGO_TARGET_DIR)/clients \
+	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
 # The stand-in for the cloud as `cargo test` has built it, so that nothing is built twice.
 demo: setup build ## Walk through the HTTPS documentation with the real programs

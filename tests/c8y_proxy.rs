@@ -16,6 +16,7 @@ mod support {
     pub(crate) mod memory;
     pub(crate) mod mqtt;
     pub(crate) mod service;
+    pub(crate) mod wait;
     pub(crate) mod websocket;
 }
 
@@ -45,6 +46,10 @@ mod guard;
 mod life;
 #[path = "c8y_proxy/local_tls.rs"]
 mod local_tls;
+#[path = "c8y_proxy/long_limits.rs"]
+mod long_limits;
+#[path = "c8y_proxy/malformed.rs"]
+mod malformed;
 #[path = "c8y_proxy/network.rs"]
 mod network;
 #[path = "c8y_proxy/own_authorization.rs"]

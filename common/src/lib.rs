@@ -7,8 +7,8 @@
 //! 5. [`respond`] is the one place where an error becomes a response and a log line.
 //! 6. [`client`] is the way out: surf's `HttpClient` over hyper.
 //!
-//! Beside the path of a request stand [`error`] (what fails, and the exit code) and [`cli`]
-//! (the `tedge` command). Nothing here names a service, a route or a cloud, outside
+//! Beside the path of a request stand [`error`] (what fails, and the exit code), [`staged`] (root's
+//! files, readable for the service) and [`cli`] (the `tedge` command). Nothing here names a service, a route or a cloud, outside
 //! [`settings`] and [`cli`].
 
 pub mod cli;
@@ -22,4 +22,5 @@ mod memory;
 pub mod respond;
 pub mod run;
 pub mod settings;
+pub mod staged;
 pub mod tls;

@@ -58,8 +58,8 @@ where
 
         if let Some((method, uri, start)) = line {
             let status = bridge::status(&carrier).as_u16();
-            let took = start.elapsed().as_micros() as f64 / 1000.0;
-            log::debug!("{method} {path} {status} {took:.1} ms", path = uri.path());
+            let took = start.elapsed().as_micros();
+            log::debug!("{method} {path} {status} {took} us", path = uri.path());
         }
         Ok(carrier)
     }

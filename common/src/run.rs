@@ -5,6 +5,7 @@
 
 mod arguments;
 mod life;
+mod stage;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, memory};
+pub use arguments::OPTIONS;
 use arguments::{Arguments, Wish};
 
 /// One of the services, as its `main` names it.
@@ -99,7 +101,7 @@ pub fn main<S: Service>() -> ExitCode {
 fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     let arguments = match Arguments::parse(arguments)? {
         Wish::Help => {
-            return say(&arguments::help::<S>());
+            return say(&arguments::help(S::PROGRAM, S::SUMMARY));
         }
         Wish::Version => {
             return say(&format!("{} {}\n", S::PROGRAM, env!("CARGO_PKG_VERSION")));
@@ -108,6 +110,9 @@ fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     };
     journal::start(arguments.level());
     let config_dir = settings::config_dir(arguments.config_dir.clone());
+    if arguments.stage {
+        return stage::stage(S::PROGRAM, &config_dir);
+    }
     let loaded = Settings::load(&config_dir, std::env::vars_os(), &[])?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");

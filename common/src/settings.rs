@@ -46,6 +46,31 @@ pub struct Setting {
     pub own: bool,
 }
 
+impl Setting {
+    /// What the path that it takes leads to; `None` where it takes none.
+    pub fn content(&self) -> Option<Content> {
+        match (self.kind.shape, self.key) {
+            (Shape::Path, "data.path") => Some(Content::Data),
+            (Shape::Path, "c8y.credentials_path" | "mqtt.client.auth.password_file") => {
+                Some(Content::Secret)
+            }
+            (Shape::Path, _) => Some(Content::Pem),
+            _ => None,
+        }
+    }
+}
+
+/// What is at a path that a setting names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Certificates, keys or revocation lists.
+    Pem,
+    /// A file with a password.
+    Secret,
+    /// A directory of its own, for data.
+    Data,
+}
+
 /// What holds where a setting is not set.
 #[derive(Debug)]
 pub enum Fallback {

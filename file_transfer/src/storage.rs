@@ -12,6 +12,7 @@ mod resolve;
 mod space;
 mod start;
 mod temporary;
+mod traffic;
 mod write;
 
 use std::os::fd::OwnedFd;
@@ -26,6 +27,7 @@ pub use space::MinFree;
 use directory::Directories;
 use lanes::Lanes;
 use resolve::Resolver;
+use traffic::Traffic;
 
 /// What a [`Storage`] is opened with.
 #[derive(Clone, Debug)]
@@ -48,6 +50,7 @@ struct Inner {
     directories: Directories,
     resolver: Resolver,
     lanes: Arc<Lanes>,
+    traffic: Arc<Traffic>,
     /// Held while a file is compared with what a request expects, and changed.
     commit: Mutex<()>,
     max_size: Option<u64>,
@@ -104,6 +107,7 @@ impl Storage {
             resolver: Resolver::new(root.clone()),
             directories: Directories::new(root, options.sync),
             lanes: Arc::default(),
+            traffic: Arc::default(),
             commit: Mutex::default(),
             max_size: options.max_size,
             min_free: options.min_free,

@@ -69,8 +69,7 @@ fn tls_that_is_refused_or_is_none_is_told() {
     device.warm();
 }
 
-#[test]
-fn a_handshake_takes_10_seconds_at_most() {
+pub(super) fn a_handshake_takes_10_seconds_at_most() {
     let device = Device::start();
     device.cloud().greet(Greeting::Silence);
     let start = Instant::now();
@@ -81,8 +80,7 @@ fn a_handshake_takes_10_seconds_at_most() {
     assert!((9..=13).contains(&after.as_secs()), "{after:?}");
 }
 
-#[test]
-fn the_first_byte_of_an_answer_takes_60_seconds_at_most() {
+pub(super) fn the_first_byte_of_an_answer_takes_60_seconds_at_most() {
     let device = Device::start();
     device.warm();
     device.cloud().answer("/x", Script::new().hold());
@@ -93,8 +91,7 @@ fn the_first_byte_of_an_answer_takes_60_seconds_at_most() {
     assert_eq!(device.cloud().requests("/x").len(), 1, "it is not sent again");
 }
 
-#[test]
-fn an_answer_that_comes_after_50_seconds_is_an_answer() {
+pub(super) fn an_answer_that_comes_after_50_seconds_is_an_answer() {
     let device = Device::start();
     let late = Script::new().pause(Duration::from_secs(50));
     device.cloud().answer("/x", late.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
@@ -102,8 +99,7 @@ fn an_answer_that_comes_after_50_seconds_is_an_answer() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
 }
 
-#[test]
-fn a_body_without_progress_for_60_seconds_is_broken_off_and_a_slow_one_is_not() {
+pub(super) fn a_body_without_progress_for_60_seconds_is_broken_off_and_a_slow_one_is_not() {
     let device = Device::start();
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
     device.cloud().answer("/stalled", Script::new().send(head).hold());

@@ -144,11 +144,12 @@ fn syncs(service: &Service) -> usize {
     trace.lines().filter(|line| line.contains("sync(")).count()
 }
 
-/// What the program did for the disk until it sent an answer, each call where it ended.
+/// What the program did for the disk until it sent an answer, each call where it ended; and the
+/// service, whose directory is there as long as it is.
 fn traced(
     run: impl FnOnce(&Service),
     configure: impl FnOnce(&mut Setup),
-) -> (Vec<String>, PathBuf) {
+) -> (Vec<String>, Service) {
     let calls = "fsync,fdatasync,rename,renameat,renameat2,linkat,unlink,unlinkat,\
         write,writev,sendto,sendmsg";
     let service = start(|setup| {
@@ -156,13 +157,12 @@ fn traced(
         configure(setup);
     });
     run(&service);
-    let files = service.path("data/file-transfer");
     let trace = service.path("trace");
     eventually("the answer is in the trace", Duration::from_secs(10), || {
         fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("HTTP/1.1 20"))
     });
     let trace = fs::read_to_string(trace).unwrap();
-    (joined(&trace), files)
+    (joined(&trace), service)
 }
 
 /// The lines of a trace, with calls that were cut in two put together where they ended.
@@ -187,9 +187,14 @@ fn position(calls: &[String], what: &str, is_it: impl Fn(&str) -> bool) -> usize
     calls.iter().position(|call| is_it(call)).unwrap_or_else(|| panic!("no {what} in {calls:#?}"))
 }
 
+fn synced_path(call: &str) -> Option<PathBuf> {
+    let descriptor = call.strip_prefix("fsync(").or_else(|| call.strip_prefix("fdatasync("))?;
+    let (_, path) = descriptor.split_once('<')?;
+    Some(PathBuf::from(path.split_once('>')?.0))
+}
+
 fn is_sync_of(call: &str, path: &Path) -> bool {
-    let synced = format!("<{}>", path.display());
-    (call.starts_with("fsync(") || call.starts_with("fdatasync(")) && call.contains(&synced)
+    synced_path(call).is_some_and(|synced| synced == path)
 }
 
 fn is_answer(call: &str) -> bool {
@@ -208,8 +213,12 @@ fn an_upload_is_synced_then_named_then_its_directories_are_synced_then_answered(
     let upload = |service: &Service| {
         assert_eq!(curl(service, "a/b/foo").put("content").answer().status, 201);
     };
-    let (calls, files) = traced(upload, |_| {});
-    let content = position(&calls, "sync of the content", |call| call.contains("sync("));
+    let (calls, service) = traced(upload, |_| {});
+    let files = service.path("data/file-transfer");
+    let content = position(&calls, "sync of the content", |call| {
+        // Where the file was before it had its name there is nothing now; directories stay.
+        synced_path(call).is_some_and(|path| !path.is_dir())
+    });
     let naming = position(&calls, "rename", is_naming);
     let answer = position(&calls, "answer", is_answer);
     assert!(content < naming && naming < answer, "{calls:#?}");
@@ -238,11 +247,12 @@ fn a_deletion_is_synced_before_it_is_answered() {
     let delete = |service: &Service| {
         assert_eq!(curl(service, "foo").method("DELETE").answer().status, 202);
     };
-    let (calls, files) = traced(delete, |setup| {
+    let (calls, service) = traced(delete, |setup| {
         let files = setup.directory().join("data/file-transfer");
         fs::create_dir_all(&files).unwrap();
         fs::write(files.join("foo"), "content").unwrap();
     });
+    let files = service.path("data/file-transfer");
     let deletion =
         position(&calls, "unlink", |call| call.starts_with("unlink") && call.contains("foo"));
     let sync = calls.iter().rposition(|call| is_sync_of(call, &files));

@@ -11,8 +11,12 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncRead;
 use hyper::rt::ReadBufCursor;
 
+/// hyper begins with a buffer of 8 KiB and doubles it when a read has filled it. A read never
+/// does, so that a body takes no more than two such buffers.
+const READ: usize = 8 * 1024 - 1;
+
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 32 * 1024].into());
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
 }
 
 /// Reads once from the stream into hyper's buffer. The stream must not come back here.

@@ -11,6 +11,7 @@ use rustls_pki_types::pem;
 pub use rustls_pki_types::pem::SectionKind;
 
 use crate::error::Error;
+use crate::staged;
 
 /// Files larger than this hold no certificates, whatever else they are.
 const MAX_SIZE: u64 = 32 * 1024 * 1024;
@@ -24,8 +25,15 @@ pub fn sections(mut text: impl BufRead) -> Result<Vec<(SectionKind, Vec<u8>)>, S
     Ok(sections)
 }
 
-/// Opens a regular file that may hold PEM, or says why not.
+/// Opens a regular file that may hold PEM, or the copy that root has made of it, or says why not.
 pub fn open(path: &Path) -> Result<BufReader<File>, String> {
+    open_itself(path).or_else(|what| match staged::copy(path) {
+        Some(copy) => open_itself(&copy),
+        None => Err(what),
+    })
+}
+
+fn open_itself(path: &Path) -> Result<BufReader<File>, String> {
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if metadata.is_dir() {
         return Err("is a directory, not a file".to_owned());
@@ -76,6 +84,10 @@ impl Source {
     /// file itself where it is none.
     pub(super) fn files(&self) -> Result<Files, Error> {
         let unreadable = |error| self.error(unreadable(&error));
+        if fs::read_dir(&self.path).is_err() && staged::copy(&self.path).is_some() {
+            // Root has put all of a closed directory into one file, or it is none.
+            return Ok(Files { is_directory: !self.path.is_file(), sources: vec![self.clone()] });
+        }
         if !fs::metadata(&self.path).map_err(unreadable)?.is_dir() {
             return Ok(Files { is_directory: false, sources: vec![self.clone()] });
         }
@@ -84,10 +96,11 @@ impl Source {
             let path = entry.map_err(unreadable)?.path();
             // A subdirectory, as /etc/ssl/certs/java is one, is not looked into.
             if !path.is_dir() {
-                paths.push(path);
+                // Put where it belongs: a sort costs 8 KB of program.
+                let place = paths.partition_point(|other| *other < path);
+                paths.insert(place, path);
             }
         }
-        paths.sort();
         let sources = paths.into_iter().map(|path| self.within(path)).collect();
         Ok(Files { is_directory: true, sources })
     }
@@ -145,9 +158,25 @@ fn unreadable(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::NotFound => "does not exist".to_owned(),
         ErrorKind::PermissionDenied => {
-            "cannot be read: permission denied to the user of this process".to_owned()
+            format!("cannot be read: it has to be readable for {}", reader())
         }
         _ => format!("cannot be read: {error}"),
+    }
+}
+
+/// Who would have to be let in, with the way that packages have.
+fn reader() -> String {
+    let id = rustix::process::geteuid().as_raw();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    });
+    let user = name.map_or_else(|| format!("user {id}"), |name| format!("user {name}"));
+    match staged::directory() {
+        None => user,
+        Some(_) => format!("{user}, or for root, who hands it over when the unit is restarted"),
     }
 }
 

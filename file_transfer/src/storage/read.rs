@@ -11,12 +11,10 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::lanes::{Lane, Lanes};
 use super::resolve::Haste;
+use super::traffic::Transfer;
 use super::{Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
-
-/// What is read at a time, and the memory that a download needs.
-const CHUNK: u64 = 32 * 1024;
 
 /// A regular file that is being read, a chunk at a time. It stays the same file when another
 /// takes its name.
@@ -26,6 +24,7 @@ pub struct Reader {
     position: u64,
     end: u64,
     lanes: Arc<Lanes>,
+    transfer: Transfer,
     /// Whether the file system can say that something is not in memory.
     can_ask: bool,
     reading: Option<Boxed<Result<Bytes, Errno>>>,
@@ -58,6 +57,7 @@ impl Storage {
             position: 0,
             end: version.length,
             lanes: self.0.lanes.clone(),
+            transfer: self.0.traffic.enter(),
             can_ask: true,
             reading: None,
         })
@@ -119,11 +119,15 @@ impl Reader {
         }))
     }
 
+    fn next_length(&self) -> usize {
+        self.remaining().min(self.transfer.piece() as u64) as usize
+    }
+
     fn read_cached(&mut self) -> Result<Bytes, Errno> {
         if !self.can_ask {
             return Err(Errno::AGAIN);
         }
-        let mut chunk = vec![0; self.remaining().min(CHUNK) as usize];
+        let mut chunk = vec![0; self.next_length()];
         let into = &mut [IoSliceMut::new(&mut chunk)];
         match preadv2(&self.file, into, self.position, ReadWriteFlags::NOWAIT) {
             Ok(count) => {
@@ -141,7 +145,7 @@ impl Reader {
 
     fn read_patiently(&self) -> impl Future<Output = Result<Bytes, Errno>> + Send + 'static {
         let (file, position) = (self.file.clone(), self.position);
-        let length = self.remaining().min(CHUNK) as usize;
+        let length = self.next_length();
         let lanes = self.lanes.clone();
         async move {
             let read = move || {

@@ -9,16 +9,12 @@ use rustix::io::{Errno, pwrite, retry_on_intr};
 use super::directory::{Obstacle, Seen, Survey, look, sync};
 use super::lanes::Lane;
 use super::temporary::Temporary;
+use super::traffic::Transfer;
 use super::{Guard, Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
 
-/// What is written at a time, and the memory that an upload needs. What comes in meanwhile waits in
-/// the socket: two batches of half the size, one filled while the other is written, take as much
-/// memory and nearly twice the time of the processor.
-const BATCH: usize = 32 * 1024;
-
-/// And as long as a file is not larger than this, no more than this.
+/// As long as a file is not larger than this, it takes no more memory.
 const SMALL: usize = 2 * 1024;
 
 /// The mode of a file that replaces none.
@@ -29,6 +25,7 @@ pub(crate) struct Upload {
     inner: Arc<Inner>,
     target: Target,
     temporary: Temporary,
+    transfer: Transfer,
     batch: Vec<u8>,
     /// How many bytes were in the batches before this one.
     written: u64,
@@ -59,7 +56,8 @@ impl Storage {
         let inner = self.0.clone();
         let begin = move || {
             let temporary = target.begin(&inner, expected.unwrap_or(0))?;
-            Ok(Upload { inner, target, temporary, batch: Vec::new(), written: 0 })
+            let transfer = inner.traffic.enter();
+            Ok(Upload { inner, target, temporary, transfer, batch: Vec::new(), written: 0 })
         };
         self.0.lanes.run(Lane::Write, begin).await
     }
@@ -80,10 +78,12 @@ impl Upload {
         let received = self.written + (self.batch.len() + bytes.len()) as u64;
         self.inner.check_size(received, &self.target.path)?;
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BATCH - self.batch.len()));
-            self.make_room(now.len());
+            let piece = self.transfer.piece();
+            let room = piece.saturating_sub(self.batch.len());
+            let (now, later) = bytes.split_at(bytes.len().min(room));
+            self.make_room(now.len(), piece);
             self.batch.extend_from_slice(now);
-            if self.batch.len() == BATCH {
+            if self.batch.len() >= piece {
                 self.flush().await?;
             }
             bytes = later;
@@ -93,7 +93,7 @@ impl Upload {
 
     /// Puts the file in its place, and returns when it stays there.
     pub(crate) async fn finish(self) -> Result<Version, Error> {
-        let Self { inner, target, mut temporary, batch, written } = self;
+        let Self { inner, target, mut temporary, batch, written, .. } = self;
         let lanes = inner.lanes.clone();
         let lane = if inner.sync { Lane::Sync } else { Lane::Write };
         let finish = move || {
@@ -104,15 +104,17 @@ impl Upload {
     }
 
     /// A small file needs no whole batch.
-    fn make_room(&mut self, more: usize) {
+    fn make_room(&mut self, more: usize, piece: usize) {
         let needed = self.batch.len() + more;
         if needed > self.batch.capacity() {
-            let capacity = if needed <= SMALL { SMALL } else { BATCH };
+            let capacity = if needed <= SMALL { SMALL } else { piece };
             self.batch.reserve_exact(capacity - self.batch.len());
         }
     }
 
-    /// Has the batch written, and takes it back to be filled again.
+    /// Has the batch written, and takes it back to be filled again. What comes in meanwhile waits in
+    /// the socket: two batches of half the size, one filled while the other is written, take as
+    /// much memory and nearly twice the time of the processor.
     async fn flush(&mut self) -> Result<(), Error> {
         let mut batch = std::mem::take(&mut self.batch);
         let position = self.written;
@@ -125,6 +127,9 @@ impl Upload {
             Ok::<_, Error>(batch)
         };
         self.batch = self.inner.lanes.run(Lane::Write, write).await?;
+        if self.batch.capacity() > self.transfer.piece() {
+            self.batch = Vec::new();
+        }
         Ok(())
     }
 }

@@ -117,7 +117,7 @@ fn large_files_come_whole_and_in_small_pieces() {
             let mut received = Vec::new();
             while let Some(chunk) = body.chunk().await {
                 let chunk = chunk.unwrap();
-                assert!(chunk.len() <= 32 * 1024);
+                assert!(chunk.len() <= 64 * 1024);
                 received.extend_from_slice(&chunk);
             }
             assert!(received == content);

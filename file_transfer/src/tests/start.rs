@@ -17,7 +17,8 @@ fn makes_the_directory_where_it_is_missing() {
 fn says_what_to_do_where_the_directory_cannot_be_used() {
     let directory = new_directory();
     let parent = directory.parent().unwrap().to_owned();
-    let orphan = parent.join("no/file-transfer");
+    std::fs::File::create(parent.join("a-file")).unwrap();
+    let orphan = parent.join("a-file/file-transfer");
     let error = Storage::open(options(orphan.clone())).err().unwrap();
     assert_eq!(error.exit_code(), 1);
     for part in [orphan.to_str().unwrap(), "data.path"] {

@@ -213,9 +213,8 @@ fn words(error: &paho_mqtt::Error) -> String {
 }
 
 /// A password is all of the file but the end of its line.
-#[expect(clippy::disallowed_methods, reason = "called on the blocking pool")]
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut password = std::fs::read(path)?;
+    let mut password = common::staged::read(path)?;
     while let Some(b'\n' | b'\r') = password.last() {
         password.pop();
     }

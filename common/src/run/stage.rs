@@ -1,0 +1,85 @@
+//! Root's part of a unit: before the service starts and when it is reloaded, copies what the
+//! service needs and may not read into the unit's directory, readable for the service alone.
+//!
+//! Settings may be in other hands than root's, and the directory is the service's. So nothing is
+//! copied but certificates, keys and lists that are such; what lies outside of the configuration
+//! only where nobody but root can have named it; and no link leads a copy anywhere. It keeps no
+//! service from starting: what is wrong with a file, the service says itself.
+
+mod desk;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::settings::load::Values;
+use crate::settings::{Content, SETTINGS};
+use crate::staged;
+use desk::Desk;
+use source::Reach;
+
+/// Copies what the settings of this program name.
+///
+/// # Errors
+///
+/// Where no unit gave a directory, or it cannot be written.
+pub(super) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
+    let directory = staged::directory().ok_or_else(|| {
+        Error::Usage("--stage is for the unit of the service, which sets RUNTIME_DIRECTORY".into())
+    })?;
+    let mut desk = Desk::open(&directory)?;
+    // Settings that cannot be read are the service's to complain of, once.
+    let Ok(values) = Values::read(config_dir, std::env::vars_os().collect(), &[]) else {
+        return desk.clear();
+    };
+    let reach = Reach::new(config_dir);
+    for (index, setting) in SETTINGS.iter().enumerate() {
+        let is_used = setting.used_by.iter().any(|user| user.name() == program);
+        let (true, Some(content)) = (is_used, setting.content()) else { continue };
+        let Some(path) = values.found(index).map(|found| PathBuf::from(&found.text)) else {
+            continue;
+        };
+        let copied = match content {
+            Content::Data => Ok(()),
+            Content::Secret => secret(&reach, &path, &mut desk),
+            Content::Pem => pem(&reach, &path, &mut desk),
+        };
+        if let Err(what) = copied {
+            log::warn!("{}: {} {what}", setting.key, path.display());
+        }
+    }
+    desk.clear()
+}
+
+fn secret(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
+    if source::is_open_to_all(path) || !source::exists(path) {
+        return Ok(());
+    }
+    desk.put(path, &reach.secret(path)?)
+}
+
+/// A file, or the files of a directory: one by one where the directory itself is open, else all
+/// of them as one.
+fn pem(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
+    if !path.is_dir() {
+        return pem_file(reach, path, desk);
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    files.retain(|file| !file.is_dir());
+    files.sort();
+    if source::is_open_to_all(path) {
+        return files.iter().try_for_each(|file| pem_file(reach, file, desk));
+    }
+    // What is no PEM may lie there too.
+    let texts = files.iter().filter_map(|file| reach.pem(file).ok());
+    desk.put(path, texts.collect::<String>().as_bytes())
+}
+
+fn pem_file(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
+    if source::is_open_to_all(path) || !source::exists(path) {
+        return Ok(());
+    }
+    desk.put(path, reach.pem(path)?.as_bytes())
+}

@@ -1,0 +1,136 @@
+# shellcheck shell=bash
+# One machine: installed, upgraded, removed, purged and installed again; killed, stopped, booted.
+
+install_and_use() {
+    title "Install"
+    copy_to gateway "$debs"/*_amd64.deb
+    promise "apt installs both packages, without anything else" gateway '
+        apt-get -q -y install --no-install-recommends ./*.deb'
+    promise "the File Transfer Service runs and serves" gateway '
+        systemctl is-active tedge-file-transfer
+        echo "Hello thin-edge.io" >/tmp/foo.txt
+        curl -sSf -X PUT -F "file=@/tmp/foo.txt" http://localhost:8000/tedge/file-transfer/foo.txt
+        curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt | grep -qx "Hello thin-edge.io"'
+    promise "the proxy waits for a tenant: neither running nor failed" gateway '
+        systemctl is-enabled tedge-c8y-proxy
+        [ "$(systemctl is-active tedge-c8y-proxy)" = inactive ]
+        journalctl -u tedge-c8y-proxy | grep -q "Not started: neither c8y.url nor c8y.http is set"'
+    promise "with a tenant, it runs" gateway '
+        tedge config set c8y.url example.invalid
+        systemctl restart tedge-c8y-proxy
+        systemctl is-active tedge-c8y-proxy
+        [ "$(curl -sS -o /dev/null -w "%{http_code}" http://localhost:8001/c8y/x)" = 502 ]'
+    promise "the documentation's restarts work" gateway '
+        systemctl restart tedge-agent
+        systemctl restart tedge-mapper-c8y
+        systemctl is-active tedge-agent tedge-mapper-c8y tedge-file-transfer tedge-c8y-proxy'
+    promise "the directories are the user's, and closed" gateway '
+        [ "$(stat -c "%a %U:%G" /var/tedge)" = "750 tedge:tedge" ]
+        [ "$(stat -c "%a %U:%G" /var/tedge/file-transfer)" = "750 tedge:tedge" ]
+        [ "$(stat -c "%a %U:%G" /etc/tedge)" = "755 root:tedge" ]
+        [ "$(stat -c "%a %U:%G" /etc/tedge/device-local-certs)" = "750 root:tedge" ]
+        getent passwd tedge | grep -q /usr/sbin/nologin'
+    promise "the units are without fault, and let nothing in: $(exposure)" gateway '
+        systemd-analyze verify --man=no tedge-{file-transfer,c8y-proxy}.service 2>&1 | { ! grep .; }
+        systemd-analyze security --threshold=15 tedge-file-transfer >/dev/null
+        systemd-analyze security --threshold=15 tedge-c8y-proxy >/dev/null'
+}
+
+exposure() {
+    on gateway 'for unit in tedge-file-transfer tedge-c8y-proxy; do
+        systemd-analyze security --no-pager $unit | tail -n1 | grep -o "[0-9.]* [A-Z]*"; done' |
+        paste -sd, -
+}
+
+stay_alive() {
+    title "Trouble"
+    promise "a killed service is back within two seconds" gateway '
+        before=$(systemctl show -P MainPID tedge-file-transfer)
+        kill -9 "$before"
+        timeout 2 sh -c "until curl -sf http://localhost:8000/health >/dev/null; do :; done"
+        [ "$(systemctl show -P MainPID tedge-file-transfer)" != "$before" ]'
+    on gateway 'kill -STOP "$(systemctl show -P MainPID tedge-file-transfer)"'
+    eventually 50 "the watchdog bites a service that hangs" gateway '
+        journalctl -u tedge-file-transfer | grep -q "Watchdog timeout"
+        curl -sf -m 1 http://localhost:8000/health'
+    promise "a wrong setting fails once and says why in a line" gateway '
+        echo "[http]
+bind.port = \"many\"" >/etc/tedge/tedge.toml
+        ! systemctl restart tedge-file-transfer
+        sleep 3
+        [ "$(systemctl is-active tedge-file-transfer)" = failed ]
+        [ "$(systemctl show -P NRestarts tedge-file-transfer)" = 0 ]
+        [ "$(journalctl -o cat -u tedge-file-transfer -p err _TRANSPORT=stdout | grep -c "http.bind.port is .many. in")" = 1 ]'
+    promise "a data directory elsewhere needs a setting and nothing else" gateway '
+        rm /etc/tedge/tedge.toml
+        install -d -o tedge -g tedge /srv/data
+        tedge config set data.path /srv/data
+        systemctl restart tedge-file-transfer
+        curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/elsewhere
+        [ -e /srv/data/file-transfer/elsewhere ]
+        tedge config unset data.path
+        systemctl restart tedge-file-transfer'
+    on gateway 'tedge config set http.bind.address 192.168.77.1; tedge config set c8y.url example.invalid'
+    shut_down gateway
+    boot gateway "$suite"
+    promise "after a boot without its address it waits, not failed" gateway '
+        systemctl is-active tedge-file-transfer tedge-c8y-proxy
+        journalctl -b -u tedge-file-transfer | grep -q "192.168.77.1 is not an address of this machine yet"
+        journalctl -b -u tedge-c8y-proxy | { ! grep -i "restart"; }'
+    promise "and serves as soon as the address comes" gateway '
+        ip link add cable type dummy
+        ip addr add 192.168.77.1/24 dev cable
+        ip link set cable up
+        curl -sSf http://192.168.77.1:8000/tedge/file-transfer/foo.txt >/dev/null
+        tedge config unset http.bind.address
+        systemctl restart tedge-file-transfer'
+}
+
+upgrade_and_remove() {
+    title "Upgrade, remove, purge"
+    on gateway '
+        mkdir newer && cd newer
+        for package in tedge-file-transfer tedge-c8y-proxy; do
+            dpkg-deb -R ../${package}_*_amd64.deb $package
+            sed -i "s/^Version: .*/&+newer/" $package/DEBIAN/control
+            dpkg-deb -Znone --build $package ..
+        done'
+    promise "an upgrade keeps files and settings, and the transfer under way" gateway '
+        head -c 4000000 /dev/urandom >/tmp/big
+        curl -sSf --limit-rate 1M -T /tmp/big http://localhost:8000/tedge/file-transfer/big &
+        sleep 1
+        apt-get -q -y install ./*+newer_amd64.deb
+        wait $!
+        cmp /tmp/big /var/tedge/file-transfer/big
+        grep -q example.invalid /etc/tedge/tedge.toml
+        [ "$(dpkg-query -Wf "\${Version}" tedge-file-transfer)" != "${old:-}" ]
+        systemctl is-active tedge-file-transfer tedge-c8y-proxy
+        curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt >/dev/null'
+    promise "a unit that was disabled stays so" gateway '
+        systemctl --quiet disable --now tedge-file-transfer
+        dpkg-reconfigure tedge-file-transfer
+        apt-get -q -y remove tedge-file-transfer
+        apt-get -q -y install ./tedge-file-transfer_*+newer_amd64.deb
+        ! systemctl --quiet is-enabled tedge-file-transfer
+        ! systemctl --quiet is-active tedge-file-transfer
+        systemctl --quiet enable --now tedge-file-transfer'
+    promise "remove stops, and leaves files, settings and the command tedge of the other" gateway '
+        apt-get -q -y remove tedge-file-transfer
+        ! curl -s http://localhost:8000/health
+        [ -e /var/tedge/file-transfer/big ]
+        [ ! -L /etc/systemd/system/tedge-agent.service ]
+        [ "$(tedge config get c8y.url)" = example.invalid ]
+        systemctl list-units --failed --no-legend | { ! grep tedge; }'
+    promise "purge removes the transferred files, and not the user or the settings" gateway '
+        echo other >/var/tedge/other
+        apt-get -q -y purge tedge-file-transfer tedge-c8y-proxy
+        [ ! -e /var/tedge/file-transfer ]
+        [ -e /var/tedge/other ]
+        getent passwd tedge
+        grep -q example.invalid /etc/tedge/tedge.toml
+        [ ! -e /usr/bin/tedge ]'
+    promise "and all comes back by another installation" gateway '
+        apt-get -q -y install --no-install-recommends ./*0_amd64.deb
+        systemctl is-active tedge-file-transfer tedge-c8y-proxy
+        curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt'
+}

@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# What is promised, and whether it is kept: a line each.
+
+kept=0
+
+broken() {
+    local name
+    printf '\nBROKEN: %s\n' "$*" >&2
+    for name in "${!leader_of[@]}"; do
+        printf '\nThe last of the journal of %s:\n' "$name" >&2
+        on "$name" 'journalctl --no-pager -n 25 -o short-monotonic' >&2 || true
+    done
+    exit 1
+}
+
+# promise TEXT MACHINE COMMANDS: kept where the commands succeed.
+promise() {
+    local said
+    if said=$(on "$2" "$3" 2>&1); then
+        kept=$((kept + 1))
+        printf 'ok: %s\n' "$1"
+    else
+        broken "$1: on $2: $3"$'\n'"$said"
+    fi
+}
+
+# eventually SECONDS TEXT MACHINE COMMANDS: kept where they succeed within that time.
+eventually() {
+    local end=$((SECONDS + $1))
+    until on "$3" "$4" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$end" ] || broken "$2: not within $1 s on $3: $4"
+        sleep 0.1
+    done
+    kept=$((kept + 1))
+    printf 'ok: %s\n' "$2"
+}
+
+title() {
+    printf '\n== %s\n' "$1"
+}
