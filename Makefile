@@ -2,7 +2,8 @@
 
 # rustup's cargo first, as rustup itself would have it; mosquitto is where only root looks.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
-export CARGO_TARGET_DIR ?= $(CURDIR)/target
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
@@ -23,8 +24,8 @@ test: setup lint build ## Install what is missing, then run every test
 	cargo test --workspace --locked
 
 test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm, through the proxy
-	tests/clients/install $(abspath $(CARGO_TARGET_DIR))/clients
-	TEDGE_CLIENTS=$(abspath $(CARGO_TARGET_DIR))/clients \
+	tests/clients/install $(CARGO_TARGET_DIR)/clients
+	TEDGE_CLIENTS=$(CARGO_TARGET_DIR)/clients \
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
 # Seconds for each of the targets.
@@ -60,6 +61,6 @@ lint: ## Check format, lints and shell scripts, with the tools that are there
 	  cargo deny --locked check licenses sources bans; \
 	else echo "lint: no cargo-deny here, licences and sources not checked"; fi
 	@if command -v shellcheck >/dev/null; then set -x; \
-	  shellcheck --external-sources --check-sourced \
+	  shellcheck --external-sources --check-sourced --severity=warning \
 	    $$(grep -lrE '^#!(/bin/(ba)?sh|/usr/bin/env bash)' .ci packaging tests); \
 	else echo "lint: no shellcheck here, scripts not checked"; fi

@@ -14,6 +14,7 @@ packages+=,mosquitto,mosquitto-clients
 bootstrap() {
     local suite=$1 mirror codename
     [ ! -e "$machines/$suite" ] || return 0
+    # shellcheck source=/dev/null
     codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
         "Codename: $codename" | head -n1)
