@@ -11,7 +11,8 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// The most that was resident since the start, or since [`Memory::forget_peak`].
     pub(crate) peak: u64,
-    /// Resident and shared with no other process.
+    /// Resident, and in no file from which the kernel could read it again. What is only mapped
+    /// from the program does not count: whether another process maps it too is chance.
     pub(crate) private: u64,
 }
 
@@ -23,7 +24,7 @@ impl Memory {
         Self {
             resident: field(&status, "VmRSS:"),
             peak: field(&status, "VmHWM:"),
-            private: field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:"),
+            private: field(&rollup, "Private_Dirty:"),
         }
     }
 
