@@ -82,7 +82,8 @@ impl<'a> Place<'a> {
     }
 
     fn item(&self) -> Option<&'a Item> {
-        self.table.get(self.rest)
+        // With dots left, there is no table to look in; `"a.b"` in quotes is not a table's b.
+        if self.rest.contains('.') { None } else { self.table.get(self.rest) }
     }
 
     /// Where each value of the table stands: its key's beginning and its own end.
@@ -249,6 +250,7 @@ mod tests {
         ] {
             assert_eq!(set(text, "a.b", 1), expected, "{text}");
         }
+        assert_eq!(set("\"a.b\" = 2\n", "a.b", 1), "\"a.b\" = 2\n\n[a]\nb = 1\n");
         assert_eq!(set("a.x = 1\n", "a.b.c", 1), "a.x = 1\na.b.c = 1\n");
         assert_eq!(set("a = { x = 1 }\n", "a.b.c", 1), "a = { x = 1, b.c = 1 }\n");
         assert_eq!(set("# only this", "a.b", 1), "# only this\n\n[a]\nb = 1\n");
@@ -267,6 +269,7 @@ mod tests {
             ("a = { c = 2, b = 1 }", "a = { c = 2 }"),
             ("a = { b = 1 }", "a = {  }"),
             ("[a]\nc = 1", "[a]\nc = 1"),
+            ("\"a.b\" = 1", "\"a.b\" = 1"),
         ] {
             assert_eq!(unset(text, "a.b"), expected, "{text}");
         }
