@@ -116,7 +116,9 @@ fn flatten(
     entries: &mut Vec<Entry>,
 ) {
     for (name, item) in table.iter() {
-        let key = format!("{prefix}{name}");
+        // A name with dots in it is one name, and leads into no table.
+        let quote = if name.contains('.') { "\"" } else { "" };
+        let key = format!("{prefix}{quote}{name}{quote}");
         match item.as_table_like() {
             Some(inner) if !known(&key) => flatten(inner, &format!("{key}."), text, known, entries),
             _ => {
@@ -160,6 +162,15 @@ fn position(text: &[u8], offset: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_quotes_is_one_name() {
+        let document = parse(Path::new("t.toml"), "\"a.b\" = 1\na.c = 2\n").unwrap();
+        let mut entries = Vec::new();
+        flatten(document.as_table(), "", document.raw(), |_| false, &mut entries);
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["\"a.b\"", "a.c"]);
+    }
 
     #[test]
     fn counts_lines_and_characters_from_one() {

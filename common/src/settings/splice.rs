@@ -82,7 +82,8 @@ impl<'a> Place<'a> {
     }
 
     fn item(&self) -> Option<&'a Item> {
-        self.table.get(self.rest)
+        // With dots left, there is no table to look in; `"a.b"` in quotes is not a table's b.
+        if self.rest.contains('.') { None } else { self.table.get(self.rest) }
     }
 
     /// Where each value of the table stands: its key's beginning and its own end.
@@ -97,8 +98,9 @@ impl<'a> Place<'a> {
         let newline = newline(text);
         let last = self.values().max_by_key(|&(_, end)| end);
         let Some(table) = self.standard else {
-            let (_, end) = last?;
-            return Some(spliced(text, end, end, &format!(", {rest} = {literal}")));
+            let (key, end) = last?;
+            let start = &text[dotted_start(text, key)..key];
+            return Some(spliced(text, end, end, &format!(", {start}{rest} = {literal}")));
         };
         if rest.contains('.') && !table.is_dotted() || table.is_implicit() && last.is_none() {
             return Some(with_new_table(text, self.name, rest, literal));
@@ -138,12 +140,14 @@ impl<'a> Place<'a> {
             return Some(spliced(text, line_start(text, key.start), end, ""));
         }
         // Among others in braces, with the comma before or behind it.
-        let before = self.values().map(|(_, end)| end).filter(|&end| end < key.start).max();
-        let behind = self.values().map(|(start, _)| start).filter(|&start| start > value.end).min();
-        Some(match (before, behind) {
-            (Some(before), _) => spliced(text, before, value.end, ""),
-            (None, Some(behind)) => spliced(text, key.start, behind, ""),
-            (None, None) => spliced(text, key.start, value.end, ""),
+        let start = dotted_start(text, key.start);
+        let (before, behind) = (text[..start].trim_end(), text[value.end..].trim_start());
+        Some(match (before.strip_suffix(','), behind.strip_prefix(',')) {
+            (Some(before), _) => spliced(text, before.len(), value.end, ""),
+            (None, Some(behind)) => {
+                spliced(text, start, text.len() - behind.trim_start().len(), "")
+            }
+            (None, None) => spliced(text, start, value.end, ""),
         })
     }
 }
@@ -168,6 +172,20 @@ fn with_line(text: &str, at: usize, line: &str) -> String {
 
 fn spliced(text: &str, start: usize, end: usize, new: &str) -> String {
     [&text[..start], new, &text[end..]].concat()
+}
+
+/// Where a key begins whose last part is here. Parts in quotes are left to [`checked`].
+fn dotted_start(text: &str, at: usize) -> usize {
+    let mut start = at;
+    while let Some(before) = text[..start].trim_end().strip_suffix('.') {
+        let before = before.trim_end();
+        let is_bare = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+        start = before.trim_end_matches(is_bare).len();
+        if start == before.len() {
+            break;
+        }
+    }
+    start
 }
 
 fn line_start(text: &str, at: usize) -> usize {
@@ -249,8 +267,12 @@ mod tests {
         ] {
             assert_eq!(set(text, "a.b", 1), expected, "{text}");
         }
+        assert_eq!(set("\"a.b\" = 2\n", "a.b", 1), "\"a.b\" = 2\n\n[a]\nb = 1\n");
         assert_eq!(set("a.x = 1\n", "a.b.c", 1), "a.x = 1\na.b.c = 1\n");
         assert_eq!(set("a = { x = 1 }\n", "a.b.c", 1), "a = { x = 1, b.c = 1 }\n");
+        assert_eq!(set("a = { b.x = 1 }\n", "a.b.c", 1), "a = { b.x = 1, b.c = 1 }\n");
+        assert_eq!(unset("a = { x = 1, b . c = 1 }", "a.b.c"), "a = { x = 1 }");
+        assert_eq!(unset("a = { b.c = 1, x = 1 }", "a.b.c"), "a = { x = 1 }");
         assert_eq!(set("# only this", "a.b", 1), "# only this\n\n[a]\nb = 1\n");
         assert_eq!(set("# file\n\n# of x\n[x]\n", "a", 1), "# file\n\na = 1\n\n# of x\n[x]\n");
         assert_eq!(set("# top\n[x]\n", "a", 1), "a = 1\n# top\n[x]\n");
@@ -265,8 +287,13 @@ mod tests {
             ("a = { b = 1, c = 2 }", "a = { c = 2 }"),
             ("[a]\nb = 1", "[a]\n"),
             ("a = { c = 2, b = 1 }", "a = { c = 2 }"),
+            (
+                "x = { a.b = 1 }\na = { c.d = 2, c . e = 1, b = 1}",
+                "x = { a.b = 1 }\na = { c.d = 2, c . e = 1}",
+            ),
             ("a = { b = 1 }", "a = {  }"),
             ("[a]\nc = 1", "[a]\nc = 1"),
+            ("\"a.b\" = 1", "\"a.b\" = 1"),
         ] {
             assert_eq!(unset(text, "a.b"), expected, "{text}");
         }

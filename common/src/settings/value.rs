@@ -89,8 +89,10 @@ value!(IpAddr, "IP address", "an IP address, such as 127.0.0.1 or ::", Text, |te
     strip_brackets(text).parse().ok()
 });
 value!(u16, "port", "a port number, 0 to 65535", Integer, digits);
-value!(usize, "count", "a number, at least 1", Integer, |text| digits(text)
-    .filter(|&count| count > 0));
+value!(usize, "count", "a number, at least 1", Integer, |text| {
+    // More than an integer of TOML holds could not be read back.
+    digits(text).filter(|&count| count > 0 && i64::try_from(count).is_ok())
+});
 value!(u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Quantity, bytes);
 value!(bool, "true or false", "true or false", Boolean, |text: &str| text.parse().ok());
 
@@ -343,6 +345,7 @@ mod tests {
         assert_eq!(u16::parse("65536"), None);
         assert_eq!(u16::parse("+80"), None);
         assert_eq!(usize::parse("0"), None);
+        assert_eq!(usize::parse("10000000000000000000"), None);
     }
 
     #[test]

@@ -42,7 +42,8 @@ fn check_der(der: &[u8]) {
         if let Some(time) = read.next_update {
             check_time(time);
         }
-        assert_eq!(read.is_empty(), read.len() == 0);
+        let length = read.len();
+        assert_eq!(read.is_empty(), length == 0);
         assert!(!(read.is_empty() && read.holds(&[1])));
         assert_eq!(read.holds(&[5]), read.holds(&[0, 5]), "a leading zero counts");
     }

@@ -73,7 +73,7 @@ fn plain(line: &str, length: u128) -> Option<Selection> {
     let [item] = items[..] else { return None };
     let (first, last) = item.split_once('-')?;
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if unit.trim().to_ascii_lowercase() != "bytes" || !is_number(first) || !is_number(last) {
+    if !unit.trim().eq_ignore_ascii_case("bytes") || !is_number(first) || !is_number(last) {
         return None;
     }
     let number = |text: &str| match text.trim_start_matches('0') {

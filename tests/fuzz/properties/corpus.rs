@@ -1,5 +1,7 @@
 //! Runs a property over the inputs that are kept of a fuzz target, so that each stays true.
 
+#![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
