@@ -137,3 +137,70 @@ fn the_same_line_works_on_main_device_and_child_at_every_level() {
     }
     drop(service);
 }
+
+const PYTHON: &str = "import ssl,sys,urllib.request
+ca, cert, key, url = sys.argv[1:]
+context = ssl.create_default_context(cafile=ca)
+context.verify_flags |= ssl.VERIFY_X509_STRICT
+context.load_cert_chain(cert, key)
+print(urllib.request.urlopen(url, context=context).read().decode(), end='')
+";
+
+#[test]
+fn what_tedge_certs_makes_is_enough_for_both_devices_curl_python_and_openssl() {
+    let Some(network) = Network::new() else { return };
+    let certs = |place: usize, words: &str| {
+        let words: Vec<_> = ["certs"].into_iter().chain(words.split(' ')).collect();
+        let done = network.tedge(place, &words);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    let file = |place: usize, name: &str| {
+        network.devices[place].path("device-local-certs").join(name).to_str().unwrap().to_owned()
+    };
+    certs(0, "ca");
+    certs(0, &format!("server main-agent --host {MAIN} --host 192.0.2.1"));
+    certs(0, "client main-client");
+    // The child's key stays there; its request travels, and the certificate comes back.
+    certs(1, "client tedge-client");
+    certs(0, &format!("client tedge-client --csr {}", file(1, "tedge-client.csr")));
+    for name in ["tedge-client.crt", "tedge-local-ca.crt"] {
+        fs::copy(file(0, name), file(1, name)).unwrap();
+    }
+    network.set(0, "http.cert_path", &file(0, "main-agent.crt"));
+    network.set(0, "http.key_path", &file(0, "main-agent.key"));
+    network.set(0, "http.ca_path", &file(0, "tedge-local-ca.crt"));
+    for (place, name) in [(0, "main-client"), (1, "tedge-client")] {
+        network.set(place, "c8y.root_cert_path", &file(place, "tedge-local-ca.crt"));
+        network.set(place, "http.client.auth.cert_file", &file(place, &format!("{name}.crt")));
+        network.set(place, "http.client.auth.key_file", &file(place, &format!("{name}.key")));
+    }
+    let _service = network.serve();
+    network.every_line_works();
+
+    let there = |command: &mut Command| run(&mut network.machines[1].command(command));
+    let [ca, cert, key] =
+        ["tedge-local-ca.crt", "tedge-client.crt", "tedge-client.key"].map(|name| file(1, name));
+    let put = network.tedge(0, &["http", "put", "/te/v1/files/foo.txt", "Hello thin-edge.io"]);
+    put.silent_success();
+    for host in [MAIN, "192.0.2.1"] {
+        let url = format!("https://{host}:8000/tedge/file-transfer/foo.txt");
+        let mut curl = Command::new("curl");
+        curl.args(["-fsS", "--cacert", &ca, "--cert", &cert, "--key", &key, &url]);
+        assert_eq!(there(&mut curl).silent_success(), "Hello thin-edge.io");
+        let mut python = Command::new("/usr/bin/python3");
+        python.args(["-c", PYTHON, &ca, &cert, &key, &url]);
+        assert_eq!(there(&mut python).silent_success(), "Hello thin-edge.io");
+    }
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "s_client",
+        "-connect",
+        &format!("{MAIN}:8000"),
+        "-verify_return_error",
+        "-brief",
+    ]);
+    openssl.args(["-x509_strict", "-verify_hostname", MAIN, "-CAfile", &ca, "-cert", &cert]);
+    openssl.args(["-key", &key]);
+    let said = there(&mut openssl).err;
+    assert!(said.contains("Verification: OK"), "{said}");
+}
