@@ -33,7 +33,10 @@ boot() {
         cp -a --reflink=auto "$machines/$suite" "$scratch/$name"
         rm -f "$scratch/$name/etc/machine-id"
     fi
-    ip netns list | grep -qw "tedge-$$-$name" || ip netns add "tedge-$$-$name"
+    if ! ip netns list | grep -qw "tedge-$$-$name"; then
+        ip netns add "tedge-$$-$name"
+        ip -n "tedge-$$-$name" link set lo up
+    fi
     systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$scratch/$name" \
         --hostname="$name" --network-namespace-path="/run/netns/tedge-$$-$name" \
         --console=pipe "$@" </dev/null >>"$scratch/$name.console" 2>&1 &
@@ -50,7 +53,7 @@ boot() {
 
 # on NAME COMMANDS: in the machine, as root.
 on() {
-    nsenter --target "${leader_of[$1]}" --all --wd=/root env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
+    nsenter --target "${leader_of[$1]}" --all env -C /root -i HOME=/root TERM=dumb LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         DEBIAN_FRONTEND=noninteractive bash -eu -o pipefail -c "$2" </dev/null
 }
