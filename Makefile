@@ -42,7 +42,10 @@ apt-repository: ## Lay the packages out as an apt repository signed by KEY=…
 	@packaging/apt-repository "$(KEY)"
 
 test-packages: packages ## Try the packages in booted Debian 12 and 13 machines (root)
-	@packaging/setup mmdebstrap systemd-container
+	@packaging/setup mmdebstrap systemd-container qemu-user-static
+	cargo build --release --locked --package c8y_proxy --example cloud
+	tests/packages/arm arm64
+	tests/packages/arm armhf
 	tests/packages/run bookworm
 	tests/packages/run trixie
 

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # The page's certificates, made by root with root's umask: the keys are root's alone, 0600, and the
 # services, which are the user tedge, serve with them.
 

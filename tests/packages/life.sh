@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # One machine: installed, upgraded, removed, purged and installed again; killed, stopped, booted.
 
 install_and_use() {

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # Machines: Debian, bootstrapped once and booted by systemd-nspawn, each in a copy and in a network
 # namespace of its own. The only file that knows how that is done.
 
@@ -14,7 +15,7 @@ packages+=,mosquitto,mosquitto-clients
 bootstrap() {
     local suite=$1 mirror codename
     [ ! -e "$machines/$suite" ] || return 0
-    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    codename=$(sed -n "s/^VERSION_CODENAME=//p" /etc/os-release)
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
         "Codename: $codename" | head -n1)
     mkdir -p "$machines"

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # Beside thin-edge.io: packages that do what its packages do as far as ours notice, since a test
 # downloads nothing. Removal masks the units' names, purge deletes directories and user.
 
