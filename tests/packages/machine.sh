@@ -33,6 +33,8 @@ boot() {
     if [ ! -e "$scratch/$name" ]; then
         cp -a --reflink=auto "$machines/$suite" "$scratch/$name"
         rm -f "$scratch/$name/etc/machine-id"
+        echo "$name" >"$scratch/$name/etc/hostname"
+        printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$scratch/$name/etc/hosts"
     fi
     if ! ip netns list | grep -qw "tedge-$$-$name"; then
         ip netns add "tedge-$$-$name"
