@@ -2,11 +2,12 @@
 
 # rustup's cargo first, as rustup itself would have it; mosquitto is where only root looks.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
-export CARGO_TARGET_DIR ?= $(CURDIR)/target
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test demo packages apt-repository test-packages fmt lint
+.PHONY: help setup build test test-clients fuzz demo packages apt-repository test-packages fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -22,8 +23,28 @@ build: setup ## Build the two programs, as they are shipped
 test: setup lint build ## Install what is missing, then run every test
 	cargo test --workspace --locked
 
+test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm, through the proxy
+	tests/clients/install $(CARGO_TARGET_DIR)/clients
+	TEDGE_CLIENTS=$(CARGO_TARGET_DIR)/clients \
+	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
+
+# Seconds for each of the targets.
+TIME ?= 60
+# Rust's fuzzer is unstable, and asks for no more than that to be overlooked. No sanitizer: the code
+# is safe, and what is looked for are broken promises. What is found anew stays out of the sources.
+FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz
+fuzz: ## Fuzz whatever reads what others write, TIME=60 seconds each (needs cargo-fuzz)
+	cp Cargo.lock tests/fuzz/Cargo.lock
+	$(FUZZ) build --fuzz-dir tests/fuzz --sanitizer none
+	@set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+	  found=$(CARGO_TARGET_DIR)/fuzz-corpus/$$target; mkdir -p $$found; \
+	  $(FUZZ) run --fuzz-dir tests/fuzz --sanitizer none $$target $$found \
+	    tests/fuzz/corpus/$$target -- -max_total_time=$(TIME) -timeout=10 -print_final_stats=1; \
+	done
+
+# The stand-in for the cloud as `cargo test` has built it, so that nothing is built twice.
 demo: setup build ## Walk through the HTTPS documentation with the real programs
-	cargo build --release --locked --package c8y_proxy --example cloud
+	cargo build --workspace --examples --locked
 	tests/demo/run
 
 # The foreign architectures ask for Debian 12: ARCHITECTURES=amd64 builds that one alone.
@@ -43,7 +64,7 @@ apt-repository: ## Lay the packages out as an apt repository signed by KEY=…
 
 test-packages: packages ## Try the packages in booted Debian 12 and 13 machines (root)
 	@packaging/setup mmdebstrap systemd-container qemu-user-static
-	cargo build --release --locked --package c8y_proxy --example cloud
+	cargo build --workspace --examples --locked
 	tests/packages/arm arm64
 	tests/packages/arm armhf
 	tests/packages/run bookworm
@@ -63,6 +84,6 @@ lint: ## Check format, lints and shell scripts, with the tools that are there
 	  cargo deny --locked check licenses sources bans; \
 	else echo "lint: no cargo-deny here, licences and sources not checked"; fi
 	@if command -v shellcheck >/dev/null; then set -x; \
-	  shellcheck --external-sources --check-sourced \
+	  shellcheck --external-sources --check-sourced --severity=warning \
 	    $$(grep -lrE '^#!(/bin/(ba)?sh|/usr/bin/env bash)' .ci packaging tests); \
 	else echo "lint: no shellcheck here, scripts not checked"; fi

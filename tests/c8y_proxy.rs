@@ -6,16 +6,20 @@
 
 #[path = "support"]
 mod support {
+    pub(crate) mod answer;
     pub(crate) mod bridge;
     pub(crate) mod broker;
     pub(crate) mod certificates;
+    pub(crate) mod client;
     pub(crate) mod cloud;
     pub(crate) mod connect_proxy;
     pub(crate) mod directory;
     pub(crate) mod http_client;
+    pub(crate) mod machine;
     pub(crate) mod memory;
     pub(crate) mod mqtt;
     pub(crate) mod service;
+    pub(crate) mod wait;
     pub(crate) mod websocket;
 }
 
@@ -29,8 +33,12 @@ mod bodies;
 mod breaking;
 #[path = "c8y_proxy/broker_tls.rs"]
 mod broker_tls;
+#[path = "c8y_proxy/check.rs"]
+mod check;
 #[path = "c8y_proxy/clients.rs"]
 mod clients;
+#[path = "c8y_proxy/command.rs"]
+mod command;
 #[path = "c8y_proxy/connections.rs"]
 mod connections;
 #[path = "c8y_proxy/credentials.rs"]
@@ -45,6 +53,10 @@ mod guard;
 mod life;
 #[path = "c8y_proxy/local_tls.rs"]
 mod local_tls;
+#[path = "c8y_proxy/long_limits.rs"]
+mod long_limits;
+#[path = "c8y_proxy/malformed.rs"]
+mod malformed;
 #[path = "c8y_proxy/network.rs"]
 mod network;
 #[path = "c8y_proxy/own_authorization.rs"]

@@ -8,7 +8,7 @@
 mod basic;
 mod cache;
 mod flight;
-mod jwt;
+pub(crate) mod jwt;
 mod mqtt;
 
 use std::path::PathBuf;

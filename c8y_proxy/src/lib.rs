@@ -13,6 +13,9 @@
 pub mod credentials;
 pub mod error;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod relay;
 mod target;

@@ -24,22 +24,65 @@ pub struct Command {
     pub name: &'static str,
     /// What it is for, without a full stop.
     pub summary: &'static str,
-    /// The ways of calling it, each with what it does.
-    pub forms: &'static [(&'static str, &'static str)],
+    /// The words of which one comes next, each with what follows it.
+    pub verbs: &'static [Word],
+    /// Its own options.
+    pub options: &'static [Word],
     /// What help says at its end: an example, and the settings that matter.
     pub notes: &'static str,
     /// Does it.
     pub run: fn(&mut Line) -> Result<(), Stop>,
 }
 
+/// A verb or an option.
+#[derive(Debug)]
+pub struct Word {
+    /// It, and after a space what has to follow it: `get KEY`, `--output FILE`.
+    pub typed: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+    /// The verbs that an option stands with; none means all.
+    pub verbs: &'static [&'static str],
+}
+
+impl Word {
+    /// A verb, or an option that stands everywhere.
+    pub const fn new(typed: &'static str, meaning: &'static str) -> Self {
+        Self { typed, meaning, verbs: &[] }
+    }
+
+    /// An option that stands with these verbs.
+    pub const fn with(
+        verbs: &'static [&'static str],
+        typed: &'static str,
+        meaning: &'static str,
+    ) -> Self {
+        Self { typed, meaning, verbs }
+    }
+
+    /// The word itself.
+    pub fn name(&self) -> &'static str {
+        self.typed.split_once(' ').map_or(self.typed, |(name, _)| name)
+    }
+
+    fn stands_with(&self, verb: &str) -> bool {
+        self.verbs.is_empty() || self.verbs.contains(&verb)
+    }
+
+    /// What has to follow it, as the help calls it.
+    pub fn follows(&self) -> &'static str {
+        self.typed.split_once(' ').map_or("", |(_, follows)| follows)
+    }
+}
+
 /// Every subcommand.
 pub static COMMANDS: &[Command] = &[certs::COMMAND, config::COMMAND, http::COMMAND];
 
 /// The options that stand everywhere.
-pub const OPTIONS: &[(&str, &str)] = &[
-    ("--config-dir DIR", "where the files are, else TEDGE_CONFIG_DIR, else /etc/tedge"),
-    ("--help", "print this"),
-    ("--version", "print the version"),
+pub const OPTIONS: &[Word] = &[
+    Word::new("--config-dir DIR", "of the settings, else TEDGE_CONFIG_DIR, else /etc/tedge"),
+    Word::new("--help", "print this"),
+    Word::new("--version", "print the version"),
 ];
 
 /// Why a command ends before its end.
@@ -71,6 +114,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         parser: Parser::from_args(arguments.collect::<Vec<_>>()),
         config_dir: None,
         command: None,
+        verb: "",
     };
     let stop = match dispatch(&mut line) {
         Err(Stop::Shown(text)) => print(&text),
@@ -106,7 +150,7 @@ fn dispatch(line: &mut Line) -> Result<(), Stop> {
 #[derive(Debug)]
 pub enum Token {
     /// An option with its dashes. Its value, if it takes one, is [`Line::value`].
-    Option(String),
+    Option(&'static str),
     /// Anything else.
     Word(OsString),
 }
@@ -127,6 +171,7 @@ pub struct Line {
     parser: Parser,
     config_dir: Option<PathBuf>,
     command: Option<&'static Command>,
+    verb: &'static str,
 }
 
 impl Line {
@@ -140,14 +185,27 @@ impl Line {
                 Some(Arg::Short(letter)) => format!("-{letter}"),
             };
             match option.as_str() {
-                "--config-dir" => self.config_dir = Some(self.parser.value()?.into()),
+                "--config-dir" => {
+                    self.config_dir = Some(self.parser.value()?.into());
+                    continue;
+                }
                 "--help" | "-h" => return Err(Stop::Shown(self.help())),
                 "--version" | "-V" => {
                     return Err(Stop::Shown(format!("tedge {}\n", env!("CARGO_PKG_VERSION"))));
                 }
-                _ => return Ok(Some(Token::Option(option))),
+                _ => {}
             }
+            let known = self.options().iter().find(|known| known.name() == option);
+            return match known.filter(|known| !self.verb.is_empty() && known.stands_with(self.verb))
+            {
+                Some(known) => Ok(Some(Token::Option(known.name()))),
+                None => Err(Error::Usage(format!("'{option}' is no option here")).into()),
+            };
         }
+    }
+
+    fn options(&self) -> &'static [Word] {
+        self.command.map_or(&[], |command| command.options)
     }
 
     /// The value of the option that [`Self::token`] returned last.
@@ -164,6 +222,23 @@ impl Line {
             }),
             Some(other) => Err(other.unexpected()),
         }
+    }
+
+    /// The next word, which must be one of the subcommand's verbs.
+    pub fn verb(&mut self) -> Result<&'static str, Stop> {
+        let verbs = self.command.map_or(&[][..], |command| command.verbs);
+        let word = self.word()?;
+        if let Some(verb) = verbs.iter().find(|verb| Some(verb.name()) == word.as_deref()) {
+            self.verb = verb.name();
+            return Ok(self.verb);
+        }
+        let names: Vec<_> = verbs.iter().map(Word::name).collect();
+        let names = names.join(", ");
+        Err(Error::Usage(match word {
+            Some(word) => format!("'{word}' is none of {names}"),
+            None => format!("one of {names} is missing"),
+        })
+        .into())
     }
 
     /// The next word, which must be there and is called this in the help.
@@ -190,38 +265,38 @@ impl Line {
     }
 
     fn help(&self) -> String {
-        match self.command {
-            Some(Command { name, summary, forms, notes, .. }) => format!(
-                "tedge {name}: {summary}.\n\nUsage:\n{}\nOptions:\n{}\n{notes}",
-                columns(&format!("tedge {name} "), forms),
-                columns("", OPTIONS),
-            ),
-            None => {
-                let commands: Vec<_> =
-                    COMMANDS.iter().map(|command| (command.name, command.summary)).collect();
-                format!(
-                    "tedge: settings, transfers and certificates of this device.\n\n\
-                     Commands:\n{}\nOptions:\n{}\n{NOTES}",
-                    columns("tedge ", &commands),
-                    columns("", OPTIONS),
-                )
+        let Some(Command { name, summary, verbs, notes, .. }) = self.command else {
+            let mut text = SUMMARY.to_owned();
+            text.push_str("\n\nCommands:\n");
+            for command in COMMANDS {
+                let _ = writeln!(text, "  tedge {:<8}{}", command.name, command.summary);
             }
-        }
+            text.push_str("\nOptions:\n");
+            columns(&mut text, "", &[OPTIONS]);
+            text.push_str(NOTES);
+            return text;
+        };
+        let mut text = format!("tedge {name}: {summary}.\n\nUsage:\n");
+        columns(&mut text, &format!("tedge {name} "), &[verbs]);
+        text.push_str("\nOptions:\n");
+        columns(&mut text, "", &[self.options(), OPTIONS]);
+        text.push('\n');
+        text.push_str(notes);
+        text
     }
 }
 
-const NOTES: &str = "`tedge COMMAND --help` says more, `tedge config list --doc` explains settings.\n\
-                     \n\
-                     Example: tedge config set http.bind.address 192.168.1.6\n";
+const SUMMARY: &str = "tedge: settings, transfers and certificates of this device.";
+const NOTES: &str = "\n`tedge COMMAND --help` says more, `tedge config list --doc` explains settings.\n\n\
+     Example: tedge config set http.bind.address 192.168.1.6\n";
 
 /// Rows of what to type and what it means.
-fn columns(start: &str, rows: &[(&str, &str)]) -> String {
-    let width = rows.iter().map(|(what, _)| start.len() + what.len()).max().unwrap_or_default();
-    let mut text = String::new();
-    for (what, meaning) in rows {
-        let _ = writeln!(text, "  {:<width$}  {meaning}", format!("{start}{what}"));
+pub(crate) fn columns(text: &mut String, start: &str, tables: &[&[Word]]) {
+    let rows = || tables.iter().copied().flatten();
+    let width = rows().map(|word| word.typed.chars().count()).max().unwrap_or_default();
+    for word in rows() {
+        let _ = writeln!(text, "  {start}{:<width$}  {}", word.typed, word.meaning);
     }
-    text
 }
 
 /// Prints to standard output. That nobody reads on is no error.

@@ -56,7 +56,7 @@ pub(crate) async fn serve<S>(
     let Some(Ok(())) = guarded(&watch, socket.readable()).await else { return };
     let (mut wire, redirect) = match &site.tls {
         None => (Wire::plain(socket, Arc::clone(&watch)), false),
-        Some(tls) => match greet(socket, peer, tls, &watch).await {
+        Some(tls) => match Box::pin(greet(socket, peer, tls, &watch)).await {
             Some(greeted) => greeted,
             None => return,
         },
@@ -64,11 +64,12 @@ pub(crate) async fn serve<S>(
 
     let exchange = Exchange::new(Arc::clone(&site), Arc::clone(&watch), peer, redirect);
     loop {
-        let (stop, rest) = converse(wire, exchange.clone(), site.half_close).await;
+        // Boxed, so that an idle connection does not keep the room that a busy one needs.
+        let (stop, rest) = Box::pin(converse(wire, exchange.clone(), site.half_close)).await;
         wire = rest;
         match stop {
             Stop::Doze => {
-                site.idle.notify(1);
+                site.changed.notify(1);
                 if wire.is_drained() {
                     let Some(Ok(())) = guarded(&watch, wire.socket().readable()).await else {
                         let _ = poll_once(wire.close()).await;
@@ -76,16 +77,25 @@ pub(crate) async fn serve<S>(
                     };
                 }
             }
+            // To a client that reads until the end, a clean end would make half an answer look
+            // whole.
+            Stop::Cut if watch.is_answering() => return wire.reset(),
             Stop::Cut => return,
             Stop::Late => {
                 let _ = guarded(&watch, wire.write_all(REQUEST_TIMEOUT)).await;
-                return linger(wire).await;
+                return Box::pin(linger(wire)).await;
             }
             Stop::Done(outcome) => {
                 if let Err(error) = outcome {
                     log::debug!("{peer}: {}", crate::error::chain(&error));
+                    // The body of an answer broke off: as above.
+                    if error.is_user() {
+                        return wire.reset();
+                    }
                 }
-                let Some(upgrade) = exchange.take_upgrade() else { return linger(wire).await };
+                let Some(upgrade) = exchange.take_upgrade() else {
+                    return Box::pin(linger(wire)).await;
+                };
                 watch.enter(Phase::Upgraded);
                 guarded(&watch, upgrade.switch(wire)).await;
                 return;

@@ -15,6 +15,9 @@ pub mod cli;
 pub mod client;
 pub mod connection;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod journal;
 mod listener;

@@ -25,8 +25,8 @@ pub(crate) struct Site<S> {
     pub(crate) tls: Option<tls::Server>,
     /// Whether a peer that has shut down its sending half still gets its answer.
     pub(crate) half_close: bool,
-    /// Notified when memory may have become free: a connection closed or fell idle.
-    pub(crate) idle: Event,
+    /// Notified when a connection was opened, fell idle or was closed.
+    pub(crate) changed: Event,
 }
 
 /// The listening socket, and whether its address is not, or not yet, one of this machine.
@@ -89,6 +89,12 @@ impl Connections {
         for watch in self.lock().watches.values() {
             watch.ask(order);
         }
+    }
+
+    /// Whether no request is under way on any of them.
+    pub(crate) fn are_quiet(&self) -> bool {
+        let busy = |watch: &Arc<Watch>| matches!(watch.phase(), Phase::Head | Phase::Exchange);
+        !self.lock().watches.values().any(busy)
     }
 
     /// Ready once no connection is open.
@@ -194,6 +200,7 @@ pub(crate) async fn accept<S>(
                 let _ = stream.get_ref().set_nodelay(true);
                 let (watch, place) = connections.enter();
                 let site = Arc::clone(&site);
+                site.changed.notify(1);
                 executor
                     .spawn(async move {
                         let serve = connection::serve(stream, peer, Arc::clone(&site), watch);
@@ -201,7 +208,7 @@ pub(crate) async fn accept<S>(
                             log::error!("{peer}: the connection was closed after a panic");
                         }
                         drop(place);
-                        site.idle.notify(1);
+                        site.changed.notify(1);
                     })
                     .detach();
             }

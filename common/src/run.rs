@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, memory};
+pub use arguments::OPTIONS;
 use arguments::{Arguments, Wish};
 
 /// One of the services, as its `main` names it.
@@ -100,7 +101,7 @@ pub fn main<S: Service>() -> ExitCode {
 fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     let arguments = match Arguments::parse(arguments)? {
         Wish::Help => {
-            return say(&arguments::help::<S>());
+            return say(&arguments::help(S::PROGRAM, S::SUMMARY));
         }
         Wish::Version => {
             return say(&format!("{} {}\n", S::PROGRAM, env!("CARGO_PKG_VERSION")));

@@ -7,12 +7,12 @@
 
 pub mod doc;
 pub mod edit;
-mod file;
+pub(crate) mod file;
 pub mod load;
 mod nearest;
 mod replace;
 mod sources;
-mod splice;
+pub(crate) mod splice;
 mod value;
 
 use std::ffi::OsString;
@@ -370,6 +370,14 @@ mod tests {
         let settings = load(&variables).unwrap().settings;
         assert_eq!(settings.c8y_http.unwrap().to_string(), "[::1]:1");
         assert_eq!(settings.data_path, Path::new("/var/tedge"));
+    }
+
+    #[test]
+    fn a_device_that_never_ends_is_not_read_for_a_certificate() {
+        let Loaded { settings, warnings, .. } =
+            load(&[("TEDGE_DEVICE_CERT_PATH", "/dev/zero")]).unwrap();
+        assert_eq!(settings.device_id, None);
+        assert_eq!(warnings, ["device.id: /dev/zero is not a regular file"]);
     }
 
     #[test]

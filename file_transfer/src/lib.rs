@@ -16,6 +16,9 @@ use common::respond::Respond;
 
 mod conditions;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handlers;
 mod path;
 pub mod storage;

@@ -2,8 +2,8 @@
 //! the digest that it should have. This module knows no file and no response.
 
 mod digest;
-mod multipart;
-mod parameters;
+pub(crate) mod multipart;
+pub(crate) mod parameters;
 
 use common::http::{Body, HeaderMap, header};
 

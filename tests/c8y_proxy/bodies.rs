@@ -155,10 +155,9 @@ fn expect_is_answered_here_and_not_passed_on() {
     assert_eq!(device.cloud().seen().requests[0].field("expect"), None);
 }
 
-#[test]
-fn without_a_token_the_body_is_not_asked_for() {
+pub(super) fn without_a_token_the_body_is_not_asked_for() {
     let mut device = Device::start();
-    device.outside.broker.stop();
+    device.outside.stop_broker();
     let head = "PUT /c8y/service/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\
         Expect: 100-continue\r\n\r\n";
     let answer = device.ask(head);

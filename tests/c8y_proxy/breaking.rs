@@ -50,6 +50,16 @@ fn a_client_of_http_1_0_sees_a_body_without_length_break_as_well() {
 }
 
 #[test]
+fn a_switch_of_protocols_that_nobody_asked_for_is_an_error() {
+    let device = Device::start();
+    let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    device.cloud().answer("/x", Script::new().send(head).hold());
+    let answer = device.get("/c8y/x");
+    assert_eq!(answer.status, 502, "{}", answer.text());
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+}
+
+#[test]
 fn a_head_that_breaks_off_or_is_none_is_an_error_in_words() {
     let device = Device::start();
     device.warm();

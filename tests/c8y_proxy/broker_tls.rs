@@ -92,8 +92,7 @@ fn a_ca_directory_is_as_good() {
     device.warm();
 }
 
-#[test]
-fn a_client_certificate_is_shown_where_it_is_demanded() {
+pub(super) fn a_client_certificate_is_shown_where_it_is_demanded() {
     let guarded = Guarded::new();
     let client = guarded.authority.client("proxy", Key::P256);
     let demand = "require_certificate true\nallow_anonymous true\n";
@@ -113,8 +112,7 @@ fn a_client_certificate_is_shown_where_it_is_demanded() {
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 502);
 }
 
-#[test]
-fn name_and_password_are_given() {
+pub(super) fn name_and_password_are_given() {
     let guarded = Guarded::new();
     let passwords = guarded.directory.path().join("passwords");
     let status = Command::new("mosquitto_passwd")
@@ -140,8 +138,7 @@ fn name_and_password_are_given() {
     }
 }
 
-#[test]
-fn a_broker_of_another_ca_is_not_trusted() {
+pub(super) fn a_broker_of_another_ca_is_not_trusted() {
     let guarded = Guarded::new();
     let (outside, port) = guarded.start("allow_anonymous true\n");
     let directory = Directory::new();
@@ -156,8 +153,7 @@ fn a_broker_of_another_ca_is_not_trusted() {
     assert!(device.proxy.log().to_lowercase().contains("certificate"), "{}", device.proxy.log());
 }
 
-#[test]
-fn a_broker_that_restarts_is_found_again_over_tls() {
+pub(super) fn a_broker_that_restarts_is_found_again_over_tls() {
     let guarded = Guarded::new();
     let (outside, port) = guarded.start("allow_anonymous true\n");
     let mut device = Device::among(outside, |setup| {
@@ -165,11 +161,10 @@ fn a_broker_that_restarts_is_found_again_over_tls() {
         setup.set("mqtt.client.auth.ca_file", &guarded.authority.cert);
     });
     device.warm();
-    device.outside.broker.stop();
+    device.outside.stop_broker();
     device.cloud().tokens().revoke_all();
     device.get("/c8y/tenant/currentTenant");
-    device.outside.broker.restart().unwrap();
-    device.outside.bridge.wait_connected(SOON);
+    device.outside.restart_broker();
     let start = std::time::Instant::now();
     while device.get("/c8y/tenant/currentTenant").status != 200 {
         assert!(start.elapsed() < SOON * 3);

@@ -1,7 +1,8 @@
 //! Real clients, as their registries have them, pointed at the proxy and otherwise unchanged.
 //!
-//! `tests/clients/install DIRECTORY` installs them; `TEDGE_CLIENTS` names that directory, and
-//! without it these tests say that they are skipped.
+//! `make test-clients` installs them and runs these tests; `make test` does not, since that would
+//! hang on two more registries. `TEDGE_CLIENTS` names the directory that `tests/clients/install`
+//! was given; without it these tests say that they are skipped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -24,7 +24,7 @@ fn write(setup: &Setup, name: &str, text: &str) {
 #[test]
 fn basic_takes_name_and_password_from_a_file_and_needs_no_broker() {
     let mut outside = outside();
-    outside.broker.stop();
+    outside.stop_broker();
     let device = Device::among(outside, |setup| {
         write(setup, "credentials.toml", CREDENTIALS);
         setup.set("c8y.auth_method", "basic");

@@ -40,6 +40,19 @@ impl Outside {
         Self { cloud, bridge, broker }
     }
 
+    /// Ends the broker; returns when the bridge is gone as well.
+    pub(crate) fn stop_broker(&mut self) {
+        self.broker.stop();
+        self.bridge.wait_gone(SOON);
+    }
+
+    /// Starts the broker again. The bridge is there at once: a question that comes before it is
+    /// lost, as on a device.
+    pub(crate) fn restart_broker(&mut self) {
+        self.broker.restart().unwrap();
+        self.bridge.wait_connected(SOON);
+    }
+
     /// What the proxy has to be told to find it.
     pub(crate) fn settings(&self, setup: &mut Setup) {
         let cloud = self.cloud.address();

@@ -1,11 +1,16 @@
 //! HTTPS and client certificates towards local clients.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
+use rustls::{ClientConnection, StreamOwned};
+
 use crate::device::Device;
 use crate::support::certificates::{Authority, Key, Pair, Validity};
+use crate::support::client::tls;
 use crate::support::directory::Directory;
+use crate::support::websocket::{BINARY, CLOSE, Client};
 
 /// curl's exit code, the status and what it complains of.
 fn curl(device: &Device, ca: &Path, pair: Option<&Pair>) -> (i32, String, String) {
@@ -39,6 +44,31 @@ fn it_serves_over_tls() {
         plain.field("location"),
         Some(&b"https://localhost/c8y/tenant/currentTenant?a=b"[..])
     );
+}
+
+#[test]
+fn websockets_are_served_over_tls() {
+    let directory = Directory::new();
+    let authority = Authority::new(directory.path(), "local-ca");
+    let server = authority.server("proxy", Key::P256);
+    let device = Device::with(|setup| {
+        setup.set("c8y.proxy.cert_path", &server.cert);
+        setup.set("c8y.proxy.key_path", &server.key);
+    });
+    let name = "localhost".try_into().unwrap();
+    let session = ClientConnection::new(tls(&authority.cert, None), name).unwrap();
+    let socket = TcpStream::connect(device.proxy.address).unwrap();
+    let stream = StreamOwned::new(session, socket);
+    let mut client = Client::ask(stream, "/c8y/service/echo", "").unwrap();
+    assert!(client.is_open(), "{}", client.answer);
+    let message = vec![7; 300_000];
+    client.send(BINARY, &message).unwrap();
+    assert!(client.receive().unwrap().payload == message);
+    client.send(CLOSE, b"").unwrap();
+    assert_eq!(client.receive().unwrap().opcode, CLOSE);
+    // The end of one side is the end of the other, said as TLS says it.
+    let ended = client.receive().unwrap_err();
+    assert!(!ended.to_string().contains("close_notify"), "{ended}");
 }
 
 #[test]

@@ -98,8 +98,7 @@ fn ip(arguments: &str) -> Option<()> {
     Command::new("ip").args(arguments.split(' ')).status().ok()?.success().then_some(())
 }
 
-#[test]
-fn a_network_that_is_cut_is_told_in_time_and_found_again() {
+pub(super) fn a_network_that_is_cut_is_told_in_time_and_found_again() {
     let Some(cable) = Cable::lay() else {
         eprintln!("skipped: no network namespace can be made here");
         return;

@@ -42,7 +42,7 @@ fn a_401_to_it_is_passed_on_with_no_fetch_and_is_sent_once() {
 #[test]
 fn it_needs_no_broker() {
     let mut outside = outside_with_ben();
-    outside.broker.stop();
+    outside.stop_broker();
     let device = Device::among(outside, |_| {});
     let start = Instant::now();
     assert_eq!(device.ask(get(GOOD)).status, 200);
@@ -70,7 +70,7 @@ fn it_works_for_a_websocket() {
     use crate::support::websocket::Client;
     use std::net::TcpStream;
     let mut outside = outside_with_ben();
-    outside.broker.stop();
+    outside.stop_broker();
     let device = Device::among(outside, |_| {});
     let ask = |authorization: &str| {
         let stream = TcpStream::connect(device.proxy.address).unwrap();

@@ -1,6 +1,6 @@
 //! Path and query go upstream byte for byte; nothing but `/c8y` does.
 
-use crate::device::Device;
+use crate::device::{Device, SOON};
 
 fn sent(device: &Device, target: &str) -> String {
     device.cloud().forget();
@@ -29,12 +29,25 @@ fn path_and_query_are_not_touched() {
         "/service/echo/|^{}\"\\[]",
         "/service/echo/?",
         "/service/echo/??a=?",
-        "/service/echo/?a=%2F/;&b[]=[{\"|\"}]",
+        "/service/echo/?a=%2F/;&b[]=[{|}]",
         "/service/echo/c8y/c8y",
         "//service/echo",
     ] {
         assert_eq!(sent(&device, target), target);
     }
+}
+
+#[test]
+fn what_no_target_can_contain_is_refused_and_not_repaired() {
+    // RFC 3986, 3.3 and 3.4; a client has to encode these. Some are let through in a path.
+    let device = Device::start();
+    for target in ["/x?a=\"b\"", "/x?a=<b>", "/<x>", "/a b", "/a\tb", "/a\x7fb"] {
+        let answer = device.get(&format!("/c8y{target}"));
+        assert_eq!(answer.status, 400, "{target}: {}", answer.text());
+    }
+    assert!(device.cloud().seen().requests.is_empty());
+    // A fragment is the client's own affair (RFC 3986, 3.5).
+    assert_eq!(sent(&device, "/x?a=b#c"), "/x?a=b");
 }
 
 #[test]
@@ -101,12 +114,19 @@ fn other_methods_are_not_allowed_and_the_answer_says_which_are() {
 
 #[test]
 fn health_tells_the_state_of_token_and_broker() {
-    let device = Device::start();
+    let mut device = Device::start();
+    let health = |device: &Device| {
+        let answer = device.get("/health");
+        assert_eq!(answer.status, 200);
+        let health: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(health["status"], "up");
+        ["token", "broker"].map(|key| health[key].as_str().unwrap().to_owned())
+    };
+    device.proxy.wait_for("connected to the broker", SOON);
+    assert_eq!(health(&device), ["none", "connected"]);
     device.warm();
-    let answer = device.get("/health");
-    assert_eq!(answer.status, 200);
-    let health: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(health["status"], "up");
-    assert!(health.get("token").is_some(), "{health}");
-    assert!(health.get("broker").is_some(), "{health}");
+    assert_eq!(health(&device), ["valid", "connected"]);
+    device.outside.stop_broker();
+    device.proxy.wait_for(" is away: ", SOON);
+    assert_eq!(health(&device), ["valid", "disconnected"]);
 }

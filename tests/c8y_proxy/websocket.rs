@@ -180,8 +180,7 @@ fn a_cloud_that_goes_is_the_end_for_the_client_within_a_second() {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
-#[test]
-fn two_quiet_minutes_end_nothing() {
+pub(super) fn two_quiet_minutes_end_nothing() {
     let device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
     client.send(TEXT, b"before").unwrap();

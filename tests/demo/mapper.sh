@@ -8,8 +8,8 @@ start_cloud() {
     local broker cloud
     openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=cloud-ca" \
         -keyout "$device/cloud-ca.key" -out "$device/cloud-ca.crt" 2>/dev/null
-    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=localhost" \
-        -extensions usr_cert -addext "subjectAltName=DNS:localhost" \
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=cloud" \
+        -extensions usr_cert -addext "subjectAltName=IP:127.0.0.1" \
         -CA "$device/cloud-ca.crt" -CAkey "$device/cloud-ca.key" \
         -keyout "$device/cloud.key" -out "$device/cloud.crt" 2>/dev/null
     cp "$device/cloud-ca.crt" "$device/usr/local/share/ca-certificates/"
@@ -17,7 +17,7 @@ start_cloud() {
 
     start_broker
     broker=$heard
-    start cloud 'Serving https://127.0.0.1:([0-9]+)' "$programs/examples/cloud" \
+    start cloud 'Serving https://127.0.0.1:([0-9]+)' "$programs/../debug/examples/cloud" \
         --certificate "$device/cloud.crt" --key "$device/cloud.key" --mqtt "127.0.0.1:$broker"
     cloud=$heard
     await_token "$broker"
@@ -26,12 +26,12 @@ start_cloud() {
 It is connected to Cumulocity: here to a stand-in that records what it gets, with a real mosquitto
 between them for the tokens.
 
-    $ tedge config set c8y.url localhost:$cloud
+    $ tedge config set c8y.url 127.0.0.1:$cloud
     $ tedge config set c8y.root_cert_path $device/etc/ssl/certs
     $ tedge config set mqtt.client.port $broker
 TEXT
     {
-        tedge config set c8y.url "localhost:$cloud"
+        tedge config set c8y.url "127.0.0.1:$cloud"
         tedge config set c8y.root_cert_path "$device/etc/ssl/certs"
         tedge config set mqtt.client.port "$broker"
     } 2>"$device/complained"
@@ -41,7 +41,8 @@ TEXT
 await_token() {
     local try
     for try in 1 2 3 4 5; do
-        if mosquitto_rr -p "$1" -t c8y/s/uat -e c8y/s/dat -n -W 3 >/dev/null 2>&1; then
+        if mosquitto_rr -h 127.0.0.1 -p "$1" -t c8y/s/uat -e c8y/s/dat -n -W 3 \
+            >/dev/null 2>"$device/complained"; then
             return
         fi
     done

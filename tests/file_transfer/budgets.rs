@@ -49,10 +49,11 @@ fn in_kb(bytes: u64) -> String {
     format!("{} KB", bytes / KB)
 }
 
-/// Resident memory once the service has nothing to do; the threads of its pool are gone.
+/// Resident memory once the service has nothing to do: the threads of its pool are gone, and what
+/// it needed for its last work is given back.
 fn idle(service: &Service) -> u64 {
     eventually("the pool's threads are gone", Duration::from_secs(20), || service.threads() <= 2);
-    service.memory().resident
+    at_rest(service)
 }
 
 #[test]

@@ -84,6 +84,11 @@ impl Bridge {
         self.wait(limit, "the bridge does not leave", |state| !state.connected);
     }
 
+    /// Waits until the bridge has noticed that the broker is gone.
+    pub(crate) fn wait_gone(&self, limit: Duration) {
+        self.wait(limit, "the bridge does not notice", |state| !state.connected);
+    }
+
     /// Comes back after [`Self::leave`].
     pub(crate) fn come_back(&self) {
         self.shared.state().away = false;
@@ -147,16 +152,15 @@ impl Shared {
         self.change(|state| state.connected = true);
         let mut late = Vec::new();
         loop {
-            let (leaving, answer) = {
+            let leaving = {
                 let state = self.state();
-                (state.away || state.ended, state.answer.clone())
+                state.away || state.ended
             };
             if leaving {
                 return Ok(());
             }
             if let Some(message) = client.receive(Duration::from_millis(10))? {
-                self.change(|state| state.asked.push((Instant::now(), message)));
-                match answer {
+                match self.note(message) {
                     Answer::Token => late.push(Instant::now()),
                     Answer::Late(time) => late.push(Instant::now() + time),
                     Answer::Nothing => {}
@@ -171,6 +175,14 @@ impl Shared {
                 client.publish(&answering, token.as_bytes())?;
             }
         }
+    }
+
+    /// Counts a question; returns how it is to be answered, as of its arrival.
+    fn note(&self, question: Message) -> Answer {
+        let mut state = self.state();
+        state.asked.push((Instant::now(), question));
+        self.changed.notify_all();
+        state.answer.clone()
     }
 
     fn change(&self, write: impl FnOnce(&mut State)) {

@@ -271,10 +271,14 @@ impl Inner {
     }
 
     fn close(&self, which: impl Fn(bool) -> bool) -> usize {
-        let changing = self.changing();
-        let chosen = changing.open.values().filter(|(_, idle)| which(*idle));
-        // One that has ended by itself meanwhile is closed as well.
-        chosen.map(|(stream, _)| drop(stream.shutdown(Shutdown::Both))).count()
+        let mut changing = self.changing();
+        let mut count = 0;
+        for (stream, idle) in changing.open.values_mut().filter(|(_, idle)| which(*idle)) {
+            // One that has ended by itself meanwhile is closed as well; none counts twice.
+            let _ended = stream.shutdown(Shutdown::Both);
+            (*idle, count) = (false, count + 1);
+        }
+        count
     }
 
     fn script(&self, path: &[u8]) -> Option<Script> {

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -146,6 +146,9 @@ pub(crate) fn as_nobody(device: &Device, command: &mut Command) -> bool {
 pub(crate) fn copy_for_everybody(device: &Device) -> PathBuf {
     let copy = device.directory.join("copy").join("tedge");
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
-    fs::copy(Path::new(env!("CARGO_BIN_EXE_tedge-file-transfer")), &copy).unwrap();
+    // A process of its own writes it: what another test forks from this one meanwhile would hold
+    // the copy open, and the kernel executes no file that is open to be written.
+    let mut cp = Command::new("cp");
+    run(cp.arg(env!("CARGO_BIN_EXE_tedge-file-transfer")).arg(&copy)).silent_success();
     copy
 }

@@ -270,7 +270,7 @@ fn a_line_that_cannot_be_understood_is_exit_2_and_makes_nothing() {
     let device = Device::new();
     for (words, said) in [
         ("", "is missing"),
-        ("sign", "'sign' is none of ca, server, client and show"),
+        ("sign", "'sign' is none of ca, server, client, show"),
         ("server", "NAME is missing"),
         ("server ../x", "NAME is '../x'"),
         ("server tedge-local-ca", "NAME is 'tedge-local-ca'"),

@@ -15,8 +15,11 @@ const LONGEST: usize = 16 * 1024;
 /// Two clocks that differ by less than this may say anything about a life.
 const DOUBT: f64 = 60.0;
 
+/// A hundred years: nobody means a token to live longer, so the claims are in another unit.
+const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// The token in an answer `71,<JWT>`, or what is wrong with the answer.
-pub(super) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
+pub(crate) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
     let token =
         answer.trim_ascii().strip_prefix(TEMPLATE).ok_or("it does not begin with \"71,\"")?;
     if token.is_empty() {
@@ -33,7 +36,7 @@ pub(super) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
 
 /// How long a token lives from its arrival on: `exp` minus `iat`, else `exp` minus now where that
 /// is more than a minute. `None` where it does not say so in a way that makes sense.
-pub(super) fn life(token: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn life(token: &str, now: SystemTime) -> Option<Duration> {
     let claims = claims(token)?;
     let life = match claims.iat {
         Some(iat) => claims.exp? - iat,
@@ -42,7 +45,7 @@ pub(super) fn life(token: &str, now: SystemTime) -> Option<Duration> {
             Some(claims.exp? - now).filter(|left| *left > DOUBT)?
         }
     };
-    Duration::try_from_secs_f64(life).ok().filter(|life| !life.is_zero())
+    Duration::try_from_secs_f64(life).ok().filter(|life| !life.is_zero() && *life <= LONGEST_LIFE)
 }
 
 /// The claims of RFC 7519, 4.1 that are of use here; both are seconds since 1970.
@@ -107,6 +110,8 @@ pub(super) mod tests {
             (r#"{"iat":4600,"exp":4600}"#, 1000, None),
             (r#"{"iat":4600,"exp":1000}"#, 1000, None),
             (r#"{"iat":0,"exp":1e300}"#, 1000, None),
+            (r#"{"iat":0,"exp":1e19}"#, 1000, None),
+            (r#"{"exp":1700003600000}"#, 1_700_000_000, None),
             (r#"{"iat":1000}"#, 1000, None),
             (r#"{"exp":"soon"}"#, 1000, None),
             (r#"{"exp":null,"iat":null}"#, 1000, None),

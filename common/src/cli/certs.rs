@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use self::authority::Authority;
 use self::store::Store;
-use super::{Command, Line, Stop, Token, print, report};
+use super::{Command, Line, Stop, Token, Word, print, report};
 use crate::error::Error;
 use crate::settings;
 use crate::settings::load::Values;
@@ -26,21 +26,31 @@ use crate::tls::{Name, Request, Time};
 pub const COMMAND: Command = Command {
     name: "certs",
     summary: "make certificates for HTTPS between this device and its children",
-    forms: &[
-        ("ca", "make the key and certificate that sign the others, once"),
-        ("server NAME [--host NAME_OR_IP]…", "make a service's, for these names too"),
-        ("client NAME", "make a client's; where no CA is, a request for one"),
-        ("client NAME --csr FILE", "sign the request that was made elsewhere"),
-        ("show FILE…", "print what is in a file; - is standard input"),
+    verbs: &[
+        Word::new("ca", "make the key and certificate that sign the others"),
+        Word::new("server NAME", "make a service's"),
+        Word::new("client NAME", "make a client's; where no CA is, a request for one"),
+        Word::new("show FILE…", "print what is in a file; - is standard input"),
     ],
-    notes: "Files: CONFIG-DIR/device-local-certs or --dir DIR, NAME.crt and NAME.key, the CA's\n\
-            tedge-local-ca.*. Valid for --days N, else 100. --force replaces what is there.\n\
-            They are for http.cert_path, http.key_path and http.ca_path, the same of c8y.proxy,\n\
+    options: &[
+        Word::with(
+            &["server"],
+            "--host HOST",
+            "one more name or IP address of it; may be repeated",
+        ),
+        Word::with(&["client"], "--csr FILE", "sign the request that was made elsewhere"),
+        Word::with(MAKING, "--days N", "how long it is valid, else 100"),
+        Word::with(MAKING, "--dir DIR", "where to, else device-local-certs beside tedge.toml"),
+        Word::with(MAKING, "--force", "replace what is there"),
+    ],
+    notes: "Files: NAME.crt and NAME.key, the CA's tedge-local-ca.crt and .key, for the\n\
+            settings http.cert_path, http.key_path, http.ca_path, the same of c8y.proxy,\n\
             and http.client.auth.cert_file and key_file.\n\n\
             Example: tedge certs ca && tedge certs server main-agent --host 192.168.1.6\n",
     run,
 };
 
+const MAKING: &[&str] = &["ca", "server", "client"];
 /// The CA's files are called this, its common name `tedge-ca`, as in the documentation.
 const CA: &str = "tedge-local-ca";
 const DAYS: i64 = 100;
@@ -61,13 +71,13 @@ struct Arguments {
 }
 
 fn run(line: &mut Line) -> Result<(), Stop> {
-    let verb = line.expect("ca, server, client or show")?;
-    let arguments = Arguments::read(line, &verb)?;
+    let verb = line.verb()?;
+    let arguments = Arguments::read(line, verb)?;
     if verb == "show" {
         return show::show(&arguments.words);
     }
     let job = Job::new(line, arguments)?;
-    match verb.as_str() {
+    match verb {
         "ca" => job.ca(),
         "server" => job.server(),
         _ => job.client(),
@@ -78,25 +88,18 @@ impl Arguments {
     fn read(line: &mut Line, verb: &str) -> Result<Self, Stop> {
         let words = match verb {
             "ca" => 0..=0,
-            "server" | "client" => 1..=1,
             "show" => 1..=usize::MAX,
-            _ => {
-                let message = format!("'{verb}' is none of ca, server, client and show");
-                return Err(Error::Usage(message).into());
-            }
+            _ => 1..=1,
         };
         let mut read = Self::default();
         while let Some(token) = line.token()? {
             match token {
                 Token::Word(word) if read.words.len() < *words.end() => read.words.push(word),
-                Token::Option(option) => match option.as_str() {
-                    "--dir" if verb != "show" => read.dir = Some(line.value()?.into()),
-                    "--force" if verb != "show" => read.force = true,
-                    "--days" if verb != "show" => read.days = Some(days(&line.value()?)?),
-                    "--host" if verb == "server" => read.hosts.push(host(&line.value()?)?),
-                    "--csr" if verb == "client" => read.csr = Some(line.value()?.into()),
-                    _ => return Err(Token::Option(option).unexpected()),
-                },
+                Token::Option("--dir") => read.dir = Some(line.value()?.into()),
+                Token::Option("--force") => read.force = true,
+                Token::Option("--days") => read.days = Some(days(&line.value()?)?),
+                Token::Option("--host") => read.hosts.push(host(&line.value()?)?),
+                Token::Option("--csr") => read.csr = Some(line.value()?.into()),
                 other => return Err(other.unexpected()),
             }
         }

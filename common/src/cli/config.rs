@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Command, Line, Stop, Token, print, report};
+use super::{Command, Line, Stop, Token, Word, print, report};
 use crate::error::Error;
 use crate::settings::load::Values;
 use crate::settings::{self, OLD_SPELLINGS, Origin, Program, SETTINGS, Setting, Shape, edit};
@@ -12,31 +12,29 @@ use crate::settings::{self, OLD_SPELLINGS, Origin, Program, SETTINGS, Setting, S
 pub const COMMAND: Command = Command {
     name: "config",
     summary: "read and change settings",
-    forms: &[
-        ("get KEY", "print the value"),
-        ("set KEY VALUE", "change it"),
-        ("unset KEY", "go back to the default"),
-        ("add KEY VALUE", "add to a list"),
-        ("remove KEY VALUE", "remove from a list"),
-        ("list [--all] [--doc] [FILTER]", "print settings, what they mean"),
+    verbs: &[
+        Word::new("get KEY", "print the value"),
+        Word::new("set KEY VALUE", "change it"),
+        Word::new("unset KEY", "go back to the default"),
+        Word::new("add KEY VALUE", "add to a list"),
+        Word::new("remove KEY VALUE", "remove from a list"),
+        Word::new("list [FILTER]", "print all, or those that have FILTER in the key"),
     ],
-    notes: "list prints what is set; with --all also what is not, with --doc what it means.\n\
-            A variable wins over the files: TEDGE_HTTP_BIND_PORT over http.bind.port.\n\
+    options: &[
+        Word::with(&["list"], "--all", "list also what is not set"),
+        Word::with(&["list"], "--doc", "say what each means, with an example"),
+    ],
+    notes: "A variable wins over the files: TEDGE_HTTP_BIND_PORT over http.bind.port.\n\
             A value that begins with a dash comes after --.\n\n\
             Example: tedge config set http.bind.address 192.168.1.6\n",
     run,
 };
 
 fn run(line: &mut Line) -> Result<(), Stop> {
-    let verb = line.expect("get, set, unset, add, remove or list")?;
-    match verb.as_str() {
+    match line.verb()? {
         "get" => get(line),
-        "set" | "unset" | "add" | "remove" => change(line, &verb),
         "list" => list(line),
-        _ => {
-            Err(Error::Usage(format!("'{verb}' is none of get, set, unset, add, remove and list"))
-                .into())
-        }
+        verb => change(line, verb),
     }
 }
 
@@ -160,8 +158,8 @@ fn list(line: &mut Line) -> Result<(), Stop> {
     let (mut all, mut doc, mut filter) = (false, false, None);
     while let Some(argument) = line.token()? {
         match argument {
-            Token::Option(option) if option == "--all" => all = true,
-            Token::Option(option) if option == "--doc" => doc = true,
+            Token::Option("--all") => all = true,
+            Token::Option("--doc") => doc = true,
             Token::Word(word) if filter.is_none() => {
                 filter = Some(word.to_string_lossy().into_owned());
             }

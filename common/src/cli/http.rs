@@ -9,12 +9,16 @@ mod progress;
 use std::io;
 use std::sync::Arc;
 
+use CertificateError::{
+    Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
+};
 use async_executor::Executor;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use rustls::CertificateError;
 
 use self::content::{Content, Gate};
 use self::output::Output;
-use super::{Command, Line, Stop, Token, report};
+use super::{Command, Line, Stop, Token, Word, report};
 use crate::client::{self, Client, Options};
 use crate::error::{Error, chain};
 use crate::http::Body;
@@ -25,21 +29,27 @@ use crate::tls::ClientFiles;
 pub const COMMAND: Command = Command {
     name: "http",
     summary: "ask the local services for files and for Cumulocity",
-    forms: &[
-        ("get URI [--output FILE]", "print what is there, or save it"),
-        ("delete URI", "remove it"),
-        ("put URI [CONTENT]", "store CONTENT, or that of --file, there"),
-        ("post URI [CONTENT]", "send it"),
-        ("patch URI [CONTENT]", "change it"),
-        ("… --data DATA | --file FILE", "where the content comes from, - for standard input"),
-        ("… --content-type TYPE", "what it is, else by its name, else JSON"),
-        ("… --accept-type TYPE", "what to answer with"),
+    verbs: &[
+        Word::new("get URI", "print what is there, or save it"),
+        Word::new("delete URI", "remove it"),
+        Word::new("put URI [CONTENT]", "store CONTENT there"),
+        Word::new("post URI [CONTENT]", "send it"),
+        Word::new("patch URI [CONTENT]", "change it"),
+    ],
+    options: &[
+        Word::with(&["get"], "--output FILE", "save there; what broke off is gone on with"),
+        Word::with(SENDING, "--data DATA", "the content, - for standard input"),
+        Word::with(SENDING, "--file FILE", "the file with the content, - for standard input"),
+        Word::with(SENDING, "--content-type TYPE", "what it is, else by its name, else JSON"),
+        Word::new("--accept-type TYPE", "what to answer with"),
     ],
     notes: "URI is /c8y/… for Cumulocity, /te/… for files, or /health.\n\
             Settings: http.client.*, c8y.proxy.client.*, c8y.root_cert_path.\n\n\
             Example: tedge http put /te/v1/files/main/log.txt --file log.txt\n",
     run,
 };
+
+const SENDING: &[&str] = &["put", "post", "patch"];
 
 fn run(line: &mut Line) -> Result<(), Stop> {
     let asked = Asked::parse(line)?;
@@ -64,40 +74,35 @@ struct Asked {
 
 impl Asked {
     fn parse(line: &mut Line) -> Result<Self, Stop> {
-        let verb = line.expect("get, delete, put, post or patch")?;
-        let method = match verb.as_str() {
+        let method = match line.verb()? {
             "get" => Method::GET,
             "delete" => Method::DELETE,
             "put" => Method::PUT,
             "post" => Method::POST,
-            "patch" => Method::PATCH,
-            _ => return Err(usage(format!("'{verb}' is none of get, delete, put, post, patch"))),
+            _ => Method::PATCH,
         };
         let sends = !matches!(method, Method::GET | Method::DELETE);
         let (mut path, mut content, mut output) = (None, None, None);
         let (mut content_type, mut accept_type) = (None, None);
         while let Some(token) = line.token()? {
             match token {
-                Token::Option(option) => match option.as_str() {
-                    "--data" if sends && content.is_none() => {
-                        content = Some(Content::data(text(line.value()?)?));
-                    }
-                    "--file" if sends && content.is_none() => {
-                        content = Some(Content::file(&text(line.value()?)?)?);
-                    }
-                    "--data" | "--file" if sends => {
-                        return Err(usage("the content is given twice".to_owned()));
-                    }
-                    "--content-type" if sends => content_type = Some(field(line.value()?)?),
-                    "--accept-type" => accept_type = Some(field(line.value()?)?),
-                    "--output" if method == Method::GET => output = Some(text(line.value()?)?),
-                    _ => return Err(Token::Option(option).unexpected()),
-                },
+                Token::Option("--data") if content.is_none() => {
+                    content = Some(Content::data(text(line.value()?)?));
+                }
+                Token::Option("--file") if content.is_none() => {
+                    content = Some(Content::file(&text(line.value()?)?)?);
+                }
+                Token::Option("--data" | "--file") => {
+                    return Err(usage("the content is given twice".to_owned()));
+                }
+                Token::Option("--content-type") => content_type = Some(field(line.value()?)?),
+                Token::Option("--accept-type") => accept_type = Some(field(line.value()?)?),
+                Token::Option("--output") => output = Some(text(line.value()?)?),
                 Token::Word(word) if path.is_none() => path = Some(text(word)?),
                 Token::Word(word) if sends && content.is_none() => {
                     content = Some(Content::data(text(word)?));
                 }
-                word => return Err(word.unexpected()),
+                other => return Err(other.unexpected()),
             }
         }
         let path = path.ok_or_else(|| usage("URI is missing".to_owned()))?;
@@ -111,7 +116,7 @@ struct Service<'a> {
     host: &'a Host,
     port: u16,
     is_secure: bool,
-    keys: &'static str,
+    key: &'static str,
 }
 
 impl<'a> Service<'a> {
@@ -121,7 +126,7 @@ impl<'a> Service<'a> {
                 host: &settings.c8y_proxy_client_host,
                 port: settings.c8y_proxy_client_port,
                 is_secure: settings.c8y_proxy_cert_path.is_some(),
-                keys: "c8y.proxy.client.host and c8y.proxy.client.port",
+                key: "c8y.proxy.client.host",
             });
         }
         if ["/te", "/tedge", "/health"].iter().any(|start| path.starts_with(start)) {
@@ -129,10 +134,38 @@ impl<'a> Service<'a> {
                 host: &settings.http_client_host,
                 port: settings.http_client_port,
                 is_secure: settings.http_cert_path.is_some(),
-                keys: "http.client.host and http.client.port",
+                key: "http.client.host",
             });
         }
         Err(Error::Failed(format!("Not a local HTTP uri: {path}")).into())
+    }
+
+    /// What to do about a request that got no answer.
+    fn advice(&self, error: &client::Error) -> String {
+        let host = self.host;
+        let refused = match error {
+            client::Error::Tls { source, .. } => source.get_ref(),
+            error if error.was_sent() => return String::new(),
+            _ => None,
+        };
+        match refused.and_then(|refused| refused.downcast_ref()) {
+            Some(rustls::Error::AlertReceived(_)) => {
+                " (see http.client.auth.cert_file and http.client.auth.key_file)".to_owned()
+            }
+            Some(rustls::Error::InvalidCertificate(error)) => match error {
+                UnknownIssuer => " (its CA has to be in c8y.root_cert_path)".to_owned(),
+                NotValidForName | NotValidForNameContext { .. } => format!(
+                    " (set {} to a name that it is for, or make one for this with \
+                     `tedge certs server NAME --host {host}`)",
+                    self.key
+                ),
+                Expired | ExpiredContext { .. } => {
+                    " (`tedge certs server NAME --force` there makes a new one)".to_owned()
+                }
+                _ => String::new(),
+            },
+            _ => format!(" ({} and {} point there)", self.key, self.key.replace("host", "port")),
+        }
     }
 
     fn url(&self, is_secure: bool, path: &str) -> String {
@@ -161,10 +194,11 @@ async fn exchange(
         let answer = match client.send(client::request(request)).await {
             Ok(carrier) => client::response(carrier).0,
             Err(error) => {
-                let sent =
-                    error.downcast_ref::<client::Error>().is_some_and(client::Error::was_sent);
-                let hint = format!(" ({} point there)", service.keys);
-                return Err(failed(format!("{error}{}", if sent { "" } else { &hint })));
+                let advice = match error.downcast_ref() {
+                    Some(error) => service.advice(error),
+                    None => String::new(),
+                };
+                return Err(failed(format!("{error}{advice}")));
             }
         };
         if !is_secure && answer.status() == StatusCode::TEMPORARY_REDIRECT {

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::{fmt, io};
 
 use crate::error::chain;
+use crate::tls::explain_io;
 
 /// No answer, or no connection.
 ///
@@ -24,11 +25,11 @@ pub enum Error {
         /// Of the address that was tried last.
         source: io::Error,
     },
-    /// TLS was refused by us or by the peer.
+    /// TLS was refused by us or by the peer, which may say so only after the handshake.
     Tls {
         /// `host:port`.
         to: String,
-        /// In the words of rustls.
+        /// As rustls has it.
         source: io::Error,
     },
     /// The proxy opens no tunnel.
@@ -97,7 +98,7 @@ impl fmt::Display for Error {
         match self {
             Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
             Self::Connect { to, source } => write!(f, "cannot connect to {to}: {source}"),
-            Self::Tls { to, source } => write!(f, "no TLS with {to}: {source}"),
+            Self::Tls { to, source } => write!(f, "no TLS with {to}: {}", explain_io(source)),
             Self::Proxy { proxy, reason } => {
                 write!(f, "the proxy {proxy} opens no tunnel: {reason}")
             }

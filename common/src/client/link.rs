@@ -3,6 +3,8 @@
 //! Whoever holds the [`Link`] holds the connection: the pool, a request that waits for its
 //! answer, a body that is being read. To drop it closes the connection at once.
 
+use std::error::Error as StdError;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -103,10 +105,28 @@ impl Link {
             Error::Timeout { to, stage }
         } else if self.pulse.is_body_failed() {
             Error::RequestBody(error)
+        } else if let Some(alert) = alert(&error) {
+            Error::Tls { to, source: io::Error::other(alert) }
         } else {
             Error::Broken { to, reason: chain(&error), sent }
         }
     }
+}
+
+/// What the peer refuses us by. With TLS 1.3 our certificate is judged after the handshake is over
+/// for us.
+fn alert(error: &hyper::Error) -> Option<rustls::Error> {
+    let mut source = StdError::source(error);
+    while let Some(cause) = source {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(alert @ rustls::Error::AlertReceived(_)) =
+            inner.and_then(|inner| inner.downcast_ref())
+        {
+            return Some(alert.clone());
+        }
+        source = cause.source();
+    }
+    None
 }
 
 /// Drives a connection until it is closed, is late, or speaks another protocol.

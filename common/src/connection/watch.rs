@@ -116,6 +116,15 @@ impl Watch {
         self.phase() == Phase::Idle && !self.writing.load(Relaxed)
     }
 
+    /// An answer is due, or not all of it is out of our hands.
+    pub(crate) fn is_answering(&self) -> bool {
+        match self.phase() {
+            Phase::Exchange => true,
+            Phase::Idle => self.writing.load(Relaxed),
+            Phase::Silent | Phase::Head | Phase::Linger | Phase::Upgraded => false,
+        }
+    }
+
     pub(crate) fn order(&self) -> Order {
         match self.order.load(Relaxed) {
             0 => Order::Continue,

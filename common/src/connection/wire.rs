@@ -7,11 +7,13 @@ use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_io::Async;
 use bytes::{Buf, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::server::TlsStream;
+use rustix::net::sockopt;
 
 use super::scratch;
 use super::watch::{Phase, Watch};
@@ -50,6 +52,14 @@ impl Wire {
         match &self.stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Ends the connection without a goodbye, and so that the peer can tell.
+    pub(crate) fn reset(self) {
+        let socket = self.socket();
+        if let Err(error) = sockopt::set_socket_linger(socket.get_ref(), Some(Duration::ZERO)) {
+            log::debug!("the connection is closed in place of reset: {error}");
         }
     }
 

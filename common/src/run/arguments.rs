@@ -5,8 +5,17 @@ use std::path::PathBuf;
 
 use log::LevelFilter;
 
-use super::Service;
+use crate::cli::{Word, columns};
 use crate::error::Error;
+
+/// The options of a service.
+pub const OPTIONS: &[Word] = &[
+    Word::new("--config-dir DIR", "of the settings, else TEDGE_CONFIG_DIR, else /etc/tedge"),
+    Word::new("--log-level LEVEL", "error, warn, info, debug or trace, else RUST_LOG, else info"),
+    Word::new("--check", "say what would be served and whether settings are right"),
+    Word::new("--help", "print this"),
+    Word::new("--version", "print the version"),
+];
 
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
@@ -59,25 +68,24 @@ impl Arguments {
     }
 }
 
-pub(super) fn help<S: Service>() -> String {
-    format!(
+pub(super) fn help(program: &str, summary: &str) -> String {
+    let mut text = format!(
         "{program}: {summary}
 
-Usage: {program} [--config-dir DIR] [--log-level LEVEL] [--check]
+Usage: {program} [OPTION]…
        {program} tedge …
 
-  --config-dir DIR   where tedge.toml is  [TEDGE_CONFIG_DIR, else /etc/tedge]
-  --log-level LEVEL  error, warn, info, debug or trace  [RUST_LOG, else info]
-  --check            say what would be served and whether the settings are right
-  --help, --version
-
+Options:
+"
+    );
+    columns(&mut text, "", &[OPTIONS]);
+    text.push_str(
+        "
 Signals: SIGHUP reads certificates, keys and revocation lists again,
-SIGTERM and SIGINT finish what is under way and stop, a second one stops at once.
+SIGTERM and SIGINT finish what is under way and stop, two of them stop at once.
 
-Settings are changed with `tedge config set`; `tedge config list --doc` tells them all.
-Example: {program} --config-dir /etc/tedge --log-level debug
+`tedge config set` changes settings, `tedge config list --doc` explains them.
 ",
-        program = S::PROGRAM,
-        summary = S::SUMMARY,
-    )
+    );
+    text + "Example: " + program + " --config-dir /etc/tedge --log-level debug\n"
 }

@@ -70,7 +70,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         app,
         tls: identity.map(|identity| tls::Server::new(socket.tls, &identity)),
         half_close: S::HALF_CLOSE,
-        idle: Event::new(),
+        changed: Event::new(),
     });
 
     async_io::block_on(executor.run(async {
@@ -81,7 +81,8 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
             Arc::clone(&executor),
         ));
         executor.spawn(watch_files(Arc::clone(&site))).detach();
-        executor.spawn(give_memory_back(Arc::clone(&site))).detach();
+
+        executor.spawn(give_memory_back(Arc::clone(&site), Arc::clone(&connections))).detach();
         executor.spawn(feed_the_watchdog()).detach();
         tell_systemd(&[NotifyState::Ready]);
         memory::unmap_code();
@@ -194,15 +195,20 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
     }
 }
 
-/// Sleeps until a connection is done with its memory, and a little longer to see more of them.
-async fn give_memory_back<S>(site: Arc<Site<S>>) {
-    const PAUSE: Duration = Duration::from_secs(1);
+/// Sleeps until connections have come or gone or fallen idle, and a little longer, since they
+/// seldom do so alone; then twice, since what they leave to other threads goes later.
+async fn give_memory_back<S>(site: Arc<Site<S>>, connections: Arc<Connections>) {
+    const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
     loop {
-        listener!(site.idle => idle);
-        idle.await;
-        Timer::after(PAUSE).await;
-        memory::give_back();
-        memory::unmap_code();
+        listener!(site.changed => changed);
+        changed.await;
+        for pause in PAUSES {
+            Timer::after(pause).await;
+            memory::give_back();
+            if connections.are_quiet() {
+                memory::unmap_code();
+            }
+        }
     }
 }
 

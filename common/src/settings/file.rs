@@ -52,7 +52,7 @@ pub(super) struct Entry {
 
 /// A value as it is written.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     Text(String),
     Integer(i64),
     Boolean(bool),
@@ -96,7 +96,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, Error> {
 }
 
 /// The document that a text is. Fails with file, line and column.
-pub(super) fn parse(path: &Path, text: &str) -> Result<Document<String>, Error> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Document<String>, Error> {
     Document::parse(text.to_owned()).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let (line, column) = position(text.as_bytes(), start);
@@ -129,7 +129,7 @@ fn flatten(
 }
 
 /// What stands in this text as this item.
-pub(super) fn written_value(item: &Item, text: &str) -> Written {
+pub(crate) fn written_value(item: &Item, text: &str) -> Written {
     let other = || {
         // Not the item's own Display: that links all of toml_edit's writer.
         let written = item.span().and_then(|span| text.get(span));

@@ -1,11 +1,9 @@
 //! Which value of a setting holds: argument before environment before file before default.
 //! Collects what a person should be warned of, and prints nothing.
 
-#![expect(clippy::disallowed_methods, reason = "read once, at start or by a command")]
-
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
@@ -16,6 +14,7 @@ use super::sources::Sources;
 use super::{OLD_SPELLINGS, SETTINGS, Settings, Shape, Value, find};
 use crate::error::Error;
 use crate::tls::certificate::Certificate;
+use crate::tls::pem;
 
 /// Settings, and what reading them brought to light.
 #[derive(Debug)]
@@ -166,29 +165,26 @@ impl Values {
         let Some(path) = self.found(certificate).map(|found| PathBuf::from(&found.text)) else {
             return;
         };
-        match std::fs::read(&path) {
-            Ok(pem) => match common_name(&pem) {
-                Some(text) => {
-                    let origin = Origin::Certificate(path);
-                    self.found[id] =
-                        Some(Found::new("device.id", Written::Text(text), origin, Shape::Text));
-                }
-                None => self.warnings.push(format!(
-                    "device.id: {} is no PEM certificate with a common name",
-                    path.display()
-                )),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                self.warnings.push(format!("device.id: cannot read {}: {error}", path.display()));
+        if matches!(path.try_exists(), Ok(false)) {
+            return;
+        }
+        let named = pem::open(&path).and_then(|pem| {
+            common_name(pem).ok_or_else(|| "is no PEM certificate with a common name".to_owned())
+        });
+        match named {
+            Ok(text) => {
+                let origin = Origin::Certificate(path);
+                self.found[id] =
+                    Some(Found::new("device.id", Written::Text(text), origin, Shape::Text));
             }
+            Err(what) => self.warnings.push(format!("device.id: {} {what}", path.display())),
         }
     }
 }
 
 /// The common name of the first certificate in this PEM text.
-fn common_name(pem: &[u8]) -> Option<String> {
-    let der = CertificateDer::from_pem_slice(pem).ok()?;
+fn common_name(pem: impl BufRead) -> Option<String> {
+    let der = CertificateDer::pem_reader_iter(pem).next()?.ok()?;
     let name = Certificate::parse(&der).ok()?.common_name()?.into_owned();
     (!name.is_empty()).then_some(name)
 }

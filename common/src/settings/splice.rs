@@ -10,7 +10,7 @@ use super::file::{self, Written, written_value};
 use crate::error::Error;
 
 /// The text with this key set.
-pub(super) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
+pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
     let document = file::parse(path, text)?;
     let place = Place::find(document.as_table(), key);
     let literal = literal(new);
@@ -23,7 +23,7 @@ pub(super) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<
 }
 
 /// The text without this key. The comments around it stay.
-pub(super) fn without(path: &Path, text: &str, key: &str) -> Result<String, Error> {
+pub(crate) fn without(path: &Path, text: &str, key: &str) -> Result<String, Error> {
     let document = file::parse(path, text)?;
     let place = Place::find(document.as_table(), key);
     match place.item() {

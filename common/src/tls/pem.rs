@@ -96,10 +96,11 @@ impl Source {
             let path = entry.map_err(unreadable)?.path();
             // A subdirectory, as /etc/ssl/certs/java is one, is not looked into.
             if !path.is_dir() {
-                paths.push(path);
+                // Put where it belongs: a sort costs 8 KB of program.
+                let place = paths.partition_point(|other| *other < path);
+                paths.insert(place, path);
             }
         }
-        paths.sort();
         let sources = paths.into_iter().map(|path| self.within(path)).collect();
         Ok(Files { is_directory: true, sources })
     }

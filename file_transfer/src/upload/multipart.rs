@@ -15,7 +15,7 @@ const LONGEST_HEAD: usize = 8 * 1024;
 const LONGEST_BOUNDARY: usize = 70;
 
 /// A body under way.
-pub(super) struct Envelope {
+pub(crate) struct Envelope {
     /// The line break that belongs to it, two dashes, and the boundary.
     delimiter: Vec<u8>,
     buffer: Vec<u8>,
@@ -40,7 +40,7 @@ enum State {
 
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// The next bytes of the file are these.
     Content(&'a [u8]),
     /// More of the body is needed.
@@ -49,7 +49,7 @@ pub(super) enum Step<'a> {
 
 impl Envelope {
     /// `None` where the content is not in an envelope.
-    pub(super) fn of(fields: &HeaderMap) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(fields: &HeaderMap) -> Result<Option<Self>, Error> {
         let Some(media_type) = fields.get(header::CONTENT_TYPE) else { return Ok(None) };
         let media_type = media_type.as_bytes();
         let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -76,14 +76,14 @@ impl Envelope {
     }
 
     /// Takes the next chunk of the body.
-    pub(super) fn push(&mut self, chunk: &[u8]) {
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(chunk);
     }
 
     /// Goes on as far as the chunk allows. An error says what is wrong with the envelope.
-    pub(super) fn step(&mut self) -> Result<Step<'_>, &'static str> {
+    pub(crate) fn step(&mut self) -> Result<Step<'_>, &'static str> {
         loop {
             let rest = &self.buffer[self.start..];
             match self.state {
@@ -106,12 +106,12 @@ impl Envelope {
                         }
                         self.go_on(2, State::Content(is_file));
                     }
-                    Some(field) if seen + field.len() <= LONGEST_HEAD => {
+                    Some(field) if seen + field.len() + 2 <= LONGEST_HEAD => {
                         let is_file = is_file || says_file(field);
                         let length = field.len() + 2;
                         self.go_on(length, State::Head(seen + length, is_file));
                     }
-                    None if seen + rest.len() <= LONGEST_HEAD => return Ok(Step::More),
+                    None if may_fit(rest, LONGEST_HEAD - seen) => return Ok(Step::More),
                     _ => return Err("the fields of a part are longer than 8 KiB"),
                 },
                 State::Content(is_file) => {
@@ -134,12 +134,18 @@ impl Envelope {
     }
 
     /// The body is at its end.
-    pub(super) fn finish(self) -> Result<(), &'static str> {
+    pub(crate) fn finish(self) -> Result<(), &'static str> {
         match (self.state, self.files) {
             (State::Epilogue, 1) => Ok(()),
             (State::Epilogue, _) => Err("it holds no file; with curl: -F 'file=@NAME'"),
             _ => Err("it ends without its last boundary"),
         }
+    }
+
+    /// How many bytes it keeps.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.len() - self.start
     }
 
     fn go_on(&mut self, length: usize, state: State) {
@@ -169,8 +175,15 @@ impl Envelope {
 }
 
 fn line(bytes: &[u8]) -> Option<&[u8]> {
-    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
-    Some(&bytes[..end])
+    let end = memchr::memchr_iter(b'\n', bytes).find(|&at| bytes[..at].ends_with(b"\r"))?;
+    Some(&bytes[..end - 1])
+}
+
+/// Whether a line of which only this is known so far, once it is at its end, can be one that ends
+/// a head or is not longer than this: wherever the body is cut, the answer is the same.
+fn may_fit(line: &[u8], longest: usize) -> bool {
+    let field = line.strip_suffix(b"\r").unwrap_or(line);
+    field.is_empty() || field.len() + 2 <= longest
 }
 
 /// Whether a field of a part says that the part is a file.
@@ -199,7 +212,7 @@ mod tests {
             while let Step::Content(content) = envelope.step()? {
                 file.extend_from_slice(content);
             }
-            assert!(envelope.buffer.len() - envelope.start <= LONGEST_HEAD + chunk.len());
+            assert!(envelope.held() <= LONGEST_HEAD + chunk.len());
         }
         envelope.finish().map(|()| file)
     }
@@ -238,6 +251,18 @@ mod tests {
         ] {
             for chunk in [1, 7, 100_000] {
                 assert!(open(body.as_bytes(), chunk).is_err(), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_head_counts_the_same_wherever_the_body_is_cut() {
+        let start = "--xyz\r\nContent-Disposition: x; filename=a\r\n";
+        let rest = LONGEST_HEAD - "Content-Disposition: x; filename=a\r\n".len();
+        for (length, content) in [(rest - 2, Some(&b"a"[..])), (rest - 1, None), (rest, None)] {
+            let body = format!("{start}{}\r\n\r\na\r\n--xyz--", "x".repeat(length));
+            for chunk in [1, body.len()] {
+                assert_eq!(open(body.as_bytes(), chunk).ok().as_deref(), content, "{length}");
             }
         }
     }

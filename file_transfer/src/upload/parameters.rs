@@ -1,7 +1,7 @@
 //! The parameters of a media type or a content disposition: `; name=value` and `; name="value"`.
 
 /// The value of a parameter, unquoted.
-pub(super) fn parameter(field: &[u8], wanted: &str) -> Option<Vec<u8>> {
+pub(crate) fn parameter(field: &[u8], wanted: &str) -> Option<Vec<u8>> {
     let mut rest = &field[field.iter().position(|byte| *byte == b';')?..];
     loop {
         rest = rest.strip_prefix(b";")?.trim_ascii_start();

@@ -36,16 +36,20 @@ impl Drop for Progress {
 }
 
 fn line(done: u64, total: Option<u64>) -> String {
-    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    // Not a float: printing one costs 8 KB of program.
+    let (whole, tenth) = megabytes(done);
     match total {
-        Some(total @ 1..) => format!(
-            "{:3} %  {:.1} of {:.1} MB",
-            done.saturating_mul(100) / total,
-            megabytes(done),
-            megabytes(total)
-        ),
-        _ => format!("{:.1} MB", megabytes(done)),
+        Some(total @ 1..) => {
+            let share = done.saturating_mul(100) / total;
+            let (total, total_tenth) = megabytes(total);
+            format!("{share:3} %  {whole}.{tenth} of {total}.{total_tenth} MB")
+        }
+        _ => format!("{whole}.{tenth} MB"),
     }
+}
+
+fn megabytes(bytes: u64) -> (u64, u64) {
+    (bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
 #[cfg(test)]

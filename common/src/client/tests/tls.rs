@@ -49,7 +49,7 @@ fn a_certificate_from_elsewhere_is_refused_in_the_words_of_rustls() {
         let error = send(&client, get("/")).await.unwrap_err();
         assert!(matches!(error, Error::Tls { .. }) && !error.was_sent(), "{error:?}");
         let error = error.to_string();
-        assert!(error.ends_with("invalid peer certificate: UnknownIssuer"), "{error}");
+        assert!(error.ends_with("its certificate is signed by an unknown authority"), "{error}");
     });
 }
 
@@ -59,7 +59,7 @@ fn a_certificate_for_another_name_is_refused() {
     let options = Options { host: "127.0.0.1".to_owned(), ..over_tls(upstream.port) };
     with_client(options, async |client| {
         let error = send(&client, get("/")).await.unwrap_err().to_string();
-        assert!(error.contains("not valid for name \"127.0.0.1\""), "{error}");
+        assert!(error.contains("its certificate is not for 127.0.0.1"), "{error}");
     });
 }
 
@@ -71,7 +71,7 @@ fn a_server_that_wants_a_certificate_says_so() {
     let upstream = serve(identified(config), |session, number, _| echo(session, number));
     with_client(over_tls(upstream.port), async |client| {
         let error = send(&client, get("/")).await.unwrap_err().to_string();
-        assert!(error.contains("received fatal alert: CertificateRequired"), "{error}");
+        assert!(error.contains("demands a certificate, and we sent none"), "{error}");
     });
 }
 

@@ -1,0 +1,28 @@
+//! What has to hold for any input: the properties of the fuzz targets (`tests/fuzz`), and their
+//! corpus as a test. Never in a program that is shipped.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+#[path = "../../tests/fuzz/properties/target.rs"]
+pub mod target;
+#[path = "../../tests/fuzz/properties/token.rs"]
+pub mod token;
+
+#[cfg(test)]
+#[path = "../../tests/fuzz/properties/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
+mod tests {
+    use super::{corpus, target, token};
+
+    #[test]
+    fn every_target_that_is_kept_is_judged_rightly() {
+        corpus::check_all("target", target::check);
+    }
+
+    #[test]
+    fn every_token_that_is_kept_is_read_rightly() {
+        corpus::check_all("token", token::check);
+    }
+}

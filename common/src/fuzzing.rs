@@ -1,0 +1,43 @@
+//! What has to hold for any input: the properties of the fuzz targets (`tests/fuzz`), and their
+//! corpus as a test. Never in a program that is shipped.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+#![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]
+
+#[path = "../../tests/fuzz/properties/certificates.rs"]
+pub mod certificates;
+#[path = "../../tests/fuzz/properties/environment.rs"]
+pub mod environment;
+#[path = "../../tests/fuzz/properties/settings.rs"]
+pub mod settings;
+#[path = "../../tests/fuzz/properties/splice.rs"]
+pub mod splice;
+
+#[cfg(test)]
+#[path = "../../tests/fuzz/properties/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
+mod tests {
+    use super::{certificates, corpus, environment, settings, splice};
+
+    #[test]
+    fn every_certificate_that_is_kept_is_read_rightly() {
+        corpus::check_all("certificates", certificates::check);
+    }
+
+    #[test]
+    fn every_environment_that_is_kept_is_read_rightly() {
+        corpus::check_all("environment", environment::check);
+    }
+
+    #[test]
+    fn every_configuration_that_is_kept_is_read_and_changed_rightly() {
+        corpus::check_all("settings", settings::check);
+    }
+
+    #[test]
+    fn every_file_that_is_kept_is_changed_in_one_key_only() {
+        corpus::check_all("splice", splice::check);
+    }
+}

@@ -1,0 +1,35 @@
+//! What has to hold for any input: the properties of the fuzz targets (`tests/fuzz`), and their
+//! corpus as a test. Never in a program that is shipped.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+#[path = "../../tests/fuzz/properties/conditions.rs"]
+pub mod conditions;
+#[path = "../../tests/fuzz/properties/multipart.rs"]
+pub mod multipart;
+#[path = "../../tests/fuzz/properties/path.rs"]
+pub mod path;
+
+#[cfg(test)]
+#[path = "../../tests/fuzz/properties/corpus.rs"]
+mod corpus;
+
+#[cfg(test)]
+mod tests {
+    use super::{conditions, corpus, multipart, path};
+
+    #[test]
+    fn every_path_that_is_kept_is_judged_rightly() {
+        corpus::check_all("path", path::check);
+    }
+
+    #[test]
+    fn every_condition_that_is_kept_is_judged_rightly() {
+        corpus::check_all("conditions", conditions::check);
+    }
+
+    #[test]
+    fn every_envelope_that_is_kept_is_opened_rightly() {
+        corpus::check_all("multipart", multipart::check);
+    }
+}

@@ -1,0 +1,73 @@
+//! `--check`, `--help` and `--version` of the proxy.
+
+use std::process::{Command, Output};
+
+use common::run;
+
+use crate::device::{PROGRAM, certificates};
+use crate::support::certificates::{Authority, Key};
+use crate::support::directory::Directory;
+
+fn proxy(directory: &Directory, argument: &str) -> (i32, String, String) {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().env("TEDGE_CONFIG_DIR", directory.path()).arg(argument);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn says_what_would_be_served() {
+    let directory = Directory::new();
+    let ca = certificates().ca.display();
+    let tenant = format!("c8y.url = \"example.cumulocity.com\"\nc8y.root_cert_path = \"{ca}\"\n");
+    directory.write("tedge.toml", &tenant);
+    let said = proxy(&directory, "--check");
+    assert_eq!(said, (0, "Serving http://127.0.0.1:8001\n".to_owned(), String::new()));
+
+    let authority = Authority::new(directory.path(), "local-ca");
+    let pair = authority.server("c8y-mapper", Key::P256);
+    let (cert, key) = (pair.cert.display(), pair.key.display());
+    let tls = format!("{tenant}[c8y.proxy]\ncert_path = \"{cert}\"\nkey_path = \"{key}\"\n");
+    directory.write("tedge.toml", tls.replace("c8y.url", "c8y.http"));
+    let (code, out, err) = proxy(&directory, "--check");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("Serving https://127.0.0.1:8001, certificate CN=c8y-mapper"), "{out}");
+}
+
+#[test]
+fn what_would_stop_the_start_is_exit_78_and_says_what_to_type() {
+    let directory = Directory::new();
+    for (settings, said) in [
+        ("", &["tedge config set c8y.url"][..]),
+        ("c8y.url = \"a\"\nc8y.root_cert_path = \"/nowhere\"", &["c8y.root_cert_path", "/nowhere"]),
+        (
+            "c8y.url = \"a\"\nc8y.proxy.ca_path = \"/etc\"",
+            &["c8y.proxy.ca_path", "c8y.proxy.cert_path"],
+        ),
+        ("c8y.url = \"https://a\"", &["c8y.url is 'https://a'", "line 1"]),
+    ] {
+        directory.write("tedge.toml", settings);
+        let (code, out, err) = proxy(&directory, "--check");
+        assert_eq!((code, out.as_str()), (78, ""), "{settings}: {err}");
+        for said in said {
+            assert!(err.contains(said), "{said:?} in {err}");
+        }
+    }
+}
+
+#[test]
+fn help_says_each_option_and_fits_a_screen() {
+    let directory = Directory::new();
+    let (code, help, err) = proxy(&directory, "--help");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(help.lines().count() <= 24 && help.lines().all(|line| line.len() <= 80), "{help}");
+    for option in run::OPTIONS {
+        assert!(help.contains(&format!("\n  {} ", option.typed)), "{option:?} in {help}");
+    }
+    let version = concat!("tedge-c8y-proxy ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(proxy(&directory, "--version"), (0, version.to_owned(), String::new()));
+    let (code, out, err) = proxy(&directory, "--chek");
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("--chek") && err.contains("--help"), "{err}");
+}

@@ -1,0 +1,93 @@
+//! Two machines on one network, for what is typed alike on a main device and on its child: each a
+//! namespace with a name, an address, a loopback and an /etc/hosts of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use super::directory::Directory;
+
+/// The name of the main device, in every /etc/hosts.
+pub(crate) const MAIN: &str = "gateway";
+/// The name of the child device.
+pub(crate) const CHILD: &str = "kid";
+
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n192.0.2.1 gateway\n192.0.2.2 kid\n";
+
+/// A machine; it is gone with the process that holds it.
+pub(crate) struct Machine(Child);
+
+impl Machine {
+    /// A main device and a child on one cable; `None` where we may not make them.
+    pub(crate) fn pair() -> Option<[Self; 2]> {
+        let directory = Directory::new();
+        let hosts = directory.write("hosts", HOSTS);
+        let hosts = hosts.to_str()?;
+        let [main, child] = [Self::start(MAIN, hosts)?, Self::start(CHILD, hosts)?];
+        let cable = format!(
+            "ip link add eth0 netns {} type veth peer name eth0 netns {}",
+            main.0.id(),
+            child.0.id()
+        );
+        shell(&mut Command::new("sh"), &cable)?;
+        main.run("ip address add 192.0.2.1/24 dev eth0; ip link set eth0 up")?;
+        child.run("ip address add 192.0.2.2/24 dev eth0; ip link set eth0 up")?;
+        Some([main, child])
+    }
+
+    fn start(name: &str, hosts: &str) -> Option<Self> {
+        let script = format!(
+            "hostname {name} && ip link set lo up && mount --bind {hosts} /etc/hosts && echo && \
+             exec sleep 600"
+        );
+        let mut holder = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--uts"])
+            .args(["sh", "-c", &script])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut line = String::new();
+        let length = BufReader::new(holder.stdout.take()?).read_line(&mut line).ok()?;
+        let machine = Self(holder);
+        (length > 0).then_some(machine)
+    }
+
+    fn run(&self, script: &str) -> Option<()> {
+        let mut command = Command::new("nsenter");
+        command.args(&self.enter()[1..]).arg("sh");
+        shell(&mut command, script)
+    }
+
+    /// The words before a command that is to run there. Its directory is the root's.
+    pub(crate) fn enter(&self) -> Vec<String> {
+        let pid = self.0.id().to_string();
+        ["nsenter", "--target", &pid, "--net", "--mount", "--uts"].map(str::to_owned).to_vec()
+    }
+
+    /// The same command, with its arguments and environment, there.
+    pub(crate) fn command(&self, command: &Command) -> Command {
+        let enter = self.enter();
+        let mut there = Command::new(&enter[0]);
+        there.args(&enter[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
+        there.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        there.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        there
+    }
+
+    /// A file in /proc of the process that holds the namespaces.
+    pub(crate) fn network(&self) -> fs::File {
+        fs::File::open(format!("/proc/{}/ns/net", self.0.id())).unwrap()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+fn shell(command: &mut Command, script: &str) -> Option<()> {
+    command.args(["-ec", script]).status().ok()?.success().then_some(())
+}
