@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test test-clients fuzz demo fmt lint
+.PHONY: help setup build test test-clients fuzz demo packages apt-repository test-packages fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -46,6 +46,29 @@ fuzz: ## Fuzz whatever reads what others write, TIME=60 seconds each (needs carg
 demo: setup build ## Walk through the HTTPS documentation with the real programs
 	cargo build --workspace --examples --locked
 	tests/demo/run
+
+# The foreign architectures ask for Debian 12: ARCHITECTURES=amd64 builds that one alone.
+ARCHITECTURES ?= amd64 arm64 armhf
+packages: setup ## Make the Debian packages, for amd64, arm64 and armhf
+	@packaging/setup dpkg-dev binutils xz-utils lintian $(CROSS)
+	@set -e; for architecture in $(ARCHITECTURES); do packaging/package $$architecture; done
+	@lintian --fail-on warning --allow-root $(CARGO_TARGET_DIR)/packages/*.deb
+	@ls -l $(CARGO_TARGET_DIR)/packages
+
+packages: CROSS = $(if $(filter arm64,$(ARCHITECTURES)),g++-aarch64-linux-gnu) \
+  $(if $(filter armhf,$(ARCHITECTURES)),g++-arm-linux-gnueabihf)
+
+apt-repository: ## Lay the packages out as an apt repository signed by KEY=…
+	@packaging/setup apt-utils gpg
+	@packaging/apt-repository "$(KEY)"
+
+test-packages: packages ## Try the packages in booted Debian 12 and 13 machines (root)
+	@packaging/setup mmdebstrap systemd-container qemu-user-static
+	cargo build --workspace --examples --locked
+	tests/packages/arm arm64
+	tests/packages/arm armhf
+	tests/packages/run bookworm
+	tests/packages/run trixie
 
 fmt: ## Format the code
 	cargo fmt

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # One machine: installed, upgraded, removed, purged and installed again; killed, stopped, booted.
 
 install_and_use() {
@@ -10,11 +11,11 @@ install_and_use() {
         systemctl is-active tedge-file-transfer
         echo "Hello thin-edge.io" >/tmp/foo.txt
         curl -sSf -X PUT -F "file=@/tmp/foo.txt" http://localhost:8000/tedge/file-transfer/foo.txt
-        curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt | grep -qx "Hello thin-edge.io"'
+        curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt | grep -x >/dev/null "Hello thin-edge.io"'
     promise "the proxy waits for a tenant: neither running nor failed" gateway '
         systemctl is-enabled tedge-c8y-proxy
         [ "$(systemctl is-active tedge-c8y-proxy)" = inactive ]
-        journalctl -u tedge-c8y-proxy | grep -q "Not started: neither c8y.url nor c8y.http is set"'
+        journalctl -u tedge-c8y-proxy | grep >/dev/null "Not started: neither c8y.url nor c8y.http is set"'
     promise "with a tenant, it runs" gateway '
         tedge config set c8y.url example.invalid
         systemctl restart tedge-c8y-proxy
@@ -29,7 +30,7 @@ install_and_use() {
         [ "$(stat -c "%a %U:%G" /var/tedge/file-transfer)" = "750 tedge:tedge" ]
         [ "$(stat -c "%a %U:%G" /etc/tedge)" = "755 root:tedge" ]
         [ "$(stat -c "%a %U:%G" /etc/tedge/device-local-certs)" = "750 root:tedge" ]
-        getent passwd tedge | grep -q /usr/sbin/nologin'
+        getent passwd tedge | grep >/dev/null /usr/sbin/nologin'
     promise "the units are without fault, and let nothing in: $(exposure)" gateway '
         systemd-analyze verify --man=no tedge-{file-transfer,c8y-proxy}.service 2>&1 | { ! grep .; }
         systemd-analyze security --threshold=15 tedge-file-transfer >/dev/null
@@ -38,7 +39,7 @@ install_and_use() {
 
 exposure() {
     on gateway 'for unit in tedge-file-transfer tedge-c8y-proxy; do
-        systemd-analyze security --no-pager $unit | tail -n1 | grep -o "[0-9.]* [A-Z]*"; done' |
+        systemd-analyze security --no-pager $unit | tail -n1 | grep -o "[0-9.]* OK"; done' |
         paste -sd, -
 }
 
@@ -51,7 +52,7 @@ stay_alive() {
         [ "$(systemctl show -P MainPID tedge-file-transfer)" != "$before" ]'
     on gateway 'kill -STOP "$(systemctl show -P MainPID tedge-file-transfer)"'
     eventually 50 "the watchdog bites a service that hangs" gateway '
-        journalctl -u tedge-file-transfer | grep -q "Watchdog timeout"
+        journalctl -u tedge-file-transfer | grep >/dev/null "Watchdog timeout"
         curl -sf -m 1 http://localhost:8000/health'
     promise "a wrong setting fails once and says why in a line" gateway '
         echo "[http]
@@ -75,12 +76,10 @@ bind.port = \"many\"" >/etc/tedge/tedge.toml
     boot gateway "$suite"
     promise "after a boot without its address it waits, not failed" gateway '
         systemctl is-active tedge-file-transfer tedge-c8y-proxy
-        journalctl -b -u tedge-file-transfer | grep -q "192.168.77.1 is not an address of this machine yet"
+        journalctl -b -u tedge-file-transfer | grep >/dev/null "192.168.77.1 is not an address of this machine yet"
         journalctl -b -u tedge-c8y-proxy | { ! grep -i "restart"; }'
     promise "and serves as soon as the address comes" gateway '
-        ip link add cable type dummy
-        ip addr add 192.168.77.1/24 dev cable
-        ip link set cable up
+        ip addr add 192.168.77.1/32 dev lo
         curl -sSf http://192.168.77.1:8000/tedge/file-transfer/foo.txt >/dev/null
         tedge config unset http.bind.address
         systemctl restart tedge-file-transfer'
@@ -132,5 +131,6 @@ upgrade_and_remove() {
     promise "and all comes back by another installation" gateway '
         apt-get -q -y install --no-install-recommends ./*0_amd64.deb
         systemctl is-active tedge-file-transfer tedge-c8y-proxy
+        echo new >/tmp/foo.txt
         curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt'
 }

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # Machines: Debian, bootstrapped once and booted by systemd-nspawn, each in a copy and in a network
 # namespace of its own. The only file that knows how that is done.
 
@@ -14,8 +15,7 @@ packages+=,mosquitto,mosquitto-clients
 bootstrap() {
     local suite=$1 mirror codename
     [ ! -e "$machines/$suite" ] || return 0
-    # shellcheck source=/dev/null
-    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    codename=$(sed -n "s/^VERSION_CODENAME=//p" /etc/os-release)
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' \
         "Codename: $codename" | head -n1)
     mkdir -p "$machines"
@@ -33,8 +33,13 @@ boot() {
     if [ ! -e "$scratch/$name" ]; then
         cp -a --reflink=auto "$machines/$suite" "$scratch/$name"
         rm -f "$scratch/$name/etc/machine-id"
+        echo "$name" >"$scratch/$name/etc/hostname"
+        printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$scratch/$name/etc/hosts"
     fi
-    ip netns list | grep -qw "tedge-$$-$name" || ip netns add "tedge-$$-$name"
+    if ! ip netns list | grep -qw "tedge-$$-$name"; then
+        ip netns add "tedge-$$-$name"
+        ip -n "tedge-$$-$name" link set lo up
+    fi
     systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$scratch/$name" \
         --hostname="$name" --network-namespace-path="/run/netns/tedge-$$-$name" \
         --console=pipe "$@" </dev/null >>"$scratch/$name.console" 2>&1 &
@@ -51,7 +56,7 @@ boot() {
 
 # on NAME COMMANDS: in the machine, as root.
 on() {
-    nsenter --target "${leader_of[$1]}" --all --wd=/root env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
+    nsenter --target "${leader_of[$1]}" --all env -C /root -i HOME=/root TERM=dumb LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         DEBIAN_FRONTEND=noninteractive bash -eu -o pipefail -c "$2" </dev/null
 }

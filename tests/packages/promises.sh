@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # What is promised, and whether it is kept: a line each.
 
 kept=0

@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
+# The page's certificates, made by root with root's umask: the keys are root's alone, 0600, and the
+# services, which are the user tedge, serve with them.
+
+use_roots_keys() {
+    title "Keys that are root's"
+    on gateway 'tedge config set device.id rpi4-dca632efb150
+        cd /etc/tedge/device-local-certs
+        openssl req -new -x509 -days 100 -extensions v3_ca -nodes \
+            -subj "/O=thin-edge/OU=rpi4-dca632efb150/CN=tedge-ca" \
+            -keyout tedge-local-ca.key -out tedge-local-ca.crt 2>/dev/null
+        cp tedge-local-ca.crt /usr/local/share/ca-certificates
+        sudo update-ca-certificates >/dev/null 2>&1
+        cat >v3.ext <<END
+authorityKeyIdentifier=keyid
+basicConstraints=CA:FALSE
+keyUsage = digitalSignature, keyAgreement
+extendedKeyUsage = serverAuth, clientAuth
+subjectAltName=DNS:$(hostname),DNS:localhost
+END
+        cat >/root/sign <<"END"
+cd /etc/tedge/device-local-certs
+openssl genrsa -out $1.key 2048
+openssl req -out $1.csr -key $1.key -subj "/O=thin-edge/OU=$(tedge config get device.id)/SN=$1/CN=localhost" -new
+openssl x509 -req -in $1.csr -CA tedge-local-ca.crt -CAkey tedge-local-ca.key -extfile v3.ext \
+    -CAcreateserial -out $1.crt -days 100
+END
+        for name in main-agent c8y-mapper tedge-client; do
+            sh /root/sign $name 2>/dev/null
+        done'
+    promise "the File Transfer Service serves with a key that only root may read" gateway '
+        [ "$(stat -c "%a %U" /etc/tedge/device-local-certs/main-agent.key)" = "600 root" ]
+        sudo tedge config set http.cert_path /etc/tedge/device-local-certs/main-agent.crt
+        sudo tedge config set http.key_path /etc/tedge/device-local-certs/main-agent.key
+        sudo systemctl restart tedge-agent
+        echo "Hello thin-edge.io" >/tmp/foo.txt
+        curl -sSf -X PUT -F "file=@/tmp/foo.txt" https://localhost:8000/tedge/file-transfer/foo.txt'
+    promise "and so does the proxy" gateway '
+        tedge config set c8y.proxy.cert_path /etc/tedge/device-local-certs/c8y-mapper.crt
+        tedge config set c8y.proxy.key_path /etc/tedge/device-local-certs/c8y-mapper.key
+        sudo systemctl restart tedge-mapper-c8y
+        [ "$(curl -sS -o /dev/null -w "%{http_code}" https://localhost:8001/c8y/x)" = 502 ]'
+    promise "clients need a certificate once http.ca_path is set" gateway '
+        sudo tedge config set http.ca_path /etc/ssl/certs
+        sudo systemctl restart tedge-agent
+        ! curl -s https://localhost:8000/tedge/file-transfer/foo.txt
+        curl -sSf --cert /etc/tedge/device-local-certs/tedge-client.crt \
+            --key /etc/tedge/device-local-certs/tedge-client.key \
+            https://localhost:8000/tedge/file-transfer/foo.txt | grep >/dev/null Hello'
+    promise "the copies are for the service alone, and no more than needed" gateway '
+        [ "$(stat -c "%a %U" /run/tedge-file-transfer)" = "700 tedge" ]
+        [ "$(ls /run/tedge-file-transfer | wc -l)" = 2 ]
+        [ "$(stat -c "%a %U" /run/tedge-file-transfer/* | sort -u)" = "400 tedge" ]'
+    promise "a renewed certificate is served after systemctl reload, without a restart" gateway '
+        shown() { openssl s_client -connect localhost:8000 </dev/null 2>/dev/null | openssl x509 -noout -serial; }
+        pid=$(systemctl show -P MainPID tedge-agent)
+        old=$(shown)
+        sh /root/sign main-agent 2>/dev/null
+        systemctl reload tedge-agent
+        timeout 10 sh -c "until [ \"\$(openssl s_client -connect localhost:8000 </dev/null 2>/dev/null | openssl x509 -noout -serial)\" != \"$old\" ]; do :; done"
+        [ "$(systemctl show -P MainPID tedge-agent)" = "$pid" ]'
+    on gateway 'sh /root/sign main-agent 2>/dev/null'
+    eventually 75 "and after a minute without a signal" gateway '
+        [ "$(openssl s_client -connect localhost:8000 </dev/null 2>/dev/null | openssl x509 -noout -serial)" = \
+          "$(openssl x509 -noout -serial -in /etc/tedge/device-local-certs/main-agent.crt)" ]'
+    promise "who may write the settings cannot make root read other files out" gateway '
+        cp -a /etc/tedge/tedge.toml /root/kept.toml
+        chown tedge /etc/tedge/tedge.toml
+        openssl genrsa -out /root/other.key 2048 2>/dev/null
+        ln -s /root/other.key /etc/tedge/device-local-certs/link.key
+        for file in /etc/shadow /root/other.key /etc/tedge/device-local-certs/link.key; do
+            tedge config set http.key_path $file 2>/dev/null
+            systemctl restart tedge-agent || true
+            ! grep -rqs -e "root:" -e "PRIVATE" /run/tedge-file-transfer
+        done
+        journalctl -u tedge-agent | grep >/dev/null "is not handed to the service by root"
+        journalctl -u tedge-agent | grep >/dev/null "it has to be readable for user tedge"
+        cp -a /root/kept.toml /etc/tedge/tedge.toml
+        systemctl restart tedge-agent'
+    on gateway 'for key in cert_path key_path ca_path; do tedge config unset http.$key; done 2>/dev/null
+        for key in cert_path key_path; do tedge config unset c8y.proxy.$key; done 2>/dev/null
+        systemctl restart tedge-agent tedge-mapper-c8y'
+}

@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
+# Beside thin-edge.io: packages that do what its packages do as far as ours notice, since a test
+# downloads nothing. Removal masks the units' names, purge deletes directories and user.
+
+make_thin_edge() {
+    on device 'for name in tedge tedge-agent; do
+            mkdir -p $name/DEBIAN
+            printf "%s\n" "Package: $name" "Version: 2.0.1" "Architecture: all" \
+                "Maintainer: a test <root@localhost>" "Description: stands in" >$name/DEBIAN/control
+        done
+        mkdir -p tedge/usr/bin tedge-agent/lib/systemd/system
+        printf "#!/bin/sh\necho thin-edge.io\n" >tedge/usr/bin/tedge
+        cat >tedge-agent/lib/systemd/system/tedge-agent.service <<END
+[Service]
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+END
+        cat >tedge/DEBIAN/postinst <<"END"
+#!/bin/sh
+getent passwd tedge >/dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin tedge
+install -d -o tedge -g tedge -m 775 /etc/tedge /var/tedge
+[ -e /etc/tedge/tedge.toml ] || printf "[device]\n# mine\nkind = \"gateway\"\n" >/etc/tedge/tedge.toml
+chown tedge:tedge /etc/tedge/tedge.toml
+END
+        cat >tedge/DEBIAN/postrm <<"END"
+#!/bin/sh
+[ "$1" = purge ] || exit 0
+rm -rf /etc/tedge /var/tedge
+userdel tedge || true
+END
+        cat >tedge-agent/DEBIAN/postinst <<"END"
+#!/bin/sh
+deb-systemd-helper unmask tedge-agent.service >/dev/null || true
+deb-systemd-helper enable tedge-agent.service >/dev/null || true
+systemctl daemon-reload
+systemctl start tedge-agent
+END
+        cat >tedge-agent/DEBIAN/prerm <<"END"
+#!/bin/sh
+systemctl stop tedge-agent
+END
+        cat >tedge-agent/DEBIAN/postrm <<"END"
+#!/bin/sh
+systemctl daemon-reload
+[ "$1" != remove ] || deb-systemd-helper mask tedge-agent.service
+[ "$1" != purge ] || deb-systemd-helper purge tedge-agent.service
+[ "$1" != purge ] || deb-systemd-helper unmask tedge-agent.service
+END
+        chmod 755 */DEBIAN/post* */DEBIAN/prerm tedge/usr/bin/tedge
+        sed -i "s/^set -e$//" */DEBIAN/post*
+        for name in tedge tedge-agent; do
+            sed -i "\$aexit 0" $name/DEBIAN/postrm
+            dpkg-deb -Znone --build $name ./$name.deb
+        done'
+}
+
+live_beside_thin_edge() {
+    title "Beside thin-edge.io"
+    boot device "$suite"
+    make_thin_edge
+    copy_to device "$debs"/tedge-file-transfer*_amd64.deb
+    promise "on a device with thin-edge.io ours takes the place of tedge-agent" device '
+        apt-get -q -y install ./tedge.deb ./tedge-agent.deb
+        systemctl is-active tedge-agent
+        apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb | tee said
+        grep -q "purging thin-edge.io" said
+        systemctl is-active tedge-file-transfer
+        systemctl restart tedge-agent
+        curl -sSf http://localhost:8000/health'
+    promise "what was there stays: settings, modes, owners, the command tedge" device '
+        [ "$(stat -c "%a %U:%G" /etc/tedge)" = "775 tedge:tedge" ]
+        [ "$(stat -c "%a %U:%G" /var/tedge)" = "775 tedge:tedge" ]
+        grep -q "kind = .gateway." /etc/tedge/tedge.toml
+        [ "$(tedge)" = thin-edge.io ]
+        tedge-file-transfer tedge config get http.bind.port'
+    promise "tedge-agent's purge leaves ours running, and the name too after the next configure" device '
+        dpkg --purge tedge-agent
+        dpkg-reconfigure tedge-file-transfer
+        systemctl restart tedge-agent
+        curl -sSf http://localhost:8000/health'
+    promise "the command tedge is ours once thin-edge.io's is removed" device '
+        dpkg --remove tedge
+        tedge config get http.bind.port'
+    promise "after thin-edge.io's purge the next start brings back user and directories" device '
+        systemctl stop tedge-agent
+        dpkg --purge tedge
+        ! getent passwd tedge
+        systemctl restart tedge-agent
+        systemctl is-active tedge-agent
+        echo back >/tmp/foo.txt
+        curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt
+        [ "$(stat -c "%U" /var/tedge/file-transfer/foo.txt)" = tedge ]'
+    shut_down device
+}
