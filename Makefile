@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test test-clients demo fmt lint
+.PHONY: help setup build test test-clients demo bench fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -31,6 +31,11 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 demo: setup build ## Walk through the HTTPS documentation with the real programs
 	cargo build --workspace --examples --locked
 	tests/demo/run
+
+# BENCH=--quick takes less than 3 minutes in place of 10.
+bench: build ## Measure against nginx: a table, target/bench.md and target/bench.svg
+	@packaging/setup nginx wrk
+	tests/bench/run $(BENCH)
 
 fmt: ## Format the code
 	cargo fmt
