@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test test-clients fuzz demo packages apt-repository test-packages fmt lint
+.PHONY: help setup build test test-clients fuzz demo packages apt-repository test-packages bench fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -69,6 +69,11 @@ test-packages: packages ## Try the packages in booted Debian 12 and 13 machines 
 	tests/packages/arm armhf
 	tests/packages/run bookworm
 	tests/packages/run trixie
+
+# BENCH=--quick takes less than 3 minutes in place of 10.
+bench: build ## Measure against nginx: a table, target/bench.md and target/bench.svg
+	@packaging/setup nginx wrk
+	tests/bench/run $(BENCH)
 
 fmt: ## Format the code
 	cargo fmt
