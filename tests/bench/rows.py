@@ -131,6 +131,7 @@ def measurements(bench, seconds, big):
 
     def at_rest(title, start, path, goals):
         def run(side):
+            loads.context(authority)  # not on the clock
             with bench.upstream() as upstream:
                 server = start(side, upstream)
                 try:
