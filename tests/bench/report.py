@@ -27,7 +27,9 @@ def ratio(row, ours):
 
 def verdict(row, ours):
     compared = ratio(row, ours)
-    if row.goal_ratio is not None and compared is not None:
+    if row.goal_ratio is not None and compared is None:
+        return f"at least {row.goal_ratio} of nginx: cannot tell, too little to measure"
+    if row.goal_ratio is not None:
         met = compared >= row.goal_ratio
         return f"at least {row.goal_ratio} of nginx: {'met' if met else 'missed'}"
     if row.goal is not None:
@@ -50,12 +52,30 @@ def markdown(rows, about, notes):
                      "–" if compared is None else f"{compared:.2f}"]
             text.append("| " + " | ".join(cells if is_cpu else [*cells, verdict(row, ours)]) + " |")
         text.append("")
+    text += growth(rows)
     text += ["## How", "", *(f"- {note}" for note in notes)]
     commands = {}
     for row in rows:
         commands.setdefault(row.how, []).append(row.title)
     text += [f"- `{how}`: {'; '.join(dict.fromkeys(titles))}" for how, titles in commands.items()]
     return "\n".join(text) + "\n"
+
+
+def growth(rows):
+    """Requests per second against those with one file and no other connection: 1 is flat."""
+    complete = {row.title: row for row in rows
+                if not row.is_cpu and row.values.get("ours") and row.values.get("nginx")}
+    text = []
+    for row in complete.values():
+        base = complete.get(row.compared_to)
+        if base:
+            ours, nginx = (median(a / b for a, b in zip(row.values[side], base.values[side]))
+                           for side in ("ours", "nginx"))
+            text.append(f"| {row.title} | {ours:.2f} | {nginx:.2f} |")
+    if not text:
+        return []
+    return ["## Growth: requests per second, of those with one file and no other connection", "",
+            "| what | ours | nginx |", "|---|--:|--:|", *text, ""]
 
 
 def spread(values):
@@ -72,8 +92,8 @@ def svg(rows):
     """A bar a row, on a logarithmic scale: to the right ours is better, to the left nginx."""
     bars = [(name, found, row) for row, name, ours in lines(rows)
             if not row.is_cpu and (found := ratio(row, ours)) is not None]
-    label, width, step, top = 400, 880, 24, 64
-    left, right = label + 20, width - 60
+    label, width, step, top = 360, 880, 24, 64
+    left, right = label + 50, width - 50
     middle, reach = (left + right) / 2, (right - left) / 2
     furthest = max([2, *(max(found, 1 / found) for _, found, _ in bars)])
     furthest = 2 ** math.ceil(math.log2(furthest))
