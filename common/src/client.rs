@@ -75,7 +75,7 @@ impl fmt::Debug for ConnectProxy {
 
 /// An HTTP/1.1 client of one origin, with its connections kept alive and shared.
 ///
-/// At most 8 connections wait for a next request, each for at most 55 s, the one used last goes
+/// At most 16 connections wait for a next request, each for at most 55 s, the one used last goes
 /// first. A request is sent a second time, on a fresh connection, in two cases alone: none of it
 /// was sent, because its connection turned out to be closed; or it went out on a connection that
 /// had been idle, no byte came back, its method is idempotent (RFC 9110, 9.2.2) and its body is

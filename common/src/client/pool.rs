@@ -14,7 +14,7 @@ use super::link::Link;
 use crate::http::BodyError;
 
 /// How many connections wait at most. The one that has waited longest makes room.
-const IDLE: usize = 8;
+const IDLE: usize = 16;
 
 /// The idle connections of one origin, the one used last at the end.
 #[derive(Default)]
