@@ -165,7 +165,7 @@ fn a_fresh_connection_is_given_no_second_chance() {
 
 #[test]
 fn few_connections_wait() {
-    let together = Arc::new(Barrier::new(12));
+    let together = Arc::new(Barrier::new(20));
     let mut upstream = Upstream::new(move |mut stream, number, tell| {
         read_head(&mut stream);
         together.wait();
@@ -177,7 +177,7 @@ fn few_connections_wait() {
     let client = crate::client::Client::new(plain(upstream.port), Arc::clone(&executor));
     let client = super::surf_client(client);
     super::drive(&executor, async {
-        let requests: Vec<_> = (0..12)
+        let requests: Vec<_> = (0..20)
             .map(|_| {
                 let client = client.clone();
                 executor.spawn(async move { send(&client, get("/")).await.unwrap() })
