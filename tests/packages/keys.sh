@@ -74,8 +74,8 @@ END
             systemctl restart tedge-agent || true
             ! grep -rqs -e "root:" -e "PRIVATE" /run/tedge-file-transfer
         done
-        journalctl -u tedge-agent | grep >/dev/null "is not handed to the service by root"
-        journalctl -u tedge-agent | grep >/dev/null "it has to be readable for user tedge"
+        journalctl -u tedge-file-transfer | grep >/dev/null "is not handed to the service by root"
+        journalctl -u tedge-file-transfer | grep >/dev/null "it has to be readable for user tedge"
         cp -a /root/kept.toml /etc/tedge/tedge.toml
         systemctl restart tedge-agent'
     on gateway 'for key in cert_path key_path ca_path; do tedge config unset http.$key; done 2>/dev/null
