@@ -24,30 +24,29 @@ pub(crate) fn upstream(uri: &Uri) -> Option<PathAndQuery> {
 /// Whether Cumulocity would answer this path by revoking the device's token, as it does for the
 /// parts of its user interface: what ends in `.js`, and what is below `apps`.
 ///
-/// The path is judged as a server might read it: decoded until nothing is left to decode, with
-/// dot segments resolved and slashes collapsed, in lower case. One that is encoded more often
+/// The path is judged as a server might read it: decoded once, more often or not at all, with dot
+/// segments resolved or not and slashes collapsed, in lower case. One that is encoded more often
 /// than anybody would in earnest counts as such a path.
 pub(crate) fn revokes_the_token(path: &str) -> bool {
-    let Some(path) = decode(path.as_bytes().to_ascii_lowercase()) else {
-        return true;
-    };
-    if path.ends_with(b".js") {
-        return true;
+    let mut path = path.as_bytes().to_ascii_lowercase();
+    for _ in 0..DEPTH {
+        if is_of_the_interface(&path) {
+            return true;
+        }
+        let decoded = decode_once(&path).to_ascii_lowercase();
+        if decoded.len() == path.len() {
+            return false;
+        }
+        path = decoded;
     }
-    let as_written = path.split(|byte| *byte == b'/').find(|segment| !segment.is_empty());
-    as_written == Some(b"apps") || resolve(&path).first() == Some(&&b"apps"[..])
+    true
 }
 
-/// Undoes percent encoding, and encoding of what was encoded. The bound keeps the work linear.
-fn decode(mut path: Vec<u8>) -> Option<Vec<u8>> {
-    for _ in 0..DEPTH {
-        let before = path.len();
-        path = decode_once(&path).to_ascii_lowercase();
-        if path.len() == before {
-            return Some(path);
-        }
-    }
-    None
+fn is_of_the_interface(path: &[u8]) -> bool {
+    let as_written = path.split(|byte| *byte == b'/').find(|segment| !segment.is_empty());
+    path.ends_with(b".js")
+        || as_written == Some(b"apps")
+        || resolve(path).first() == Some(&&b"apps"[..])
 }
 
 fn decode_once(path: &[u8]) -> Vec<u8> {
@@ -137,6 +136,7 @@ mod tests {
             "/a/%2e%2e/apps",
             "/apps/../x",
             "/apps%2Fx",
+            "/./apps/y/%2e%2E/%2e%2E",
             "/%2525252525252525252525252525",
         ] {
             assert!(revokes_the_token(path), "{path}");
