@@ -4,6 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::support::client::Client;
 use crate::support::service::Service;
 use crate::support::wait::eventually;
@@ -22,6 +24,9 @@ fn idle(service: &Service, count: usize) -> Vec<Client> {
 
 #[test]
 fn a_thousand_idle_connections_disturb_no_transfer() {
+    // A shell of Debian's gives 1024.
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     let service = start(|setup| {
         setup.set_own("http.connections.max", 2000);
         // The limit of descriptors is the program's own business.

@@ -126,7 +126,8 @@ fn subjects_and_files_are_those_of_the_documentation() {
         ("main-agent", "O = thin-edge, OU = rpi4, SN = main-agent, CN = localhost"),
         ("tedge-client", "O = thin-edge, OU = rpi4, SN = child, CN = tedge-client"),
     ] {
-        let said = tool(&device, "openssl", &format!("x509 -noout -subject -in {name}.crt"));
+        let words = format!("x509 -noout -subject -nameopt oneline -in {name}.crt");
+        let said = tool(&device, "openssl", &words);
         assert_eq!(said, format!("subject={subject}\n"));
         let mode = fs::metadata(device.path(&format!("{DIR}/{name}.key"))).unwrap().permissions();
         assert_eq!(mode.mode() & 0o7777, 0o600);
