@@ -113,7 +113,8 @@ fn two_hundred_transfers_at_once_take_at_most_twenty_megabytes_and_give_them_bac
     let Some((service, config)) = secured(many) else { return };
     let content = bytes(10_000_000, 55);
     upload(&service, &config, "source", &content);
-    let before = idle(&service);
+    idle(&service);
+    let before = service.memory();
     service.forget_peak();
     let start = Barrier::new(200);
     std::thread::scope(|scope| {
@@ -133,7 +134,8 @@ fn two_hundred_transfers_at_once_take_at_most_twenty_megabytes_and_give_them_bac
     // The goal is 16 MB. This holds what is reached, with room for a slower disk.
     assert!(peak <= 20 * MB, "the peak is {}", in_kb(peak));
     eventually("the memory is given back", Duration::from_secs(5), || {
-        service.memory().resident <= before + MB
+        let memory = service.memory();
+        memory.resident <= before.resident + MB && memory.private <= before.private + MB / 2
     });
 }
 
@@ -240,5 +242,6 @@ fn a_gigabyte_takes_no_more_than_a_megabyte() {
         service.memory().peak
     };
     let (small, large) = (peak_of(10), peak_of(1000));
-    assert!(large <= small + 256 * KB, "{} for 10 MB, {} for 1 GB", in_kb(small), in_kb(large));
+    // How much of the program's code the kernel has mapped differs by some hundred kilobytes.
+    assert!(large <= small + MB, "{} for 10 MB, {} for 1 GB", in_kb(small), in_kb(large));
 }

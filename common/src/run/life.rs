@@ -13,7 +13,7 @@ use async_executor::Executor;
 use async_io::Timer;
 use async_signal::{Signal, Signals};
 use blocking::unblock;
-use event_listener::{Event, listener};
+use event_listener::Event;
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
@@ -196,12 +196,14 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
 }
 
 /// Sleeps until connections have come or gone or fallen idle, and a little longer, since they
-/// seldom do so alone; then twice, since what they leave to other threads goes later.
+/// seldom do so alone; then twice, since what they leave to other threads goes later. What changes
+/// meanwhile counts for the next time.
 async fn give_memory_back<S>(site: Arc<Site<S>>, connections: Arc<Connections>) {
     const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+    let mut changed = site.changed.listen();
     loop {
-        listener!(site.changed => changed);
         changed.await;
+        changed = site.changed.listen();
         for pause in PAUSES {
             Timer::after(pause).await;
             memory::give_back();
