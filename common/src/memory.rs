@@ -61,9 +61,8 @@ pub(crate) fn give_back() {
 fn empty_cache() {
     const SIZES: usize = 64;
     const EACH: usize = 7;
-    let blocks: Vec<Vec<usize>> = (0..SIZES * EACH)
-        .map(|number| Vec::with_capacity(3 + number / EACH * 2))
-        .collect();
+    let blocks: Vec<Vec<usize>> =
+        (0..SIZES * EACH).map(|number| Vec::with_capacity(3 + number / EACH * 2)).collect();
     // Without a thread to spare they go back to where they were.
     if let Ok(freed) = std::thread::Builder::new().spawn(move || drop(blocks)) {
         let _ = freed.join();
