@@ -200,15 +200,9 @@ fn carry(answer: Answer) -> tide::Response {
     carrier
 }
 
-/// The status that [`answer`] was given, or tide's own where no endpoint was reached.
-pub(crate) fn status(carrier: &tide::Response) -> StatusCode {
-    let answered = carrier.ext::<Carried<Answer>>().and_then(|carried| {
-        let answer = carried.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        answer.as_ref().map(|answer| answer.response.status())
-    });
-    answered.unwrap_or_else(|| {
-        StatusCode::from_u16(carrier.status().into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-    })
+/// tide's own status, of an answer that no endpoint of ours gave.
+pub(crate) fn status(carrier: tide::StatusCode) -> StatusCode {
+    StatusCode::from_u16(carrier.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Whether an endpoint of ours gave this answer, rather than tide.
@@ -242,8 +236,7 @@ where
         Some(answer) => (answer.response, answer.upgrade),
         None => {
             let mut bare = Response::new(Body::Empty);
-            *bare.status_mut() = StatusCode::from_u16(carrier.status().into())
-                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            *bare.status_mut() = status(carrier.status());
             (bare, None)
         }
     }

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::{Method, StatusCode, Uri, request};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 /// Sends the log to stderr, from `level` on.
@@ -53,6 +54,24 @@ impl Log for Journal {
     }
 
     fn flush(&self) {}
+}
+
+/// The line of one request, which is written when it is answered, and costs nothing where nobody
+/// asked for it.
+pub(crate) struct Line(Option<(Method, Uri, Instant)>);
+
+impl Line {
+    pub(crate) fn begin(head: &request::Parts) -> Self {
+        let is_heard = log::log_enabled!(Level::Debug);
+        Self(is_heard.then(|| (head.method.clone(), head.uri.clone(), Instant::now())))
+    }
+
+    pub(crate) fn end(self, status: StatusCode) {
+        if let Some((method, uri, start)) = self.0 {
+            let (path, status, took) = (uri.path(), status.as_u16(), start.elapsed().as_micros());
+            log::debug!("{method} {path} {status} {took} us");
+        }
+    }
 }
 
 /// RFC 3339, UTC, in seconds. From days to a date as in "chrono-Compatible Low-Level Date

@@ -13,15 +13,19 @@ use async_executor::Executor;
 use async_io::{Async, Timer};
 use event_listener::{Event, listener};
 use futures_lite::FutureExt;
+use http::{Response, request};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::connection::{self, Order, Phase, Watch};
+use crate::http::Body;
 use crate::journal;
 use crate::tls;
 
 /// What is served on a listening socket.
 pub(crate) struct Site<S> {
     pub(crate) app: tide::Server<S>,
+    /// [`crate::run::Service::at_once`].
+    pub(crate) at_once: fn(&S, &request::Parts) -> Option<Response<Body>>,
     pub(crate) tls: Option<tls::Server>,
     /// Whether a peer that has shut down its sending half still gets its answer.
     pub(crate) half_close: bool,

@@ -1,14 +1,13 @@
-//! The one place where an error becomes a response, and the log line of each request.
+//! The one place where an error becomes a response.
 //!
 //! Endpoints return typed errors and never build an error page; tide's own 404 and 405 get their
 //! sentence here too. This module knows no error of a service: it is told of them by [`Failure`].
 
 use std::marker::PhantomData;
-use std::time::Instant;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::http::{self as bridge, Body, Received};
+use crate::http::{self as bridge, Body};
 
 /// An error that knows how a client should hear of it.
 ///
@@ -27,7 +26,7 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
     }
 }
 
-/// Middleware that turns errors of type `E` into responses and logs each request.
+/// Middleware that turns errors of type `E` into responses.
 pub struct Respond<E>(PhantomData<fn() -> E>);
 
 impl<E> Default for Respond<E> {
@@ -43,9 +42,6 @@ where
     E: Failure,
 {
     async fn handle(&self, request: tide::Request<S>, next: tide::Next<'_, S>) -> tide::Result {
-        let line = log::log_enabled!(log::Level::Debug)
-            .then(|| (request.head().method.clone(), request.head().uri.clone(), Instant::now()));
-
         let mut carrier = next.run(request).await;
         if let Some(error) = carrier.take_error() {
             carrier = match error.downcast::<E>() {
@@ -53,14 +49,9 @@ where
                 Err(error) => bridge::answer(internal(&*error.into_inner())),
             };
         } else if !bridge::is_answered(&carrier) {
-            carrier = bridge::answer(unrouted(bridge::status(&carrier)));
+            carrier = bridge::answer(unrouted(bridge::status(carrier.status())));
         }
 
-        if let Some((method, uri, start)) = line {
-            let status = bridge::status(&carrier).as_u16();
-            let took = start.elapsed().as_micros();
-            log::debug!("{method} {path} {status} {took} us", path = uri.path());
-        }
         Ok(carrier)
     }
 }

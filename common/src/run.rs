@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_executor::Executor;
+use http::{Response, request};
 
 use crate::error::Error;
+use crate::http::Body;
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, memory};
@@ -53,6 +55,12 @@ pub trait Service {
     ///
     /// What keeps it from starting.
     fn app(settings: &Settings, context: &Context) -> Result<tide::Server<Self::State>, Error>;
+
+    /// Answers what needs no waiting, for speed: as the application would, which is asked where this
+    /// says `None`. It must not block.
+    fn at_once(_: &Self::State, _: &request::Parts) -> Option<Response<Body>> {
+        None
+    }
 }
 
 /// The listening socket a service asks for.

@@ -4,11 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use common::http::{
-    Body, BodyError, HeaderMap, HeaderName, HeaderValue, Received, Response, StatusCode, answer,
-    header,
-};
-use http::Method;
+use common::http::{Body, BodyError, HeaderValue, Received, Response, StatusCode, answer, header};
+use http::{Method, request};
 use http_body::{Frame, SizeHint};
 use tide::Request;
 
@@ -16,30 +13,50 @@ use crate::State;
 use crate::conditions::{Preconditions, Selection, etag, modified, select};
 use crate::error::Error;
 use crate::path::FilePath;
-use crate::storage::{Reader, Version};
+use crate::storage::Reader;
+
+/// Room for the fields of a download, and for those that hyper adds.
+const FIELDS: usize = 9;
 
 /// GET and HEAD.
 pub(crate) async fn download(request: Request<State>) -> tide::Result {
     let head = request.head();
-    let is_get = head.method == Method::GET;
     let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
-    let mut reader = request.state().storage.read(&path).await?;
-    let version = *reader.version();
+    let reader = request.state().storage.read(&path).await?;
+    Ok(answer(describe(reader, path, head)?))
+}
 
+/// [`download`] of what can be had without waiting.
+pub(crate) fn present(state: &State, head: &request::Parts) -> Option<Response<Body>> {
+    let path = FilePath::parse(head.uri.path()).ok()?;
+    let reader = state.storage.read_cached(&path)?;
+    describe(reader, path, head).ok()
+}
+
+/// What a request is told of a file: its validators, and as much of it as was asked for.
+fn describe(
+    mut reader: Reader,
+    path: FilePath,
+    head: &request::Parts,
+) -> Result<Response<Body>, Error> {
+    let is_get = head.method == Method::GET;
+    let version = *reader.version();
     let mut response = Response::new(Body::Empty);
     let fields = response.headers_mut();
-    describe(&version, fields)?;
+    fields.reserve(FIELDS);
+    fields.insert(header::ETAG, ascii(etag(&version)));
+    fields.insert(header::LAST_MODIFIED, ascii(httpdate::fmt_http_date(modified(&version))));
     let status = match select(&head.headers, is_get, &version) {
-        Selection::Failed => Err(Error::Precondition(path))?,
-        Selection::Unsatisfiable => Err(Error::Range { length: version.length })?,
+        Selection::Failed => return Err(Error::Precondition(path)),
+        Selection::Unsatisfiable => return Err(Error::Range { length: version.length }),
         Selection::NotModified => {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(answer(response));
+            return Ok(response);
         }
         Selection::Whole => StatusCode::OK,
         Selection::Part(first, last) => {
             let range = format!("bytes {first}-{last}/{}", version.length);
-            fields.insert(header::CONTENT_RANGE, HeaderValue::try_from(range)?);
+            fields.insert(header::CONTENT_RANGE, ascii(range));
             reader.select(first, last);
             StatusCode::PARTIAL_CONTENT
         }
@@ -54,9 +71,12 @@ pub(crate) async fn download(request: Request<State>) -> tide::Result {
     }
     *response.status_mut() = status;
     if is_get {
-        *response.body_mut() = Body::stream(Content(reader));
+        *response.body_mut() = match reader.read_small() {
+            Some(content) => Body::text(content),
+            None => Body::stream(Content(reader)),
+        };
     }
-    Ok(answer(response))
+    Ok(response)
 }
 
 pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
@@ -68,8 +88,7 @@ pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
 
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::CREATED;
-    let tag = HeaderValue::try_from(etag(&version))?;
-    response.headers_mut().insert(header::ETAG, tag);
+    response.headers_mut().insert(header::ETAG, ascii(etag(&version)));
     Ok(answer(response))
 }
 
@@ -111,15 +130,10 @@ pub(crate) async fn refuse_health(_: Request<State>) -> tide::Result {
     Err(Error::Method("GET, HEAD").into())
 }
 
-/// The validators of a file.
-fn describe(version: &Version, fields: &mut HeaderMap) -> tide::Result<()> {
-    let date = httpdate::fmt_http_date(modified(version));
-    let lines: [(HeaderName, String); 2] =
-        [(header::ETAG, etag(version)), (header::LAST_MODIFIED, date)];
-    for (name, value) in lines {
-        fields.insert(name, HeaderValue::try_from(value)?);
-    }
-    Ok(())
+/// A value of digits, letters and punctuation.
+#[expect(clippy::unwrap_used, reason = "visible ASCII is a value")]
+fn ascii(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap()
 }
 
 /// A file as the body of a response. When it cannot be sent whole, the connection breaks rather

@@ -12,7 +12,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::http::{Body, Response};
 use common::respond::Respond;
+use http::{Method, request};
 
 mod conditions;
 pub mod error;
@@ -59,6 +61,12 @@ pub fn app(state: State) -> tide::Server<State> {
     }
     app.at("/health").get(handlers::health).head(handlers::health).all(handlers::refuse_health);
     app
+}
+
+/// The answer to a GET or a HEAD of a file that is in memory. Anything else, and anything that is
+/// wrong, is [`app`]'s.
+pub fn at_once(state: &State, head: &request::Parts) -> Option<Response<Body>> {
+    matches!(head.method, Method::GET | Method::HEAD).then(|| handlers::present(state, head))?
 }
 
 #[cfg(test)]

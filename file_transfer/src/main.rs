@@ -4,11 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use common::error::Error;
+use common::http::{Body, Response};
 use common::run::{self, Context, Service, Socket};
 use common::settings::{Free, Settings};
 use common::tls::ServerFiles;
 use file_transfer::State;
 use file_transfer::storage::{MinFree, Options, Storage};
+use http::request;
 
 fn main() -> ExitCode {
     run::main::<FileTransfer>()
@@ -53,5 +55,9 @@ impl Service for FileTransfer {
             sync: settings.http_upload_sync,
         })?;
         Ok(file_transfer::app(State::new(storage, context.draining.clone())))
+    }
+
+    fn at_once(state: &State, head: &request::Parts) -> Option<Response<Body>> {
+        file_transfer::at_once(state, head)
     }
 }

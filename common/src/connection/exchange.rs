@@ -17,6 +17,7 @@ use hyper::body::Incoming;
 
 use super::watch::{Phase, Watch};
 use crate::http::{self as bridge, Body, BodyError, Upgrade};
+use crate::journal::Line;
 use crate::listener::Site;
 use crate::respond::text;
 
@@ -63,33 +64,65 @@ where
 {
     type Response = Response<Outgoing>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.watch.enter(Phase::Exchange);
+        let (head, body) = request.into_parts();
+        let line = Line::begin(&head);
+        if let Some(response) = self.answer_at_once(&head) {
+            line.end(response.status());
+            return Answering::Done(Some(self.outgoing(response)));
+        }
         let exchange = self.clone();
-        Box::pin(async move {
-            let (mut head, body) = request.into_parts();
-            let response = match exchange.refuse(&head) {
-                Some(response) => response,
-                None => {
-                    head.extensions.clear();
-                    head.extensions.insert(exchange.peer);
-                    let body = Body::Incoming(body, Some(Arc::clone(&exchange.watch)));
-                    let (response, upgrade) =
-                        bridge::respond(&exchange.site.app, Request::from_parts(head, body)).await;
-                    let mut slot =
-                        exchange.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    *slot = upgrade;
-                    response
-                }
-            };
-            Ok(response.map(|body| Outgoing { body, watch: exchange.watch }))
-        })
+        Answering::Waiting(Box::pin(async move {
+            let response = exchange.answer(head, body).await;
+            line.end(response.status());
+            exchange.outgoing(response)
+        }))
     }
 }
 
-impl<S> Exchange<S> {
+/// The answer to one request, or the wait for it.
+pub(crate) enum Answering {
+    Done(Option<Response<Outgoing>>),
+    Waiting(Pin<Box<dyn Future<Output = Response<Outgoing>> + Send>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response<Outgoing>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Done(response) => response.take().map_or(Poll::Pending, |it| Poll::Ready(Ok(it))),
+            Self::Waiting(answer) => answer.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+impl<S> Exchange<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    /// What no application has to be asked for, and what the service has at hand.
+    fn answer_at_once(&self, head: &request::Parts) -> Option<Response<Body>> {
+        self.refuse(head).or_else(|| (self.site.at_once)(self.site.app.state(), head))
+    }
+
+    async fn answer(&self, mut head: request::Parts, body: Incoming) -> Response<Body> {
+        head.extensions.clear();
+        head.extensions.insert(self.peer);
+        let body = Body::Incoming(body, Some(Arc::clone(&self.watch)));
+        let (response, upgrade) =
+            bridge::respond(&self.site.app, Request::from_parts(head, body)).await;
+        *self.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = upgrade;
+        response
+    }
+
+    fn outgoing(&self, response: Response<Body>) -> Response<Outgoing> {
+        response.map(|body| Outgoing { body, watch: Arc::clone(&self.watch) })
+    }
+
     /// The answer to a request that no application should see.
     fn refuse(&self, head: &request::Parts) -> Option<Response<Body>> {
         let authority = authority(head);

@@ -68,6 +68,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     warn_of_the_network(&bound, identity.is_some());
     let site = Arc::new(Site {
         app,
+        at_once: S::at_once,
         tls: identity.map(|identity| tls::Server::new(socket.tls, &identity)),
         half_close: S::HALF_CLOSE,
         changed: Event::new(),

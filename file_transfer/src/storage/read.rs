@@ -11,7 +11,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::lanes::{Lane, Lanes};
 use super::resolve::Haste;
-use super::traffic::Transfer;
+use super::traffic::{SMALL, Transfer};
 use super::{Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
@@ -45,13 +45,22 @@ impl Storage {
             }
             opened => opened,
         };
-        let (file, version) = opened.map_err(|errno| match errno {
+        let opened = opened.map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::XDEV => {
                 Error::NotFound(path.clone())
             }
             _ => Error::disk("read", path, errno),
         })?;
-        Ok(Reader {
+        Ok(self.reader(opened))
+    }
+
+    /// Opens a file that can be opened without waiting.
+    pub(crate) fn read_cached(&self, path: &FilePath) -> Option<Reader> {
+        self.0.resolver.open(path, Haste::Cached).ok().map(|opened| self.reader(opened))
+    }
+
+    fn reader(&self, (file, version): (OwnedFd, Version)) -> Reader {
+        Reader {
             file: Arc::new(file),
             version,
             position: 0,
@@ -60,7 +69,7 @@ impl Storage {
             transfer: self.0.traffic.enter(),
             can_ask: true,
             reading: None,
-        })
+        }
     }
 }
 
@@ -79,6 +88,13 @@ impl Reader {
     /// How many bytes are still to come.
     pub fn remaining(&self) -> u64 {
         self.end.saturating_sub(self.position)
+    }
+
+    /// All of them, where they are few and in memory.
+    pub(crate) fn read_small(&mut self) -> Option<Bytes> {
+        let is_small = self.remaining() <= SMALL as u64;
+        let content = is_small.then(|| self.read_cached().ok()).flatten()?;
+        (content.len() as u64 == self.remaining()).then_some(content)
     }
 
     /// The next bytes, or `None` at the end.

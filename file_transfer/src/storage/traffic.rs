@@ -9,7 +9,7 @@ const LARGE: usize = 64 * 1024;
 const FEW: usize = 4;
 
 /// And while more do.
-const SMALL: usize = 12 * 1024;
+pub(super) const SMALL: usize = 12 * 1024;
 
 /// How many files are under way, in either direction.
 #[derive(Default)]
