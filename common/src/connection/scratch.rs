@@ -11,12 +11,16 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncRead;
 use hyper::rt::ReadBufCursor;
 
-/// hyper begins with a buffer of 8 KiB and doubles it when a read has filled it. A read never
-/// does, so that a body takes no more than two such buffers.
-const READ: usize = 8 * 1024 - 1;
+use super::watch;
+
+/// As much as hyper asks for at most.
+const LARGE: usize = super::BUFFER;
+/// hyper begins with a buffer of 8 KiB and doubles it when a read has filled it. While many
+/// connections are busy a read never does, so that a body takes no more than two such buffers.
+const SMALL: usize = 8 * 1024 - 1;
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE].into());
 }
 
 /// Reads once from the stream into hyper's buffer. The stream must not come back here.
@@ -26,7 +30,8 @@ pub(crate) fn receive(
     mut buffer: ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let room = buffer.remaining().min(scratch.len());
+        let most = if watch::are_few_busy() { LARGE } else { SMALL };
+        let room = buffer.remaining().min(most);
         let count = ready!(stream.poll_read(cx, &mut scratch[..room]))?;
         buffer.put_slice(&scratch[..count]);
         Poll::Ready(Ok(()))

@@ -4,7 +4,7 @@
 //! the listener finds out whom to close when there are too many. It knows no HTTP.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,15 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 pub(crate) const PROGRESS: Duration = Duration::from_secs(60);
 /// An idle connection gives back its buffers after this time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);
+
+/// The connections of this process that are between a head and the last byte of its answer.
+static BUSY: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether memory may be spent on the speed of each busy connection.
+pub(super) fn are_few_busy() -> bool {
+    const FEW: usize = 4;
+    BUSY.load(Relaxed) <= FEW
+}
 
 /// Where in its life a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +96,13 @@ impl Watch {
     }
 
     pub(crate) fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Relaxed);
+        let left = self.phase.swap(phase as u8, Relaxed);
         self.since.store(now(), Relaxed);
+        match (left == Phase::Exchange as u8, phase == Phase::Exchange) {
+            (false, true) => BUSY.fetch_add(1, Relaxed),
+            (true, false) => BUSY.fetch_sub(1, Relaxed),
+            _ => 0,
+        };
     }
 
     /// Milliseconds on the process's clock at which the phase began.
@@ -155,6 +169,14 @@ impl Watch {
                 self.moved.load(Relaxed) + millis(PROGRESS)
             }
             Phase::Exchange | Phase::Linger | Phase::Upgraded => u64::MAX,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.phase() == Phase::Exchange {
+            BUSY.fetch_sub(1, Relaxed);
         }
     }
 }

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 const LARGE: usize = 64 * 1024;
 const FEW: usize = 4;
 
+/// And when it is written, since each piece goes to another thread for that.
+const LARGE_BATCH: usize = 256 * 1024;
+
 /// And while more do.
 pub(super) const SMALL: usize = 12 * 1024;
 
@@ -28,7 +31,16 @@ impl Traffic {
 impl Transfer {
     /// How many bytes to move at a time now.
     pub(super) fn piece(&self) -> usize {
-        if self.0.0.load(Relaxed) <= FEW { LARGE } else { SMALL }
+        if self.are_few() { LARGE } else { SMALL }
+    }
+
+    /// How many bytes to collect before they are written.
+    pub(super) fn batch(&self) -> usize {
+        if self.are_few() { LARGE_BATCH } else { SMALL }
+    }
+
+    fn are_few(&self) -> bool {
+        self.0.0.load(Relaxed) <= FEW
     }
 }
 

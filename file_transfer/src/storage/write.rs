@@ -78,12 +78,12 @@ impl Upload {
         let received = self.written + (self.batch.len() + bytes.len()) as u64;
         self.inner.check_size(received, &self.target.path)?;
         while !bytes.is_empty() {
-            let piece = self.transfer.piece();
-            let room = piece.saturating_sub(self.batch.len());
+            let most = self.transfer.batch();
+            let room = most.saturating_sub(self.batch.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
-            self.make_room(now.len(), piece);
+            self.make_room(now.len(), most);
             self.batch.extend_from_slice(now);
-            if self.batch.len() >= piece {
+            if self.batch.len() >= most {
                 self.flush().await?;
             }
             bytes = later;
@@ -103,11 +103,11 @@ impl Upload {
         lanes.run(lane, finish).await
     }
 
-    /// A small file needs no whole batch.
-    fn make_room(&mut self, more: usize, piece: usize) {
+    /// A small file needs no whole batch, and one that comes slowly not yet.
+    fn make_room(&mut self, more: usize, most: usize) {
         let needed = self.batch.len() + more;
         if needed > self.batch.capacity() {
-            let capacity = if needed <= SMALL { SMALL } else { piece };
+            let capacity = needed.next_power_of_two().clamp(SMALL, most.max(needed));
             self.batch.reserve_exact(capacity - self.batch.len());
         }
     }
@@ -127,7 +127,7 @@ impl Upload {
             Ok::<_, Error>(batch)
         };
         self.batch = self.inner.lanes.run(Lane::Write, write).await?;
-        if self.batch.capacity() > self.transfer.piece() {
+        if self.batch.capacity() > self.transfer.batch() {
             self.batch = Vec::new();
         }
         Ok(())
