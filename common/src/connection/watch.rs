@@ -67,6 +67,9 @@ pub struct Watch {
     moved: AtomicU64,
     reading: AtomicBool,
     writing: AtomicBool,
+    /// Bytes of the answer's body that wait in hyper, and whether the body waits for them.
+    queued: AtomicUsize,
+    held: AtomicBool,
     order: AtomicU8,
     waker: AtomicWaker,
 }
@@ -79,6 +82,8 @@ impl Watch {
             moved: AtomicU64::new(now()),
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            held: AtomicBool::new(false),
             order: AtomicU8::new(Order::Continue as u8),
             waker: AtomicWaker::new(),
         }
@@ -123,6 +128,26 @@ impl Watch {
     /// Bytes have crossed.
     pub(crate) fn progress(&self) {
         self.moved.store(now(), Relaxed);
+    }
+
+    /// Whether the body has to wait until hyper has sent what it has. Left to itself it takes 32 KiB
+    /// in advance for each slow reader, which is too much where there are many.
+    pub(super) fn hold(&self) -> bool {
+        let holds = self.queued.load(Relaxed) > 0 && !are_few_busy();
+        self.held.store(holds, Relaxed);
+        holds
+    }
+
+    /// So much of the body was given to hyper.
+    pub(super) fn queue(&self, bytes: usize) {
+        self.queued.fetch_add(bytes, Relaxed);
+    }
+
+    /// So much was sent: head, framing and body. True where the body waits for that and is due.
+    pub(super) fn sent(&self, bytes: usize) -> bool {
+        let queued = self.queued.load(Relaxed).saturating_sub(bytes);
+        self.queued.store(queued, Relaxed);
+        queued == 0 && self.held.swap(false, Relaxed)
     }
 
     /// Everything that was answered is out of our hands, and no request has begun.

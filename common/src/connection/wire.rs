@@ -78,10 +78,12 @@ impl Wire {
         }
     }
 
-    fn sent(&self, polled: &Poll<io::Result<usize>>) {
+    fn sent(&self, polled: &Poll<io::Result<usize>>, cx: &Context<'_>) {
         self.watch.writing(polled.is_pending());
-        if polled.is_ready() {
-            self.watch.progress();
+        let Poll::Ready(sent) = polled else { return };
+        self.watch.progress();
+        if sent.as_ref().is_ok_and(|bytes| self.watch.sent(*bytes)) {
+            cx.waker().wake_by_ref();
         }
     }
 }
@@ -119,7 +121,7 @@ impl AsyncWrite for Wire {
             Stream::Plain(socket) => Pin::new(socket).poll_write(cx, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buffer),
         };
-        this.sent(&polled);
+        this.sent(&polled, cx);
         polled
     }
 
@@ -133,7 +135,7 @@ impl AsyncWrite for Wire {
             Stream::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, buffers),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
         };
-        this.sent(&polled);
+        this.sent(&polled, cx);
         polled
     }
 

@@ -12,7 +12,7 @@ const FEW: usize = 4;
 const LARGE_BATCH: usize = 256 * 1024;
 
 /// And while more do.
-pub(super) const SMALL: usize = 12 * 1024;
+pub(super) const SMALL: usize = 8 * 1024;
 
 /// How many files are under way, in either direction.
 #[derive(Default)]
