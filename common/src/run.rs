@@ -27,7 +27,7 @@ pub use arguments::OPTIONS;
 use arguments::{Arguments, Wish};
 
 /// One of the services, as its `main` names it.
-pub trait Service {
+pub trait Service: 'static {
     /// What its endpoints share.
     type State: Clone + Send + Sync + 'static;
 
@@ -61,6 +61,9 @@ pub trait Service {
     fn at_once(_: &Self::State, _: &request::Parts) -> Option<Response<Body>> {
         None
     }
+
+    /// Gives back what was kept for speed. Connections have come to rest a moment ago.
+    fn rest(_: &Self::State) {}
 }
 
 /// The listening socket a service asks for.

@@ -42,6 +42,11 @@ impl State {
         Self { storage, draining }
     }
 
+    /// Gives back what was kept for speed. Nothing has been asked for a moment.
+    pub fn rest(&self) {
+        self.storage.rest();
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

@@ -60,4 +60,8 @@ impl Service for FileTransfer {
     fn at_once(state: &State, head: &request::Parts) -> Option<Response<Body>> {
         file_transfer::at_once(state, head)
     }
+
+    fn rest(state: &State) {
+        state.rest();
+    }
 }

@@ -7,6 +7,7 @@
 mod directory;
 mod lanes;
 mod read;
+mod recent;
 mod remove;
 mod resolve;
 mod space;
@@ -26,6 +27,7 @@ pub use space::MinFree;
 
 use directory::Directories;
 use lanes::Lanes;
+use recent::Recent;
 use resolve::Resolver;
 use traffic::Traffic;
 
@@ -49,6 +51,7 @@ pub struct Storage(Arc<Inner>);
 struct Inner {
     directories: Directories,
     resolver: Resolver,
+    recent: Recent,
     lanes: Arc<Lanes>,
     traffic: Arc<Traffic>,
     /// Held while a file is compared with what a request expects, and changed.
@@ -106,6 +109,7 @@ impl Storage {
         Self(Arc::new(Inner {
             resolver: Resolver::new(root.clone()),
             directories: Directories::new(root, options.sync),
+            recent: Recent::default(),
             lanes: Arc::default(),
             traffic: Arc::default(),
             commit: Mutex::default(),
@@ -113,6 +117,11 @@ impl Storage {
             min_free: options.min_free,
             sync: options.sync,
         }))
+    }
+
+    /// Closes what was kept open for speed and was not asked for again.
+    pub fn rest(&self) {
+        self.0.recent.let_go();
     }
 
     /// As on a kernel without openat2.

@@ -92,7 +92,15 @@ impl Service {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        respond(&self.app, request.body(body).unwrap()).await.0
+        let request = request.body(body).unwrap();
+        let (head, body) = request.into_parts();
+        let at_once = crate::at_once(self.app.state(), &head);
+        let answer = respond(&self.app, Request::from_parts(head, body)).await.0;
+        if let Some(at_once) = at_once {
+            assert_eq!((at_once.status(), at_once.headers()), (answer.status(), answer.headers()));
+            return at_once;
+        }
+        answer
     }
 
     fn send(&self, method: &str, target: &str, fields: &[(&str, &str)], body: Body) -> Answer {
@@ -159,7 +167,7 @@ impl Answer {
 }
 
 /// Directory in a directory of its own; neither name is there yet.
-fn new_directory() -> PathBuf {
+pub(crate) fn new_directory() -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     // Whatever the umask is: here it is none that a service would like.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
+use std::time::Duration;
 
 use crate::support::answer::Answer;
 use crate::support::client::Client;
 use crate::support::service::Service;
+use crate::support::wait::eventually;
 use crate::{FILES, bytes, curl, request, start};
 
 #[test]
@@ -188,4 +190,24 @@ fn a_file_that_shrinks_while_it_is_read_is_not_padded() {
     let rest = client.rest();
     assert!(rest.as_ref().map_or(true, |rest| rest.len() < content.len()), "padded to the length");
     assert_eq!(curl(&service, "foo").answer().body, content[..1000]);
+}
+
+#[test]
+fn a_small_file_is_read_anew_and_not_kept_open() {
+    let service = start(|_| {});
+    let before = service.descriptors();
+    let mut client = Client::connect(service.address);
+    for content in ["old", "new", "newer"] {
+        curl(&service, "foo").put(content).answer();
+        for _ in 0..2 {
+            assert_eq!(client.exchange(request("GET", "foo")).text(), content);
+        }
+    }
+    curl(&service, "foo").method("DELETE").answer();
+    assert_eq!(client.exchange(request("GET", "foo")).status, 404);
+
+    curl(&service, "foo").put("last").answer();
+    assert_eq!(client.exchange(request("GET", "foo")).text(), "last");
+    drop(client);
+    eventually("it is closed", Duration::from_secs(10), || service.descriptors() == before);
 }

@@ -91,9 +91,8 @@ fn a_broken_envelope_stores_nothing() {
 #[test]
 fn a_part_with_an_endless_head_is_refused() {
     let service = start(|_| {});
-    let with_head = |length| {
-        format!("--b\r\nX-Long: {}\r\n\r\nnew\r\n--b--\r\n", "a".repeat(length))
-    };
+    let with_head =
+        |length| format!("--b\r\nX-Long: {}\r\n\r\nnew\r\n--b--\r\n", "a".repeat(length));
     // So that the code it takes is in memory before it counts.
     assert_eq!(send(&service, "; boundary=b", &with_head(20_000)).status, 400);
     let before = service.memory().resident;

@@ -83,7 +83,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         ));
         executor.spawn(watch_files(Arc::clone(&site))).detach();
 
-        executor.spawn(give_memory_back(Arc::clone(&site), Arc::clone(&connections))).detach();
+        executor.spawn(give_back::<S>(Arc::clone(&site), Arc::clone(&connections))).detach();
         executor.spawn(feed_the_watchdog()).detach();
         tell_systemd(&[NotifyState::Ready]);
         memory::unmap_code();
@@ -199,7 +199,7 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
 /// Sleeps until connections have come or gone or fallen idle, and a little longer, since they
 /// seldom do so alone; then twice, since what they leave to other threads goes later. What changes
 /// meanwhile counts for the next time.
-async fn give_memory_back<S>(site: Arc<Site<S>>, connections: Arc<Connections>) {
+async fn give_back<S: Service>(site: Arc<Site<S::State>>, connections: Arc<Connections>) {
     const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
     let mut changed = site.changed.listen();
     loop {
@@ -207,6 +207,7 @@ async fn give_memory_back<S>(site: Arc<Site<S>>, connections: Arc<Connections>) 
         changed = site.changed.listen();
         for pause in PAUSES {
             Timer::after(pause).await;
+            S::rest(site.app.state());
             memory::give_back();
             if connections.are_quiet() {
                 memory::unmap_code();

@@ -12,7 +12,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use super::lanes::{Lane, Lanes};
 use super::resolve::Haste;
 use super::traffic::{SMALL, Transfer};
-use super::{Storage, Version};
+use super::{Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
 
@@ -45,23 +45,30 @@ impl Storage {
             }
             opened => opened,
         };
-        let opened = opened.map_err(|errno| match errno {
+        let (file, version) = opened.map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::XDEV => {
                 Error::NotFound(path.clone())
             }
             _ => Error::disk("read", path, errno),
         })?;
-        Ok(self.reader(opened))
+        Ok(self.reader((Arc::new(file), version)))
     }
 
     /// Opens a file that can be opened without waiting.
     pub(crate) fn read_cached(&self, path: &FilePath) -> Option<Reader> {
-        self.0.resolver.open(path, Haste::Cached).ok().map(|opened| self.reader(opened))
+        let Inner { recent, resolver, .. } = &*self.0;
+        if let Some(found) = recent.find(path, resolver) {
+            return Some(self.reader(found));
+        }
+        let (file, version) = resolver.open(path, Haste::Cached).ok()?;
+        let file = Arc::new(file);
+        recent.keep(path, &file, version);
+        Some(self.reader((file, version)))
     }
 
-    fn reader(&self, (file, version): (OwnedFd, Version)) -> Reader {
+    fn reader(&self, (file, version): (Arc<OwnedFd>, Version)) -> Reader {
         Reader {
-            file: Arc::new(file),
+            file,
             version,
             position: 0,
             end: version.length,

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, fstat, openat, openat2, statat};
 use rustix::io::{Errno, Result};
 
 use super::Version;
@@ -71,6 +71,16 @@ impl Resolver {
         let file = self.resolve(path, READ, haste)?;
         let version = Version::of(&fstat(&file)?).ok_or(Errno::NOENT)?;
         Ok((file, version))
+    }
+
+    /// What a name leads to, where that can be seen without waiting. One call where no directory
+    /// is on the way, since the last part of a path is never followed.
+    pub(super) fn look_cached(&self, path: &FilePath) -> Result<Version> {
+        let stat = match path.split() {
+            (None, name) => statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW)?,
+            _ => fstat(self.resolve(path, LOOK, Haste::Cached)?)?,
+        };
+        Version::of(&stat).ok_or(Errno::NOENT)
     }
 
     fn resolve(&self, path: &FilePath, flags: OFlags, haste: Haste) -> Result<OwnedFd> {
