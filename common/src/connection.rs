@@ -6,6 +6,7 @@
 
 mod exchange;
 pub(crate) mod scratch;
+pub(crate) mod socket;
 mod watch;
 mod wire;
 
@@ -27,6 +28,7 @@ use crate::journal;
 use crate::listener::Site;
 use crate::tls;
 use exchange::Exchange;
+use socket::Socket;
 use watch::{Alarm, Ring};
 pub(crate) use watch::{Order, Phase};
 
@@ -54,6 +56,7 @@ pub(crate) async fn serve<S>(
     S: Clone + Send + Sync + 'static,
 {
     let Some(Ok(())) = guarded(&watch, socket.readable()).await else { return };
+    let socket = Socket::new(socket);
     let (mut wire, redirect) = match &site.tls {
         None => (Wire::plain(socket, Arc::clone(&watch)), false),
         Some(tls) => match Box::pin(greet(socket, peer, tls, &watch)).await {
@@ -126,7 +129,7 @@ async fn guarded<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
 
 /// Looks at the first byte of a TLS port: a handshake, or plain HTTP that is to be sent to https.
 async fn greet(
-    socket: Async<TcpStream>,
+    socket: Socket,
     peer: SocketAddr,
     tls: &tls::Server,
     watch: &Arc<Watch>,

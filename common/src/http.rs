@@ -5,6 +5,7 @@
 //! `usize`. What tide sees is a method and a URL for routing, no more. This module knows no route
 //! and opens no socket.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -222,8 +223,9 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let (head, body) = request.into_parts();
-    let mut routed =
-        http_types::Request::new(route_method(&head.method), route_url(head.uri.path()));
+    let prefixes = head.extensions.get().map_or(&[][..], |Prefixes(prefixes)| prefixes);
+    let url = route_url(head.uri.path(), prefixes);
+    let mut routed = http_types::Request::new(route_method(&head.method), url);
     routed.ext_mut().insert(head);
     routed.ext_mut().insert(Carried::new(body));
 
@@ -257,10 +259,20 @@ fn route_method(method: &Method) -> http_types::Method {
     }
 }
 
+/// Paths below these lead to one route each, whatever follows. An extension of a request for
+/// [`respond`], which then need not look at what follows.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefixes(pub(crate) &'static [&'static str]);
+
+const ORIGIN: &str = "http://service";
+
 /// A URL for routing alone. Segments that a URL parser would resolve are masked, so that the
 /// route is the one that was written; the endpoint reads the target from the head.
-fn route_url(path: &str) -> http_types::Url {
-    const ORIGIN: &str = "http://service";
+fn route_url(path: &str, prefixes: &'static [&'static str]) -> http_types::Url {
+    let is_below = |prefix: &&&str| path.len() > prefix.len() && path.starts_with(**prefix);
+    if let Some(url) = prefixes.iter().find(is_below).and_then(|prefix| url_below(prefix)) {
+        return url;
+    }
     let mut url = String::with_capacity(ORIGIN.len() + path.len() + 1);
     url.push_str(ORIGIN);
     for segment in path.split('/').skip(usize::from(path.starts_with('/'))) {
@@ -268,6 +280,20 @@ fn route_url(path: &str) -> http_types::Url {
         url.push_str(if is_dot_segment(segment) { "-" } else { segment });
     }
     http_types::Url::parse(&url).unwrap_or_else(|_| fallback_url())
+}
+
+/// Parsed once for as long as the prefix stays the same.
+fn url_below(prefix: &'static str) -> Option<http_types::Url> {
+    thread_local! {
+        static LAST: RefCell<Option<(&'static str, http_types::Url)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if last.as_ref().is_none_or(|(parsed, _)| *parsed != prefix) {
+            let url = http_types::Url::parse(&format!("{ORIGIN}{prefix}-")).ok()?;
+            *last = Some((prefix, url));
+        }
+        last.as_ref().map(|(_, url)| url.clone())
+    })
 }
 
 fn fallback_url() -> http_types::Url {
@@ -306,7 +332,22 @@ mod tests {
             ("*", "/*"),
             ("", "/"),
         ] {
-            assert_eq!(route_url(path).path(), routed, "{path}");
+            assert_eq!(route_url(path, &[]).path(), routed, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_follows_a_prefix_does_not_matter() {
+        const PREFIXES: &[&str] = &["/a/", "/b/c/"];
+        for (path, routed) in [
+            ("/a/b", "/a/-"),
+            ("/a/../b?c", "/a/-"),
+            ("/b/c/d/e", "/b/c/-"),
+            ("/a/", "/a/"),
+            ("/a", "/a"),
+            ("/b/d", "/b/d"),
+        ] {
+            assert_eq!(route_url(path, PREFIXES).path(), routed, "{path}");
         }
     }
 

@@ -24,6 +24,8 @@ use crate::tls;
 /// What is served on a listening socket.
 pub(crate) struct Site<S> {
     pub(crate) app: tide::Server<S>,
+    /// [`crate::run::Service::PREFIXES`].
+    pub(crate) prefixes: &'static [&'static str],
     /// [`crate::run::Service::at_once`].
     pub(crate) at_once: fn(&S, &request::Parts) -> Option<Response<Body>>,
     pub(crate) tls: Option<tls::Server>,

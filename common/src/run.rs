@@ -39,6 +39,9 @@ pub trait Service: 'static {
     /// not, its going is noticed at once.
     const HALF_CLOSE: bool;
 
+    /// Paths below these lead to one route each, whatever follows. They end with a slash.
+    const PREFIXES: &'static [&'static str];
+
     /// Where it listens, by these settings.
     fn socket(settings: &Settings) -> Socket;
 

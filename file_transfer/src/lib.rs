@@ -26,6 +26,8 @@ mod path;
 pub mod storage;
 mod upload;
 
+pub use path::PREFIXES;
+
 use error::Error;
 use storage::Storage;
 
@@ -56,8 +58,8 @@ impl State {
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
     app.with(Respond::<Error>::default());
-    for files in ["/tedge/file-transfer/*path", "/te/v1/files/*path"] {
-        app.at(files)
+    for prefix in PREFIXES {
+        app.at(&format!("{prefix}*path"))
             .get(handlers::download)
             .head(handlers::download)
             .put(handlers::upload)

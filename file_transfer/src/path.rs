@@ -16,7 +16,7 @@ const LONGEST_PATH: usize = 4095;
 
 /// The prefixes under which the same files are served: the documentation's, and that of
 /// thin-edge.io 2.
-const PREFIXES: [&str; 2] = ["/tedge/file-transfer/", "/te/v1/files/"];
+pub const PREFIXES: &[&str] = &["/tedge/file-transfer/", "/te/v1/files/"];
 
 /// Names a file below the directory: relative, decoded, with no part that is empty, `.` or `..`.
 #[derive(Clone, PartialEq, Eq)]

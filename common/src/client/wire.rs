@@ -3,7 +3,7 @@
 //! It knows no HTTP.
 
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,16 +16,17 @@ use futures_rustls::client::TlsStream;
 use rustls_pki_types::ServerName;
 
 use super::pulse::{Limits, Pulse};
-use crate::connection::scratch;
+use crate::connection::{self, scratch};
 
 /// A connected socket that notes what it does.
 pub(super) struct Socket {
-    stream: Async<TcpStream>,
+    stream: connection::socket::Socket,
     pulse: Arc<Pulse>,
 }
 
 impl Socket {
     pub(super) fn new(stream: Async<TcpStream>, limits: Limits) -> Self {
+        let stream = connection::socket::Socket::new(stream);
         Self { stream, pulse: Arc::new(Pulse::new(limits)) }
     }
 
@@ -48,41 +49,40 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &self.stream).poll_read(cx, buffer);
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.note_read(polled)
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &self.stream).poll_write(cx, buffer);
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buffer);
         self.note_write(polled)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &self.stream).poll_write_vectored(cx, buffers);
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
         self.note_write(polled)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Shuts down the sending half alone.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.stream.get_ref().shutdown(Shutdown::Write))
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
     }
 }
 

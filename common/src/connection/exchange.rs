@@ -16,7 +16,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::watch::{Phase, Watch};
-use crate::http::{self as bridge, Body, BodyError, Upgrade};
+use crate::http::{self as bridge, Body, BodyError, Prefixes, Upgrade};
 use crate::journal::Line;
 use crate::listener::Site;
 use crate::respond::text;
@@ -112,6 +112,7 @@ where
     async fn answer(&self, mut head: request::Parts, body: Incoming) -> Response<Body> {
         head.extensions.clear();
         head.extensions.insert(self.peer);
+        head.extensions.insert(Prefixes(self.site.prefixes));
         let body = Body::Incoming(body, Some(Arc::clone(&self.watch)));
         let (response, upgrade) =
             bridge::respond(&self.site.app, Request::from_parts(head, body)).await;

@@ -16,6 +16,7 @@ use futures_rustls::server::TlsStream;
 use rustix::net::sockopt;
 
 use super::scratch;
+use super::socket::Socket;
 use super::watch::{Phase, Watch};
 
 /// One connection's bytes, first those that came early.
@@ -26,16 +27,16 @@ pub struct Wire {
 }
 
 enum Stream {
-    Plain(Async<TcpStream>),
-    Tls(Box<TlsStream<Async<TcpStream>>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 impl Wire {
-    pub(crate) fn plain(socket: Async<TcpStream>, watch: Arc<Watch>) -> Self {
+    pub(crate) fn plain(socket: Socket, watch: Arc<Watch>) -> Self {
         Self { stream: Stream::Plain(socket), early: Bytes::new(), watch }
     }
 
-    pub(crate) fn tls(stream: TlsStream<Async<TcpStream>>, watch: Arc<Watch>) -> Self {
+    pub(crate) fn tls(stream: TlsStream<Socket>, watch: Arc<Watch>) -> Self {
         Self { stream: Stream::Tls(Box::new(stream)), early: Bytes::new(), watch }
     }
 

@@ -68,13 +68,17 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     warn_of_the_network(&bound, identity.is_some());
     let site = Arc::new(Site {
         app,
+        prefixes: S::PREFIXES,
         at_once: S::at_once,
         tls: identity.map(|identity| tls::Server::new(socket.tls, &identity)),
         half_close: S::HALF_CLOSE,
         changed: Event::new(),
     });
 
-    async_io::block_on(executor.run(async {
+    // A task like all others: what is given to `run` itself is asked at each turn of each of them.
+    let tasks = Arc::clone(&executor);
+    let life = executor.spawn(async move {
+        let executor = tasks;
         let accept = executor.spawn(listener::accept(
             bound.socket,
             Arc::clone(&site),
@@ -103,7 +107,8 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         draining.store(true, Relaxed);
         accept.cancel().await;
         drain(&connections, &mut signals).await;
-    }));
+    });
+    async_io::block_on(executor.run(life));
     Ok(())
 }
 

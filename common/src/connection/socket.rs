@@ -1,0 +1,133 @@
+//! A TCP socket that is asked for bytes only when there may be some.
+//!
+//! hyper and TLS ask again and again whether something has come, and each time that nothing has
+//! costs a system call. Once the kernel has said so, its next word counts.
+
+use std::io::{self, ErrorKind, IoSlice, Read};
+use std::net::{Shutdown, TcpStream};
+use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_io::Async;
+use futures_io::{AsyncRead, AsyncWrite};
+
+/// The only reader of its stream.
+pub(crate) struct Socket {
+    stream: Async<TcpStream>,
+    /// The last read found nothing, and the kernel was asked to say when there is something.
+    is_dry: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(stream: Async<TcpStream>) -> Self {
+        Self { stream, is_dry: false }
+    }
+}
+
+impl Deref for Socket {
+    type Target = Async<TcpStream>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.stream
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        loop {
+            if this.is_dry {
+                ready!(this.stream.poll_readable(cx))?;
+                this.is_dry = false;
+            }
+            match this.stream.get_ref().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => this.is_dry = true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.stream).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut &self.stream).poll_write_vectored(cx, buffers)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Shuts down the sending half alone.
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.get_ref().shutdown(Shutdown::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use async_io::block_on;
+    use futures_lite::future::poll_once;
+    use futures_lite::{AsyncReadExt, FutureExt};
+
+    use super::*;
+
+    #[test]
+    fn what_comes_after_nothing_came_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = Socket::new(Async::new(listener.accept().unwrap().0).unwrap());
+        block_on(async {
+            let mut buffer = [0; 4];
+            for round in 0..100 {
+                for _ in 0..2 {
+                    assert!(poll_once(socket.read(&mut buffer)).await.is_none());
+                    assert!(socket.is_dry);
+                }
+                peer.write_all(&[round]).unwrap();
+                assert_eq!(socket.read(&mut buffer).await.unwrap(), 1);
+                assert_eq!(buffer[0], round);
+            }
+            drop(peer);
+            assert_eq!(socket.read(&mut buffer).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn who_asked_last_is_woken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut socket = Socket::new(Async::new(listener.accept().unwrap().0).unwrap());
+        block_on(async {
+            let mut buffer = [0; 4];
+            assert!(poll_once(socket.read(&mut buffer)).await.is_none());
+            let read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer));
+            let write = async {
+                peer.write_all(b"late").unwrap();
+                std::future::pending().await
+            };
+            assert_eq!(read.or(write).await.unwrap(), 4);
+        });
+    }
+}
