@@ -115,7 +115,7 @@ serve() {
 write_curlrc() {
     local port host
     {
-        printf 'silent\nshow-error\nfail-with-body\nmax-time = 60\n'
+        printf 'silent\nshow-error\nfail-with-body\nmax-time = 120\n'
         for port in "${!curl_to[@]}"; do
             for host in localhost "$name"; do
                 printf 'connect-to = "%s:%s:%s"\n' "$host" "$port" "${curl_to[$port]}"
@@ -135,7 +135,7 @@ start() {
     pid_of[$program]=$!
     exec {said}<"$device/run/$program"
     while :; do
-        IFS= read -r -t 30 -u "$said" line || broken "$program does not start; its log is below"
+        IFS= read -r -t 120 -u "$said" line || broken "$program does not start; its log is below"
         printf '%s\n' "$line" >>"$device/log/$program"
         [[ ! $line =~ $pattern ]] || break
     done
