@@ -44,7 +44,7 @@ END
     promise "clients need a certificate once http.ca_path is set" gateway '
         sudo tedge config set http.ca_path /etc/ssl/certs
         sudo systemctl restart tedge-agent
-        ! curl -s https://localhost:8000/tedge/file-transfer/foo.txt
+        not curl -s https://localhost:8000/tedge/file-transfer/foo.txt
         curl -sSf --cert /etc/tedge/device-local-certs/tedge-client.crt \
             --key /etc/tedge/device-local-certs/tedge-client.key \
             https://localhost:8000/tedge/file-transfer/foo.txt | grep >/dev/null Hello'
@@ -72,7 +72,7 @@ END
         for file in /etc/shadow /root/other.key /etc/tedge/device-local-certs/link.key; do
             tedge config set http.key_path $file 2>/dev/null
             systemctl restart tedge-agent || true
-            ! grep -rqs -e "root:" -e "PRIVATE" /run/tedge-file-transfer
+            not grep -rqs -e "root:" -e "PRIVATE" /run/tedge-file-transfer
         done
         journalctl -u tedge-file-transfer | grep >/dev/null "is not handed to the service by root"
         journalctl -u tedge-file-transfer | grep >/dev/null "it has to be readable for user tedge"

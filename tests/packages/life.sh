@@ -57,7 +57,7 @@ stay_alive() {
     promise "a wrong setting fails once and says why in a line" gateway '
         echo "[http]
 bind.port = \"many\"" >/etc/tedge/tedge.toml
-        ! systemctl restart tedge-file-transfer
+        not systemctl restart tedge-file-transfer
         sleep 3
         [ "$(systemctl is-active tedge-file-transfer)" = failed ]
         [ "$(systemctl show -P NRestarts tedge-file-transfer)" = 0 ]
@@ -110,12 +110,12 @@ upgrade_and_remove() {
         dpkg-reconfigure tedge-file-transfer
         apt-get -q -y remove tedge-file-transfer
         apt-get -q -y install ./tedge-file-transfer_*+newer_amd64.deb
-        ! systemctl --quiet is-enabled tedge-file-transfer
-        ! systemctl --quiet is-active tedge-file-transfer
+        not systemctl --quiet is-enabled tedge-file-transfer
+        not systemctl --quiet is-active tedge-file-transfer
         systemctl --quiet enable --now tedge-file-transfer'
     promise "remove stops, and leaves files, settings and the command tedge of the other" gateway '
         apt-get -q -y remove tedge-file-transfer
-        ! curl -s http://localhost:8000/health
+        not curl -s http://localhost:8000/health
         [ -e /var/tedge/file-transfer/big ]
         [ ! -L /etc/systemd/system/tedge-agent.service ]
         [ "$(tedge config get c8y.url)" = example.invalid ]

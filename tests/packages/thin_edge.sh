@@ -86,7 +86,7 @@ live_beside_thin_edge() {
     promise "after thin-edge.io's purge the next start brings back user and directories" device '
         systemctl stop tedge-agent
         dpkg --purge tedge
-        ! getent passwd tedge
+        not getent passwd tedge
         systemctl restart tedge-agent
         systemctl is-active tedge-agent
         echo back >/tmp/foo.txt
