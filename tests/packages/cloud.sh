@@ -18,7 +18,7 @@ make_cloud() {
     make_cloud_network "$cloud_address"
     mkdir -p "$scratch/cloud"
     (
-        cd "$scratch/cloud"
+        cd "$scratch/cloud" || exit
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=cloud-ca" \
             -keyout ca.key -out ca.crt 2>/dev/null
         issue cloud /CN=cloud "DNS:$tenant"
@@ -49,7 +49,8 @@ CONF
     accompany broker running mosquitto -c "$scratch/cloud/mosquitto.conf"
     accompany cloud Serving "${CARGO_TARGET_DIR:-$PWD/target}/debug/examples/cloud" \
         --certificate "$scratch/cloud/cloud.crt" --key "$scratch/cloud/cloud.key" \
-        --address "$cloud_address" --port 443 --mqtt 127.0.0.1:1883
+        --address "$cloud_address" --port 443 --mqtt 127.0.0.1:1883 \
+        --user "t0/device:a secret"
 }
 
 # connect_to_cloud MACHINE: as the shipped example says, with the tenant's name as it stands there.

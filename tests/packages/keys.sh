@@ -58,10 +58,10 @@ END
         old=$(shown)
         sh /root/sign main-agent 2>/dev/null
         systemctl reload tedge-agent
-        timeout 10 sh -c "until [ \"\$(openssl s_client -connect localhost:8000 </dev/null 2>/dev/null | openssl x509 -noout -serial)\" != \"$old\" ]; do :; done"
+        timeout 60 sh -c "until [ \"\$(openssl s_client -connect localhost:8000 </dev/null 2>/dev/null | openssl x509 -noout -serial)\" != \"$old\" ]; do :; done"
         [ "$(systemctl show -P MainPID tedge-agent)" = "$pid" ]'
     on gateway 'sh /root/sign main-agent 2>/dev/null'
-    eventually 75 "and after a minute without a signal" gateway '
+    eventually 200 "and after a minute without a signal" gateway '
         [ "$({ openssl s_client -connect localhost:8000 </dev/null 2>/dev/null || true; } | openssl x509 -noout -serial)" = \
           "$(openssl x509 -noout -serial -in /etc/tedge/device-local-certs/main-agent.crt)" ]'
     promise "who may write the settings cannot make root read other files out" gateway '

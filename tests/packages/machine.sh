@@ -125,17 +125,21 @@ on() {
 
 # shut_down NAME: in order, as by `poweroff`.
 shut_down() {
+    close_terminal "$1"
     kill -RTMIN+4 "${leader_of[$1]}"
     wait "${spawn_of[$1]}" || true
     unset "leader_of[$1]" "spawn_of[$1]"
 }
 
-# discard NAME: for good, at once.
+# discard NAME: for good, at once, with its files.
 discard() {
     # Without its first process a machine ends, and systemd-nspawn tidies up after it.
     kill -KILL "${leader_of[$1]}" 2>/dev/null || kill -KILL "${spawn_of[$1]}" 2>/dev/null || true
+    # A terminal that is being shut down with it may be stopped.
+    [ -z "${terminal_of[$1]:-}" ] || pkill -CONT -P "${terminal_of[$1]}" || true
     wait "${spawn_of[$1]}" 2>/dev/null || true
-    unset "leader_of[$1]" "spawn_of[$1]"
+    unset "leader_of[$1]" "spawn_of[$1]" "terminal_of[$1]"
+    rm -rf --one-file-system "${scratch:?}/$1"
 }
 
 # Nothing is left behind, whatever happened.

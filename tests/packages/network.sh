@@ -5,9 +5,10 @@
 
 declare -A companions=()
 
-# make_cloud_network ADDRESS
+# make_cloud_network ADDRESS: where it is not there yet.
 make_cloud_network() {
     make_network cloud
+    ! ip -n "tedge-$$-cloud" link show bridge >/dev/null 2>&1 || return 0
     ip -n "tedge-$$-cloud" link add bridge type bridge
     ip -n "tedge-$$-cloud" addr add "$1/24" dev bridge
     ip -n "tedge-$$-cloud" link set bridge up

@@ -5,7 +5,7 @@
 # between them: names and addresses, a tenant, carrying files from one machine to the other.
 
 main=rpi4-dca632efb150
-child=child-01
+child="child-01"
 declare -A role_of=([$main]="the main device" [$child]="the child device")
 came_back="Hello thin-edge.io"
 listed="*\"name\":\"$main\"*"
@@ -19,6 +19,7 @@ walk_through_the_page() {
     enable_https
     make_client_certificate
     enable_client_authentication
+    keep_passwords
     shut_down "$child"
     shut_down "$main"
 }

@@ -3,7 +3,7 @@
 # A terminal on each machine, where root types one command after the other: directory and
 # variables stay from one to the next, and the first that fails ends it.
 
-declare -A keyboard_of=() screen_of=()
+declare -A keyboard_of=() screen_of=() terminal_of=()
 marker='-- this was all --'
 
 # open_terminal MACHINE
@@ -13,9 +13,20 @@ open_terminal() {
     # Not its standard input, which the commands have too.
     in_machine "$name" bash -e /dev/fd/9 9<"$files.keyboard" \
         >"$files.screen" 2>"$files.complaints" </dev/null &
+    terminal_of[$name]=$!
     exec {keyboard}>"$files.keyboard" {screen}<"$files.screen"
     keyboard_of[$name]=$keyboard
     screen_of[$name]=$screen
+}
+
+# close_terminal MACHINE: before it is shut down, or nsenter, stopped by that together with what
+# runs in it, would wait for ever.
+close_terminal() {
+    if [ -n "${terminal_of[$1]:-}" ]; then
+        echo exit >&"${keyboard_of[$1]}"
+        wait "${terminal_of[$1]}" || true
+        unset "terminal_of[$1]"
+    fi
 }
 
 # type_in MACHINE TEXT: leaves in `said` what the commands print.

@@ -92,5 +92,15 @@ live_beside_thin_edge() {
         echo back >/tmp/foo.txt
         curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt
         [ "$(stat -c "%U" /var/tedge/file-transfer/foo.txt)" = tedge ]'
+    promise "thin-edge.io that came and went before, masked and purged, is not in the way" device '
+        apt-get -q -y purge tedge-file-transfer
+        apt-get -q -y install ./tedge.deb ./tedge-agent.deb
+        apt-get -q -y remove tedge-agent
+        [ "$(readlink /etc/systemd/system/tedge-agent.service)" = /dev/null ]
+        dpkg --purge tedge
+        apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb
+        systemctl restart tedge-agent
+        dpkg --purge tedge-agent
+        curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt'
     shut_down device
 }
