@@ -5,7 +5,7 @@
 
 machines=${CARGO_TARGET_DIR:-$PWD/target}/machines
 declare -A leader_of=() spawn_of=()
-scratch=
+made=() scratch=
 
 # What each machine has beside Debian's smallest system: what the page's commands need.
 packages=systemd-sysv,ca-certificates,openssl,curl,iproute2,procps,sudo,hostname,netbase
@@ -58,7 +58,8 @@ make_machine() {
     local name=$1 group
     [ -n "$scratch" ] || scratch=$(mktemp -d /var/tmp/tedge-machines.XXXXXX)
     if [ ! -e "$scratch/$name" ]; then
-        cp -a --reflink=auto "$machines/$2" "$scratch/$name"
+        made+=("$name")
+        layer "$machines/$2" "$name"
         rm -f "$scratch/$name/etc/machine-id"
         echo "$name" >"$scratch/$name/etc/hostname"
         printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$scratch/$name/etc/hosts"
@@ -68,6 +69,15 @@ make_machine() {
     for group in $(control_groups); do
         mkdir -p "$group/tedge-$$-$name"
     done
+}
+
+# layer BASE NAME: a copy that costs nothing, or where there is no overlayfs, one that does.
+layer() {
+    local layers=$scratch/layers/$2
+    mkdir -p "$layers/upper" "$layers/work" "$scratch/$2"
+    mount -t overlay overlay "$scratch/$2" \
+        -o "lowerdir=$1,upperdir=$layers/upper,workdir=$layers/work" 2>/dev/null ||
+        cp -a --reflink=auto "$1/." "$scratch/$2"
 }
 
 # make_network NAME: a namespace with nothing but a loopback.
@@ -139,7 +149,13 @@ discard() {
     [ -z "${terminal_of[$1]:-}" ] || pkill -CONT -P "${terminal_of[$1]}" || true
     wait "${spawn_of[$1]}" 2>/dev/null || true
     unset "leader_of[$1]" "spawn_of[$1]" "terminal_of[$1]"
-    rm -rf --one-file-system "${scratch:?}/$1"
+    remove_files "$1"
+}
+
+# remove_files NAME
+remove_files() {
+    ! mountpoint -q "$scratch/$1" || umount "$scratch/$1"
+    rm -rf --one-file-system "${scratch:?}/$1" "$scratch/layers/$1"
 }
 
 # Nothing is left behind, whatever happened.
@@ -156,6 +172,9 @@ leave() {
     done
     for group in $(control_groups); do
         find "$group" -mindepth 1 -depth -type d -path "$group/tedge-$$-*" -exec rmdir {} \;
+    done
+    for name in "${made[@]}"; do
+        remove_files "$name"
     done
     [ -z "$scratch" ] || rm -rf --one-file-system "$scratch"
     exit "$status"
