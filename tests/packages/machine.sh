@@ -105,7 +105,7 @@ start() {
         # Debian 13 boots on the unified hierarchy alone, Debian 12 on either.
         export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
         exec setpriv --pdeathsig KILL systemd-nspawn --quiet --register=no --keep-unit --boot \
-            --directory="$scratch/$name" --hostname="$name" \
+            --directory="$scratch/$name" --machine="tedge-$$-$name" --hostname="$name" \
             --network-namespace-path="/run/netns/tedge-$$-$name" --console=pipe "$@"
     ) </dev/null >>"$scratch/$name.console" 2>&1 &
     spawn_of[$name]=$!
@@ -154,7 +154,7 @@ discard() {
 
 # remove_files NAME
 remove_files() {
-    ! mountpoint -q "$scratch/$1" || umount "$scratch/$1"
+    ! mountpoint -q "$scratch/$1" || umount "$scratch/$1" || umount --lazy "$scratch/$1"
     rm -rf --one-file-system "${scratch:?}/$1" "$scratch/layers/$1"
 }
 
@@ -167,12 +167,13 @@ leave() {
         discard "$name"
     done
     leave_companions
-    for name in $(ip netns list | grep -o "^tedge-$$-[^ ]*"); do
-        ip netns delete "$name"
+    for name in /run/netns/tedge-$$-*; do
+        [ ! -e "$name" ] || ip netns delete "${name##*/}"
     done
     for group in $(control_groups); do
         find "$group" -mindepth 1 -depth -type d -path "$group/tedge-$$-*" -exec rmdir {} \;
     done
+    rmdir /run/systemd/nspawn/propagate/tedge-$$-* 2>/dev/null || true
     for name in "${made[@]}"; do
         remove_files "$name"
     done
