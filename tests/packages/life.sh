@@ -102,14 +102,25 @@ upgrade_and_remove() {
             dpkg-deb -Znone --build $package ..
         done'
     promise "an upgrade keeps files and settings, and the transfer under way" gateway '
-        head -c 12000000 /dev/urandom >/tmp/big
-        curl -sSf --limit-rate 1M -T /tmp/big http://localhost:8000/tedge/file-transfer/big &
-        sleep 1
+        head -c 4000000 /dev/urandom >/tmp/big
+        stops() { journalctl -o cat -u tedge-file-transfer | grep -c "^stopping:" || true; }
+        before=$(stops)
+        # The second half goes out when the old program has been told to stop.
+        {
+            head -c 2000000 /tmp/big
+            for try in $(seq 600); do
+                [ "$(stops)" = "$before" ] || break
+                sleep 0.1
+            done
+            tail -c +2000001 /tmp/big
+        } | curl -sSf -T - http://localhost:8000/tedge/file-transfer/big &
+        timeout 60 sh -c "until ss -Htn state established dport = :8000 | grep -q .; do :; done"
         apt-get -q -y install ./*+newer_amd64.deb
+        [ "$(stops)" -gt "$before" ]
         wait $!
         cmp /tmp/big /var/tedge/file-transfer/big
         grep -q example.invalid /etc/tedge/tedge.toml
-        [ "$(dpkg-query -Wf "\${Version}" tedge-file-transfer)" != "${old:-}" ]
+        dpkg-query -Wf "\${Version}" tedge-file-transfer | grep "+newer"
         systemctl is-active tedge-file-transfer tedge-c8y-proxy
         curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt >/dev/null'
     promise "a unit that was disabled stays so" gateway '
