@@ -11,15 +11,23 @@ broken() {
         printf '\nThe last of the journal of %s:\n' "$name" >&2
         on "$name" 'journalctl --no-pager -n 25 -o short-monotonic' >&2 || true
     done
+    for name in "${!companions[@]}"; do
+        printf '\nThe last that %s said:\n' "$name" >&2
+        tail -n 10 "$scratch/$name.log" >&2
+    done
     exit 1
+}
+
+keep() {
+    kept=$((kept + 1))
+    printf 'ok: %s\n' "$1"
 }
 
 # promise TEXT MACHINE COMMANDS: kept where the commands succeed.
 promise() {
     local said
     if said=$(on "$2" "$3" 2>&1); then
-        kept=$((kept + 1))
-        printf 'ok: %s\n' "$1"
+        keep "$1"
     else
         broken "$1: on $2: $3"$'\n'"$said"
     fi
@@ -32,8 +40,7 @@ eventually() {
         [ "$SECONDS" -lt "$end" ] || broken "$2: not within $1 s on $3: $4"
         sleep 0.1
     done
-    kept=$((kept + 1))
-    printf 'ok: %s\n' "$2"
+    keep "$2"
 }
 
 title() {

@@ -86,11 +86,21 @@ live_beside_thin_edge() {
     promise "after thin-edge.io's purge the next start brings back user and directories" device '
         systemctl stop tedge-agent
         dpkg --purge tedge
-        ! getent passwd tedge
+        not getent passwd tedge
         systemctl restart tedge-agent
         systemctl is-active tedge-agent
         echo back >/tmp/foo.txt
         curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt
         [ "$(stat -c "%U" /var/tedge/file-transfer/foo.txt)" = tedge ]'
+    promise "thin-edge.io that came and went before, masked and purged, is not in the way" device '
+        apt-get -q -y purge tedge-file-transfer
+        apt-get -q -y install ./tedge.deb ./tedge-agent.deb
+        apt-get -q -y remove tedge-agent
+        [ "$(readlink /etc/systemd/system/tedge-agent.service)" = /dev/null ]
+        dpkg --purge tedge
+        apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb
+        systemctl restart tedge-agent
+        dpkg --purge tedge-agent
+        curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt'
     shut_down device
 }

@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
+# What stands in for Cumulocity, in a namespace of its own: the tests' recording cloud for the REST
+# API, and beside it a broker that wants TLS and to know the device, by certificate or password.
+
+tenant=example.cumulocity.com
+cloud_address=192.168.1.1
+
+# issue NAME SUBJECT [NAMES]: a certificate of the cloud's CA.
+issue() {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "$2" -extensions usr_cert \
+        -addext "subjectAltName=${3:-DNS:$1}" -CA ca.crt -CAkey ca.key \
+        -keyout "$1.key" -out "$1.crt" 2>/dev/null
+}
+
+# make_cloud DEVICE: with a certificate for the device in $scratch/cloud.
+make_cloud() {
+    make_cloud_network "$cloud_address"
+    mkdir -p "$scratch/cloud"
+    (
+        cd "$scratch/cloud" || exit
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=cloud-ca" \
+            -keyout ca.key -out ca.crt 2>/dev/null
+        issue cloud /CN=cloud "DNS:$tenant"
+        issue device "/CN=$1"
+        mosquitto_passwd -b -c passwords "t0/$1" "a secret"
+        # What Cumulocity calls s/uat, the stand-in calls c8y/s/uat.
+        cat >mosquitto.conf <<CONF
+per_listener_settings true
+user root
+log_dest stderr
+listener 1883 127.0.0.1
+allow_anonymous true
+listener 8883 $cloud_address
+mount_point c8y/
+cafile $PWD/ca.crt
+certfile $PWD/cloud.crt
+keyfile $PWD/cloud.key
+require_certificate true
+use_identity_as_username true
+listener 9883 $cloud_address
+mount_point c8y/
+certfile $PWD/cloud.crt
+keyfile $PWD/cloud.key
+allow_anonymous false
+password_file $PWD/passwords
+CONF
+    )
+    accompany broker running mosquitto -c "$scratch/cloud/mosquitto.conf"
+    accompany cloud Serving "${CARGO_TARGET_DIR:-$PWD/target}/debug/examples/cloud" \
+        --certificate "$scratch/cloud/cloud.crt" --key "$scratch/cloud/cloud.key" \
+        --address "$cloud_address" --port 443 --mqtt 127.0.0.1:1883 \
+        --user "t0/device:a secret"
+}
+
+# connect_to_cloud MACHINE: as the shipped example says, with the tenant's name as it stands there.
+connect_to_cloud() {
+    local files=$scratch/$1
+    cp "$scratch/cloud/ca.crt" "$files/usr/local/share/ca-certificates/cloud.crt"
+    mkdir -p "$files/etc/tedge/device-certs"
+    cp "$scratch/cloud/device.crt" "$files/etc/tedge/device-certs/tedge-certificate.pem"
+    cp "$scratch/cloud/device.key" "$files/etc/tedge/device-certs/tedge-private-key.pem"
+    promise "mosquitto's bridge fetches a token with the shipped configuration" "$1" '
+        update-ca-certificates >/dev/null 2>&1
+        chown mosquitto: /etc/tedge/device-certs/tedge-private-key.pem
+        cp /usr/share/doc/tedge-c8y-proxy/examples/c8y-bridge.conf /etc/mosquitto/conf.d/
+        sed -i "s/DEVICE/$(hostname)/" /etc/mosquitto/conf.d/c8y-bridge.conf
+        systemctl restart mosquitto
+        for try in 1 2 3 4 5; do
+            mosquitto_rr -t c8y/s/uat -e c8y/s/dat -n -W 3 2>&1 | grep "^71,.*\..*\." && exit
+        done
+        exit 1'
+    # A device without a certificate, as the example says of it.
+    promise "and so it does with user and password in place of a certificate" "$1" '
+        cp /etc/mosquitto/conf.d/c8y-bridge.conf /root/kept.conf
+        sed -i -e "s/^#remote_/remote_/" -e "s/^bridge_certfile/#&/" -e "s/^bridge_keyfile/#&/" \
+            -e "s|TENANT/USER|t0/$(hostname)|" -e "s/PASSWORD/a secret/" -e "s/:8883/:9883/" \
+            /etc/mosquitto/conf.d/c8y-bridge.conf
+        systemctl restart mosquitto
+        for try in 1 2 3 4 5; do
+            mosquitto_rr -t c8y/s/uat -e c8y/s/dat -n -W 3 2>&1 | grep "^71,.*\..*\." && break
+        done
+        [ "$try" != 5 ]
+        cp /root/kept.conf /etc/mosquitto/conf.d/c8y-bridge.conf
+        systemctl restart mosquitto'
+}

@@ -1,0 +1,178 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
+# thin-edge.io's page "HTTPS Configuration" on two machines: each command of it, in its order and
+# letter for letter, where the page says to type it. What the page leaves to its reader is done
+# between them: names and addresses, a tenant, carrying files from one machine to the other.
+
+main=rpi4-dca632efb150
+child="child-01"
+declare -A role_of=([$main]="the main device" [$child]="the child device")
+came_back="Hello thin-edge.io"
+listed="*\"name\":\"$main\"*"
+
+walk_through_the_page() {
+    title "The page: two machines and a cloud"
+    connect_two_devices
+    default_settings
+    open_services
+    make_certificates
+    enable_https
+    make_client_certificate
+    enable_client_authentication
+    keep_passwords
+    shut_down "$child"
+    shut_down "$main"
+}
+
+connect_two_devices() {
+    local name
+    for name in "$main" "$child"; do
+        make_machine "$name" "$suite"
+        copy_to "$name" "$debs"/tedge-file-transfer_*_amd64.deb
+        # A machine that has an address for good has it beside its name, as Debian's reference says.
+        printf '%s\n' "127.0.0.1 localhost" "192.168.1.6 $main" "192.168.1.7 $child" \
+            "$cloud_address $tenant" >"$scratch/$name/etc/hosts"
+    done
+    copy_to "$main" "$debs"/tedge-c8y-proxy_*_amd64.deb
+    make_cloud "$main"
+    plug "$main" 192.168.1.6
+    plug "$child" 192.168.1.7
+    boot "$main" "$suite"
+    boot "$child" "$suite"
+    promise "both packages on the main device, one on the child" "$main" '
+        apt-get -q -y install --no-install-recommends ./*.deb'
+    on "$child" 'apt-get -q -y install --no-install-recommends ./*.deb >/dev/null 2>&1
+        tedge config set device.id "$(hostname)" 2>/dev/null'
+    connect_to_cloud "$main"
+    promise "connected to its tenant, the main device can be found there" "$main" '
+        tedge config set c8y.url '"$tenant"'
+        systemctl restart tedge-mapper-c8y
+        curl -sSf -H "Content-Type: application/json" -d "{\"name\": \"$(hostname)\"}" \
+            http://localhost:8001/c8y/inventory/managedObjects'
+    for name in "$main" "$child"; do
+        open_terminal "$name"
+        type_in "$name" 'cd /etc/tedge/device-local-certs'
+    done
+}
+
+# carry FILE FROM TO: between the directories of certificates.
+carry() {
+    cp "$scratch/$2/etc/tedge/device-local-certs/$1" "$scratch/$3/etc/tedge/device-local-certs/"
+}
+
+default_settings() {
+    page "$main" "HTTP: a file goes and comes back" "$came_back" <<'PAGE'
+echo "Hello thin-edge.io" >/tmp/foo.txt
+curl -X PUT -F 'file=@/tmp/foo.txt' http://localhost:8000/tedge/file-transfer/foo.txt
+curl http://localhost:8000/tedge/file-transfer/foo.txt 
+PAGE
+    page "$main" "HTTP: Cumulocity lists the device" "$listed" <<'PAGE'
+curl http://localhost:8001/c8y/inventory/managedObjects 
+PAGE
+}
+
+open_services() {
+    page "$main" "the File Transfer Service opens to the network" <<'PAGE'
+sudo tedge config set http.bind.address 192.168.1.6
+sudo systemctl restart tedge-agent
+PAGE
+    page "$child" "where to find it" <<'PAGE'
+sudo tedge config set http.client.host rpi4-dca632efb150
+sudo systemctl restart tedge-agent
+PAGE
+    page "$child" "HTTP: a file goes and comes back" "$came_back" <<'PAGE'
+echo "Hello thin-edge.io" >/tmp/foo.txt
+curl -X PUT -F 'file=@/tmp/foo.txt' http://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
+curl http://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
+PAGE
+    page "$main" "the proxy opens to the network" <<'PAGE'
+sudo tedge config set c8y.proxy.bind.address 192.168.1.6
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+    page "$main $child" "where to find the proxy" <<'PAGE'
+sudo tedge config set c8y.proxy.client.host rpi4-dca632efb150
+sudo systemctl restart tedge-agent
+PAGE
+    page "$main $child" "HTTP: Cumulocity lists the device" "$listed" <<'PAGE'
+curl http://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
+PAGE
+}
+
+enable_https() {
+    page "$main" "the File Transfer Service turns to HTTPS" <<'PAGE'
+sudo tedge config set http.cert_path /etc/tedge/device-local-certs/main-agent.crt
+sudo tedge config set http.key_path /etc/tedge/device-local-certs/main-agent.key
+sudo systemctl restart tedge-agent
+PAGE
+    page "$child" "HTTPS: a file goes and comes back" "$came_back" <<'PAGE'
+echo "Hello thin-edge.io" >/tmp/foo.txt
+curl -X PUT -F 'file=@/tmp/foo.txt' https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
+curl https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
+PAGE
+    page "$main" "the proxy turns to HTTPS" <<'PAGE'
+tedge config set c8y.proxy.cert_path /etc/tedge/device-local-certs/c8y-mapper.crt
+tedge config set c8y.proxy.key_path /etc/tedge/device-local-certs/c8y-mapper.key
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+    page "$child" "HTTPS: and again" "$came_back" <<'PAGE'
+echo "Hello thin-edge.io" >/tmp/foo.txt
+curl -X PUT -F 'file=@/tmp/foo.txt' https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
+curl https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
+PAGE
+    page "$main $child" "HTTPS: Cumulocity lists the device" "$listed" <<'PAGE'
+curl https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
+PAGE
+    promise "who does not trust the signing certificate goes away" "$child" '
+        not curl -sS --capath /var/empty \
+            --cacert /usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt https://rpi4-dca632efb150:8000/health 2>said
+        grep -q "unable to get local issuer certificate" said'
+}
+
+enable_client_authentication() {
+    page "$main" "the File Transfer Service wants client certificates" <<'PAGE'
+sudo tedge config set http.ca_path /etc/ssl/certs
+sudo systemctl restart tedge-agent
+PAGE
+    page "$child" "mTLS: a file goes and comes back" "$came_back" <<'PAGE'
+echo "Hello thin-edge.io" >/tmp/foo.txt
+curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
+     --key /etc/tedge/device-local-certs/tedge-client.key \
+     -X PUT -F 'file=@/tmp/foo.txt' \
+     https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
+curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
+     --key /etc/tedge/device-local-certs/tedge-client.key \
+     https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
+PAGE
+    page "$child" "the child's own agent takes its certificate" <<'PAGE'
+sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/tedge-client.crt
+sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
+sudo systemctl restart tedge-agent
+PAGE
+    page "$main" "the proxy wants client certificates" <<'PAGE'
+sudo tedge config set c8y.proxy.ca_path /etc/ssl/certs
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+    page "$child" "mTLS: Cumulocity lists the device" "$listed" <<'PAGE'
+curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
+     --key /etc/tedge/device-local-certs/tedge-client.key \
+     https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
+PAGE
+    page "$main $child" "the agents take their certificates" <<'PAGE'
+sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/tedge-client.crt
+sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
+sudo systemctl restart tedge-agent
+PAGE
+    promise "who has no certificate gets neither file nor inventory" "$child" '
+        for url in :8000/tedge/file-transfer/foo.txt :8001/c8y/inventory/managedObjects; do
+            not curl -sS "https://rpi4-dca632efb150$url" 2>said
+            grep -q "certificate required" said
+        done'
+    promise "and the command tedge is told no more than what is set" "$child" '
+        [ "$(tedge http get /te/v1/files/foo.txt)" = "Hello thin-edge.io" ]
+        tedge http get /c8y/inventory/managedObjects | grep -q "\"name\":\"rpi4-dca632efb150\""'
+    promise "all runs, and nothing had to be started twice" "$main" '
+        systemctl is-active tedge-agent tedge-mapper-c8y mosquitto
+        [ "$(systemctl show -P NRestarts tedge-file-transfer)" = 0 ]
+        [ "$(systemctl show -P NRestarts tedge-c8y-proxy)" = 0 ]
+        systemctl list-units --failed --no-legend | { ! grep tedge; }'
+}

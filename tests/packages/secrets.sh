@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154  # commands expand in the machine; page.sh sets main and child
+# Passwords that are root's alone, 0600, reach the proxy, which is the user tedge; and what lies
+# outside of the configuration does not. After the page: the child asks, with its certificate.
+
+list_devices() {
+    promise "$1" "$child" '
+        tedge http get /c8y/inventory/managedObjects | grep "\"name\":\"rpi4-dca632efb150\""'
+}
+
+keep_passwords() {
+    title "Passwords that are root's"
+    on "$main" 'mosquitto_passwd -c -b /etc/mosquitto/passwords proxy "a word" 2>/dev/null
+        chown mosquitto: /etc/mosquitto/passwords
+        printf "%s\n" "allow_anonymous false" "password_file /etc/mosquitto/passwords" \
+            >/etc/mosquitto/conf.d/passwords.conf
+        systemctl restart mosquitto
+        install -m 600 /dev/null /etc/tedge/mqtt-password
+        echo "a word" >/etc/tedge/mqtt-password
+        tedge config set mqtt.client.auth.username proxy 2>/dev/null
+        tedge config set mqtt.client.auth.password_file /etc/tedge/mqtt-password 2>/dev/null
+        systemctl restart tedge-mapper-c8y'
+    list_devices "mqtt.client.auth.password_file: a token from a broker that wants a password"
+    on "$main" 'install -m 600 /dev/null /etc/tedge/credentials.toml
+        printf "[c8y]\nusername = \"t0/device\"\npassword = \"a secret\"\n" >/etc/tedge/credentials.toml
+        tedge config set c8y.auth_method basic 2>/dev/null
+        systemctl stop mosquitto
+        systemctl restart tedge-mapper-c8y'
+    list_devices "c8y.credentials_path: basic authentication, without a broker"
+    promise "both stayed root's alone, and only the service has copies" "$main" '
+        [ "$(stat -c "%a %U" /etc/tedge/mqtt-password /etc/tedge/credentials.toml | sort -u)" = "600 root" ]
+        [ "$(stat -c "%a %U" /run/tedge-c8y-proxy/* | sort -u)" = "400 tedge" ]
+        grep -qs "a secret" /run/tedge-c8y-proxy/*'
+    promise "a link out of the configuration is not followed, and the journal says so" "$main" '
+        mv /etc/tedge/credentials.toml /root/
+        ln -s /root/credentials.toml /etc/tedge/credentials.toml
+        not systemctl restart tedge-mapper-c8y
+        not grep -rqs "a secret" /run/tedge-c8y-proxy
+        said=$(journalctl -o cat -u tedge-c8y-proxy -n 20)
+        grep "credentials.toml is not handed to the service by root" <<<"$said"
+        [ "$(systemctl is-active tedge-c8y-proxy)" = failed ]
+        rm /etc/tedge/credentials.toml
+        mv /root/credentials.toml /etc/tedge/
+        systemctl restart tedge-mapper-c8y'
+    list_devices "and with the file back in its place all is well"
+}
