@@ -4,6 +4,15 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 #![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]
 
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use async_io::Async;
+use event_listener::Event;
+
+use crate::connection::{self, Watch};
+use crate::listener::Site;
+
 #[path = "../../tests/fuzz/properties/certificates.rs"]
 pub mod certificates;
 #[path = "../../tests/fuzz/properties/environment.rs"]
@@ -12,6 +21,17 @@ pub mod environment;
 pub mod settings;
 #[path = "../../tests/fuzz/properties/splice.rs"]
 pub mod splice;
+
+/// Serves one stream without TLS, as one that was accepted, until it is closed. Panics come out.
+pub async fn serve<S>(app: tide::Server<S>, stream: TcpStream)
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let site = Site { app, tls: None, half_close: true, changed: Event::new() };
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let stream = Async::new(stream).unwrap();
+    connection::serve(stream, peer, Arc::new(site), Arc::new(Watch::new())).await;
+}
 
 #[cfg(test)]
 #[path = "../../tests/fuzz/properties/corpus.rs"]

@@ -5,6 +5,10 @@
 
 #[path = "../../tests/fuzz/properties/conditions.rs"]
 pub mod conditions;
+// Its corpus is sent to the real program, see tests/faults/bytes.rs.
+#[cfg(feature = "fuzzing")]
+#[path = "../../tests/fuzz/properties/connection.rs"]
+pub mod connection;
 #[path = "../../tests/fuzz/properties/multipart.rs"]
 pub mod multipart;
 #[path = "../../tests/fuzz/properties/path.rs"]
