@@ -43,6 +43,11 @@ mod promises {
     mod tls;
 }
 
+#[path = "faults"]
+mod faults {
+    mod storage;
+}
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -35,6 +35,12 @@ impl Client {
         Self { stream: BufReader::new(Stream::Plain(dial(address))) }
     }
 
+    /// Speaks over a connection that is there.
+    pub(crate) fn over(socket: TcpStream) -> Self {
+        prepare(&socket);
+        Self { stream: BufReader::new(Stream::Plain(socket)) }
+    }
+
     /// Connects with TLS and completes the handshake, as the host `localhost`.
     pub(crate) fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").unwrap();
@@ -135,10 +141,14 @@ impl Client {
 
 fn dial(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    prepare(&socket);
+    socket
+}
+
+fn prepare(socket: &TcpStream) {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.set_write_timeout(Some(PATIENCE)).unwrap();
     socket.set_nodelay(true).unwrap();
-    socket
 }
 
 /// How to speak TLS to a server that this authority has signed, with a certificate or without.
