@@ -45,6 +45,7 @@ mod promises {
 
 #[path = "faults"]
 mod faults {
+    mod bytes;
     mod crash;
     mod storage;
 }

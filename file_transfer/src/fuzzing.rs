@@ -36,4 +36,10 @@ mod tests {
     fn every_envelope_that_is_kept_is_opened_rightly() {
         corpus::check_all("multipart", multipart::check);
     }
+
+    #[cfg(feature = "fuzzing")]
+    #[test]
+    fn every_conversation_that_is_kept_is_answered_rightly() {
+        corpus::check_all("connection", super::connection::check);
+    }
 }

@@ -106,6 +106,16 @@ impl Client {
         Ok(rest)
     }
 
+    /// What comes until the server closes, also where that is with a reset; a panic where it does
+    /// not in [`PATIENCE`].
+    pub(crate) fn heard(&mut self) -> Vec<u8> {
+        let mut heard = Vec::new();
+        let end = self.stream.read_to_end(&mut heard);
+        let is_silent = end.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        assert!(!is_silent, "not closed after {:?}", String::from_utf8_lossy(&heard));
+        heard
+    }
+
     /// Reads and forgets so many bytes.
     pub(crate) fn skip(&mut self, count: u64) -> io::Result<u64> {
         io::copy(&mut (&mut self.stream).take(count), &mut io::sink())

@@ -75,13 +75,22 @@ where
                 None => {
                     head.extensions.clear();
                     head.extensions.insert(exchange.peer);
+                    exchange.watch.unread(!hyper::body::Body::is_end_stream(&body));
                     let body = Body::Incoming(body, Some(Arc::clone(&exchange.watch)));
                     let (response, upgrade) =
                         bridge::respond(&exchange.site.app, Request::from_parts(head, body)).await;
+                    let is_upgrade = upgrade.is_some();
                     let mut slot =
                         exchange.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                     *slot = upgrade;
-                    response
+                    // hyper would throw the rest away and go on with the next request, and where
+                    // that is malformed, say so in the middle of an answer that still waits for
+                    // the socket.
+                    if exchange.watch.is_unread() && !is_upgrade {
+                        closing(response)
+                    } else {
+                        response
+                    }
                 }
             };
             Ok(response.map(|body| Outgoing { body, watch: exchange.watch }))

@@ -59,6 +59,8 @@ pub struct Watch {
     reading: AtomicBool,
     writing: AtomicBool,
     order: AtomicU8,
+    /// Some of the request's content was not read yet.
+    unread: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -71,6 +73,7 @@ impl Watch {
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             order: AtomicU8::new(Order::Continue as u8),
+            unread: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -99,6 +102,15 @@ impl Watch {
     /// Whether an endpoint waits for more of the peer's body.
     pub(crate) fn reading(&self, waits: bool) {
         self.reading.store(waits, Relaxed);
+    }
+
+    /// Whether an endpoint has left some of the peer's body where it is.
+    pub(crate) fn unread(&self, is_left: bool) {
+        self.unread.store(is_left, Relaxed);
+    }
+
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
     }
 
     /// Whether the socket refuses more of the answer for now.
