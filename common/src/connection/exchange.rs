@@ -69,6 +69,7 @@ where
         self.watch.enter(Phase::Exchange);
         let exchange = self.clone();
         Box::pin(async move {
+            exchange.watch.turn().await;
             let (mut head, body) = request.into_parts();
             let response = match exchange.refuse(&head) {
                 Some(response) => response,

@@ -3,6 +3,7 @@
 //! The stream and the bodies note each change here; the task reads its time limits from it, and
 //! the listener finds out whom to close when there are too many. It knows no HTTP.
 
+use std::future::poll_fn;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -61,6 +62,8 @@ pub struct Watch {
     order: AtomicU8,
     /// Some of the request's content was not read yet.
     unread: AtomicBool,
+    /// A request was begun in this turn of the connection's task.
+    has_begun: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -74,6 +77,7 @@ impl Watch {
             writing: AtomicBool::new(false),
             order: AtomicU8::new(Order::Continue as u8),
             unread: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -135,6 +139,24 @@ impl Watch {
             Phase::Idle => self.writing.load(Relaxed),
             Phase::Silent | Phase::Head | Phase::Linger | Phase::Upgraded => false,
         }
+    }
+
+    /// The connection's task is polled.
+    pub(crate) fn begin_turn(&self) {
+        self.has_begun.store(false, Relaxed);
+    }
+
+    /// Ready for one request in each turn: a peer that sends many without waiting for an answer
+    /// does not keep others waiting until it has all of its own.
+    pub(crate) async fn turn(&self) {
+        poll_fn(|cx| {
+            if self.has_begun.swap(true, Relaxed) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
     }
 
     pub(crate) fn order(&self) -> Order {
