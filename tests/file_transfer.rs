@@ -47,6 +47,8 @@ mod promises {
 mod faults {
     mod bytes;
     mod crash;
+    mod memory;
+    mod peers;
     mod storage;
 }
 

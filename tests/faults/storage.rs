@@ -2,7 +2,7 @@
 //! that fail or dawdle. After each step what the service says and what the disk holds have to be
 //! what the model says; where something failed, the old file or the new one, whole.
 //!
-//! A sequence that fails is made as short as it can be and kept in `storage/regressions`, which
+//! A sequence that fails is made as short as it can be and kept in `storage.regressions`, which
 //! every later run begins with.
 
 mod disk;
@@ -33,7 +33,7 @@ fn check(kind: Kind, sequences: u32) {
         // Each attempt starts and stops programs.
         max_shrink_iters: 300,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "../tests/faults/storage/regressions",
+            "../tests/faults/storage.regressions",
         ))),
         ..Config::default()
     });

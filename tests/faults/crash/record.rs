@@ -64,8 +64,8 @@ const TRACE: &str = "trace";
 /// Has strace write down what the service will do; `inject` is as for its `-e`.
 pub(super) fn trace(setup: &mut Setup, inject: Option<&str>) {
     let output = setup.directory().join(TRACE);
-    let calls = "trace=openat,mkdir,mkdirat,pwrite64,fsync,fdatasync,renameat,renameat2,unlinkat,fchmod,\
-                 write,writev,sendto,sendmsg";
+    let calls = "trace=openat,mkdir,mkdirat,pwrite64,fsync,fdatasync,renameat,renameat2,unlinkat,\
+                 fchmod,write,writev,sendto,sendmsg";
     let mut command = vec!["strace", "-D", "-f", "-y", "-q", "-s", "1000000", "-o"];
     command.extend([output.to_str().unwrap(), "-e", calls]);
     command.extend(inject.iter().flat_map(|inject| ["-e", inject]));
@@ -76,11 +76,15 @@ impl Recording {
     /// Appends what was traced of a service that has ended.
     pub(super) fn append(&mut self, service: &Service) {
         let trace = service.path(TRACE);
-        let end = format!("{} +++ ", service.pid().as_raw_nonzero());
+        let pid = service.pid().as_raw_nonzero().to_string();
+        let is_end = |line: &str| {
+            let rest = line.strip_prefix(&pid).unwrap_or_default();
+            rest.starts_with(' ') && rest.trim_start().starts_with("+++ ")
+        };
         let mut text = String::new();
         eventually("the trace is complete", Duration::from_secs(20), || {
             text = fs::read_to_string(&trace).unwrap();
-            text.lines().last().is_some_and(|line| line.starts_with(&end))
+            text.lines().any(is_end)
         });
         fs::remove_file(trace).unwrap();
 
