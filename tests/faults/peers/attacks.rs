@@ -53,7 +53,7 @@ pub(super) const ATTACKS: [Attack; 16] = [
     plain("resets", |scene, deeds| {
         storm(deeds, Duration::from_millis(1), || {
             let mut socket = TcpStream::connect(scene.service.address)?;
-            socket.write_all(request("GET", SMALL)[..20].as_bytes())?;
+            socket.write_all(&request("GET", SMALL).as_bytes()[..20])?;
             reset(&socket)
         });
     }),
@@ -87,8 +87,9 @@ pub(super) const ATTACKS: [Attack; 16] = [
         Swarm { hello: more.clone().into(), more: more.into(), size: 30, ..CALM }.run(scene, deeds);
     }),
     plain("pipelined requests, no answer read", |scene, deeds| {
-        let hello = request("GET", SMALL).repeat(2000);
-        Swarm { hello: hello.into(), reads: 1, ..CALM }.run(scene, deeds);
+        // Twelve thousand a second in all; more would be a trial of the machine.
+        let [hello, more] = [100, 10].map(|count| request("GET", SMALL).repeat(count).into());
+        Swarm { hello, more, reads: 1, ..CALM }.run(scene, deeds);
     }),
     plain("more connections than there is room for", |scene, deeds| {
         let pause = Duration::from_millis(500);
