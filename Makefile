@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
 # Where the tests that hold sizes and memory to their budgets find the programs.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
-.PHONY: help setup build test test-clients fuzz demo packages apt-repository test-packages bench fmt lint
+.PHONY: help setup build test test-clients test-faults fuzz demo packages apt-repository test-packages bench fmt lint
 .NOTPARALLEL:
 
 help: ## List these targets
@@ -27,6 +27,11 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	tests/clients/install $(CARGO_TARGET_DIR)/clients
 	TEDGE_CLIENTS=$(CARGO_TARGET_DIR)/clients \
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
+
+# One after the other, since time and memory are measured.
+test-faults: setup build ## Cut the power, fill the disk, and attack for half an hour what is tested
+	@packaging/setup slowhttptest e2fsprogs openssl
+	cargo test --workspace --locked -- --ignored --nocapture --test-threads=1
 
 # Seconds for each of the targets.
 TIME ?= 60

@@ -43,6 +43,15 @@ mod promises {
     mod tls;
 }
 
+#[path = "faults"]
+mod faults {
+    mod bytes;
+    mod crash;
+    mod memory;
+    mod peers;
+    mod storage;
+}
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -195,6 +195,7 @@ where
     let mut draining = false;
     let stop = poll_fn(|cx| {
         watch.register(cx);
+        watch.begin_turn();
         match watch.order() {
             Order::Close => return Poll::Ready(Stop::Cut),
             Order::Drain if !draining => {

@@ -4,6 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 #![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]
 
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use async_io::Async;
+use event_listener::Event;
+use http::{Response, request};
+
+use crate::connection::{self, Watch};
+use crate::http::Body;
+use crate::listener::Site;
+
 #[path = "../../tests/fuzz/properties/certificates.rs"]
 pub mod certificates;
 #[path = "../../tests/fuzz/properties/environment.rs"]
@@ -12,6 +23,22 @@ pub mod environment;
 pub mod settings;
 #[path = "../../tests/fuzz/properties/splice.rs"]
 pub mod splice;
+
+/// Serves one stream without TLS, as one that was accepted, until it is closed. Panics come out.
+pub async fn serve<S>(
+    app: tide::Server<S>,
+    prefixes: &'static [&'static str],
+    at_once: fn(&S, &request::Parts) -> Option<Response<Body>>,
+    stream: TcpStream,
+) where
+    S: Clone + Send + Sync + 'static,
+{
+    let changed = Event::new();
+    let site = Site { app, prefixes, at_once, tls: None, half_close: true, changed };
+    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let stream = Async::new(stream).unwrap();
+    connection::serve(stream, peer, Arc::new(site), Arc::new(Watch::new())).await;
+}
 
 #[cfg(test)]
 #[path = "../../tests/fuzz/properties/corpus.rs"]

@@ -86,9 +86,11 @@ impl http_body::Body for Body {
                 _ => Poll::Ready(None),
             },
             Self::Incoming(body, watch) => {
-                let polled = Pin::new(body).poll_frame(cx).map_err(BodyError::from);
+                let polled = Pin::new(&mut *body).poll_frame(cx).map_err(BodyError::from);
                 if let Some(watch) = watch {
                     watch.reading(polled.is_pending());
+                    let is_over = matches!(polled, Poll::Ready(None)) || body.is_end_stream();
+                    watch.unread(!is_over);
                 }
                 polled
             }

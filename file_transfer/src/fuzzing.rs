@@ -5,6 +5,10 @@
 
 #[path = "../../tests/fuzz/properties/conditions.rs"]
 pub mod conditions;
+// Its corpus is sent to the real program, see tests/faults/bytes.rs.
+#[cfg(feature = "fuzzing")]
+#[path = "../../tests/fuzz/properties/connection.rs"]
+pub mod connection;
 #[path = "../../tests/fuzz/properties/multipart.rs"]
 pub mod multipart;
 #[path = "../../tests/fuzz/properties/path.rs"]
@@ -31,5 +35,11 @@ mod tests {
     #[test]
     fn every_envelope_that_is_kept_is_opened_rightly() {
         corpus::check_all("multipart", multipart::check);
+    }
+
+    #[cfg(feature = "fuzzing")]
+    #[test]
+    fn every_conversation_that_is_kept_is_answered_rightly() {
+        corpus::check_all("connection", super::connection::check);
     }
 }

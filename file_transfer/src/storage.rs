@@ -101,7 +101,7 @@ impl Storage {
     /// # Errors
     /// Where the directory cannot be made or used, saying who has to change what.
     pub fn open(options: Options) -> Result<Self, common::error::Error> {
-        let root = start::open(&options.directory)?;
+        let root = start::open(&options.directory, options.sync)?;
         Ok(Self::at(root, options))
     }
 

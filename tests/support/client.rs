@@ -35,6 +35,12 @@ impl Client {
         Self { stream: BufReader::new(Stream::Plain(dial(address))) }
     }
 
+    /// Speaks over a connection that is there.
+    pub(crate) fn over(socket: TcpStream) -> Self {
+        prepare(&socket);
+        Self { stream: BufReader::new(Stream::Plain(socket)) }
+    }
+
     /// Connects with TLS and completes the handshake, as the host `localhost`.
     pub(crate) fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").unwrap();
@@ -100,6 +106,16 @@ impl Client {
         Ok(rest)
     }
 
+    /// What comes until the server closes, also where that is with a reset; a panic where it does
+    /// not in [`PATIENCE`].
+    pub(crate) fn heard(&mut self) -> Vec<u8> {
+        let mut heard = Vec::new();
+        let end = self.stream.read_to_end(&mut heard);
+        let is_silent = end.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        assert!(!is_silent, "not closed after {:?}", String::from_utf8_lossy(&heard));
+        heard
+    }
+
     /// Reads and forgets so many bytes.
     pub(crate) fn skip(&mut self, count: u64) -> io::Result<u64> {
         io::copy(&mut (&mut self.stream).take(count), &mut io::sink())
@@ -135,10 +151,14 @@ impl Client {
 
 fn dial(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    prepare(&socket);
+    socket
+}
+
+fn prepare(socket: &TcpStream) {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.set_write_timeout(Some(PATIENCE)).unwrap();
     socket.set_nodelay(true).unwrap();
-    socket
 }
 
 /// How to speak TLS to a server that this authority has signed, with a certificate or without.

@@ -70,12 +70,19 @@ where
         self.watch.enter(Phase::Exchange);
         let (head, body) = request.into_parts();
         let line = Line::begin(&head);
-        if let Some(response) = self.answer_at_once(&head) {
+        let is_turn = self.watch.takes_turn();
+        let has_content = !hyper::body::Body::is_end_stream(&body);
+        let at_once = || (self.site.at_once)(self.site.app.state(), &head);
+        let answer = self.refuse(&head).or_else(|| (is_turn && !has_content).then(at_once)?);
+        if let Some(response) = answer {
             line.end(response.status());
             return Answering::Done(Some(self.outgoing(response)));
         }
         let exchange = self.clone();
         Answering::Waiting(Box::pin(async move {
+            if !is_turn {
+                exchange.watch.turn().await;
+            }
             let response = exchange.answer(head, body).await;
             line.end(response.status());
             exchange.outgoing(response)
@@ -104,20 +111,19 @@ impl<S> Exchange<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    /// What no application has to be asked for, and what the service has at hand.
-    fn answer_at_once(&self, head: &request::Parts) -> Option<Response<Body>> {
-        self.refuse(head).or_else(|| (self.site.at_once)(self.site.app.state(), head))
-    }
-
     async fn answer(&self, mut head: request::Parts, body: Incoming) -> Response<Body> {
         head.extensions.clear();
         head.extensions.insert(self.peer);
         head.extensions.insert(Prefixes(self.site.prefixes));
+        self.watch.unread(!hyper::body::Body::is_end_stream(&body));
         let body = Body::Incoming(body, Some(Arc::clone(&self.watch)));
         let (response, upgrade) =
             bridge::respond(&self.site.app, Request::from_parts(head, body)).await;
+        // hyper would throw the rest away and go on with the next request, and where that is
+        // malformed, say so in the middle of an answer that still waits for the socket.
+        let is_over = upgrade.is_some() || !self.watch.is_unread();
         *self.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = upgrade;
-        response
+        if is_over { response } else { closing(response) }
     }
 
     fn outgoing(&self, response: Response<Body>) -> Response<Outgoing> {

@@ -3,6 +3,7 @@
 //! The stream and the bodies note each change here; the task reads its time limits from it, and
 //! the listener finds out whom to close when there are too many. It knows no HTTP.
 
+use std::future::poll_fn;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -71,6 +72,10 @@ pub struct Watch {
     queued: AtomicUsize,
     held: AtomicBool,
     order: AtomicU8,
+    /// Some of the request's content was not read yet.
+    unread: AtomicBool,
+    /// A request was begun in this turn of the connection's task.
+    has_begun: AtomicBool,
     waker: AtomicWaker,
 }
 
@@ -85,6 +90,8 @@ impl Watch {
             queued: AtomicUsize::new(0),
             held: AtomicBool::new(false),
             order: AtomicU8::new(Order::Continue as u8),
+            unread: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
@@ -118,6 +125,15 @@ impl Watch {
     /// Whether an endpoint waits for more of the peer's body.
     pub(crate) fn reading(&self, waits: bool) {
         self.reading.store(waits, Relaxed);
+    }
+
+    /// Whether an endpoint has left some of the peer's body where it is.
+    pub(crate) fn unread(&self, is_left: bool) {
+        self.unread.store(is_left, Relaxed);
+    }
+
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
     }
 
     /// Whether the socket refuses more of the answer for now.
@@ -162,6 +178,29 @@ impl Watch {
             Phase::Idle => self.writing.load(Relaxed),
             Phase::Silent | Phase::Head | Phase::Linger | Phase::Upgraded => false,
         }
+    }
+
+    /// The connection's task is polled.
+    pub(crate) fn begin_turn(&self) {
+        self.has_begun.store(false, Relaxed);
+    }
+
+    /// True for one request in each turn: a peer that sends many without waiting for an answer does
+    /// not keep others waiting until it has all of its own.
+    pub(super) fn takes_turn(&self) -> bool {
+        !self.has_begun.swap(true, Relaxed)
+    }
+
+    /// Ready when there is a turn to take.
+    pub(super) async fn turn(&self) {
+        poll_fn(|cx| {
+            if self.takes_turn() {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     pub(crate) fn order(&self) -> Order {

@@ -2,6 +2,7 @@
 //! what is missing on the way, and has it on the disk before anything below is promised.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,10 +25,20 @@ pub(super) struct Directories {
     root: Arc<OwnedFd>,
     mount: Mount,
     sync: bool,
-    /// Directories whose name may not be on the disk yet, by their paths: whoever comes through
-    /// one has to see to it before saying that something below is stored.
-    unsynced: Mutex<HashSet<String>>,
+    synced: Mutex<Synced>,
 }
+
+/// Directories whose names are on the disk for sure, by a hash of their paths. Of any other, even
+/// one that was there before us, nobody knows: who made it may have been killed before it was
+/// synced. Whoever comes through one has to see to it before saying that something below is stored.
+#[derive(Default)]
+struct Synced {
+    hasher: RandomState,
+    paths: HashSet<u64>,
+}
+
+/// To know more of them would take memory that clients decide on.
+const MOST_SYNCED: usize = 1024;
 
 /// What keeps a file from being where its path says.
 #[derive(Debug)]
@@ -70,7 +81,7 @@ struct Mount(u32, u32, u64);
 impl Directories {
     pub(super) fn new(root: Arc<OwnedFd>, sync: bool) -> Self {
         let mount = mount_of(root.as_fd()).unwrap_or(Mount(0, 0, 0));
-        Self { root, mount, sync, unsynced: Mutex::default() }
+        Self { root, mount, sync, synced: Mutex::default() }
     }
 
     pub(super) fn root(&self) -> &OwnedFd {
@@ -100,13 +111,13 @@ impl Directories {
     pub(super) fn make(&self, path: &FilePath) -> Result<OwnedFd, Obstacle> {
         let mut directory = self.root.try_clone().map_err(to_errno)?;
         for (prefix, part) in parts(path) {
-            let next = match enter(directory.as_fd(), prefix, part)? {
-                Some(next) => next,
-                None => self.make_one(directory.as_fd(), prefix, part)?,
+            let (next, is_synced) = match enter(directory.as_fd(), prefix, part)? {
+                Some(next) => (next, self.synced().contains(prefix)),
+                None => (self.make_one(directory.as_fd(), prefix, part)?, false),
             };
-            if self.sync && self.unsynced().contains(prefix) {
+            if self.sync && !is_synced {
                 sync(directory.as_fd())?;
-                self.unsynced().remove(prefix);
+                self.synced().insert(prefix);
             }
             directory = next;
         }
@@ -120,16 +131,11 @@ impl Directories {
         part: &str,
     ) -> Result<OwnedFd, Obstacle> {
         let mode = Mode::from_raw_mode(0o755);
-        if self.sync {
-            self.unsynced().insert(prefix.to_owned());
-        }
+        // Somebody has removed it since.
+        self.synced().remove(prefix);
         let made = mkdirat(directory, part, mode);
-        match made {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => {
-                self.unsynced().remove(prefix);
-                return Err(errno.into());
-            }
+        if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
+            made?;
         }
         let next = enter(directory, prefix, part)?.ok_or(Errno::NOENT)?;
         if made.is_ok() {
@@ -139,8 +145,25 @@ impl Directories {
         Ok(next)
     }
 
-    fn unsynced(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    fn synced(&self) -> MutexGuard<'_, Synced> {
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Synced {
+    fn contains(&self, path: &str) -> bool {
+        self.paths.contains(&self.hasher.hash_one(path))
+    }
+
+    fn insert(&mut self, path: &str) {
+        if self.paths.len() >= MOST_SYNCED {
+            self.paths.clear();
+        }
+        self.paths.insert(self.hasher.hash_one(path));
+    }
+
+    fn remove(&mut self, path: &str) {
+        self.paths.remove(&self.hasher.hash_one(path));
     }
 }
 

@@ -13,8 +13,10 @@ use rustix::io::Errno;
 
 use super::temporary::sweep;
 
-pub(super) fn open(directory: &Path) -> Result<Arc<OwnedFd>, Error> {
+/// With `sync`, the directory's own name is on the disk before anything in it is promised.
+pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> {
     let shown = directory.display();
+    let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
     match DirBuilder::new().recursive(true).mode(0o750).create(directory) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -33,6 +35,11 @@ pub(super) fn open(directory: &Path) -> Result<Arc<OwnedFd>, Error> {
         );
         Error::Failed(message)
     })?;
+
+    if sync {
+        // Also where it was there: who made it may have been killed before it was synced.
+        sync_names(directory, missing.max(1));
+    }
 
     match accessat(&root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
         Err(Errno::ACCESS) => {
@@ -57,6 +64,18 @@ pub(super) fn open(directory: &Path) -> Result<Arc<OwnedFd>, Error> {
         ),
     }
     Ok(Arc::new(root))
+}
+
+/// Syncs the names of a directory and of those above it, `count` in all.
+fn sync_names(directory: &Path, count: usize) {
+    for above in directory.ancestors().skip(1).take(count) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let synced = open_directory(above)
+            .and_then(|opened| super::directory::sync(opened.as_fd()).map_err(io::Error::from));
+        if let Err(error) = synced {
+            log::warn!("cannot sync {}, a power cut may lose it: {error}", above.display());
+        }
+    }
 }
 
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {

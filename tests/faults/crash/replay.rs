@@ -1,0 +1,180 @@
+//! What may be on a disk after the power was cut: whatever was synced, and of the rest any part.
+//!
+//! Of what was not synced since it was done, a name may have come, gone or not, and content may
+//! be there, be missing, be there in part, or be zeros where only the length has arrived. That
+//! is all that POSIX promises; most file systems keep more.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use std::path::Path;
+
+use super::record::{Id, Op, ROOT};
+
+/// What is found after a crash: files with their content, and directories.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Tree(pub(super) BTreeMap<String, Option<Vec<u8>>>);
+
+impl Tree {
+    /// The content of a file of the service's.
+    pub(super) fn file(&self, path: &str) -> Option<&[u8]> {
+        self.0.get(&format!("{}{path}", super::FILES))?.as_deref()
+    }
+
+    pub(super) fn write_to(&self, directory: &Path) {
+        for (path, content) in &self.0 {
+            let path = directory.join(path);
+            match content {
+                None => fs::create_dir_all(path).unwrap(),
+                Some(content) => fs::write(path, content).unwrap(),
+            }
+        }
+    }
+}
+
+/// How much of an operation that was not synced has arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    None,
+    All,
+    Half,
+    /// The length of the file, but not its content.
+    Zeros,
+}
+
+/// More of them are not all tried: none, all, one more or less, and by chance.
+const MOST: usize = 300;
+
+/// Calls `check` with each tree that may be found after the first `count` operations.
+pub(super) fn crashes(ops: &[Op], count: usize, mut check: impl FnMut(Tree)) {
+    let pending = pending(ops, count);
+    let choices: Vec<&[Arrival]> = pending
+        .iter()
+        .map(|&index| match ops[index] {
+            Op::Write { .. } => {
+                [Arrival::None, Arrival::All, Arrival::Half, Arrival::Zeros].as_slice()
+            }
+            _ => &[Arrival::None, Arrival::All],
+        })
+        .collect();
+    let number = choices
+        .iter()
+        .try_fold(1_usize, |product, choice| product.checked_mul(choice.len()))
+        .unwrap_or(usize::MAX);
+
+    let mut seen = HashSet::new();
+    let mut visit = |arrivals: &[Arrival]| {
+        let tree = tree(ops, count, &pending, arrivals);
+        if seen.insert(tree.clone()) {
+            check(tree);
+        }
+    };
+    let pick = |mut number: usize| -> Vec<Arrival> {
+        let digit = |choice: &&[Arrival]| {
+            let arrival = choice[number % choice.len()];
+            number /= choice.len();
+            arrival
+        };
+        choices.iter().map(digit).collect()
+    };
+    if number <= MOST {
+        (0..number).for_each(|number| visit(&pick(number)));
+        return;
+    }
+    for all in [Arrival::None, Arrival::All] {
+        let mut arrivals = vec![all; choices.len()];
+        visit(&arrivals);
+        for (index, choice) in choices.iter().enumerate() {
+            for &one in *choice {
+                arrivals[index] = one;
+                visit(&arrivals);
+            }
+            arrivals[index] = all;
+        }
+    }
+    let mut chance = 0x9e37_79b9_usize + count;
+    for _ in 0..MOST {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005_u64 as usize).wrapping_add(1);
+        visit(&pick(chance >> 8));
+    }
+}
+
+/// The operations that no sync has made sure of.
+fn pending(ops: &[Op], count: usize) -> Vec<usize> {
+    let is_synced = |index: usize, ids: &[Id]| {
+        ops[index..count]
+            .iter()
+            .any(|op| matches!(op, Op::Sync { id, covers } if ids.contains(id) && *covers > index))
+    };
+    let is_pending = |&index: &usize| match &ops[index] {
+        Op::Mkdir { directory, .. }
+        | Op::Create { directory, .. }
+        | Op::Unlink { directory, .. } => !is_synced(index, &[*directory]),
+        Op::Write { id, .. } => !is_synced(index, &[*id]),
+        Op::Rename { from, to, .. } => !is_synced(index, &[from.0, to.0]),
+        Op::Sync { .. } | Op::Answer => false,
+    };
+    (0..count).filter(is_pending).collect()
+}
+
+fn tree(ops: &[Op], count: usize, pending: &[usize], arrivals: &[Arrival]) -> Tree {
+    let mut names: HashMap<Id, BTreeMap<&str, Id>> = HashMap::from([(ROOT, BTreeMap::new())]);
+    let mut contents: HashMap<Id, Vec<u8>> = HashMap::new();
+    let mut arrivals = pending.iter().zip(arrivals).peekable();
+    for (index, op) in ops[..count].iter().enumerate() {
+        let arrival = match arrivals.next_if(|(pending, _)| **pending == index) {
+            Some((_, arrival)) => *arrival,
+            None => Arrival::All,
+        };
+        if let Op::Mkdir { id, .. } = op {
+            names.entry(*id).or_default();
+        }
+        if arrival == Arrival::None {
+            continue;
+        }
+        match op {
+            Op::Mkdir { directory, name, id } | Op::Create { directory, name, id } => {
+                names.entry(*directory).or_default().insert(name, *id);
+            }
+            Op::Write { id, offset, data } => {
+                let content = contents.entry(*id).or_default();
+                let arrived = if arrival == Arrival::Half { data.len() / 2 } else { data.len() };
+                content.resize(content.len().max(offset + arrived), 0);
+                if arrival != Arrival::Zeros {
+                    content[*offset..offset + arrived].copy_from_slice(&data[..arrived]);
+                }
+            }
+            Op::Rename { from, to, id } => {
+                let source = names.entry(from.0).or_default();
+                if source.get(&*from.1) == Some(id) {
+                    source.remove(&*from.1);
+                }
+                names.entry(to.0).or_default().insert(&to.1, *id);
+            }
+            Op::Unlink { directory, name } => {
+                names.entry(*directory).or_default().remove(&**name);
+            }
+            Op::Sync { .. } | Op::Answer => {}
+        }
+    }
+    let mut tree = Tree::default();
+    gather(ROOT, "", &names, &contents, &mut tree);
+    tree
+}
+
+fn gather(
+    directory: Id,
+    prefix: &str,
+    names: &HashMap<Id, BTreeMap<&str, Id>>,
+    contents: &HashMap<Id, Vec<u8>>,
+    tree: &mut Tree,
+) {
+    for (name, id) in &names[&directory] {
+        let path = format!("{prefix}{name}");
+        if names.contains_key(id) {
+            tree.0.insert(path.clone(), None);
+            gather(*id, &format!("{path}/"), names, contents, tree);
+        } else {
+            tree.0.insert(path, Some(contents.get(id).cloned().unwrap_or_default()));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Slow and hostile peers, each kind beside a well-behaved client, which must hardly notice.
+//!
+//! In `make test` they last a second each, and everybody who behaves has to be served. How much
+//! longer that takes, and how much memory, is measured in `make test-faults`, in turns with a
+//! service that nobody attacks.
+
+mod attacks;
+mod scene;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Duration;
+
+use attacks::{ATTACKS, Attack, Deeds, SLOWHTTPTEST};
+use scene::{Scene, Waits};
+
+use crate::support::memory::Memory;
+use crate::support::wait::eventually;
+
+const MB: u64 = 1024 * 1024;
+
+/// The thread of the executor, that of the reactor, at most four that wait for the disk, and those
+/// that have done so and are on their way to be idle while the next begins already.
+const THREADS: usize = 12;
+
+/// What a peer may make a well-behaved client wait longer than it does anyway.
+fn is_tolerable(calm: Duration, attacked: Duration) -> bool {
+    attacked <= calm.mul_f64(1.1).max(calm + Duration::from_millis(5))
+}
+
+impl Attack {
+    /// Runs beside `meanwhile`.
+    fn beside<T>(&self, scene: &Scene, deeds: &Deeds, meanwhile: impl FnOnce() -> T) -> T {
+        deeds.stop.store(false, Relaxed);
+        thread::scope(|scope| {
+            let _stop = Stop(deeds);
+            scope.spawn(|| (self.run)(scene, deeds));
+            thread::sleep(Duration::from_millis(300));
+            meanwhile()
+        })
+    }
+}
+
+/// Also where something fails meanwhile.
+struct Stop<'a>(&'a Deeds);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn whoever_behaves_is_served_beside_whoever_does_not() {
+    let scenes = [false, true].map(|is_tls| Scene::start(crate::PROGRAM, is_tls, &[]));
+    for attack in &ATTACKS {
+        let (scene, deeds) = (&scenes[usize::from(attack.is_tls)], Deeds::default());
+        let threads = attack.beside(scene, &deeds, || {
+            scene.wait_for_answers(Duration::from_millis(700));
+            scene.service.threads()
+        });
+        assert!(threads <= THREADS, "{}: {threads} threads", attack.name);
+        assert!(deeds.count.load(Relaxed) > 0, "{} did not take place", attack.name);
+    }
+}
+
+#[test]
+fn whoever_behaves_is_served_where_descriptors_are_few() {
+    let scene = Scene::start(crate::PROGRAM, false, &["prlimit", "--nofile=64:64"]);
+    for attack in ATTACKS.iter().filter(|attack| !attack.is_tls) {
+        attack.beside(&scene, &Deeds::default(), || {
+            // Slow transfers may take all the room there is.
+            scene.service.descriptors()
+        });
+        scene.wait_for_answers(Duration::from_millis(100));
+    }
+    assert!(!scene.service.log().contains("cannot accept"), "{}", scene.service.log());
+}
+
+/// The release build, where there is one: the other says nothing about time and memory.
+fn release() -> Option<String> {
+    let Some(directory) = std::env::var_os("TEDGE_RELEASE_DIR") else {
+        eprintln!("skipped: TEDGE_RELEASE_DIR does not say where the release build is");
+        return None;
+    };
+    Some(PathBuf::from(directory).join("tedge-file-transfer").to_str().unwrap().to_owned())
+}
+
+#[test]
+#[ignore = "takes minutes, and the machine for itself: make test-faults"]
+fn whoever_behaves_waits_hardly_longer_beside_whoever_does_not() {
+    let Some(program) = release() else { return };
+    let scenes = [false, true].map(|is_tls| Scene::start(&program, is_tls, &[]));
+    let has_slowhttptest = Command::new("slowhttptest").arg("-h").output().is_ok();
+    if !has_slowhttptest {
+        eprintln!("skipped in part: slowhttptest is not installed");
+    }
+    let others = SLOWHTTPTEST.iter().filter(|_| has_slowhttptest);
+    let failed: Vec<_> = ATTACKS
+        .iter()
+        .chain(others)
+        .filter(|attack| !is_withstood(attack, &scenes[usize::from(attack.is_tls)]))
+        .map(|attack| attack.name)
+        .collect();
+    assert!(failed.is_empty(), "not withstood: {failed:?}");
+}
+
+/// Calm and attack in turns, and all of it again where the machine may have been busy.
+fn is_withstood(attack: &Attack, scene: &Scene) -> bool {
+    const TRIES: usize = 5;
+    let begin = scene.service.memory();
+    let deeds = Deeds::default();
+    let mut is_withstood = false;
+    for _ in 0..TRIES {
+        let [mut calm, mut attacked] = [Waits::default(), Waits::default()];
+        Memory::forget_peak(scene.service.pid());
+        let mut threads = 0;
+        for _ in 0..3 {
+            calm.add(scene.wait_for_answers(Duration::from_secs(1)));
+            attacked.add(attack.beside(scene, &deeds, || {
+                let waits = scene.wait_for_answers(Duration::from_secs(1));
+                threads = threads.max(scene.service.threads());
+                waits
+            }));
+            thread::sleep(Duration::from_millis(300));
+        }
+        let ([calm_kept, calm_new], [kept, new]) = (calm.p99(), attacked.p99());
+        let peak = scene.service.memory().peak;
+        eprintln!(
+            "{:40} p99 kept {calm_kept:.1?} -> {kept:.1?}, new {calm_new:.1?} -> {new:.1?}; \
+             {threads} threads, peak {:.1} MB, {} deeds",
+            attack.name,
+            peak as f64 / MB as f64,
+            deeds.count.load(Relaxed)
+        );
+        assert!(threads <= THREADS, "{}: {threads} threads", attack.name);
+        assert!(peak <= 16 * MB, "{}: {peak} bytes", attack.name);
+        is_withstood = is_tolerable(calm_kept, kept) && is_tolerable(calm_new, new);
+        if is_withstood {
+            break;
+        }
+    }
+    eventually("the memory is given back", Duration::from_secs(20), || {
+        scene.service.memory().resident <= begin.resident + 2 * MB
+    });
+    is_withstood
+}
