@@ -1,10 +1,11 @@
 //! What the client is told when Cumulocity cannot be reached, is not trusted, or does not answer.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::device::{Device, Outside, SOON, options};
-use crate::support::certificates::{Authority, Key};
+use crate::support::certificates::{Authority, Key, self_signed};
 use crate::support::cloud::record::State;
 use crate::support::cloud::{ALERT, Cloud, Greeting, Options, Script};
 use crate::support::directory::Directory;
@@ -53,6 +54,31 @@ fn a_certificate_of_another_ca_or_another_name_is_not_trusted() {
     });
     let text = told(&device);
     assert!(text.contains("elsewhere.example") || text.contains("name"), "{text}");
+    assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_where_it_is_the_root_and_else_told() {
+    let directory = Directory::new();
+    let edge = self_signed(directory.path(), "edge", "DNS:localhost");
+    let cloud = || Cloud::start(Options::new(&edge.cert, &edge.key)).unwrap();
+    let trusting = |root: &Path| {
+        Device::among(Outside::with(cloud()), |setup| setup.set("c8y.root_cert_path", root))
+    };
+    trusting(&edge.cert).warm();
+
+    // It is not enough that some other is the root.
+    let other = self_signed(directory.path(), "other", "DNS:localhost");
+    let text = told(&trusting(&other.cert));
+    assert!(text.contains("is that of a CA") && text.contains("one of its own"), "{text}");
+
+    let elsewhere = self_signed(directory.path(), "elsewhere", "DNS:elsewhere.example");
+    let cloud = Cloud::start(Options::new(&elsewhere.cert, &elsewhere.key)).unwrap();
+    let device = Device::among(Outside::with(cloud), |setup| {
+        setup.set("c8y.root_cert_path", &elsewhere.cert);
+    });
+    let text = told(&device);
+    assert!(text.contains("its certificate is not for localhost"), "{text}");
     assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
 }
 

@@ -8,6 +8,9 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use super::identity::OLD_VERSION;
 use super::time::Time;
 
+/// How the verifier says that a CA's certificate stands for a peer.
+pub(super) const CA_AS_PEER: &str = "CaUsedAsEndEntity";
+
 /// What went wrong, to be read after the peer's address: "sent no certificate, …".
 pub fn explain(error: &Error) -> String {
     match error {
@@ -72,9 +75,9 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::Other(cause) => {
             let cause = cause.0.to_string();
             match cause.as_str() {
-                "CaUsedAsEndEntity" => {
-                    "its certificate is that of a CA, which cannot stand for a peer".to_owned()
-                }
+                CA_AS_PEER => "its certificate is that of a CA (basicConstraints CA:TRUE), which \
+                               vouches for others: it needs one of its own, signed by that CA"
+                    .to_owned(),
                 OLD_VERSION => {
                     "its certificate is of X.509 version 1, without extensions".to_owned()
                 }
