@@ -9,6 +9,7 @@ use std::time::Instant;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::http::{self as bridge, Body, Received};
+use crate::journal;
 
 /// An error that knows how a client should hear of it.
 ///
@@ -70,7 +71,7 @@ fn describe(failure: &impl Failure) -> Response<Body> {
     let mut response = if !status.is_server_error() {
         text(status, failure.to_string())
     } else {
-        log::error!("{}", crate::error::chain(failure));
+        journal::fail(&crate::error::chain(failure));
         text(status, failure.public().unwrap_or_else(|| "Internal error".to_owned()))
     };
     failure.fields(response.headers_mut());
@@ -78,7 +79,7 @@ fn describe(failure: &impl Failure) -> Response<Body> {
 }
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Response<Body> {
-    log::error!("{}", crate::error::chain(error));
+    journal::fail(&crate::error::chain(error));
     text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error".to_owned())
 }
 

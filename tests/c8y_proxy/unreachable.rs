@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::device::{Device, Outside, SOON, options};
-use crate::support::certificates::{Authority, Key, self_signed};
+use crate::support::certificates::{Authority, Key, Validity, self_signed};
 use crate::support::cloud::record::State;
 use crate::support::cloud::{ALERT, Cloud, Greeting, Options, Script};
 use crate::support::directory::Directory;
@@ -80,6 +80,37 @@ fn a_self_signed_certificate_is_trusted_where_it_is_the_root_and_else_told() {
     let text = told(&device);
     assert!(text.contains("its certificate is not for localhost"), "{text}");
     assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+}
+
+#[test]
+fn what_fails_again_and_again_is_complained_of_once_in_a_minute() {
+    let mut device = Device::start();
+    let lines = |device: &Device, words| {
+        let log = device.proxy.log();
+        (log.lines().filter(|line| line.contains(words)).count(), log)
+    };
+    device.outside.cloud.stop();
+    for _ in 0..50 {
+        told(&device);
+    }
+    let (count, log) = lines(&device, "cannot reach Cumulocity: cannot connect");
+    assert!((1..=2).contains(&count), "{log}");
+
+    let directory = Directory::new();
+    let authority = Authority::new(directory.path(), "ca");
+    let expired = authority.server_until("cloud", Validity::Expired);
+    let cloud = Cloud::start(Options::new(&expired.cert, &expired.key)).unwrap();
+    let device = Device::among(Outside::with(cloud), |setup| {
+        setup.set("c8y.root_cert_path", &authority.cert);
+    });
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2_500) {
+        let text = told(&device);
+        assert!(text.contains("its certificate has expired on 2020-02-01"), "{text}");
+    }
+    // The clock that it names goes on by the minute.
+    let (count, log) = lines(&device, "has expired");
+    assert!((1..=2).contains(&count), "{log}");
 }
 
 #[test]

@@ -37,17 +37,23 @@ pub fn explain_io(error: &io::Error) -> String {
 
 fn certificate(error: &CertificateError) -> String {
     let time = |time: &rustls_pki_types::UnixTime| Time::from_unix(time.as_secs() as i64);
+    // The same complaint in the same minute reads the same, so that the log takes it for one.
+    let minute = |now: &rustls_pki_types::UnixTime| {
+        let mut text = time(now).to_string();
+        text.truncate("2026-01-31T23:59".len());
+        text + "Z"
+    };
     match error {
         CertificateError::ExpiredContext { time: now, not_after } => format!(
             "its certificate has expired on {}, and our clock says {} (check the clock)",
             time(not_after),
-            time(now)
+            minute(now)
         ),
         CertificateError::Expired => "its certificate has expired (check the clock)".to_owned(),
         CertificateError::NotValidYetContext { time: now, not_before } => format!(
             "its certificate is not valid before {}, and our clock says {} (check the clock)",
             time(not_before),
-            time(now)
+            minute(now)
         ),
         CertificateError::NotValidYet => {
             "its certificate is not valid yet (check the clock)".to_owned()

@@ -185,7 +185,9 @@ impl Fault {
             CertificateExpired => Sign::Soon("has expired on 2020"),
             CertificateOfAnotherCa => Sign::Soon("an unknown authority"),
             TokenMalformed => Sign::Soon("is not a token"),
-            CableCut | CloudUnplugged | NamesSilent | CloudSilent => Sign::Late("within"),
+            CableCut | CloudUnplugged | CloudSilent => Sign::Late("took too long to"),
+            // Our own 10 s and the resolver's are over at about the same time.
+            NamesSilent => Sign::Late("cloud.example"),
             BrokerKilled => Sign::Late("no token within 20 s: the broker at"),
             BrokerFrozen | BridgeAway | BridgeSilent => Sign::Late("no token within 20 s"),
             _ => Sign::None,
