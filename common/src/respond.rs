@@ -9,7 +9,6 @@ use std::time::Instant;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::http::{self as bridge, Body, Received};
-use crate::journal;
 
 /// An error that knows how a client should hear of it.
 ///
@@ -71,7 +70,7 @@ fn describe(failure: &impl Failure) -> Response<Body> {
     let mut response = if !status.is_server_error() {
         text(status, failure.to_string())
     } else {
-        journal::fail(&crate::error::chain(failure));
+        crate::journal::fail(&crate::error::chain(failure));
         text(status, failure.public().unwrap_or_else(|| "Internal error".to_owned()))
     };
     failure.fields(response.headers_mut());
@@ -79,7 +78,7 @@ fn describe(failure: &impl Failure) -> Response<Body> {
 }
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Response<Body> {
-    journal::fail(&crate::error::chain(error));
+    crate::journal::fail(&crate::error::chain(error));
     text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error".to_owned())
 }
 
