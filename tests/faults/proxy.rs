@@ -56,6 +56,9 @@ const CLIENTS: u64 = 8;
 /// Longer than this is a long run: faults last, and what shows late is waited for.
 const LONG: Duration = Duration::from_secs(300);
 
+/// What may stand in the log for a minute: a line for each complaint, and its coming and going.
+const LINES: usize = 100;
+
 /// What SIGHUP has the proxy say here.
 const RELOAD: &str = "nothing to reload";
 
@@ -124,12 +127,15 @@ impl Run {
         let took = start.elapsed();
         let last = self.world.at_rest(Some(&first));
         self.audit.check_times(&setting.tally);
+        let minutes = |time: Duration| time.as_secs() as usize / 60 + 2;
         eprintln!(
             "{} faults in {took:.0?}, {}; {} numbered requests reached the cloud, {} of them \
              POSTs; at rest {first:?} before, {last:?} after; seed {seed}",
             self.faults, setting.tally, self.audit.seen, self.audit.posts,
         );
         assert!(self.world.proxy.is_running());
+        let (lines, most) = (self.world.proxy.log().lines().count(), LINES * minutes(took));
+        assert!(lines <= most, "{lines} lines in the log in {took:.0?}");
         setting.tally.check();
     }
 
