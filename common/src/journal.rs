@@ -102,7 +102,7 @@ fn once_a_minute(level: Level, complaint: &str, line: &dyn Display) {
     /// much is kept.
     const KINDS: usize = 64;
     const LENGTH: usize = 256;
-    static PAST: Mutex<Option<HashMap<Box<str>, (Instant, u64)>>> = Mutex::new(None);
+    static PAST: Mutex<Option<HashMap<String, (Instant, u64)>>> = Mutex::new(None);
 
     let end = complaint.char_indices().nth(LENGTH).map_or(complaint.len(), |(end, _)| end);
     let complaint = &complaint[..end];
@@ -126,7 +126,7 @@ fn once_a_minute(level: Level, complaint: &str, line: &dyn Display) {
         past.retain(|_, (since, _)| since.elapsed() < PERIOD);
     }
     if past.len() < KINDS {
-        past.insert(complaint.into(), (Instant::now(), 0));
+        past.insert(complaint.to_owned(), (Instant::now(), 0));
         log::log!(level, "{line}");
     } else {
         log::debug!("{line}");
