@@ -24,20 +24,22 @@ pub(crate) enum Mood {
 pub(crate) struct Names(Arc<Mutex<Mood>>);
 
 impl Names {
-    /// Answers with this address whoever asks on this socket.
-    pub(crate) fn serve(socket: UdpSocket, address: Ipv4Addr) -> Self {
+    /// Answers with this address whoever asks on these sockets.
+    pub(crate) fn serve(sockets: [UdpSocket; 2], address: Ipv4Addr) -> Self {
         let mood = Arc::new(Mutex::new(Mood::Answers));
-        let shared = Arc::clone(&mood);
-        thread::spawn(move || {
-            let mut question = [0; 512];
-            while let Ok((length, peer)) = socket.recv_from(&mut question) {
-                let mood = *shared.lock().unwrap();
-                if let Some(answer) = answer(&question[..length], mood, address) {
-                    // A cable that is unplugged takes no answer.
-                    let _lost = socket.send_to(&answer, peer);
+        for socket in sockets {
+            let shared = Arc::clone(&mood);
+            thread::spawn(move || {
+                let mut question = [0; 512];
+                while let Ok((length, peer)) = socket.recv_from(&mut question) {
+                    let mood = *shared.lock().unwrap();
+                    if let Some(answer) = answer(&question[..length], mood, address) {
+                        // A cable that is unplugged takes no answer.
+                        let _lost = socket.send_to(&answer, peer);
+                    }
                 }
-            }
-        });
+            });
+        }
         Self(mood)
     }
 

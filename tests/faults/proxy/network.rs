@@ -116,9 +116,10 @@ impl Network {
         self.cloud.inside(make)
     }
 
-    /// Where the cloud's name server is asked.
-    pub(crate) fn name_server(&self) -> UdpSocket {
-        self.cloud.inside(|| UdpSocket::bind((FAR, 53)).unwrap())
+    /// Where the cloud's name server is asked, and where a device asks that has no resolv.conf.
+    pub(crate) fn name_server(&self) -> [UdpSocket; 2] {
+        let listen = |address| UdpSocket::bind((address, 53)).unwrap();
+        [self.cloud.inside(|| listen(FAR)), self.device.inside(|| listen(Ipv4Addr::LOCALHOST))]
     }
 
     /// What happens to packets from now on, in the words of `cable.py`; nothing for `""`.
