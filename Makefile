@@ -28,12 +28,6 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	TEDGE_CLIENTS=$(CARGO_TARGET_DIR)/clients \
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
-# For the clock that jumps, and for the scan of TLS.
-.PHONY: tools-for-faults
-test-faults: tools-for-faults
-tools-for-faults: setup
-	@packaging/setup faketime sslscan
-
 # Seconds for each of the targets.
 TIME ?= 60
 # Rust's fuzzer is unstable, and asks for no more than that to be overlooked. No sanitizer: the code
@@ -75,6 +69,12 @@ test-packages: packages ## Try the packages in booted Debian 12 and 13 machines 
 	tests/packages/arm armhf
 	tests/packages/run bookworm
 	tests/packages/run trixie
+
+# For the clock that jumps, and for the scan of TLS.
+.PHONY: tools-for-faults
+test-faults: tools-for-faults
+tools-for-faults: setup
+	@packaging/setup faketime sslscan
 
 # BENCH=--quick takes less than 3 minutes in place of 10.
 bench: build ## Measure against nginx: a table, target/bench.md and target/bench.svg
