@@ -76,6 +76,12 @@ test-packages: packages ## Try the packages in booted Debian 12 and 13 machines 
 	tests/packages/run bookworm
 	tests/packages/run trixie
 
+# For the clock that jumps, and for the scan of TLS.
+.PHONY: tools-for-faults
+test-faults: tools-for-faults
+tools-for-faults: setup
+	@packaging/setup faketime sslscan
+
 # BENCH=--quick takes less than 3 minutes in place of 10.
 bench: build ## Measure against nginx: a table, target/bench.md and target/bench.svg
 	@packaging/setup nginx wrk

@@ -96,6 +96,12 @@ impl Credentials {
         }
     }
 
+    /// None that anybody takes, for who brings credentials of their own.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn none() -> Self {
+        Self(Kind::Basic(HeaderValue::from_static("Basic Og==")))
+    }
+
     /// What to send the next request with.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
+#[path = "../../tests/fuzz/properties/answers.rs"]
+pub mod answers;
 #[path = "../../tests/fuzz/properties/target.rs"]
 pub mod target;
 #[path = "../../tests/fuzz/properties/token.rs"]
@@ -14,7 +16,12 @@ mod corpus;
 
 #[cfg(test)]
 mod tests {
-    use super::{corpus, target, token};
+    use super::{answers, corpus, target, token};
+
+    #[test]
+    fn every_answer_that_is_kept_is_passed_on_rightly() {
+        corpus::check_all("answers", answers::check);
+    }
 
     #[test]
     fn every_target_that_is_kept_is_judged_rightly() {

@@ -106,11 +106,25 @@ fn priority(level: Level) -> u8 {
 /// Warns of `complaint` about `subject`, at most once a minute for the same complaint; the next
 /// line says how many were left out.
 pub fn complain(complaint: &str, subject: &dyn Display) {
+    once_a_minute(Level::Warn, complaint, &format_args!("{subject}: {complaint}"));
+}
+
+/// Says that this has failed, under the same rule: whoever asks for it again and again must not
+/// fill the disk.
+pub(crate) fn fail(complaint: &str) {
+    once_a_minute(Level::Error, complaint, &complaint);
+}
+
+fn once_a_minute(level: Level, complaint: &str, line: &dyn Display) {
     const PERIOD: Duration = Duration::from_secs(60);
-    /// Different complaints remembered at once; a peer must not choose how much is kept.
+    /// Different complaints remembered at once, and how much of each: a peer must not choose how
+    /// much is kept.
     const KINDS: usize = 64;
+    const LENGTH: usize = 256;
     static PAST: Mutex<Option<HashMap<String, (Instant, u64)>>> = Mutex::new(None);
 
+    let end = complaint.char_indices().nth(LENGTH).map_or(complaint.len(), |(end, _)| end);
+    let complaint = &complaint[..end];
     let mut past = PAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let past = past.get_or_insert_default();
     if let Some((since, silent)) = past.get_mut(complaint) {
@@ -119,10 +133,10 @@ pub fn complain(complaint: &str, subject: &dyn Display) {
             return;
         }
         match *silent {
-            0 => log::warn!("{subject}: {complaint}"),
-            count => log::warn!(
-                "{subject}: {complaint} (and {count} more times since the last such line)"
-            ),
+            0 => log::log!(level, "{line}"),
+            count => {
+                log::log!(level, "{line} (and {count} more times since the last such line)");
+            }
         }
         (*since, *silent) = (Instant::now(), 0);
         return;
@@ -132,9 +146,9 @@ pub fn complain(complaint: &str, subject: &dyn Display) {
     }
     if past.len() < KINDS {
         past.insert(complaint.to_owned(), (Instant::now(), 0));
-        log::warn!("{subject}: {complaint}");
+        log::log!(level, "{line}");
     } else {
-        log::debug!("{subject}: {complaint}");
+        log::debug!("{line}");
     }
 }
 

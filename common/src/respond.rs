@@ -61,7 +61,7 @@ fn describe(failure: &impl Failure) -> Response<Body> {
     let mut response = if !status.is_server_error() {
         text(status, failure.to_string())
     } else {
-        log::error!("{}", crate::error::chain(failure));
+        crate::journal::fail(&crate::error::chain(failure));
         text(status, failure.public().unwrap_or_else(|| "Internal error".to_owned()))
     };
     failure.fields(response.headers_mut());
@@ -69,7 +69,7 @@ fn describe(failure: &impl Failure) -> Response<Body> {
 }
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Response<Body> {
-    log::error!("{}", crate::error::chain(error));
+    crate::journal::fail(&crate::error::chain(error));
     text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error".to_owned())
 }
 

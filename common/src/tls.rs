@@ -15,6 +15,7 @@ pub mod issue;
 mod list;
 mod name;
 pub mod pem;
+mod pinned;
 mod request;
 mod server;
 mod stamp;

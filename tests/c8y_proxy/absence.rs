@@ -50,7 +50,9 @@ pub(super) fn a_silent_bridge_keeps_all_who_wait_for_20_seconds_together() {
             assert!(after < Duration::from_secs(21), "{after:?}");
         }
     });
-    assert_eq!(device.bridge().asked(), 1);
+    // One fetch, which asks every 5 s.
+    let asked = device.bridge().asked();
+    assert!((2..=4).contains(&asked), "{asked} questions");
     device.bridge().answer(Answer::Token);
     wait_until_it_works(&device, BACK);
 }
@@ -70,7 +72,26 @@ pub(super) fn a_slow_bridge_is_waited_for() {
     let device = Device::start();
     device.bridge().answer(Answer::Late(Duration::from_secs(15)));
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
-    assert_eq!(device.bridge().asked(), 1);
+    let asked = device.bridge().asked();
+    assert!((2..=4).contains(&asked), "{asked} questions");
+}
+
+pub(super) fn a_question_that_is_lost_is_asked_again_and_all_who_wait_are_served() {
+    let device = Device::start();
+    device.bridge().leave();
+    thread::scope(|scope| {
+        let start = Instant::now();
+        let get = || device.get("/c8y/tenant/currentTenant").status;
+        let waiting: Vec<_> = (0..5).map(|_| scope.spawn(get)).collect();
+        // The first question is lost for certain: nobody was there to carry it.
+        thread::sleep(Duration::from_secs(2));
+        device.bridge().come_back();
+        for waiting in waiting {
+            assert_eq!(waiting.join().unwrap(), 200);
+        }
+        assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    });
+    assert_eq!(device.bridge().asked(), 1, "they share one answer");
 }
 
 pub(super) fn a_token_that_comes_too_late_does_no_harm() {

@@ -74,6 +74,7 @@ fn a_head_that_breaks_off_or_is_none_is_an_error_in_words() {
         assert_eq!(answer.status, 502, "{path}: {}", answer.text());
         let text = answer.text();
         assert!(text.starts_with("Error communicating with Cumulocity: "), "{path}: {text}");
+        assert!(!text.contains("https://"), "{path}: {text}");
     }
 }
 

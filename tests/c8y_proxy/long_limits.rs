@@ -13,6 +13,10 @@ fn what_takes_long_keeps_its_time() {
         ("a silent bridge keeps all who wait for 20 seconds together", &absence::a_silent_bridge_keeps_all_who_wait_for_20_seconds_together),
         ("a broker that accepts and says nothing is as silent", &absence::a_broker_that_accepts_and_says_nothing_is_as_silent),
         ("a slow bridge is waited for", &absence::a_slow_bridge_is_waited_for),
+        (
+            "a question that is lost is asked again and all who wait are served",
+            &absence::a_question_that_is_lost_is_asked_again_and_all_who_wait_are_served,
+        ),
         ("a token that comes too late does no harm", &absence::a_token_that_comes_too_late_does_no_harm),
         ("it starts without a broker and finds it later", &absence::it_starts_without_a_broker_and_finds_it_later),
         ("it does not wait for a broker before it serves and says so once", &absence::it_does_not_wait_for_a_broker_before_it_serves_and_says_so_once),

@@ -1,10 +1,11 @@
 //! What the client is told when Cumulocity cannot be reached, is not trusted, or does not answer.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::device::{Device, Outside, SOON, options};
-use crate::support::certificates::{Authority, Key};
+use crate::support::certificates::{Authority, Key, Validity, self_signed};
 use crate::support::cloud::record::State;
 use crate::support::cloud::{ALERT, Cloud, Greeting, Options, Script};
 use crate::support::directory::Directory;
@@ -54,6 +55,62 @@ fn a_certificate_of_another_ca_or_another_name_is_not_trusted() {
     let text = told(&device);
     assert!(text.contains("elsewhere.example") || text.contains("name"), "{text}");
     assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+}
+
+#[test]
+fn a_self_signed_certificate_is_trusted_where_it_is_the_root_and_else_told() {
+    let directory = Directory::new();
+    let edge = self_signed(directory.path(), "edge", "DNS:localhost");
+    let cloud = || Cloud::start(Options::new(&edge.cert, &edge.key)).unwrap();
+    let trusting = |root: &Path| {
+        Device::among(Outside::with(cloud()), |setup| setup.set("c8y.root_cert_path", root))
+    };
+    trusting(&edge.cert).warm();
+
+    // It is not enough that some other is the root.
+    let other = self_signed(directory.path(), "other", "DNS:localhost");
+    let text = told(&trusting(&other.cert));
+    assert!(text.contains("is that of a CA") && text.contains("one of its own"), "{text}");
+
+    let elsewhere = self_signed(directory.path(), "elsewhere", "DNS:elsewhere.example");
+    let cloud = Cloud::start(Options::new(&elsewhere.cert, &elsewhere.key)).unwrap();
+    let device = Device::among(Outside::with(cloud), |setup| {
+        setup.set("c8y.root_cert_path", &elsewhere.cert);
+    });
+    let text = told(&device);
+    assert!(text.contains("its certificate is not for localhost"), "{text}");
+    assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+}
+
+#[test]
+fn what_fails_again_and_again_is_complained_of_once_in_a_minute() {
+    let mut device = Device::start();
+    let lines = |device: &Device, words| {
+        let log = device.proxy.log();
+        (log.lines().filter(|line| line.contains(words)).count(), log)
+    };
+    device.outside.cloud.stop();
+    for _ in 0..50 {
+        told(&device);
+    }
+    let (count, log) = lines(&device, "cannot reach Cumulocity: cannot connect");
+    assert!((1..=2).contains(&count), "{log}");
+
+    let directory = Directory::new();
+    let authority = Authority::new(directory.path(), "ca");
+    let expired = authority.server_until("cloud", Validity::Expired);
+    let cloud = Cloud::start(Options::new(&expired.cert, &expired.key)).unwrap();
+    let device = Device::among(Outside::with(cloud), |setup| {
+        setup.set("c8y.root_cert_path", &authority.cert);
+    });
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2_500) {
+        let text = told(&device);
+        assert!(text.contains("its certificate has expired on 2020-02-01"), "{text}");
+    }
+    // The clock that it names goes on by the minute.
+    let (count, log) = lines(&device, "has expired");
+    assert!((1..=2).contains(&count), "{log}");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// A running broker; it ends when it is dropped.
@@ -60,6 +62,22 @@ impl Broker {
             // It may have ended by itself.
             let _killed = child.kill();
             let _ended = child.wait();
+        }
+    }
+
+    /// Lets it stand still: it takes connections and says nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            kill_process(Pid::from_child(child), signal).unwrap();
         }
     }
 

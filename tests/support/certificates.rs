@@ -58,6 +58,17 @@ pub(crate) struct Authority {
     key: PathBuf,
 }
 
+/// A server's certificate that signs itself, as `openssl req -x509` makes it: that of a CA.
+pub(crate) fn self_signed(directory: &Path, name: &str, names: &str) -> Pair {
+    let file = |ending: &str| directory.join(format!("{name}.{ending}"));
+    let pair = Pair { cert: file("crt"), key: file("key") };
+    Key::P256.generate(&pair.key);
+    let (subject, names) = (format!("/CN={name}"), format!("subjectAltName={names}"));
+    let made = ["req", "-x509", "-days", "100", "-subj", &subject, "-addext", &names];
+    openssl(&[&made[..], &["-key", text(&pair.key), "-out", text(&pair.cert)]].concat());
+    pair
+}
+
 /// Until when something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Validity {
@@ -122,6 +133,12 @@ impl Authority {
     pub(crate) fn server_for(&self, name: &str, names: &str) -> Pair {
         let extensions = format!("basicConstraints=CA:FALSE\nsubjectAltName={names}\n");
         self.issue(name, Key::P256, &extensions, Validity::Page)
+    }
+
+    /// A server's certificate for these names whose time was over years ago.
+    pub(crate) fn expired_server_for(&self, name: &str, names: &str) -> Pair {
+        let extensions = format!("basicConstraints=CA:FALSE\nsubjectAltName={names}\n");
+        self.issue(name, Key::P256, &extensions, Validity::Expired)
     }
 
     /// A server's certificate that holds for so long.

@@ -28,6 +28,7 @@ use body::Content;
 use notifications::Subscribers;
 use platform::Store;
 use record::{Record, Request, Seen};
+#[allow(unused_imports, reason = "the tests of faults have no use for it")]
 pub(crate) use script::{Gate, Script};
 use tokens::Tokens;
 
@@ -51,6 +52,20 @@ impl Options {
             versions: rustls::ALL_VERSIONS.to_vec(),
             user: None,
         }
+    }
+
+    fn tls(&self) -> io::Result<Arc<ServerConfig>> {
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_file_iter(&self.certificate).map_err(io::Error::other)?.collect();
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(io::Error::other)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&self.versions)
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(chain.map_err(io::Error::other)?, key)
+            .map_err(io::Error::other)?;
+        Ok(Arc::new(tls))
     }
 }
 
@@ -81,7 +96,6 @@ pub(crate) struct Cloud {
 pub(crate) struct Inner {
     pub(crate) record: Record,
     pub(crate) tokens: Tokens,
-    tls: Arc<ServerConfig>,
     user: Option<String>,
     changing: Mutex<Changing>,
     store: Mutex<Store>,
@@ -89,6 +103,7 @@ pub(crate) struct Inner {
 }
 
 struct Changing {
+    tls: Arc<ServerConfig>,
     greeting: Greeting,
     per_connection: Option<usize>,
     scripts: HashMap<Vec<u8>, VecDeque<Script>>,
@@ -104,25 +119,14 @@ impl Cloud {
 
     /// Starts on a listener, which may be of another network namespace.
     pub(crate) fn on(listener: TcpListener, options: Options) -> io::Result<Self> {
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&options.certificate)
-            .map_err(io::Error::other)?
-            .collect();
-        let key = PrivateKeyDer::from_pem_file(&options.key).map_err(io::Error::other)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&options.versions)
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(chain.map_err(io::Error::other)?, key)
-            .map_err(io::Error::other)?;
+        let tls = options.tls()?;
         let (greeting, scripts, open) = (Greeting::Tls, HashMap::new(), HashMap::new());
-        let changing = Changing { greeting, per_connection: None, scripts, open };
+        let changing = Changing { tls, greeting, per_connection: None, scripts, open };
         let user =
             options.user.map(|(name, password)| STANDARD.encode(format!("{name}:{password}")));
         let inner = Arc::new(Inner {
             record: Record::default(),
             tokens: Tokens::new(b"a secret of the stand-in"),
-            tls: Arc::new(tls),
             user,
             changing: Mutex::new(changing),
             store: Mutex::default(),
@@ -161,6 +165,18 @@ impl Cloud {
     /// Greets those who connect from now on in this way.
     pub(crate) fn greet(&self, greeting: Greeting) {
         self.inner.changing().greeting = greeting;
+    }
+
+    /// Shows another certificate to those who connect from now on, and resumes no session of
+    /// before.
+    pub(crate) fn show(&self, options: &Options) -> io::Result<()> {
+        self.inner.changing().tls = options.tls()?;
+        Ok(())
+    }
+
+    /// Breaks all connections off, in whatever state they are.
+    pub(crate) fn break_off(&self) -> usize {
+        self.inner.close(|_| true)
     }
 
     /// Closes each connection after that many answers.
@@ -222,6 +238,12 @@ impl Cloud {
         self.run(TcpListener::bind(self.address)?)
     }
 
+    /// Listens again, on a listener that may be of another network namespace.
+    pub(crate) fn restart_on(&mut self, listener: TcpListener) -> io::Result<()> {
+        self.stop();
+        self.run(listener)
+    }
+
     fn run(&mut self, listener: TcpListener) -> io::Result<()> {
         let (inner, accepting) = (self.inner.clone(), listener.try_clone()?);
         let thread = thread::spawn(move || {
@@ -254,6 +276,10 @@ impl Inner {
 
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tls(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.changing().tls)
     }
 
     fn greeting(&self) -> Greeting {

@@ -9,9 +9,12 @@ mod tunnel;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_executor::Executor;
+use async_io::Timer;
 use event_listener::Event;
+use futures_lite::FutureExt;
 use paho_mqtt::{AsyncClient, Message};
 use rustls::ClientConfig;
 
@@ -20,6 +23,10 @@ use super::{Error, Source, jwt};
 
 /// At least once: the message is lost with the connection, and then asked for again.
 const QOS: i32 = 1;
+
+/// A question that is not answered for so long is asked again: the broker took it, but the bridge
+/// was not there to carry it on, and nobody tells us. Whoever asks decides when to give up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The broker (`mqtt.client.*`), and what to ask it for.
 #[derive(Clone, Debug)]
@@ -97,19 +104,25 @@ impl Mqtt {
         Ok(Self { line, client })
     }
 
-    /// Asks, and asks again if the connection is lost before the answer.
+    /// Asks, and asks again if the connection is lost before the answer or the answer stays away.
     async fn ask(&self) -> Result<String, Error> {
         let line = &self.line;
-        line.change(|state| state.wanted = true);
+        line.change(|state| {
+            state.wanted = true;
+            state.message = None;
+        });
         let answer = loop {
             line.until(|state| state.is_up.then_some(())).await;
-            line.change(|state| state.message = None);
             drop(self.client.publish(Message::new(line.ask.as_str(), "", QOS)));
             let came = line.until(|state| match state.message.take() {
                 Some(message) => Some(Some(message)),
                 None => (!state.is_up).then_some(None),
             });
-            if let Some(message) = came.await {
+            let lost = async {
+                Timer::after(PATIENCE).await;
+                None
+            };
+            if let Some(message) = came.or(lost).await {
                 break message;
             }
         };

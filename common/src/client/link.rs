@@ -108,25 +108,33 @@ impl Link {
         } else if let Some(alert) = alert(&error) {
             Error::Tls { to, source: io::Error::other(alert) }
         } else {
-            Error::Broken { to, reason: chain(&error), sent }
+            Error::Broken { to, reason: reason(&error), sent }
         }
     }
+}
+
+/// The errors of the socket that have led to this one.
+fn of_the_socket(error: &hyper::Error) -> impl Iterator<Item = &io::Error> {
+    let causes = std::iter::successors(StdError::source(error), |&cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>())
 }
 
 /// What the peer refuses us by. With TLS 1.3 our certificate is judged after the handshake is over
 /// for us.
 fn alert(error: &hyper::Error) -> Option<rustls::Error> {
-    let mut source = StdError::source(error);
-    while let Some(cause) = source {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(alert @ rustls::Error::AlertReceived(_)) =
-            inner.and_then(|inner| inner.downcast_ref())
-        {
-            return Some(alert.clone());
-        }
-        source = cause.source();
+    of_the_socket(error).find_map(|cause| match cause.get_ref()?.downcast_ref() {
+        Some(alert @ rustls::Error::AlertReceived(_)) => Some(alert.clone()),
+        _ => None,
+    })
+}
+
+/// rustls says of an end without close_notify where to read about it.
+fn reason(error: &hyper::Error) -> String {
+    if of_the_socket(error).any(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
+        "it ended without ending TLS".to_owned()
+    } else {
+        chain(error)
     }
-    None
 }
 
 /// Drives a connection until it is closed, is late, or speaks another protocol.

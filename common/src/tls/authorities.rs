@@ -10,6 +10,7 @@ use rustls_pki_types::pem::SectionKind;
 
 use super::certificate::Certificate;
 use super::pem::Source;
+use super::pinned::Pins;
 use super::time::Time;
 use crate::error::Error;
 
@@ -22,6 +23,8 @@ pub(super) const MANY: usize = 16;
 /// The authorities that a file or a directory names, each once.
 pub(super) struct Authorities {
     pub(super) store: RootCertStore,
+    /// Those certificates that are CAs' own.
+    pub(super) pins: Pins,
     pub(super) warnings: Vec<String>,
 }
 
@@ -42,6 +45,7 @@ impl Authorities {
             accept,
             is_directory: files.is_directory,
             store: RootCertStore::empty(),
+            pins: Pins::default(),
             complaints: Vec::new(),
             expired: Vec::new(),
         };
@@ -67,6 +71,7 @@ struct Loading {
     accept: Accept,
     is_directory: bool,
     store: RootCertStore,
+    pins: Pins,
     complaints: Vec<String>,
     expired: Vec<String>,
 }
@@ -112,6 +117,9 @@ impl Loading {
         self.store.add(CertificateDer::from(der)).map_err(|error| {
             format!("holds a certificate that cannot be used ({error}): {subject}")
         })?;
+        if is_authority {
+            self.pins.add(der);
+        }
         // Two certificates of one name and key are one authority.
         let added = self.store.roots.last();
         if self.store.roots.iter().filter(|known| Some(*known) == added).count() > 1 {
@@ -141,6 +149,6 @@ impl Loading {
             self.complaints.push(source.say(format_args!("has {more} more such certificates")));
         }
         self.store.roots.shrink_to_fit();
-        Ok(Authorities { store: self.store, warnings: self.complaints })
+        Ok(Authorities { store: self.store, pins: self.pins, warnings: self.complaints })
     }
 }

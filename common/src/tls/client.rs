@@ -1,15 +1,17 @@
 //! A client's side of TLS: whom to believe, and what to show when asked for a certificate.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::sign::SingleCertAndKey;
 
 use super::authorities::{Accept, Authorities};
 use super::identity::Identity;
 use super::pem::Source;
+use super::pinned::Verifier;
 use crate::error::Error;
 
 /// Sessions that are kept to be resumed: the tickets of 4 servers, 8 of each.
@@ -55,12 +57,18 @@ impl ClientFiles {
             Some([certificate, key]) => Some(Identity::load(certificate, key, &provider)?),
             None => None,
         };
-        let Authorities { store, mut warnings } = Authorities::load(&roots, Accept::Anybody)?;
+        let Authorities { store, pins, mut warnings } = Authorities::load(&roots, Accept::Anybody)?;
         let authorities = store.len();
+        let unfit = |error: &dyn Display| roots.error(format_args!("cannot be used: {error}"));
+        let usual =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
+                .build()
+                .map_err(|error| unfit(&error))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| roots.error(format_args!("cannot be used: {error}")))?
-            .with_root_certificates(store);
+            .map_err(|error| unfit(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { usual, pins }));
         let mut config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {

@@ -8,6 +8,9 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use super::identity::OLD_VERSION;
 use super::time::Time;
 
+/// How the verifier says that a CA's certificate stands for a peer.
+pub(super) const CA_AS_PEER: &str = "CaUsedAsEndEntity";
+
 /// What went wrong, to be read after the peer's address: "sent no certificate, …".
 pub fn explain(error: &Error) -> String {
     match error {
@@ -34,17 +37,23 @@ pub fn explain_io(error: &io::Error) -> String {
 
 fn certificate(error: &CertificateError) -> String {
     let time = |time: &rustls_pki_types::UnixTime| Time::from_unix(time.as_secs() as i64);
+    // The same complaint in the same minute reads the same, so that the log takes it for one.
+    let minute = |now: &rustls_pki_types::UnixTime| {
+        let mut text = time(now).to_string();
+        text.truncate("2026-01-31T23:59".len());
+        text + "Z"
+    };
     match error {
         CertificateError::ExpiredContext { time: now, not_after } => format!(
             "its certificate has expired on {}, and our clock says {} (check the clock)",
             time(not_after),
-            time(now)
+            minute(now)
         ),
         CertificateError::Expired => "its certificate has expired (check the clock)".to_owned(),
         CertificateError::NotValidYetContext { time: now, not_before } => format!(
             "its certificate is not valid before {}, and our clock says {} (check the clock)",
             time(not_before),
-            time(now)
+            minute(now)
         ),
         CertificateError::NotValidYet => {
             "its certificate is not valid yet (check the clock)".to_owned()
@@ -72,9 +81,9 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::Other(cause) => {
             let cause = cause.0.to_string();
             match cause.as_str() {
-                "CaUsedAsEndEntity" => {
-                    "its certificate is that of a CA, which cannot stand for a peer".to_owned()
-                }
+                CA_AS_PEER => "its certificate is that of a CA (basicConstraints CA:TRUE), which \
+                               vouches for others: it needs one of its own, signed by that CA"
+                    .to_owned(),
                 OLD_VERSION => {
                     "its certificate is of X.509 version 1, without extensions".to_owned()
                 }

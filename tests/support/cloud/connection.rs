@@ -62,6 +62,7 @@ pub(super) fn serve(cloud: &Arc<Inner>, id: usize, stream: TcpStream) {
                 digest: None,
                 at: Instant::now(),
                 state: State::Open,
+                refused: false,
             };
             let (framing, content, cloud) = (Framing::None, None, cloud.clone());
             let connection = Connection { cloud, id, stream, buffer, request, framing, content };
@@ -96,7 +97,7 @@ fn handshake(
         }
         Greeting::HangUp => return Ok(None),
     }
-    let mut tls = ServerConnection::new(cloud.tls.clone()).map_err(io::Error::other)?;
+    let mut tls = ServerConnection::new(cloud.tls()).map_err(io::Error::other)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     while tls.is_handshaking() {
         tls.complete_io(&mut stream)?;
@@ -169,8 +170,9 @@ impl Connection {
         let head: Vec<u8> = self.buffer.drain(..end).collect();
         let at = self.cloud.record.request(self.id, &head);
         let (body, connection) = (Vec::new(), self.id);
-        let state = State::Open;
-        self.request = Request { connection, head, body, length: 0, digest: None, at, state };
+        let (state, refused) = (State::Open, false);
+        self.request =
+            Request { connection, head, body, length: 0, digest: None, at, state, refused };
         self.framing = framing(&self.request)?;
         self.content = None;
         Ok(true)
@@ -182,7 +184,10 @@ impl Connection {
         match script {
             Some(script) if script.open || known => script.run(self)?,
             _ if known => platform::answer(self)?,
-            _ => platform::refuse(self)?,
+            _ => {
+                self.cloud.record.latest(self.id, self.request.at, |seen| seen.refused = true);
+                platform::refuse(self)?;
+            }
         }
         // What was not read of this request must not be taken for the next one.
         self.read_body()

@@ -53,6 +53,8 @@ pub(crate) struct Request {
     pub(crate) at: Instant,
     /// How far it got.
     pub(crate) state: State,
+    /// Whether the answer is a 401, for want of a good token.
+    pub(crate) refused: bool,
 }
 
 impl Request {
@@ -195,8 +197,9 @@ impl Record {
     pub(super) fn request(&self, connection: usize, head: &[u8]) -> Instant {
         let at = Instant::now();
         let head = head.to_vec();
-        let (body, length, digest, state) = (Vec::new(), 0, None, State::Open);
-        let request = Request { connection, head, body, length, digest, at, state };
+        let (body, length, digest) = (Vec::new(), 0, None);
+        let (state, refused) = (State::Open, false);
+        let request = Request { connection, head, body, length, digest, at, state, refused };
         self.change(|seen| seen.requests.push(request));
         at
     }

@@ -1,0 +1,182 @@
+//! A server that shows a CA's certificate as its own, as `openssl req -x509` makes it: refused by
+//! the rules of the public web, and fine where that very certificate is among our roots.
+//!
+//! Nobody gains by it: whoever holds the key of a root could sign itself any certificate. Everything
+//! else is verified as ever; the name and the dates of such a certificate too.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ring::digest::{SHA256, digest};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::certificate::Certificate;
+use super::explain::CA_AS_PEER;
+use super::time::Time;
+
+/// The SHA-256 of certificates: of /etc/ssl/certs whole these are 5 KB.
+#[derive(Debug, Default)]
+pub(super) struct Pins(HashSet<Vec<u8>>);
+
+impl Pins {
+    pub(super) fn add(&mut self, certificate: &[u8]) {
+        self.0.insert(digest(&SHA256, certificate).as_ref().to_vec());
+    }
+
+    fn contain(&self, certificate: &[u8]) -> bool {
+        self.0.contains(digest(&SHA256, certificate).as_ref())
+    }
+}
+
+/// The usual verifier, and what to do where it says that a CA stands for a server.
+#[derive(Debug)]
+pub(super) struct Verifier {
+    pub(super) usual: Arc<WebPkiServerVerifier>,
+    pub(super) pins: Pins,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.usual.verify_server_cert(certificate, chain, name, ocsp, now) {
+            Err(error) if is_ca_as_peer(&error) && self.pins.contain(certificate) => {
+                verify_pinned(certificate, name, now)
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
+
+fn is_ca_as_peer(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(cause)) => {
+            cause.0.to_string() == CA_AS_PEER
+        }
+        _ => false,
+    }
+}
+
+fn verify_pinned(
+    certificate: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let described = Certificate::parse(certificate)
+        .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+    let time = Time::from_unix(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    if time < described.not_before {
+        return Err(CertificateError::NotValidYet.into());
+    }
+    if time > described.not_after {
+        return Err(CertificateError::Expired.into());
+    }
+    verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+    Ok(ServerCertVerified::assertion())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::ClientConfig;
+
+    use super::*;
+    use crate::tls::testing::{Dir, P256, files, shake};
+    use crate::tls::{ClientFiles, explain};
+
+    /// `NAME.crt`, signed by itself and a CA, for this host.
+    fn own(dir: &Dir, name: &str, host: &str) {
+        dir.openssl(&format!(
+            "req -x509 -days 100 -nodes {P256} -subj /CN={name} -addext subjectAltName=DNS:{host} \
+             -keyout {name}.key -out {name}.crt"
+        ));
+    }
+
+    fn believing(dir: &Dir, roots: &str) -> Arc<ClientConfig> {
+        let files = ClientFiles {
+            roots: dir.path(roots),
+            roots_key: "c8y.root_cert_path",
+            cert_file: None,
+            key_file: None,
+            auth_prefix: "http.client.auth",
+            protocol: None,
+        };
+        files.load().unwrap().config
+    }
+
+    fn verdict(dir: &Dir, server: &str, roots: &str) -> Result<(), String> {
+        let [certificate, key] = ["crt", "key"].map(|end| format!("{server}.{end}"));
+        let server = files(dir, [&certificate, &key, "", ""]).load().unwrap().unwrap().config;
+        shake(&server, &believing(dir, roots)).map(drop).map_err(|error| explain(&error))
+    }
+
+    #[test]
+    fn believes_a_ca_s_certificate_only_where_it_is_the_very_root_and_names_the_host() {
+        let dir = Dir::new();
+        for (name, host) in [("edge", "localhost"), ("again", "localhost"), ("other", "elsewhere")]
+        {
+            own(&dir, name, host);
+        }
+        assert_eq!(verdict(&dir, "edge", "edge.crt"), Ok(()));
+        let refused = verdict(&dir, "other", "other.crt").unwrap_err();
+        assert_eq!(refused, "its certificate is not for localhost, but for DnsName(\"elsewhere\")");
+        assert!(verdict(&dir, "again", "edge.crt").is_err(), "another certificate is believed");
+
+        // Of the same name and key as a root, but not that certificate.
+        dir.openssl(
+            "req -x509 -days 100 -key edge.key -subj /CN=edge -out twin.crt \
+             -addext subjectAltName=DNS:localhost",
+        );
+        dir.run("cp", &["edge.key", "twin.key"]);
+        let refused = verdict(&dir, "twin", "edge.crt").unwrap_err();
+        assert!(refused.starts_with("its certificate is that of a CA"), "{refused}");
+    }
+
+    #[test]
+    fn verifies_the_dates_of_a_pinned_certificate() {
+        let dir = Dir::new();
+        own(&dir, "edge", "localhost");
+        let der = rustls_pki_types::pem::PemObject::from_pem_slice(&dir.read("edge.crt")).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let now = UnixTime::now().as_secs();
+        for (day, verdict) in [
+            (0, Ok(())),
+            (-2, Err(CertificateError::NotValidYet.into())),
+            (101, Err(CertificateError::Expired.into())),
+        ] {
+            let time = now.saturating_add_signed(day * 86_400);
+            let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(time));
+            assert_eq!(verify_pinned(&der, &name, time).map(drop), verdict, "day {day}");
+        }
+    }
+}

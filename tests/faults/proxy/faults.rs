@@ -1,0 +1,235 @@
+//! What goes wrong, how it is mended, how it is seen to have gone wrong, and how long the proxy
+//! may take to be well again.
+
+use std::fs;
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::names::Mood;
+use super::world::World;
+use crate::support::bridge::Answer;
+use crate::support::cloud::{ALERT, Greeting};
+
+/// One kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    PacketsLost,
+    PacketsLate,
+    PacketsReordered,
+    PacketsDoubled,
+    PacketsDamaged,
+    ConnectionsReset,
+    CableCut,
+    DeviceUnplugged,
+    CloudUnplugged,
+    NamesFail,
+    NamesDenied,
+    NamesSilent,
+    CloudStopped,
+    CloudSilent,
+    CloudHangsUp,
+    CloudRefusesTls,
+    CloudClosesIdle,
+    CertificateRenewed,
+    CertificateExpired,
+    CertificateOfAnotherCa,
+    BrokerKilled,
+    BrokerFrozen,
+    BridgeAway,
+    BridgeSilent,
+    BridgeSlow,
+    TokenMalformed,
+    TokensRevoked,
+    ClockForward,
+    ClockBack,
+}
+
+/// How it can be told that the fault is there.
+pub(crate) enum Sign {
+    /// Not by an answer: the proxy copes.
+    None,
+    /// The proxy says so, at once.
+    Soon(&'static str),
+    /// The proxy says so, when its time is over.
+    Late(&'static str),
+}
+
+use Fault::*;
+
+impl Fault {
+    /// Each once.
+    pub(crate) const ALL: [Self; 29] = [
+        PacketsLost,
+        PacketsLate,
+        PacketsReordered,
+        PacketsDoubled,
+        PacketsDamaged,
+        ConnectionsReset,
+        CableCut,
+        DeviceUnplugged,
+        CloudUnplugged,
+        NamesFail,
+        NamesDenied,
+        NamesSilent,
+        CloudStopped,
+        CloudSilent,
+        CloudHangsUp,
+        CloudRefusesTls,
+        CloudClosesIdle,
+        CertificateRenewed,
+        CertificateExpired,
+        CertificateOfAnotherCa,
+        BrokerKilled,
+        BrokerFrozen,
+        BridgeAway,
+        BridgeSilent,
+        BridgeSlow,
+        TokenMalformed,
+        TokensRevoked,
+        ClockForward,
+        ClockBack,
+    ];
+
+    /// Lets it happen.
+    pub(crate) fn inject(self, world: &mut World, chance: &mut Chance) {
+        let World { network, cloud, names, bridge, .. } = world;
+        match self {
+            PacketsLost => network.trouble(&format!("loss 0.{:02}", 3 + chance.below(18))),
+            PacketsLate => {
+                let delay = 30 + chance.below(300);
+                network.trouble(&format!("delay 0.{delay:03} jitter 0.{:03}", delay / 2));
+            }
+            PacketsReordered => network.trouble("delay 0.02 jitter 0.02 reorder 0.25"),
+            PacketsDoubled => network.trouble("double 0.2"),
+            PacketsDamaged => network.trouble("damage 0.02"),
+            ConnectionsReset => network.trouble("reset 0.02"),
+            CableCut => network.trouble("loss 1"),
+            DeviceUnplugged => {
+                cloud.break_off();
+                network.unplug();
+            }
+            CloudUnplugged => network.unplug_the_cloud(),
+            NamesFail | NamesDenied | NamesSilent => {
+                names.turn(match self {
+                    NamesFail => Mood::Fails,
+                    NamesDenied => Mood::Denies,
+                    _ => Mood::Silent,
+                });
+                cloud.break_off();
+            }
+            CloudStopped => cloud.stop(),
+            CloudSilent | CloudHangsUp | CloudRefusesTls => {
+                cloud.greet(match self {
+                    CloudSilent => Greeting::Silence,
+                    CloudHangsUp => Greeting::HangUp,
+                    _ => Greeting::Send(ALERT.to_vec()),
+                });
+                cloud.break_off();
+            }
+            CloudClosesIdle => {
+                cloud.close_idle();
+            }
+            CertificateRenewed => world.show(&world.certificates.renewed),
+            CertificateExpired => world.show(&world.certificates.expired),
+            CertificateOfAnotherCa => world.show(&world.certificates.of_another_ca),
+            BrokerKilled => world.broker.stop(),
+            BrokerFrozen => world.broker.freeze(),
+            BridgeAway => bridge.leave(),
+            BridgeSilent => bridge.answer(Answer::Nothing),
+            BridgeSlow => bridge.answer(Answer::Late(Duration::from_secs(1 + chance.below(6)))),
+            TokenMalformed => bridge.answer(Answer::Payload(malformed(chance))),
+            TokensRevoked => {}
+            ClockForward => world.set_clock("+86400"),
+            ClockBack => world.set_clock("-86400"),
+        }
+        if self.is_about_tokens() {
+            world.cloud.tokens().revoke_all();
+        }
+    }
+
+    /// What goes on happening, once in a second.
+    pub(crate) fn go_on(self, world: &World) {
+        match self {
+            CloudClosesIdle => drop(world.cloud.close_idle()),
+            TokensRevoked => world.cloud.tokens().revoke_all(),
+            _ => {}
+        }
+    }
+
+    /// Mends it.
+    pub(crate) fn mend(self, world: &mut World) {
+        world.network.mend();
+        world.names.turn(Mood::Answers);
+        world.bridge.answer(Answer::Token);
+        match self {
+            CloudStopped => world.restart_cloud(),
+            CloudSilent | CloudHangsUp | CloudRefusesTls => {
+                world.cloud.greet(Greeting::Tls);
+                world.cloud.break_off();
+            }
+            CertificateExpired | CertificateOfAnotherCa => world.show(&world.certificates.good),
+            BrokerKilled => world.broker.restart().unwrap(),
+            BrokerFrozen => world.broker.thaw(),
+            BridgeAway => world.bridge.come_back(),
+            ClockForward | ClockBack => world.set_clock("+0"),
+            _ => {}
+        }
+    }
+
+    /// How it is seen.
+    pub(crate) fn sign(self) -> Sign {
+        match self {
+            NamesFail | NamesDenied | DeviceUnplugged => Sign::Soon("cloud.example"),
+            CloudStopped => Sign::Soon("refused"),
+            CloudHangsUp | CloudRefusesTls => Sign::Soon("TLS"),
+            CertificateExpired => Sign::Soon("has expired on 2020"),
+            CertificateOfAnotherCa => Sign::Soon("an unknown authority"),
+            TokenMalformed => Sign::Soon("is not a token"),
+            CableCut | CloudUnplugged | CloudSilent => Sign::Late("took too long to"),
+            // Our own 10 s and the resolver's are over at about the same time.
+            NamesSilent => Sign::Late("cloud.example"),
+            BrokerKilled => Sign::Late("no token within 20 s: the broker at"),
+            BrokerFrozen | BridgeAway | BridgeSilent => Sign::Late("no token within 20 s"),
+            _ => Sign::None,
+        }
+    }
+
+    /// How long the proxy may take until all is well again.
+    pub(crate) fn recovery(self) -> Duration {
+        Duration::from_secs(match self {
+            // A back-off that has grown to 16 s, the connection, and a question asked again.
+            BrokerKilled | BrokerFrozen => 35,
+            // What is wrong with a token is known for the 10 s between two fetches.
+            TokenMalformed => 20,
+            _ => 15,
+        })
+    }
+
+    fn is_about_tokens(self) -> bool {
+        use Fault::*;
+        matches!(
+            self,
+            BrokerKilled
+                | BrokerFrozen
+                | BridgeAway
+                | BridgeSilent
+                | BridgeSlow
+                | TokenMalformed
+                | TokensRevoked
+        )
+    }
+}
+
+impl World {
+    /// The proxy's clock is that many seconds wrong; how it measures time is not touched.
+    fn set_clock(&self, offset: &str) {
+        if let Some(clock) = &self.clock {
+            fs::write(clock, offset).unwrap();
+        }
+    }
+}
+
+fn malformed(chance: &mut Chance) -> Vec<u8> {
+    let all: [&[u8]; 6] = [b"", b"71,", b"71", b"41,100,no", b"71,a b\r\nc", &[0xff; 40_000]];
+    all[chance.below(6) as usize].to_vec()
+}
