@@ -29,8 +29,8 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
 # One after the other, since time and memory are measured.
-test-faults: setup build ## Cut the power, fill the disk, and attack for half an hour what is tested
-	@packaging/setup slowhttptest e2fsprogs openssl
+test-faults: setup build ## Cut the power, fill the disk, and attack for an hour what is tested
+	@packaging/setup slowhttptest e2fsprogs faketime openssl sslscan
 	cargo test --workspace --locked -- --ignored --nocapture --test-threads=1
 
 # Seconds for each of the targets.
@@ -57,7 +57,7 @@ ARCHITECTURES ?= amd64 arm64 armhf
 packages: setup ## Make the Debian packages, for amd64, arm64 and armhf
 	@packaging/setup dpkg-dev binutils xz-utils lintian $(CROSS)
 	@set -e; for architecture in $(ARCHITECTURES); do packaging/package $$architecture; done
-	@lintian --fail-on warning --allow-root $(CARGO_TARGET_DIR)/packages/*.deb
+	@lintian --fail-on error,warning --allow-root $(CARGO_TARGET_DIR)/packages/*.deb
 	@ls -l $(CARGO_TARGET_DIR)/packages
 
 packages: CROSS = $(if $(filter arm64,$(ARCHITECTURES)),g++-aarch64-linux-gnu) \
@@ -68,19 +68,13 @@ apt-repository: ## Lay the packages out as an apt repository signed by KEY=…
 	@packaging/apt-repository "$(KEY)"
 
 test-packages: packages ## Try the packages in booted Debian 12 and 13 machines (root)
-	@packaging/setup mmdebstrap systemd-container qemu-user-static
+	@packaging/setup apt-utils gpg mmdebstrap systemd-container qemu-user-static
 	cargo build --workspace --examples --locked
 	tests/packages/reproducible amd64
 	tests/packages/arm arm64
 	tests/packages/arm armhf
 	tests/packages/run bookworm
 	tests/packages/run trixie
-
-# For the clock that jumps, and for the scan of TLS.
-.PHONY: tools-for-faults
-test-faults: tools-for-faults
-tools-for-faults: setup
-	@packaging/setup faketime sslscan
 
 # BENCH=--quick takes less than 3 minutes in place of 10.
 bench: build ## Measure against nginx: a table, target/bench.md and target/bench.svg
