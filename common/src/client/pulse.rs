@@ -41,6 +41,7 @@ pub(super) struct Pulse {
     limits: Limits,
     moved: AtomicU64,
     busy: AtomicBool,
+    begun: AtomicBool,
     reading: AtomicBool,
     writing: AtomicBool,
     dry: AtomicBool,
@@ -57,6 +58,7 @@ impl Pulse {
             limits,
             moved: AtomicU64::new(now()),
             busy: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             dry: AtomicBool::new(false),
@@ -74,6 +76,12 @@ impl Pulse {
         self.answered.store(false, Relaxed);
         self.switching.store(switching, Relaxed);
         self.busy.store(true, Relaxed);
+        self.begun.store(true, Relaxed);
+    }
+
+    /// Once for each exchange: true before its first byte is read or sent.
+    pub(super) fn has_just_begun(&self) -> bool {
+        self.begun.load(Relaxed) && self.begun.swap(false, Relaxed)
     }
 
     /// The exchange is over, and another may follow.

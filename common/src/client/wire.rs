@@ -53,6 +53,10 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        // Upstream may have closed it a moment ago: to be known before a request is sent in vain.
+        if self.pulse.has_just_begun() {
+            self.stream.look_again();
+        }
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         self.note_read(polled)
     }

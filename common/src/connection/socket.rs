@@ -23,6 +23,11 @@ impl Socket {
     pub(crate) fn new(stream: Async<TcpStream>) -> Self {
         Self { stream, is_dry: false }
     }
+
+    /// Has the next read ask the kernel, which may know what it has not said yet.
+    pub(crate) fn look_again(&mut self) {
+        self.is_dry = false;
+    }
 }
 
 impl Deref for Socket {
