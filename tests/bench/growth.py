@@ -1,4 +1,4 @@
-"""What must not grow with the files in a directory, with connections, or with the size of a file."""
+"""What must not grow with the files in a directory, with connections, or with a file's size."""
 
 import os
 

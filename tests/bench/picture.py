@@ -80,10 +80,15 @@ def bar(y, name, found, ring):
     if ring:
         mark = (f'<circle cx="{x(ring):.1f}" cy="{y + 8}" r="4.5" fill="#fff" '
                 f'stroke="{GREY}" stroke-width="1.6"/>')
-    # The number stands beyond whatever of bar and ring reaches further.
-    edges = [end, *([x(ring) + (5 if is_better else -5)] if ring else [])]
-    at = max(edges) + 5 if is_better else min(edges) - 5
-    return (f'<text x="{LABEL}" y="{y + 12}" text-anchor="end">{escape(name)}</text>'
+    # The number stands at the end of its bar, or beyond a ring that is in the way there.
+    side = 1 if is_better else -1
+    at = end + 5 * side
+    if ring and -5 < (x(ring) - end) * side < 45:
+        at = x(ring) + 10 * side
+    squeezed = ""
+    if len(name) > 58:
+        squeezed = f' textLength="{LABEL - 20}" lengthAdjust="spacingAndGlyphs"'
+    return (f'<text x="{LABEL}" y="{y + 12}" text-anchor="end"{squeezed}>{escape(name)}</text>'
             f'<rect x="{start:.1f}" y="{y + 1}" width="{length:.1f}" height="14" rx="1" '
             f'fill="{OURS if is_better else THEIRS}"/>{mark}'
             f'<text x="{at:.1f}" y="{y + 12}" text-anchor="{"start" if is_better else "end"}">'
