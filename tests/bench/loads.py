@@ -1,45 +1,91 @@
-"""What is sent to a server, with the tools that everybody has: wrk, curl, openssl, sockets.
+"""What is sent to a server with the tools that everybody has: wrk, curl, openssl.
 
 Nothing here knows which side it is that answers.
 """
 
+import json
 import re
-import socket
-import ssl
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from contextlib import ExitStack
+from dataclasses import dataclass
 
-IDLE = 1000
-
-
-def wrk(url, seconds, connections=16, script=None):
-    """Requests per second, and the time of one at the 50th and 99th percentile in µs."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    command += ["-s", str(script)] if script else []
-    said = run([*command, url], seconds + 20)
-    failed = re.search(r"Non-2xx or 3xx responses: \d+|Socket errors: .*", said)
-    if failed:
-        raise RuntimeError(f"wrk {url}: {failed[0]}")
-    requests = int(re.search(r"(\d+) requests in", said)[1])
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
-    return requests, rate, percentile(said, 50), percentile(said, 99)
-
-
-def percentile(said, which):
-    number, unit = re.search(rf"^\s+{which}%\s+([\d.]+)(us|ms|s)$", said, re.M).groups()
-    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6}[unit]
+# What wrk says itself ends at the 99th percentile.
+DONE = """done = function(summary, latency, _)
+    local errors = summary.errors
+    io.write(string.format('{"requests": %d, "seconds": %f, "failed": %d, "at": [%d, %d, %d]}\\n',
+        summary.requests, summary.duration / 1e6,
+        errors.connect + errors.read + errors.write + errors.status + errors.timeout,
+        latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
+end
+"""
+POST = f"""wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.body = '{{"text":"{"x" * 1013}"}}'
+"""
+PERCENTILES = 50, 99, 99.9
 
 
-def curl(url, authority, *arguments, expect):
+@dataclass
+class Rate:
+    requests: int
+    per_second: float
+    at: list  # the time of one at each of PERCENTILES, µs
+
+
+def wrk(directory, url, seconds, connections=16, post=False):
+    script = directory / ("post.lua" if post else "get.lua")
+    script.write_text(POST + DONE if post else DONE)
+    said = run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url],
+               seconds + 20)
+    found = json.loads(said.splitlines()[-1])
+    if found["failed"] or not found["requests"]:
+        raise RuntimeError(f"wrk {url}: {found['failed']} requests failed:\n{said}")
+    return Rate(found["requests"], found["requests"] / found["seconds"], found["at"])
+
+
+def curl(url, authority, *arguments):
     """Seconds that one transfer takes, by curl's own clock."""
-    said = run(["curl", "-sS", "--cacert", str(authority), "-H", "Expect:", "-o", "/dev/null",
+    said = run([*CURL, "--cacert", str(authority), "-o", "/dev/null",
                 "-w", "%{http_code} %{time_total}", *map(str, arguments), url], 60)
     status, seconds = said.split()
-    if status not in expect:
+    if not status.startswith("20"):
         raise RuntimeError(f"curl {url}: status {status}")
     return float(seconds)
+
+
+CURL = ["curl", "-q", "-sS", "--http1.1", "-H", "Expect:", "--noproxy", "*"]
+
+
+def burst(server, authority, count, uploaded, downloaded, file):
+    """So many uploads of the file and downloads of its like at once, each on a connection of its
+    own; `uploaded` and `downloaded` are paths. The most threads that the server had."""
+    command = [*CURL, "--cacert", str(authority), "-w", "%{http_code}\\n",
+               "--parallel", "--parallel-immediate", "--parallel-max", str(count), "-K", "-"]
+    up = "".join(f'url = "{server.url(uploaded)}-{number}"\nupload-file = "{file}"\n'
+                 'output = "/dev/null"\n' for number in range(count))
+    down = f'url = "{server.url(downloaded)}"\noutput = "/dev/null"\n' * count
+    threads, begin = 0, time.monotonic()
+    with ExitStack() as stack:
+        clients = []
+        for config in up, down:
+            client = stack.enter_context(subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True))
+            stack.callback(client.kill)
+            client.stdin.write(config)
+            client.stdin.close()
+            clients.append(client)
+        while any(client.poll() is None for client in clients):
+            if time.monotonic() - begin > 90:
+                raise RuntimeError(f"{count} uploads and downloads: not done after 90 s")
+            threads = max(threads, server.threads())
+            time.sleep(0.02)
+        for client in clients:
+            said = client.stdout.read()
+            if len(re.findall(r"^20[0-9]$", said, re.M)) != count:
+                raise RuntimeError(f"of {count} transfers at once some failed: {said[-500:]}")
+    return threads
 
 
 def handshakes(port, seconds, authority):
@@ -62,64 +108,6 @@ def handshakes(port, seconds, authority):
                 raise RuntimeError(f"openssl s_time: {said[-500:]}")
             count += int(done[1])
     return count, count / (time.monotonic() - start)
-
-
-def first_answer(server, path, authority):
-    """Seconds from just before exec to the whole head of a 200."""
-    server.wait_until_it_accepts()
-    with connect(server, authority) as connection:
-        ask(connection, path)
-    return time.monotonic() - server.started
-
-
-@contextmanager
-def idle_connections(server, path, authority):
-    """Holds connections open, each of which has had one answer."""
-    with ExitStack() as stack:
-        for _ in range(IDLE):
-            ask(stack.enter_context(connect(server, authority)), path)
-        yield
-
-
-def connect(server, authority):
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-    if server.scheme == "http":
-        return connection
-    return context(authority).wrap_socket(connection, server_hostname="localhost")
-
-
-@cache
-def context(authority):
-    return ssl.create_default_context(cafile=authority)
-
-
-def ask(connection, path):
-    """One GET; its answer is read whole and has to be a 200 with a Content-Length."""
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    answer = b""
-    while True:
-        head, end, body = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-        if end and len(body) >= int(length[1]):
-            break
-        received = connection.recv(65536)
-        if not received:
-            raise RuntimeError(f"{path}: closed after {answer[:200]}")
-        answer += received
-    if not answer.startswith(b"HTTP/1.1 200"):
-        raise RuntimeError(f"{path}: {answer[:200]}")
-
-
-def settled_memory(server):
-    """As Server.memory, once they have stood still for 2 s, or after 8 s."""
-    begin = still = time.monotonic()
-    last = server.memory()
-    while time.monotonic() - still < 2 and time.monotonic() - begin < 8:
-        time.sleep(0.1)
-        now = server.memory()
-        if now != last:
-            last, still = now, time.monotonic()
-    return last
 
 
 def run(command, limit):

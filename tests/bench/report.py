@@ -1,59 +1,71 @@
-"""Rows as text: a Markdown table of medians, spread and ratios, and an SVG chart of the ratios."""
+"""Rows as text: a Markdown table of medians, spread, ratios and targets, and what grew."""
 
-import math
-from html import escape
+from dataclasses import dataclass
 from statistics import median
+
+from rows import GROUPS, Row
 
 UNSYNCED = ", http.upload.sync=false"
 
 
-def lines(rows):
-    """One line a row; two where ours ran in two ways."""
-    for row in rows:
-        if row.values.get("ours") and row.values.get("nginx"):
-            yield row, row.title, row.values["ours"]
-            if row.values.get("unsynced"):
-                yield row, row.title + UNSYNCED, row.values["unsynced"]
+@dataclass
+class Line:
+    """One line of the table: ours, in one of two ways, beside one of theirs or alone."""
+    row: Row
+    name: str
+    ours: list
+    beside: str = None
+    theirs: list = None
+
+    def ratios(self):
+        """How many times as good as theirs, a round each, since a machine that slows down slows
+        both sides of a round. None where a difference came out as nothing."""
+        pairs = list(zip(self.ours, self.theirs or []))
+        if not pairs or any(min(pair) <= 0 for pair in pairs):
+            return None
+        return [a / b if self.row.more_is_better else b / a for a, b in pairs]
+
+    def target(self):
+        if self.row.goal is not None:
+            return f"at most {self.row.goal} {self.row.unit}".strip()
+        if self.row.goal_ratio is not None and self.beside == "nginx":
+            if self.row.more_is_better:
+                return f"at least {self.row.goal_ratio} of nginx"
+            return "at most nginx's"
+        return ""
+
+    def is_met(self):
+        if self.row.goal is not None:
+            return median(self.ours) <= self.row.goal
+        ratios = self.ratios()
+        if ratios is None:  # it is about a difference then
+            return median(self.ours) <= median(self.theirs)
+        return median(ratios) >= self.row.goal_ratio
 
 
-def ratio(row, ours):
-    """How many times as good as nginx: the median of the rounds' own ratios, since a machine that
-    slows down slows both sides of a round. None where a difference came out as nothing."""
-    pairs = list(zip(ours, row.values["nginx"]))
-    if any(min(pair) <= 0 for pair in pairs):
-        return None
-    return median(a / b if row.more_is_better else b / a for a, b in pairs)
-
-
-def verdict(row, ours):
-    compared = ratio(row, ours)
-    if row.goal_ratio is not None and compared is None:
-        return f"at least {row.goal_ratio} of nginx: cannot tell, too little to measure"
-    if row.goal_ratio is not None:
-        met = compared >= row.goal_ratio
-        return f"at least {row.goal_ratio} of nginx: {'met' if met else 'missed'}"
-    if row.goal is not None:
-        met = median(ours) <= row.goal
-        return f"at most {row.goal} {row.unit}: {'met' if met else 'missed'}"
-    return ""
+def lines(row):
+    found = row.values
+    if not found.get("ours"):
+        return
+    if not found.get("nginx"):
+        yield Line(row, row.title, found["ours"])
+        return
+    yield Line(row, row.title, found["ours"], "nginx", found["nginx"])
+    if found.get("unsynced"):
+        yield Line(row, row.title + UNSYNCED, found["unsynced"], "nginx", found["nginx"])
+    if found.get("lighttpd"):
+        is_synced = "unsynced" not in found
+        yield Line(row, row.title + ("" if is_synced else UNSYNCED),
+                   found["ours" if is_synced else "unsynced"], "lighttpd", found["lighttpd"])
 
 
 def markdown(rows, about, notes):
-    text = ["# Ours against nginx", "", *(f"- {line}" for line in about), ""]
-    for is_cpu, title in (False, None), (True, "CPU time of the server per unit of work"):
-        chosen = list(lines(row for row in rows if row.is_cpu == is_cpu))
-        if title:
-            text += [f"## {title}", ""]
-        text += ["| what | unit | ours | nginx | times as good |" + ("" if is_cpu else " goal |"),
-                 "|---|---|--:|--:|--:|" + ("" if is_cpu else "---|")]
-        for row, name, ours in chosen:
-            compared = ratio(row, ours)
-            cells = [name, row.unit, spread(ours), spread(row.values["nginx"]),
-                     "–" if compared is None else f"{compared:.2f}"]
-            text.append("| " + " | ".join(cells if is_cpu else [*cells, verdict(row, ours)]) + " |")
-        text.append("")
-    text += growth(rows)
-    text += ["## How", "", *(f"- {note}" for note in notes)]
+    text = ["# Ours against nginx and lighttpd", "", *(f"- {line}" for line in about), "",
+            *table(row for row in rows if not row.is_cpu), "",
+            *growth(rows),
+            "## CPU time of the server per unit of work", "",
+            *cpu_table(row for row in rows if row.is_cpu), "",
+            "## How", "", *(f"- {note}" for note in notes)]
     commands = {}
     for row in rows:
         commands.setdefault(row.how, []).append(row.title)
@@ -61,68 +73,62 @@ def markdown(rows, about, notes):
     return "\n".join(text) + "\n"
 
 
+def table(rows):
+    rows = list(rows)
+    text = ["| what | unit | ours | theirs | times as good | target | met |",
+            "|---|---|--:|--:|--:|---|---|"]
+    for group in GROUPS:
+        chosen = [line for row in rows if row.group == group for line in lines(row)]
+        if chosen:
+            text.append(f"| **{group}** | | | | | | |")
+        for line in chosen:
+            target = line.target()
+            met = ("yes" if line.is_met() else "**no**") if target else ""
+            text.append("| " + " | ".join([*cells(line), target, met]) + " |")
+    return text
+
+
+def cpu_table(rows):
+    text = ["| what | unit | ours | theirs | times as good |", "|---|---|--:|--:|--:|"]
+    return text + ["| " + " | ".join(cells(line)) + " |" for row in rows for line in lines(row)]
+
+
+def cells(line):
+    ratios = line.ratios()
+    theirs = f"{line.beside}: {spread(line.theirs)}" if line.beside else ""
+    return (line.name, line.row.unit, spread(line.ours), theirs,
+            spread(ratios, digits=2) if ratios else "–" if line.beside else "")
+
+
 def growth(rows):
-    """Requests per second against those with one file and no other connection: 1 is flat."""
-    complete = {row.title: row for row in rows
-                if not row.is_cpu and row.values.get("ours") and row.values.get("nginx")}
+    """Each row against the one that it grew from: 1 is flat."""
+    rows = {row.title: row for row in rows if not row.is_cpu and row.values.get("ours")}
     text = []
-    for row in complete.values():
-        base = complete.get(row.compared_to)
-        if base:
-            ours, nginx = (median(a / b for a, b in zip(row.values[side], base.values[side]))
-                           for side in ("ours", "nginx"))
-            text.append(f"| {row.title} | {ours:.2f} | {nginx:.2f} |")
+    for row in rows.values():
+        base = rows.get(row.compared_to)
+        if not base:
+            continue
+        grown = {side: median(a / b if row.more_is_better else b / a
+                              for a, b in zip(row.values[side], base.values[side]) if a and b)
+                 for side in ("ours", "nginx") if row.values.get(side) and base.values.get(side)}
+        met = ("yes" if grown["ours"] >= 0.9 else "**no**") if row.is_flat else ""
+        theirs = f"{grown['nginx']:.2f}" if "nginx" in grown else ""
+        text.append(f"| {row.title} | {base.title} | {grown['ours']:.2f} | {theirs} | "
+                    f"{'at least 0.9' if row.is_flat else ''} | {met} |")
     if not text:
         return []
-    return ["## Growth: requests per second, of those with one file and no other connection", "",
-            "| what | ours | nginx |", "|---|--:|--:|", *text, ""]
+    return ["## Growth: times as good as a row that has less to hold; 1 is flat", "",
+            "| what | against | ours | nginx | target | met |", "|---|---|--:|--:|---|---|",
+            *text, ""]
 
 
-def spread(values):
+def spread(values, digits=None):
+    def said(value):
+        return number(value) if digits is None else f"{value:.{digits}f}"
     if len(values) == 1:
-        return number(values[0])
-    return f"{number(median(values))} ({number(min(values))} to {number(max(values))})"
+        return said(values[0])
+    return f"{said(median(values))} ({said(min(values))} to {said(max(values))})"
 
 
 def number(value):
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def svg(rows):
-    """A bar a row, on a logarithmic scale: to the right ours is better, to the left nginx."""
-    bars = [(name, found, row) for row, name, ours in lines(rows)
-            if not row.is_cpu and (found := ratio(row, ours)) is not None]
-    label, width, step, top = 360, 880, 24, 64
-    left, right = label + 50, width - 50
-    middle, reach = (left + right) / 2, (right - left) / 2
-    furthest = max([2, *(max(found, 1 / found) for _, found, _ in bars)])
-    furthest = 2 ** math.ceil(math.log2(furthest))
-
-    def x(value):
-        return middle + reach * math.log(value) / math.log(furthest)
-
-    bottom = top + step * len(bars)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {bottom + 36}" '
-           'font-family="sans-serif" font-size="13">',
-           f'<rect width="{width}" height="{bottom + 36}" fill="#fff"/>',
-           '<text x="12" y="22" font-size="16" font-weight="bold">Times as good as nginx, '
-           'one worker</text>',
-           f'<text x="{middle - 8}" y="46" text-anchor="end" fill="#666">nginx better</text>',
-           f'<text x="{middle + 8}" y="46" fill="#666">ours better</text>']
-    ticks = int(math.log2(furthest))
-    for power in range(-ticks, ticks + 1, max(1, math.ceil(ticks / 4))):
-        at, text = x(2.0 ** power), f"{2 ** power}" if power >= 0 else f"1/{2 ** -power}"
-        out.append(f'<path d="M{at:.1f} {top - 8}V{bottom}" stroke="#ddd"/>'
-                   f'<text x="{at:.1f}" y="{bottom + 20}" text-anchor="middle" '
-                   f'fill="#666">{text}</text>')
-    for index, (name, found, _) in enumerate(bars):
-        y, end = top + step * index, x(found)
-        start, length = min(middle, end), abs(end - middle)
-        fill = "#2a7f62" if found >= 1 else "#c7762b"
-        out.append(
-            f'<text x="{label}" y="{y + 12}" text-anchor="end">{escape(name)}</text>'
-            f'<rect x="{start:.1f}" y="{y}" width="{length:.1f}" height="16" fill="{fill}"/>'
-            f'<text x="{end + (5 if found >= 1 else -5):.1f}" y="{y + 12}" '
-            f'text-anchor="{"start" if found >= 1 else "end"}">{found:.2f}</text>')
-    out.append(f'<path d="M{middle} {top - 8}V{bottom}" stroke="#000"/>')
-    return "\n".join([*out, "</svg>"]) + "\n"

@@ -1,107 +1,38 @@
-"""Starts ours and nginx alike: same files, same certificates, on loopback, one at a time.
+"""Configures ours, nginx and lighttpd alike: same files, same certificates, on loopback.
 
-Each is started for one measurement and stopped after it, so that nothing carries over. What is
-sent to them is loads.py's business.
+Each is started for one measurement and stopped after it, so that nothing carries over.
 """
 
 import os
-import signal
-import socket
+import shutil
 import subprocess
-import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import broker
+from server import Server, free_port
+
 USER, PASSWORD = "t1/device_bench", "bench"
-# More than the 1000 idle connections that are opened; our default is 128.
+# More than the 1000 idle connections that are opened; our defaults are 128 and 64.
 CONNECTIONS = 1200
-
-
-class Server:
-    """A running program with its children, stopped when its `with` block ends."""
-
-    def __init__(self, command, port, log, scheme="http"):
-        self.port, self.scheme = port, scheme
-        self.started = time.monotonic()
-        with open(log, "ab") as output:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True)
-        self.log = log
-
-    def __enter__(self):
-        try:
-            self.wait_until_it_accepts()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def wait_until_it_accepts(self):
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-                return
-            except ConnectionRefusedError:
-                if self.process.poll() is not None or time.monotonic() - self.started > 10:
-                    said = Path(self.log).read_text(errors="replace")[-2000:]
-                    raise RuntimeError(f"{self.process.args[0]} does not serve:\n{said}") from None
-                time.sleep(0.0002)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-
-    def url(self, path):
-        return f"{self.scheme}://localhost:{self.port}{path}"
-
-    def pids(self):
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
-
-    def cpu_seconds(self):
-        """User and system time of all its processes so far, see proc_pid_stat(5)."""
-        ticks = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def memory(self):
-        """Resident bytes of all its processes, and those of them that are theirs alone and written.
-
-        Private pages that are clean (the program's own text) can be dropped at any time, and count
-        as private or not by what else is running.
-        """
-        resident = private = 0
-        for pid in self.pids():
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                name, _, rest = line.partition(":")
-                if name == "Rss":
-                    resident += int(rest.split()[0]) * 1024
-                elif name == "Private_Dirty":
-                    private += int(rest.split()[0]) * 1024
-        return resident, private
+MB = 1000 * 1000
 
 
 class Bench:
-    """The directory of one run: certificates, files, and the configurations of both sides."""
+    """The directory of one run: certificates, files, and the configurations of all sides.
 
-    def __init__(self, directory, programs):
+    `seconds` is how long a rate is measured, `size` the largest file in MB.
+    """
+
+    def __init__(self, directory, programs, seconds, size):
         self.directory, self.programs = Path(directory), Path(programs)
+        self.seconds, self.size = seconds, size
+        self.authority = self.directory / "ca.pem"
         self.files = self.directory / "data/file-transfer"
         self.files.mkdir(parents=True)
+        self.cloud = self.directory / "cloud"
+        self.cloud.mkdir()
+        self.forget_uploads()
         self.certificates()
 
     def certificates(self):
@@ -115,16 +46,47 @@ class Bench:
         openssl(*ec, "-subj", "/CN=bench", "-keyout", "ca.key", "-out", "ca.pem")
         openssl(*ec, *leaf, "-keyout", "ecdsa.key", "-out", "ecdsa.pem")
         openssl("-newkey", "rsa:2048", *leaf, "-keyout", "rsa.key", "-out", "rsa.pem")
+        # Every public authority and the one above, as a device has them.
+        public = Path("/etc/ssl/certs/ca-certificates.crt").read_bytes()
+        (self.directory / "authorities").mkdir()
+        (self.directory / "authorities/all.pem").write_bytes(public + self.authority.read_bytes())
 
-    def file_server(self, side, key=None):
-        """The File Transfer Service ("ours", or "unsynced") or nginx; TLS with "ecdsa" or "rsa"."""
+    @contextmanager
+    def file(self, megabytes, directory=None):
+        """A file of that size for as long as the block lasts, on the disk before it begins."""
+        path = (directory or self.files) / f"{megabytes}mb"
+        if megabytes == self.size:
+            os.link(self.files / "big", path)
+        else:
+            write_file(path, megabytes)
+        try:
+            yield path
+        finally:
+            path.unlink()
+
+    def forget_uploads(self):
+        """Takes away what was uploaded, and with it the pages that are not on the disk yet."""
+        for directory in self.files / "up", self.cloud / "up":
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()  # lighttpd makes none
+
+    def file_server(self, side, key=None, mutual=False):
+        """The File Transfer Service ("ours", or "unsynced"), nginx or lighttpd; TLS with "ecdsa"
+        or "rsa"; `mutual` asks for a certificate of a client."""
         if side == "nginx":
-            return self.nginx("files", key, f"""location /tedge/file-transfer/ {{
-                alias {self.files}/; dav_methods PUT DELETE; create_full_put_path on; }}""")
+            verify = f"ssl_client_certificate {self.directory}/authorities/all.pem; " \
+                     "ssl_verify_client on;" if mutual else ""
+            return self.nginx("files", key, f"""{verify} location /tedge/file-transfer/ {{
+                alias {self.files}/; dav_methods PUT DELETE; create_full_put_path on; }}""",
+                identity=self.identity() if mutual else None)
+        if side == "lighttpd":
+            return self.lighttpd(key)
         tls = ""
         if key:
             pair = self.directory / key
             tls = f'cert_path = "{pair}.pem"\nkey_path = "{pair}.key"'
+        if mutual:
+            tls += f'\nca_path = "{self.directory}/authorities"'
         port = free_port()
         return self.ours("tedge-file-transfer", port, "https" if key else "http", f"""
 [data]
@@ -136,10 +98,14 @@ bind.port = {port}
 [http]
 connections.max = {CONNECTIONS}
 upload.sync = {"false" if side == "unsynced" else "true"}
-""")
+""", self.identity() if mutual else None)
 
-    def proxy(self, side, upstream):
-        """The Cumulocity Proxy, or nginx with kept-alive connections to the same upstream."""
+    def identity(self):
+        return self.directory / "ecdsa.pem", self.directory / "ecdsa.key"
+
+    def proxy(self, side, upstream, token_from=None):
+        """The Cumulocity Proxy, with the tokens of a broker or else with user and password; or
+        nginx with kept-alive connections to the same upstream."""
         if side == "nginx":
             return self.nginx("proxy", None, f"""location /c8y/ {{
                 proxy_pass https://cloud/; proxy_http_version 1.1;
@@ -150,20 +116,29 @@ upload.sync = {"false" if side == "unsynced" else "true"}
                 f"""upstream cloud {{ server 127.0.0.1:{upstream.port};
                 keepalive 64; keepalive_requests 1000000000; }}""")
         port = free_port()
+        credentials = f"[mqtt]\nclient.port = {token_from.port}" if token_from else ""
         return self.ours("tedge-c8y-proxy", port, "http", f"""
 [c8y]
 http = "localhost:{upstream.port}"
 root_cert_path = "{self.directory}/ca.pem"
-auth_method = "basic"
+auth_method = "{"certificate" if token_from else "basic"}"
 proxy.bind.port = {port}
+{credentials}
 """, f"[c8y.proxy]\nconnections.max = {CONNECTIONS}\n")
 
     def upstream(self):
-        """A cloud that says the same 1 KB to every request, over TLS: nginx, for both sides."""
+        """A cloud over TLS that says the same 1 KB to every request, and keeps files below /up: it
+        is nginx, for both sides."""
         return self.nginx("upstream", "ecdsa", f"""location / {{
-            default_type application/json; return 200 '{{"text":"{"x" * 1013}"}}'; }}""")
+            default_type application/json; return 200 '{{"text":"{"x" * 1013}"}}'; }}
+            location /up/ {{ root {self.cloud}; dav_methods PUT; create_full_put_path on; }}
+            location /down/ {{ alias {self.cloud}/; }}""")
 
-    def ours(self, program, port, scheme, settings, own_settings):
+    def broker(self):
+        """mosquitto, and who answers with a token there."""
+        return broker.broker(self.directory)
+
+    def ours(self, program, port, scheme, settings, own_settings, identity=None):
         config = self.directory / program
         config.mkdir(exist_ok=True)
         (config / "tedge.toml").write_text(settings)
@@ -172,9 +147,9 @@ proxy.bind.port = {port}
         credentials.write_text(f'[c8y]\nusername = "{USER}"\npassword = "{PASSWORD}"\n')
         credentials.chmod(0o600)
         command = [self.programs / program, "--config-dir", config]
-        return Server(command, port, config / "log", scheme)
+        return Server(command, port, config / "log", scheme, identity)
 
-    def nginx(self, name, key, location, before=""):
+    def nginx(self, name, key, location, before="", identity=None):
         config = self.directory / f"nginx-{name}"
         config.mkdir(exist_ok=True)
         port = free_port()
@@ -182,7 +157,7 @@ proxy.bind.port = {port}
         if key:
             tls = (f"ssl_certificate {self.directory}/{key}.pem; "
                    f"ssl_certificate_key {self.directory}/{key}.key;")
-        temporary = "\n    ".join(f"{kind}_temp_path {self.directory}/{kind};" for kind in (
+        temporary = "\n    ".join(f"{kind}_temp_path {config}/{kind};" for kind in (
             "client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         # Debian's own sendfile and tcp_nopush; no access log, since ours writes none either;
         # the groups that rustls has with ring, so that both do the same key exchange.
@@ -211,10 +186,40 @@ http {{
 }}
 """)
         command = ["nginx", "-e", config / "log", "-c", config / "nginx.conf"]
+        return Server(command, port, config / "log", "https" if key else "http", identity)
+
+    def lighttpd(self, key):
+        config = self.directory / "lighttpd"
+        config.mkdir(exist_ok=True)
+        port = free_port()
+        tls = ""
+        if key:
+            tls = f"""server.modules += ("mod_openssl")
+ssl.engine = "enable"
+ssl.pemfile = "{self.directory}/{key}.pem"
+ssl.privkey = "{self.directory}/{key}.key"
+ssl.openssl.ssl-conf-cmd = ("MinProtocol" => "TLSv1.2", "Groups" => "X25519:P-256:P-384")"""
+        # mod_webdav serves no request without a decision on its locks' database: it has none.
+        (config / "lighttpd.conf").write_text(f"""
+server.modules = ("mod_alias", "mod_webdav")
+server.bind = "127.0.0.1"
+server.port = {port}
+server.document-root = "{config}"
+server.errorlog = "{config}/log"
+server.upload-dirs = ("{config}")
+server.max-fds = 4096
+server.max-keep-alive-requests = 1000000000
+alias.url = ("/tedge/file-transfer/" => "{self.files}/")
+webdav.activate = "enable"
+webdav.is-readonly = "disable"
+{tls}
+""")
+        command = ["lighttpd", "-D", "-f", config / "lighttpd.conf"]
         return Server(command, port, config / "log", "https" if key else "http")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def write_file(path, megabytes):
+    with open(path, "wb") as file:
+        for _ in range(megabytes):
+            file.write(os.urandom(MB))
+        os.fsync(file.fileno())
