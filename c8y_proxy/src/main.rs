@@ -27,6 +27,8 @@ impl Service for C8yProxy {
     const SUMMARY: &'static str = "the Cumulocity REST API, with the device's credentials added";
     // A client that goes takes its request upstream with it.
     const HALF_CLOSE: bool = false;
+    // A name server that does not answer keeps one thread for each connection that is opened.
+    const POOL: usize = 8;
     const PREFIXES: &'static [&'static str] = &["/c8y/"];
 
     fn socket(settings: &Settings) -> Socket {

@@ -1,11 +1,16 @@
-//! Memory that goes back to the system after a burst.
+//! Memory that is not taken, and memory that goes back to the system after a burst.
 //!
-//! glibc keeps what was freed for the next time, and an arena for each thread. On a device with
-//! 64 MB the next time may never come.
+//! glibc keeps what was freed for the next time, and an arena for each thread; each thread has a
+//! stack. On a device with 64 MB the next time may never come.
 #![allow(unsafe_code)]
 
-/// One arena for all threads; call it before the second thread starts.
-pub(crate) fn settle() {
+/// One arena for all threads, and so many at most in the pool of those that may block. Call it
+/// before the second thread starts.
+pub(crate) fn settle(pool: usize) {
+    // SAFETY: there is one thread, so that nobody reads the environment meanwhile.
+    unsafe {
+        std::env::set_var("BLOCKING_MAX_THREADS", pool.to_string());
+    }
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt takes two integers and changes the allocator's own state under its lock.
     unsafe {
@@ -45,20 +50,17 @@ fn code(line: &str) -> Option<(usize, usize)> {
 /// Gives whole free pages back to the kernel.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
-    {
-        empty_cache();
-        // SAFETY: malloc_trim takes the allocator's lock and touches free memory only.
-        unsafe {
-            libc::malloc_trim(0);
-        }
+    // SAFETY: malloc_trim takes the allocator's lock and touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 
 /// Empties glibc's cache of this thread: up to seven free blocks of each small size, which
 /// malloc_trim takes for blocks in use, and each of which keeps a page after a burst. They are taken
-/// out of it, and freed by a thread that ends, since then glibc empties the cache of that one.
-#[cfg(target_env = "gnu")]
-fn empty_cache() {
+/// out of it, and freed by a thread that ends, since then glibc empties the cache of that one. For
+/// when there is nothing else to do.
+pub(crate) fn empty_cache() {
     const SIZES: usize = 64;
     const EACH: usize = 7;
     let blocks: Vec<Vec<usize>> =

@@ -39,6 +39,9 @@ pub trait Service: 'static {
     /// not, its going is noticed at once.
     const HALF_CLOSE: bool;
 
+    /// How many threads may wait for disks and name servers at once.
+    const POOL: usize;
+
     /// Paths below these lead to one route each, whatever follows. They end with a slash.
     const PREFIXES: &'static [&'static str];
 
@@ -94,7 +97,7 @@ pub struct Context {
 /// The whole of a service's `main`: also answers to the name `tedge`, by `argv[0]` or as the first
 /// argument.
 pub fn main<S: Service>() -> ExitCode {
-    memory::settle();
+    memory::settle(S::POOL);
     let mut arguments: Vec<_> = std::env::args_os().collect();
     let is_tedge = |name: &OsString| Path::new(name).file_name() == Some("tedge".as_ref());
     if arguments.first().is_some_and(is_tedge) {

@@ -24,6 +24,7 @@ impl Service for FileTransfer {
     const PROGRAM: &'static str = "tedge-file-transfer";
     const SUMMARY: &'static str = "files for the devices around, over HTTP";
     const HALF_CLOSE: bool = true;
+    const POOL: usize = file_transfer::storage::JOBS;
     const PREFIXES: &'static [&'static str] = file_transfer::PREFIXES;
 
     fn socket(settings: &Settings) -> Socket {

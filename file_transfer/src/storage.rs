@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{FileType, Stat};
 
+pub use lanes::JOBS;
 pub use read::Reader;
 pub use space::MinFree;
 

@@ -23,7 +23,7 @@ const MB: u64 = 1024 * 1024;
 
 /// The thread of the executor, that of the reactor, at most four that wait for the disk, and those
 /// that have done so and are on their way to be idle while the next begins already.
-const THREADS: usize = 12;
+const THREADS: usize = 6;
 
 /// What a peer may make a well-behaved client wait longer than it does anyway.
 fn is_tolerable(calm: Duration, attacked: Duration) -> bool {

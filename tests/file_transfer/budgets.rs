@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
@@ -117,9 +118,11 @@ fn two_hundred_transfers_at_once_take_at_most_sixteen_megabytes_and_give_them_ba
     let before = service.memory();
     service.forget_peak();
     let start = Barrier::new(200);
+    let threads = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for number in 0..100 {
             let (service, config, content, start) = (&service, &config, &content, &start);
+            let threads = &threads;
             scope.spawn(move || {
                 start.wait();
                 upload(service, config, &format!("{number}"), content);
@@ -127,10 +130,12 @@ fn two_hundred_transfers_at_once_take_at_most_sixteen_megabytes_and_give_them_ba
             scope.spawn(move || {
                 start.wait();
                 download(service, config, "source", content.len() as u64);
+                threads.fetch_max(service.threads(), Ordering::Relaxed);
             });
         }
     });
     let peak = service.memory().peak;
+    assert!(threads.load(Ordering::Relaxed) <= 6, "{threads:?} threads");
     assert!(peak <= 16 * MB, "the peak is {}", in_kb(peak));
     eventually("the memory is given back", Duration::from_secs(5), || {
         let memory = service.memory();

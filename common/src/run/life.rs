@@ -213,10 +213,11 @@ async fn give_back<S: Service>(site: Arc<Site<S::State>>, connections: Arc<Conne
         for pause in PAUSES {
             Timer::after(pause).await;
             S::rest(site.app.state());
-            memory::give_back();
             if connections.are_quiet() {
+                memory::empty_cache();
                 memory::unmap_code();
             }
+            memory::give_back();
         }
     }
 }

@@ -9,7 +9,7 @@ use async_lock::{Semaphore, SemaphoreGuardArc};
 use blocking::{Task, unblock};
 
 /// Jobs of any kind at a time, which is also the number of threads.
-const JOBS: usize = 4;
+pub const JOBS: usize = 4;
 /// Of these, jobs that change something.
 const WRITERS: usize = 3;
 /// Of these, jobs that wait until the disk has it.
