@@ -98,11 +98,15 @@ mod tests {
 
     use super::*;
 
+    fn connected() -> (TcpStream, Socket) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (peer, Socket::new(Async::new(listener.accept().unwrap().0).unwrap()))
+    }
+
     #[test]
     fn what_comes_after_nothing_came_is_read() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut socket = Socket::new(Async::new(listener.accept().unwrap().0).unwrap());
+        let (mut peer, mut socket) = connected();
         block_on(async {
             let mut buffer = [0; 4];
             for round in 0..100 {
@@ -121,9 +125,7 @@ mod tests {
 
     #[test]
     fn who_asked_last_is_woken() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut socket = Socket::new(Async::new(listener.accept().unwrap().0).unwrap());
+        let (mut peer, mut socket) = connected();
         block_on(async {
             let mut buffer = [0; 4];
             assert!(poll_once(socket.read(&mut buffer)).await.is_none());
