@@ -141,11 +141,12 @@ impl Connections {
             Phase::Silent | Phase::Head => Some(1),
             _ => None,
         };
+        // Many may have come to rest in one millisecond: then the one that was accepted first.
         let victim = open
             .watches
-            .values()
-            .filter(|watch| watch.order() != Order::Close)
-            .filter_map(|watch| Some(((spare(watch)?, watch.since()), watch)))
+            .iter()
+            .filter(|(_, watch)| watch.order() != Order::Close)
+            .filter_map(|(number, watch)| Some(((spare(watch)?, watch.since(), *number), watch)))
             .min_by_key(|(rank, _)| *rank);
         victim.is_some_and(|(_, watch)| {
             watch.ask(Order::Close);

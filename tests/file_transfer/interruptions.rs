@@ -1,5 +1,6 @@
 //! Uploads that break: the old file stays, or the new one is there, whole; nothing is left over.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -104,7 +105,9 @@ fn killed_again_and_again(thread: u64, rounds: u64) {
                     answered.store(answer.is_some_and(|a| a.status == 201), Ordering::Release);
                 });
                 scope.spawn(|| {
-                    let mut client = Client::connect(service.address);
+                    // It may have been killed before this one comes.
+                    let Ok(socket) = TcpStream::connect(service.address) else { return };
+                    let mut client = Client::over(socket);
                     let _ = client.send(put_head("b/never", 1_000_000, ""));
                     let _ = client.send(bytes(500_000, round));
                     let _ = client.rest();
