@@ -53,7 +53,11 @@ impl AsyncRead for Socket {
             match this.stream.get_ref().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => this.is_dry = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                outcome => return Poll::Ready(outcome),
+                outcome => {
+                    // Fewer than there was room for: that was all.
+                    this.is_dry = matches!(outcome, Ok(count @ 1..) if count < buffer.len());
+                    return Poll::Ready(outcome);
+                }
             }
         }
     }
