@@ -4,24 +4,26 @@
 //! Everything crosses, bytes unchanged, but what belongs to one connection only (RFC 9110, 7.6.1).
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Version, request};
 
 /// What is for one connection whether `Connection` names it or not: RFC 9110, 7.6.1, the
 /// credentials of a proxy (11.7), and the promise of trailer fields, which are dropped.
 /// `Transfer-Encoding` is treated apart, since it says how a request is framed.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "upgrade"
+    )
+}
 
 /// Makes the client's fields those of the request upstream.
 ///
@@ -29,9 +31,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// one without a body is sent without one. `Expect` is answered on this side.
 pub(crate) fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
     remove_named(fields);
-    for name in HOP_BY_HOP.iter().chain([&EXPECT]) {
-        fields.remove(name);
-    }
+    remove_all(fields, |name| is_hop_by_hop(name) || name == EXPECT);
     if fields.contains_key(TRANSFER_ENCODING) {
         fields.remove(CONTENT_LENGTH);
     }
@@ -41,9 +41,7 @@ pub(crate) fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
 /// Makes upstream's fields those of the answer to the client.
 pub(crate) fn to_client(fields: &mut HeaderMap) {
     remove_named(fields);
-    for name in &HOP_BY_HOP {
-        fields.remove(name);
-    }
+    remove_all(fields, is_hop_by_hop);
     if fields.remove(TRANSFER_ENCODING).is_some() {
         fields.remove(CONTENT_LENGTH);
     }
@@ -69,17 +67,24 @@ pub(crate) fn is_authorized(fields: &HeaderMap) -> bool {
     fields.contains_key(AUTHORIZATION)
 }
 
-/// Removes the fields that `Connection` names, except those that say where a body ends.
-fn remove_named(fields: &mut HeaderMap) {
-    if !fields.contains_key(CONNECTION) {
-        return;
+/// Removes the fields of these names. To look through all names is less work than to look up each
+/// that may be there.
+fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = fields.keys().find(|name| is_unwanted(name)).cloned() {
+        fields.remove(name);
     }
-    let named: Vec<HeaderName> =
-        options(fields).filter_map(|option| HeaderName::from_bytes(option).ok()).collect();
+}
+
+/// Removes the fields that `Connection` names, except those that say where a body ends. The
+/// commonest, `keep-alive`, goes with what is always removed.
+fn remove_named(fields: &mut HeaderMap) {
+    let named: Vec<HeaderName> = options(fields)
+        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| name != CONTENT_LENGTH && name != TRANSFER_ENCODING)
+        .collect();
     for name in named {
-        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
-            fields.remove(name);
-        }
+        fields.remove(name);
     }
 }
 
@@ -107,6 +112,7 @@ fn joined(fields: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::TE;
     use proptest::prelude::*;
 
     type Lines<'a> = &'a [(&'a str, &'a [u8])];
@@ -222,7 +228,7 @@ mod tests {
             let named: Vec<_> = options(&came).map(<[u8]>::to_ascii_lowercase).collect();
             for name in came.keys() {
                 let kept = sent.contains_key(name);
-                let dropped = HOP_BY_HOP.contains(name)
+                let dropped = is_hop_by_hop(name)
                     || named.contains(&name.as_str().as_bytes().to_vec());
                 prop_assert!(kept || dropped, "{name} is lost");
             }

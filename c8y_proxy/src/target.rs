@@ -33,6 +33,9 @@ pub(crate) fn revokes_the_token(path: &str) -> bool {
         if is_of_the_interface(&path) {
             return true;
         }
+        if !path.contains(&b'%') {
+            return false;
+        }
         let decoded = decode_once(&path).to_ascii_lowercase();
         if decoded.len() == path.len() {
             return false;
