@@ -15,6 +15,8 @@ pub(crate) fn settle(pool: usize) {
     // SAFETY: mallopt takes two integers and changes the allocator's own state under its lock.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        // A block that is freed joins its neighbours at once, and not in the middle of a request.
+        libc::mallopt(libc::M_MXFAST, 0);
         // Fixed, or the first large block that is freed raises it for good.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
     }
