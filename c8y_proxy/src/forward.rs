@@ -135,7 +135,7 @@ impl Shared {
         let kept = match Content::read(content).await? {
             Content::Kept(kept) => kept,
             Content::Once(body) => {
-                let grant = self.proved(grant).await?;
+                let grant = Box::pin(self.proved(grant)).await?;
                 let came = self.send(question.with(&grant).carrying(body)).await?;
                 if !self.is_accepted(&grant, came.0.status()) {
                     self.credentials.refused(&grant);

@@ -64,6 +64,9 @@ impl State {
     }
 }
 
+/// Paths below this lead to one route, whatever follows.
+pub const PREFIXES: &[&str] = &["/c8y/"];
+
 /// The service, without a socket.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);

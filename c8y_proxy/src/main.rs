@@ -29,7 +29,7 @@ impl Service for C8yProxy {
     const HALF_CLOSE: bool = false;
     // A name server that does not answer keeps one thread for each connection that is opened.
     const POOL: usize = 8;
-    const PREFIXES: &'static [&'static str] = &["/c8y/"];
+    const PREFIXES: &'static [&'static str] = c8y_proxy::PREFIXES;
 
     fn socket(settings: &Settings) -> Socket {
         Socket {

@@ -30,7 +30,7 @@ impl Proxy {
     }
 
     async fn ask(&self, request: Request<Body>) -> Response<Body> {
-        let (response, upgrade) = respond(&self.app, request).await;
+        let (response, upgrade) = respond(&self.app, PREFIXES, request).await;
         assert!(upgrade.is_none());
         response
     }
@@ -275,7 +275,7 @@ fn an_upgrade_is_upstreams_to_agree_to() {
                 .body(Body::Empty)
                 .unwrap()
         };
-        let (response, upgrade) = respond(&proxy.app, ask()).await;
+        let (response, upgrade) = respond(&proxy.app, PREFIXES, ask()).await;
         assert!(response.status() == 101 && upgrade.is_some());
         assert_eq!(response.headers()["upgrade"], "websocket");
         assert_eq!(response.headers()["connection"], "Upgrade");
@@ -286,7 +286,7 @@ fn an_upgrade_is_upstreams_to_agree_to() {
         assert_eq!(seen.field("connection").unwrap(), b"Upgrade");
         assert_eq!(seen.field("sec-websocket-protocol").unwrap(), b"mqtt, x");
 
-        let (response, upgrade) = respond(&proxy.app, ask()).await;
+        let (response, upgrade) = respond(&proxy.app, PREFIXES, ask()).await;
         assert!(response.status() == 200 && upgrade.is_none());
         assert!(!response.headers().contains_key("connection"));
     });

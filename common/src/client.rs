@@ -32,7 +32,7 @@ use self::pool::{Content, Pool};
 use self::pulse::Limits;
 use self::wire::{Socket, Wire};
 use crate::error::chain;
-use crate::http::{Body, Carried};
+use crate::http::{Body, Carried, load, unload};
 
 pub use self::error::{Error, Stage};
 pub use self::wire::Upgraded;
@@ -125,7 +125,8 @@ impl Client {
                 (None, _) => return Err(unanswered.error),
             };
         }
-        let mut link = self.connect().await?;
+        // Boxed, since it needs much room and is rarely needed.
+        let mut link = Box::pin(self.connect()).await?;
         match link.exchange(&self.to, request).await {
             Ok(response) => self.accept(response, link).await,
             Err(unanswered) => Err(unanswered.error),
@@ -236,9 +237,7 @@ impl HttpClient for Client {
             return Err(failure(Error::NotCarried));
         };
         let answer = self.exchange(request).await.map_err(failure)?;
-        let mut carrier = http_types::Response::new(http_types::StatusCode::Ok);
-        carrier.ext_mut().insert(Carried::new(answer));
-        Ok(carrier)
+        Ok(load(answer))
     }
 }
 
@@ -291,12 +290,7 @@ pub fn request(request: Request<Body>) -> surf::Request {
 
 /// The original response, and the connection where it is `101 Switching Protocols`.
 pub fn response(carrier: surf::Response) -> (Response<Body>, Option<Upgraded>) {
-    let mut carrier: http_types::Response = carrier.into();
-    carrier
-        .ext_mut()
-        .get_mut::<Carried<(Response<Body>, Option<Upgraded>)>>()
-        .and_then(Carried::take)
-        .unwrap_or_default()
+    unload(carrier.into()).unwrap_or_default()
 }
 
 #[cfg(test)]

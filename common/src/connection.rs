@@ -35,10 +35,9 @@ pub(crate) use watch::{Order, Phase};
 pub use watch::Watch;
 pub use wire::Wire;
 
-/// Heads are at most this long, and what waits to be sent.
+/// Heads are at most this long, and what waits to be sent. Field lines are at most 100, hyper's own
+/// limit: to set one, even the same, makes hyper fill a table of that many for each head.
 const BUFFER: usize = 32 * 1024;
-/// How many field lines a head may have.
-const FIELDS: usize = 100;
 /// A peer that was answered early may send on: until it pauses this long, …
 const SILENCE: Duration = Duration::from_secs(5);
 /// … or for this long in all.
@@ -65,7 +64,7 @@ pub(crate) async fn serve<S>(
         },
     };
 
-    let exchange = Exchange::new(Arc::clone(&site), Arc::clone(&watch), peer, redirect);
+    let exchange = Exchange::new(Arc::clone(&site), Arc::clone(&watch), redirect);
     loop {
         // Boxed, so that an idle connection does not keep the room that a busy one needs.
         let (stop, rest) = Box::pin(converse(wire, exchange.clone(), site.half_close)).await;
@@ -187,7 +186,6 @@ where
     let watch = Arc::clone(wire.watch());
     let mut connection = http1::Builder::new()
         .half_close(half_close)
-        .max_headers(FIELDS)
         .max_header_size(BUFFER)
         .max_buf_size(BUFFER)
         .serve_connection(wire, exchange);

@@ -5,7 +5,7 @@
 //! `usize`. What tide sees is a method and a URL for routing, no more. This module knows no route
 //! and opens no socket.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -160,6 +160,31 @@ impl<T> Carried<T> {
     }
 }
 
+thread_local! {
+    /// A response that has been unloaded. To make one, with its channels for trailer fields, costs
+    /// more than all else that is done with it.
+    static SPARE: Cell<Option<http_types::Response>> = const { Cell::new(None) };
+}
+
+/// A response of http_types' that carries this.
+pub(crate) fn load<T: Send + 'static>(value: T) -> http_types::Response {
+    let mut carrier =
+        SPARE.take().unwrap_or_else(|| http_types::Response::new(http_types::StatusCode::Ok));
+    carrier.ext_mut().insert(Carried::new(value));
+    carrier
+}
+
+/// What was loaded, or the status of a response that carries nothing.
+pub(crate) fn unload<T: Send + 'static>(
+    mut carrier: http_types::Response,
+) -> Result<T, http_types::StatusCode> {
+    let status = carrier.status();
+    let carried = carrier.ext_mut().remove::<Carried<T>>();
+    let value = carried.and_then(|mut carried| carried.take()).ok_or(status)?;
+    SPARE.set(Some(carrier));
+    Ok(value)
+}
+
 /// A response on its way through tide, and what follows it on the connection.
 struct Answer {
     response: Response<Body>,
@@ -189,18 +214,12 @@ impl<S> Received for tide::Request<S> {
 
 /// The answer of an endpoint, as tide passes it on.
 pub fn answer(response: Response<Body>) -> tide::Response {
-    carry(Answer { response, upgrade: None })
+    load(Answer { response, upgrade: None }).into()
 }
 
 /// The answer `101 Switching Protocols`, and what the connection is used for from then on.
 pub fn answer_with_upgrade(response: Response<Body>, upgrade: Upgrade) -> tide::Response {
-    carry(Answer { response, upgrade: Some(upgrade) })
-}
-
-fn carry(answer: Answer) -> tide::Response {
-    let mut carrier = tide::Response::new(tide::StatusCode::Ok);
-    carrier.insert_ext(Carried::new(answer));
-    carrier
+    load(Answer { response, upgrade: Some(upgrade) }).into()
 }
 
 /// tide's own status, of an answer that no endpoint of ours gave.
@@ -216,32 +235,33 @@ pub(crate) fn is_answered(carrier: &tide::Response) -> bool {
 /// Lets the application answer one request. No socket is needed for it.
 ///
 /// The application is expected to have [`crate::respond::Respond`] among its middleware, which
-/// turns errors and what tide says by itself into an [`answer`]; without it they are bare.
+/// turns errors and what tide says by itself into an [`answer`]; without it they are bare. Paths
+/// below `prefixes` lead to one route each, so that what follows need not be looked at.
 pub async fn respond<S>(
     app: &tide::Server<S>,
+    prefixes: &'static [&'static str],
     request: Request<Body>,
 ) -> (Response<Body>, Option<Upgrade>)
 where
     S: Clone + Send + Sync + 'static,
 {
     let (head, body) = request.into_parts();
-    let prefixes = head.extensions.get().map_or(&[][..], |Prefixes(prefixes)| prefixes);
     let url = route_url(head.uri.path(), prefixes);
     let mut routed = http_types::Request::new(route_method(&head.method), url);
     routed.ext_mut().insert(head);
     routed.ext_mut().insert(Carried::new(body));
 
     let routed: http_types::Result<http_types::Response> = app.respond(routed).await;
-    let mut carrier = match routed {
-        Ok(carrier) => carrier,
-        Err(error) => http_types::Response::new(error.status()),
+    let answer = match routed {
+        Ok(carrier) => unload(carrier),
+        Err(error) => Err(error.status()),
     };
-    match carrier.ext_mut().get_mut::<Carried<Answer>>().and_then(Carried::take) {
-        Some(answer) => (answer.response, answer.upgrade),
-        None => {
-            let mut bare = Response::new(Body::Empty);
-            *bare.status_mut() = status(carrier.status());
-            (bare, None)
+    match answer {
+        Ok(Answer { response, upgrade }) => (response, upgrade),
+        Err(bare) => {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = status(bare);
+            (response, None)
         }
     }
 }
@@ -260,11 +280,6 @@ fn route_method(method: &Method) -> http_types::Method {
         _ => http_types::Method::Trace,
     }
 }
-
-/// Paths below these lead to one route each, whatever follows. An extension of a request for
-/// [`respond`], which then need not look at what follows.
-#[derive(Clone, Copy)]
-pub(crate) struct Prefixes(pub(crate) &'static [&'static str]);
 
 const ORIGIN: &str = "http://service";
 

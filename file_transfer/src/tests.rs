@@ -20,8 +20,8 @@ use common::http::{Body, BodyError, HeaderMap, Request, Response, respond};
 use futures_lite::future::block_on;
 use http_body::Frame;
 
-use crate::State;
 use crate::storage::{MinFree, Options, Storage};
+use crate::{PREFIXES, State};
 
 /// A service over an empty directory, which goes with it.
 struct Service {
@@ -95,7 +95,7 @@ impl Service {
         let request = request.body(body).unwrap();
         let (head, body) = request.into_parts();
         let at_once = crate::at_once(self.app.state(), &head);
-        let answer = respond(&self.app, Request::from_parts(head, body)).await.0;
+        let answer = respond(&self.app, PREFIXES, Request::from_parts(head, body)).await.0;
         if let Some(at_once) = at_once {
             assert_eq!((at_once.status(), at_once.headers()), (answer.status(), answer.headers()));
             return at_once;

@@ -4,7 +4,6 @@
 //! on a TLS port is sent to https. The rest is the application's.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -16,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::watch::{Phase, Watch};
-use crate::http::{self as bridge, Body, BodyError, Prefixes, Upgrade};
+use crate::http::{self as bridge, Body, BodyError, Upgrade};
 use crate::journal::Line;
 use crate::listener::Site;
 use crate::respond::text;
@@ -25,7 +24,6 @@ use crate::respond::text;
 pub(crate) struct Exchange<S> {
     site: Arc<Site<S>>,
     watch: Arc<Watch>,
-    peer: SocketAddr,
     redirect: bool,
     upgrade: Arc<Mutex<Option<Upgrade>>>,
 }
@@ -35,7 +33,6 @@ impl<S> Clone for Exchange<S> {
         Self {
             site: Arc::clone(&self.site),
             watch: Arc::clone(&self.watch),
-            peer: self.peer,
             redirect: self.redirect,
             upgrade: Arc::clone(&self.upgrade),
         }
@@ -43,13 +40,8 @@ impl<S> Clone for Exchange<S> {
 }
 
 impl<S> Exchange<S> {
-    pub(crate) fn new(
-        site: Arc<Site<S>>,
-        watch: Arc<Watch>,
-        peer: SocketAddr,
-        redirect: bool,
-    ) -> Self {
-        Self { site, watch, peer, redirect, upgrade: Arc::default() }
+    pub(crate) fn new(site: Arc<Site<S>>, watch: Arc<Watch>, redirect: bool) -> Self {
+        Self { site, watch, redirect, upgrade: Arc::default() }
     }
 
     /// What the connection was switched to by the last answer, if by any.
@@ -111,14 +103,12 @@ impl<S> Exchange<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    async fn answer(&self, mut head: request::Parts, body: Incoming) -> Response<Body> {
-        head.extensions.clear();
-        head.extensions.insert(self.peer);
-        head.extensions.insert(Prefixes(self.site.prefixes));
+    async fn answer(&self, head: request::Parts, body: Incoming) -> Response<Body> {
         self.watch.unread(!hyper::body::Body::is_end_stream(&body));
         let body = Body::Incoming(body, Some(Arc::clone(&self.watch)));
+        let request = Request::from_parts(head, body);
         let (response, upgrade) =
-            bridge::respond(&self.site.app, Request::from_parts(head, body)).await;
+            bridge::respond(&self.site.app, self.site.prefixes, request).await;
         // hyper would throw the rest away and go on with the next request, and where that is
         // malformed, say so in the middle of an answer that still waits for the socket.
         let is_over = upgrade.is_some() || !self.watch.is_unread();

@@ -17,8 +17,8 @@ use futures_lite::future::{block_on, or};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use http::{Request, Response, StatusCode, header};
 
-use crate::State;
 use crate::credentials::Credentials;
+use crate::{PREFIXES, State};
 
 /// How long the cloud stays after its answer, for another request to come.
 const STAY: Duration = Duration::from_millis(3);
@@ -131,7 +131,7 @@ async fn ask(
     let body = if method == "POST" { Body::text("hello") } else { Body::Empty };
     let request = Request::builder().method(method).uri(target);
     let request = request.header(header::AUTHORIZATION, "Basic eDp4").body(body).unwrap();
-    let (response, upgrade) = respond(app, request).await;
+    let (response, upgrade) = respond(app, PREFIXES, request).await;
     assert!(upgrade.is_none(), "nobody has asked for another protocol");
     let (head, mut body) = response.into_parts();
     let mut content = Some(Vec::new());
