@@ -50,9 +50,9 @@ pub(super) fn a_silent_bridge_keeps_all_who_wait_for_20_seconds_together() {
             assert!(after < Duration::from_secs(21), "{after:?}");
         }
     });
-    // One fetch, which asks every 5 s.
+    // One fetch, which asks every 5 s, and on a busy machine once more as it ends.
     let asked = device.bridge().asked();
-    assert!((2..=4).contains(&asked), "{asked} questions");
+    assert!((2..=5).contains(&asked), "{asked} questions");
     device.bridge().answer(Answer::Token);
     wait_until_it_works(&device, BACK);
 }
