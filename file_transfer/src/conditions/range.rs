@@ -24,7 +24,7 @@ pub(super) fn parse(fields: &HeaderMap, length: u64) -> Option<Range> {
 
     let (first, last) = range.split_once('-')?;
     let (first, last) = match (number(first), number(last)) {
-        (Some(first), Some(last)) if first > last => return None,
+        (Some(_), Some(_)) if is_less(last, first) => return None,
         (Some(first), Some(last)) => (first, last.min(length.saturating_sub(1))),
         (Some(first), None) if last.is_empty() => (first, length.saturating_sub(1)),
         (None, Some(suffix)) if first.is_empty() => (
@@ -40,6 +40,12 @@ pub(super) fn parse(fields: &HeaderMap, length: u64) -> Option<Range> {
 fn number(digits: &str) -> Option<u64> {
     let are_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     are_digits.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+/// Compares numbers of any size, as they are written.
+fn is_less(one: &str, other: &str) -> bool {
+    let [one, other] = [one, other].map(|digits| digits.trim_start_matches('0'));
+    (one.len(), one) < (other.len(), other)
 }
 
 #[cfg(test)]
@@ -63,6 +69,7 @@ mod tests {
             ("bytes=10-19", 10, 19),
             ("bytes=10-1000", 10, 99),
             ("bytes=10-99999999999999999999999", 10, 99),
+            ("bytes=9-010", 9, 10),
             ("bytes=-1", 99, 99),
             ("bytes=-1000", 0, 99),
             ("Bytes=5-6", 5, 6),
@@ -96,6 +103,8 @@ mod tests {
             "bytes=-",
             "bytes=5",
             "bytes=6-5",
+            "bytes=010-9",
+            "bytes=99999999999999999999999-99999999999999999999998",
             "bytes=a-b",
             "bytes=+1-2",
             "bytes=1-x",
