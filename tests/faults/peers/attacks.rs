@@ -48,7 +48,7 @@ pub(super) const ATTACKS: [Attack; 16] = [
         Swarm { hello: request("GET", LARGE).into(), reads: 100, ..CALM }.run(scene, deeds);
     }),
     plain("connects", |scene, deeds| {
-        storm(deeds, Duration::from_micros(300), || TcpStream::connect(scene.service.address));
+        storm(deeds, Duration::from_micros(200), || TcpStream::connect(scene.service.address));
     }),
     plain("resets", |scene, deeds| {
         storm(deeds, Duration::from_millis(1), || {
