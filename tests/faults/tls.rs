@@ -1,6 +1,7 @@
-//! What a scanner of TLS servers finds: the versions, cipher suites and groups that are meant to be
-//! there, no others, and none of the faults that it knows.
+//! TLS as scanners and attackers see it: what is meant to be there and nothing else, the alert that
+//! the RFC has for each fault, and nobody else disturbed by it.
 #![allow(dead_code, reason = "what the tests stand on is shared by several test programs")]
+#![allow(clippy::print_stdout, reason = "figures, for whoever asks for them")]
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 #![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]
 
@@ -13,110 +14,27 @@ mod support {
     pub(crate) mod wait;
 }
 
-use std::process::Command;
+mod tls {
+    mod clients;
+    mod generated;
+    mod hello;
+    mod opening;
+    mod scanner;
+    mod scene;
+    mod seal;
+    mod sealed;
+    mod second;
+    mod session;
+    mod verdict;
 
-use support::certificates::{Authority, Key, Pair};
-use support::directory::Directory;
-use support::service::{Service, Setup};
-use support::wait::side_by_side;
-
-/// Of TLS 1.2 only those with forward secrecy and authenticated encryption, under either key.
-const CIPHERS: [&str; 9] = [
-    "TLS_AES_128_GCM_SHA256",
-    "TLS_AES_256_GCM_SHA384",
-    "TLS_CHACHA20_POLY1305_SHA256",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-];
-
-const GROUPS: [&str; 3] = ["x25519", "secp256r1 (NIST P-256)", "secp384r1 (NIST P-384)"];
-
-/// The service of this package, with this certificate and, where they are given, these clients.
-fn start(pair: &Pair, authority: Option<&Authority>) -> Service {
-    let proxy = option_env!("CARGO_BIN_EXE_tedge-c8y-proxy");
-    let file_transfer = option_env!("CARGO_BIN_EXE_tedge-file-transfer");
-    let (program, prefix) = match (proxy, file_transfer) {
-        (Some(program), _) => (program, "c8y.proxy"),
-        (None, Some(program)) => (program, "http"),
-        (None, None) => panic!("neither service is of this package"),
-    };
-    Service::start(program, |setup: &mut Setup| {
-        let directory = setup.directory().to_owned();
-        setup.set("data.path", directory);
-        setup.set("c8y.url", "cloud.invalid");
-        setup.set_raw(&format!("{prefix}.bind.port"), 0);
-        setup.set(&format!("{prefix}.cert_path"), &pair.cert);
-        setup.set(&format!("{prefix}.key_path"), &pair.key);
-        if let Some(authority) = authority {
-            setup.set(&format!("{prefix}.ca_path"), &authority.cert);
+    /// The service of this package, and what its settings begin with.
+    fn program() -> (&'static str, &'static str) {
+        let proxy = option_env!("CARGO_BIN_EXE_tedge-c8y-proxy");
+        let file_transfer = option_env!("CARGO_BIN_EXE_tedge-file-transfer");
+        match (proxy, file_transfer) {
+            (Some(program), _) => (program, "c8y.proxy"),
+            (None, Some(program)) => (program, "http"),
+            (None, None) => panic!("neither service is of this package"),
         }
-    })
-}
-
-/// All that the scanner has to say, as XML.
-fn scan(service: &Service, client: Option<&Pair>) -> String {
-    let mut command = Command::new("sslscan");
-    command.args(["--no-colour", "--xml=-", "--ipv4"]);
-    if let Some(pair) = client {
-        command.arg(format!("--certs={}", pair.cert.display()));
-        command.arg(format!("--pk={}", pair.key.display()));
     }
-    let output = command.arg(format!("localhost:{}", service.address.port())).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The values of an attribute of these elements, where `needed` is in the element as well.
-fn values<'a>(scan: &'a str, element: &str, needed: &str, attribute: &str) -> Vec<&'a str> {
-    let (element, attribute) = (format!("<{element} "), format!(" {attribute}=\""));
-    let lines = scan.lines().filter(|line| line.contains(&element) && line.contains(needed));
-    lines
-        .filter_map(|line| {
-            let start = line.find(&attribute)? + attribute.len();
-            line[start..].split('"').next()
-        })
-        .collect()
-}
-
-fn check(scan: &str, ours: &str) {
-    assert_eq!(values(scan, "protocol", "enabled=\"1\"", "version"), ["1.2", "1.3"], "{scan}");
-    assert_eq!(values(scan, "renegotiation", "", "supported"), ["0"], "{scan}");
-    assert_eq!(values(scan, "heartbleed", "", "vulnerable"), ["0", "0"], "{scan}");
-    assert!(values(scan, "compression", "supported=\"1\"", "supported").is_empty(), "{scan}");
-
-    let mut expected: Vec<_> = CIPHERS.into_iter().collect();
-    expected.retain(|cipher| cipher.starts_with("TLS_") || cipher.contains(&format!("-{ours}-")));
-    let mut ciphers = values(scan, "cipher", "sslversion=\"TLSv1.", "cipher");
-    ciphers.sort_unstable();
-    expected.sort_unstable();
-    assert_eq!(ciphers, expected, "{scan}");
-    for strength in values(scan, "cipher", "", "strength") {
-        assert!(matches!(strength, "strong" | "acceptable"), "{scan}");
-    }
-    let groups = values(scan, "group", "", "name");
-    assert!(!groups.is_empty() && groups.iter().all(|group| GROUPS.contains(group)), "{scan}");
-}
-
-#[test]
-#[ignore = "needs sslscan: make test-faults"]
-fn a_scanner_finds_what_is_meant_to_be_there_and_nothing_else() {
-    let directory = Directory::new();
-    let authority = Authority::new(directory.path(), "ca");
-    let child = authority.client("child", Key::P256);
-    let [ecdsa, rsa] =
-        [("ecdsa", Key::P256), ("rsa", Key::Rsa)].map(|(name, kind)| authority.server(name, kind));
-    side_by_side(&[
-        ("https with ECDSA", &|| check(&scan(&start(&ecdsa, None), None), "ECDSA")),
-        ("https with RSA", &|| check(&scan(&start(&rsa, None), None), "RSA")),
-        ("mutual TLS with ECDSA", &|| {
-            check(&scan(&start(&ecdsa, Some(&authority)), Some(&child)), "ECDSA");
-        }),
-        ("mutual TLS with RSA", &|| {
-            check(&scan(&start(&rsa, Some(&authority)), Some(&child)), "RSA");
-        }),
-    ]);
 }
