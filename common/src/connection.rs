@@ -54,11 +54,12 @@ pub(crate) async fn serve<S>(
 ) where
     S: Clone + Send + Sync + 'static,
 {
-    let Some(Ok(())) = guarded(&watch, socket.readable()).await else { return };
+    let mut first = [0];
+    let Some(Ok(1)) = guarded(&watch, socket.peek(&mut first)).await else { return };
     let socket = Socket::new(socket);
     let (mut wire, redirect) = match &site.tls {
         None => (Wire::plain(socket, Arc::clone(&watch)), false),
-        Some(tls) => match Box::pin(greet(socket, peer, tls, &watch)).await {
+        Some(tls) => match Box::pin(greet(socket, first[0], peer, tls, &watch)).await {
             Some(greeted) => greeted,
             None => return,
         },
@@ -129,19 +130,15 @@ async fn guarded<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
 /// Looks at the first byte of a TLS port: a handshake, or plain HTTP that is to be sent to https.
 async fn greet(
     socket: Socket,
+    first: u8,
     peer: SocketAddr,
     tls: &tls::Server,
     watch: &Arc<Watch>,
 ) -> Option<(Wire, bool)> {
     /// The content type of a TLS record that carries a handshake, RFC 8446, 5.1.
     const HANDSHAKE: u8 = 0x16;
-    let mut first = [0];
-    match guarded(watch, socket.peek(&mut first)).await?.ok()? {
-        0 => return None,
-        _ if first[0] != HANDSHAKE => {
-            return Some((Wire::plain(socket, Arc::clone(watch)), true));
-        }
-        _ => {}
+    if first != HANDSHAKE {
+        return Some((Wire::plain(socket, Arc::clone(watch)), true));
     }
     let accept = TlsAcceptor::from(tls.current())
         .accept_with(socket, |session| session.set_buffer_limit(Some(TLS_BACKLOG)));
