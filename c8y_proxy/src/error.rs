@@ -2,7 +2,7 @@
 
 use common::client;
 use common::http::BodyError;
-use common::respond::Failure;
+use common::http::respond::Failure;
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, StatusCode};
 

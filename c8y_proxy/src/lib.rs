@@ -24,8 +24,8 @@ mod upgrade;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use common::http::respond::Respond;
 use common::http::{Body, Received, answer};
-use common::respond::Respond;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 

@@ -11,8 +11,8 @@ mod dial;
 mod error;
 mod link;
 mod pool;
-mod pulse;
-mod wire;
+mod state;
+mod stream;
 
 use std::sync::{Arc, OnceLock};
 use std::{fmt, io};
@@ -29,13 +29,13 @@ use surf::utils::async_trait;
 use self::dial::Dialer;
 use self::link::Link;
 use self::pool::{Content, Pool};
-use self::pulse::Limits;
-use self::wire::{Socket, Wire};
+use self::state::Limits;
+use self::stream::{Socket, Wire};
 use crate::error::chain;
 use crate::http::{Body, Carried, load, unload};
 
 pub use self::error::{Error, Stage};
-pub use self::wire::Upgraded;
+pub use self::stream::Upgraded;
 
 /// Where a [`Client`] connects to, and how.
 #[derive(Clone, Debug)]

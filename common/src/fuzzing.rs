@@ -11,9 +11,10 @@ use async_io::Async;
 use event_listener::Event;
 use http::{Response, request};
 
-use crate::connection::{self, Watch};
 use crate::http::Body;
-use crate::listener::Site;
+use crate::server::Watch;
+use crate::server::connection;
+use crate::server::listener::Site;
 
 #[path = "../../tests/fuzz/properties/certificates.rs"]
 pub mod certificates;

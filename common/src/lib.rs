@@ -13,17 +13,19 @@
 
 pub mod cli;
 pub mod client;
-pub mod connection;
+mod crypto;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
 pub mod journal;
-mod listener;
-mod memory;
-pub mod respond;
+mod net;
 pub mod run;
+pub mod server;
 pub mod settings;
-pub mod staged;
+pub mod staging;
+#[cfg(test)]
+mod testing;
 pub mod tls;
+pub mod x509;

@@ -5,7 +5,7 @@
 
 mod arguments;
 mod life;
-mod stage;
+mod memory;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::http::Body;
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
-use crate::{cli, journal, memory};
+use crate::{cli, journal, staging};
 pub use arguments::OPTIONS;
 use arguments::{Arguments, Wish};
 
@@ -128,7 +128,7 @@ fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     journal::start(arguments.level());
     let config_dir = settings::config_dir(arguments.config_dir.clone());
     if arguments.stage {
-        return stage::stage(S::PROGRAM, &config_dir);
+        return staging::stage(S::PROGRAM, &config_dir);
     }
     let loaded = Settings::load(&config_dir, std::env::vars_os(), &[])?;
     for warning in &loaded.warnings {

@@ -5,8 +5,8 @@
 
 use std::io;
 
+use common::http::respond::Failure;
 use common::http::{BodyError, HeaderMap, HeaderValue, StatusCode, header};
-use common::respond::Failure;
 use rustix::io::Errno;
 
 use crate::path::{FilePath, Refusal};

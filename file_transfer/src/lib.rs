@@ -7,13 +7,13 @@
 //! 4. `upload` takes a body out of its envelope, checks its digest, and hands it on.
 //! 5. [`storage`] reads, replaces and removes files. It knows no HTTP.
 //!
-//! [`error`] says what can go wrong, and becomes a response in [`common::respond`].
+//! [`error`] says what can go wrong, and becomes a response in [`common::http::respond`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::http::respond::Respond;
 use common::http::{Body, Response};
-use common::respond::Respond;
 use http::{Method, request};
 
 mod conditions;

@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::error::Error;
-use common::staged;
+use common::staging;
 use http::HeaderValue;
 use serde::Deserialize;
 
@@ -22,7 +22,7 @@ pub(super) fn authorization(path: &Path) -> Result<HeaderValue, Error> {
             path.display()
         ))
     };
-    let text = staged::read(path).map_err(|error| at(&error.to_string()))?;
+    let text = staging::read(path).map_err(|error| at(&error.to_string()))?;
     let text = String::from_utf8(text).map_err(|_| at("it is not UTF-8"))?;
     parse(&text).map_err(|what| at(&what))
 }

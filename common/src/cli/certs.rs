@@ -17,10 +17,10 @@ use super::{Command, Line, Stop, Token, Word, print, report};
 use crate::error::Error;
 use crate::settings;
 use crate::settings::load::Values;
-use crate::tls::certificate::PublicKey;
-use crate::tls::issue::{self, Draft, Host, Issuer, Key, Part, Unable, Use};
-use crate::tls::pem::{self, SectionKind};
-use crate::tls::{Name, Request, Time};
+use crate::tls::source::{self, SectionKind};
+use crate::x509::certificate::PublicKey;
+use crate::x509::issue::{self, Draft, Host, Issuer, Key, Part, Unable, Use};
+use crate::x509::{Name, Request, Time};
 
 /// The subcommand.
 pub const COMMAND: Command = Command {
@@ -218,7 +218,9 @@ impl Job {
             .ok_or_else(|| say(csr, "holds no certificate signing request in PEM"))?;
         let request =
             Request::parse(&request).map_err(|error| say(csr, format_args!("is {error}")))?;
-        if !request.is_signed_by_its_key(crate::tls::provider().signature_verification_algorithms) {
+        if !request
+            .is_signed_by_its_key(crate::crypto::provider().signature_verification_algorithms)
+        {
             return Err(say(
                 csr,
                 "has a wrong signature, or a key of a kind that cannot be used (RSA of 2048 bits \
@@ -276,9 +278,9 @@ impl Job {
 /// The PEM sections of a file, or of standard input where it is called `-`.
 fn sections(path: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, Error> {
     let read = if path == Path::new("-") {
-        pem::sections(BufReader::new(io::stdin().lock()))
+        source::sections(BufReader::new(io::stdin().lock()))
     } else {
-        pem::open(path).and_then(pem::sections)
+        source::open(path).and_then(source::sections)
     };
     read.map_err(|what| say(path, what))
 }

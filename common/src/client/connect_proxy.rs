@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, Uri, header};
 use super::ConnectProxy;
 use super::error::Error;
 use super::link::Link;
-use super::wire::Wire;
+use super::stream::Wire;
 use crate::error::chain;
 use crate::http::Body;
 

@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 
 use super::error::{Error, Stage};
-use super::pulse::{Alarm, Pulse};
-use super::wire::{Upgraded, Wire};
+use super::state::{Alarm, Pulse};
+use super::stream::{Upgraded, Wire};
 use crate::error::chain;
 use crate::http::{Body, BodyError};
 

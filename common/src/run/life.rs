@@ -18,13 +18,12 @@ use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 
-use super::{Context, Service, Socket, say};
-use crate::connection::Order;
+use super::{Context, Service, Socket, memory, say};
 use crate::error::Error;
-use crate::listener::{self, Bound, Connections, Site};
-use crate::memory;
+use crate::server::listener::{self, Bound, Connections, Site};
+use crate::server::state::Order;
 use crate::settings::{Loaded, Settings};
-use crate::{staged, tls};
+use crate::{staging, tls};
 
 /// What is under way when a service is asked to stop may take this long.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -193,7 +192,7 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
         Timer::after(LOOK).await;
         let looked_at = Arc::clone(&site);
         let is_ours_to_reload = unblock(move || {
-            looked_at.tls.as_ref().is_some_and(tls::Server::changed) && !staged::renew()
+            looked_at.tls.as_ref().is_some_and(tls::Server::changed) && !staging::renew()
         });
         if is_ours_to_reload.await {
             reload(&site).await;

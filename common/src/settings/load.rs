@@ -13,8 +13,8 @@ use super::file::Written;
 use super::sources::Sources;
 use super::{OLD_SPELLINGS, SETTINGS, Settings, Shape, Value, find};
 use crate::error::Error;
-use crate::tls::certificate::Certificate;
-use crate::tls::pem;
+use crate::tls::source;
+use crate::x509::certificate::Certificate;
 
 /// Settings, and what reading them brought to light.
 #[derive(Debug)]
@@ -168,7 +168,7 @@ impl Values {
         if matches!(path.try_exists(), Ok(false)) {
             return;
         }
-        let named = pem::open(&path).and_then(|pem| {
+        let named = source::open(&path).and_then(|pem| {
             common_name(pem).ok_or_else(|| "is no PEM certificate with a common name".to_owned())
         });
         match named {

@@ -17,12 +17,12 @@ use rustls_pki_types::pem::SectionKind;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::authorities::MANY;
-use super::certificate::{Certificate, PublicKey};
-use super::list::RevocationList;
-use super::name::Name;
-use super::pem::Source;
-use super::time::Time;
+use super::source::Source;
 use crate::error::Error;
+use crate::x509::Name;
+use crate::x509::RevocationList;
+use crate::x509::Time;
+use crate::x509::certificate::{Certificate, PublicKey};
 
 /// Who may connect.
 #[derive(Debug)]

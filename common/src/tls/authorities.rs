@@ -8,11 +8,11 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::SectionKind;
 
-use super::certificate::Certificate;
-use super::pem::Source;
 use super::pinned::Pins;
-use super::time::Time;
+use super::source::Source;
 use crate::error::Error;
+use crate::x509::Time;
+use crate::x509::certificate::Certificate;
 
 /// More complaints about single files than this are only counted.
 const COMPLAINTS: usize = 3;

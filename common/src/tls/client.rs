@@ -10,8 +10,8 @@ use rustls::sign::SingleCertAndKey;
 
 use super::authorities::{Accept, Authorities};
 use super::identity::Identity;
-use super::pem::Source;
 use super::pinned::Verifier;
+use super::source::Source;
 use crate::error::Error;
 
 /// Sessions that are kept to be resumed: the tickets of 4 servers, 8 of each.
@@ -50,7 +50,7 @@ impl ClientFiles {
     /// Reads all of them. The error names the key, the file and what is wrong with it. Blocks on
     /// the disk.
     pub fn load(&self) -> Result<LoadedClient, Error> {
-        let provider = super::provider();
+        let provider = crate::crypto::provider();
         let roots = Source::new(self.roots_key.to_owned(), &self.roots);
         let identity = self.identity()?;
         let identity = match &identity {
@@ -103,8 +103,8 @@ mod tests {
     use rustls::{HandshakeKind, ProtocolVersion};
 
     use super::*;
+    use crate::testing::{Dir, EC_KEY, files, shake};
     use crate::tls::explain;
-    use crate::tls::testing::{Dir, EC_KEY, files, shake};
 
     fn client(dir: &Dir, roots: &str, name: Option<&str>) -> ClientFiles {
         ClientFiles {

@@ -6,7 +6,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use super::identity::OLD_VERSION;
-use super::time::Time;
+use crate::x509::Time;
 
 /// How the verifier says that a CA's certificate stands for a peer.
 pub(super) const CA_AS_PEER: &str = "CaUsedAsEndEntity";

@@ -6,10 +6,10 @@ use rustls::{CertificateError, InconsistentKeys};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::certificate::Certificate;
-use super::pem::Source;
-use super::time::Time;
+use super::source::Source;
 use crate::error::Error;
+use crate::x509::Time;
+use crate::x509::certificate::Certificate;
 
 /// A certificate that ends sooner than this is worth a warning.
 const SOON: i64 = 14;

@@ -14,9 +14,9 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::certificate::Certificate;
 use super::explain::CA_AS_PEER;
-use super::time::Time;
+use crate::x509::Time;
+use crate::x509::certificate::Certificate;
 
 /// The SHA-256 of certificates: of /etc/ssl/certs whole these are 5 KB.
 #[derive(Debug, Default)]
@@ -111,7 +111,7 @@ mod tests {
     use rustls::ClientConfig;
 
     use super::*;
-    use crate::tls::testing::{Dir, P256, files, shake};
+    use crate::testing::{Dir, P256, files, shake};
     use crate::tls::{ClientFiles, explain};
 
     /// `NAME.crt`, signed by itself and a CA, for this host.

@@ -14,12 +14,12 @@ use rustls_pki_types::UnixTime;
 
 use super::admission::Admission;
 use super::authorities::{Accept, Authorities};
-use super::certificate::Certificate;
 use super::identity::Identity;
-use super::pem::Source;
+use super::source::Source;
 use super::stamp::Stamp;
-use super::time::Time;
 use crate::error::Error;
+use crate::x509::Time;
+use crate::x509::certificate::Certificate;
 
 /// Which files make a server's identity and say who may connect, and the keys that name them.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ impl ServerFiles {
         }
 
         let stamp = self.stamp();
-        let provider = super::provider();
+        let provider = crate::crypto::provider();
         let identity = Identity::load(&certificate, &private_key, &provider)?;
         let mut warnings = identity.warnings;
         let admission = match &self.ca_path {
@@ -230,8 +230,8 @@ mod tests {
     use rustls::HandshakeKind;
 
     use super::*;
+    use crate::testing::{Dir, EC_KEY, client, files, shake};
     use crate::tls::explain;
-    use crate::tls::testing::{Dir, EC_KEY, client, files, shake};
 
     #[test]
     fn a_reload_ends_the_sessions_of_the_revoked() {

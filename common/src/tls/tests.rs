@@ -7,9 +7,9 @@ use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, ClientConfig, ServerConfig, SignatureScheme, version};
 
-use super::testing::{Dir, EC_KEY, P256, alert, client, client_of, files, shake, show};
 use super::{ServerFiles, explain};
 use crate::error::Error;
+use crate::testing::{Dir, EC_KEY, P256, alert, client, client_of, files, shake, show};
 
 fn refusal(files: &ServerFiles) -> String {
     match files.load() {
@@ -333,7 +333,7 @@ fn stops_at_a_list_that_cannot_be_relied_on() {
     assert_eq!(loaded.warnings.len(), 1);
     assert!(loaded.warnings[0].contains("has expired on 2020-02-01T00:00:00Z"));
 
-    let whole = super::testing::read(&list);
+    let whole = crate::testing::read(&list);
     dir.write("ca.crl", &whole[..whole.len() / 2]);
     assert!(refusal(&files(&dir, named)).contains("ca.crl is cut off"));
     dir.write("ca.crl", "");

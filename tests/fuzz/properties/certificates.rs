@@ -3,10 +3,10 @@
 
 use std::sync::OnceLock;
 
-use crate::tls::certificate::{Certificate, PublicKey, Serial};
-use crate::tls::issue::{Draft, Issuer, Key, Use};
-use crate::tls::pem::{SectionKind, sections};
-use crate::tls::{Name, Request, RevocationList, Time};
+use crate::tls::source::{SectionKind, sections};
+use crate::x509::certificate::{Certificate, PublicKey, Serial};
+use crate::x509::issue::{Draft, Issuer, Key, Use};
+use crate::x509::{Name, Request, RevocationList, Time};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -22,7 +22,7 @@ pub fn check(input: &[u8]) {
 }
 
 fn check_der(der: &[u8]) {
-    let algorithms = crate::tls::provider().signature_verification_algorithms;
+    let algorithms = crate::crypto::provider().signature_verification_algorithms;
     if let Ok(read) = Certificate::parse(der) {
         is_exact(der, |der| Certificate::parse(der).is_ok());
         check_certificate(der, &read);
@@ -117,6 +117,6 @@ fn certify_anew(subject: Name<'_>, key: PublicKey<'_>, not_before: Time, not_aft
     let read = Certificate::parse(&der).unwrap();
     assert_eq!((read.subject, read.issuer, read.key), (subject, subject, key));
     assert_eq!((read.not_before, read.not_after), (not_before, not_after));
-    let algorithms = crate::tls::provider().signature_verification_algorithms;
+    let algorithms = crate::crypto::provider().signature_verification_algorithms;
     assert!(read.is_signed_by(PublicKey::new(&public), algorithms));
 }

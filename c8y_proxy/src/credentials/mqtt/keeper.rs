@@ -214,7 +214,7 @@ fn words(error: &paho_mqtt::Error) -> String {
 
 /// A password is all of the file but the end of its line.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut password = common::staged::read(path)?;
+    let mut password = common::staging::read(path)?;
     while let Some(b'\n' | b'\r') = password.last() {
         password.pop();
     }

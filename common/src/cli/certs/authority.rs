@@ -7,10 +7,10 @@ use rustls_pki_types::pem::PemObject;
 use super::store::Store;
 use super::{CA, say, section, sections, unable};
 use crate::error::Error;
-use crate::tls::Time;
-use crate::tls::certificate::Certificate;
-use crate::tls::issue::{Draft, Issuer, Key, Unable};
-use crate::tls::pem::SectionKind;
+use crate::tls::source::SectionKind;
+use crate::x509::Time;
+use crate::x509::certificate::Certificate;
+use crate::x509::issue::{Draft, Issuer, Key, Unable};
 
 /// Whoever signs.
 pub(super) struct Authority {

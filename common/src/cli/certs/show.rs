@@ -9,10 +9,10 @@ use rustls_pki_types::pem::PemObject;
 
 use super::super::{Stop, print};
 use super::{say, sections};
-use crate::tls::certificate::{Certificate, PublicKey, Serial};
-use crate::tls::issue::Key;
-use crate::tls::pem::SectionKind;
-use crate::tls::{Malformed, Request, RevocationList, Time};
+use crate::tls::source::SectionKind;
+use crate::x509::certificate::{Certificate, PublicKey, Serial};
+use crate::x509::issue::Key;
+use crate::x509::{Malformed, Request, RevocationList, Time};
 
 /// Prints what is in each of the files.
 pub(super) fn show(files: &[OsString]) -> Result<(), Stop> {
@@ -109,7 +109,7 @@ fn distance(certificate: &Certificate<'_>) -> String {
 
 fn request(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
     let read = Request::parse(der)?;
-    let algorithms = crate::tls::provider().signature_verification_algorithms;
+    let algorithms = crate::crypto::provider().signature_verification_algorithms;
     text.push_str("certificate signing request\n");
     row(text, "subject", read.subject);
     row(text, "key", read.key);

@@ -9,7 +9,7 @@ use http::Method;
 
 use super::upstream::{Upstream, echo, read_head};
 use super::{drive, get, message, plain, read, send, surf_client};
-use crate::client::pulse::Limits;
+use crate::client::state::Limits;
 use crate::client::{Client, ConnectProxy, Error, Options, Stage};
 use crate::http::Body;
 

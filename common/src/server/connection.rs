@@ -4,12 +4,6 @@
 //! a goodbye. Between two requests a connection is a socket and nothing else: hyper's buffers
 //! are given back after a second of silence. This module knows no route and no service.
 
-mod exchange;
-pub(crate) mod scratch;
-pub(crate) mod socket;
-mod watch;
-mod wire;
-
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -24,16 +18,13 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use futures_rustls::TlsAcceptor;
 use hyper::server::conn::http1;
 
+use super::exchange::Exchange;
+use super::listener::Site;
+use super::state::{Alarm, Order, Phase, Ring, Watch};
+use super::stream::Wire;
 use crate::journal;
-use crate::listener::Site;
+use crate::net::socket::Socket;
 use crate::tls;
-use exchange::Exchange;
-use socket::Socket;
-use watch::{Alarm, Ring};
-pub(crate) use watch::{Order, Phase};
-
-pub use watch::Watch;
-pub use wire::Wire;
 
 /// Heads are at most this long, and what waits to be sent. Field lines are at most 100, hyper's own
 /// limit: to set one, even the same, makes hyper fill a table of that many for each head.

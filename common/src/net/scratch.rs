@@ -11,10 +11,10 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncRead;
 use hyper::rt::ReadBufCursor;
 
-use super::watch;
+use crate::server::state;
 
 /// As much as hyper asks for at most.
-const LARGE: usize = super::BUFFER;
+const LARGE: usize = 32 * 1024;
 /// hyper begins with a buffer of 8 KiB and doubles it when a read has filled it. While many
 /// connections are busy a read never does, so that a body takes no more than two such buffers.
 const SMALL: usize = 8 * 1024 - 1;
@@ -30,7 +30,7 @@ pub(crate) fn receive(
     mut buffer: ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let most = if watch::are_few_busy() { LARGE } else { SMALL };
+        let most = if state::are_few_busy() { LARGE } else { SMALL };
         let room = buffer.remaining().min(most);
         let count = ready!(stream.poll_read(cx, &mut scratch[..room]))?;
         buffer.put_slice(&scratch[..count]);

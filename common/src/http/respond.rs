@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::http::{self as bridge, Body};
+use super::bridge::{self, Body};
 
 /// An error that knows how a client should hear of it.
 ///

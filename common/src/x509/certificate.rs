@@ -278,7 +278,7 @@ mod tests {
     use rustls_pki_types::pem::PemObject;
 
     use super::*;
-    use crate::tls::testing::{Dir, EC_KEY};
+    use crate::testing::{Dir, EC_KEY};
 
     fn der(dir: &Dir, name: &str) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(&dir.read(name)).unwrap()
@@ -321,7 +321,7 @@ mod tests {
         dir.issue("one", "leaf", EC_KEY, "1");
         let [one, other, leaf] = ["one.crt", "other.crt", "leaf.crt"].map(|name| der(&dir, name));
         let [one, other, leaf] = [&one, &other, &leaf].map(|der| Certificate::parse(der).unwrap());
-        let algorithms = crate::tls::provider().signature_verification_algorithms;
+        let algorithms = crate::crypto::provider().signature_verification_algorithms;
 
         assert!(leaf.is_signed_by(one.key, algorithms));
         assert!(!leaf.is_signed_by(other.key, algorithms));

@@ -14,11 +14,11 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, heade
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::watch::{Phase, Watch};
+use super::listener::Site;
+use super::state::{Phase, Watch};
+use crate::http::respond::text;
 use crate::http::{self as bridge, Body, BodyError, Upgrade};
 use crate::journal::Line;
-use crate::listener::Site;
-use crate::respond::text;
 
 /// Answers the requests of one connection, one after the other.
 pub(crate) struct Exchange<S> {

@@ -11,8 +11,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
 use rustix::fs::{fchown, fstat, open, openat, renameat, unlinkat};
 
+use super::copies;
 use crate::error::Error;
-use crate::staged;
 
 pub(super) struct Desk {
     directory: OwnedFd,
@@ -34,7 +34,7 @@ impl Desk {
     /// Puts a copy of the file at `original` there, whole or not at all.
     pub(super) fn put(&mut self, original: &Path, content: &[u8]) -> Result<(), String> {
         const NEW: &str = "new";
-        let name = staged::name(original);
+        let name = copies::name(original);
         let _ = unlinkat(&self.directory, NEW, AtFlags::empty());
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
         let written = openat(&self.directory, NEW, flags | OFlags::CLOEXEC, Mode::RUSR)
@@ -72,7 +72,7 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
-    use crate::tls::testing::Dir;
+    use crate::testing::Dir;
 
     #[test]
     fn a_link_in_the_directory_leads_no_copy_elsewhere() {
@@ -82,13 +82,13 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         let original = Path::new("/etc/tedge/key.pem");
         symlink(&victim, directory.join("new")).unwrap();
-        symlink(&victim, directory.join(staged::name(original))).unwrap();
+        symlink(&victim, directory.join(copies::name(original))).unwrap();
 
         let mut desk = Desk::open(&directory).unwrap();
         desk.put(original, b"key").unwrap();
         desk.clear().unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
-        let copy = directory.join(staged::name(original));
+        let copy = directory.join(copies::name(original));
         assert!(fs::symlink_metadata(&copy).unwrap().is_file());
         assert_eq!(fs::read_to_string(&copy).unwrap(), "key");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o400);

@@ -6,25 +6,22 @@
 //! only where nobody but root can have named it; and no link leads a copy anywhere. It keeps no
 //! service from starting: what is wrong with a file, the service says itself.
 
-mod desk;
-mod source;
-
 use std::path::{Path, PathBuf};
 
+use super::copies;
+use super::directory::Desk;
+use super::walk::{self, Reach};
 use crate::error::Error;
 use crate::settings::load::Values;
 use crate::settings::{Content, SETTINGS};
-use crate::staged;
-use desk::Desk;
-use source::Reach;
 
 /// Copies what the settings of this program name.
 ///
 /// # Errors
 ///
 /// Where no unit gave a directory, or it cannot be written.
-pub(super) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
-    let directory = staged::directory().ok_or_else(|| {
+pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
+    let directory = copies::directory().ok_or_else(|| {
         Error::Usage("--stage is for the unit of the service, which sets RUNTIME_DIRECTORY".into())
     })?;
     let mut desk = Desk::open(&directory)?;
@@ -52,7 +49,7 @@ pub(super) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
 }
 
 fn secret(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
-    if source::is_open_to_all(path) || !source::exists(path) {
+    if walk::is_open_to_all(path) || !walk::exists(path) {
         return Ok(());
     }
     desk.put(path, &reach.secret(path)?)
@@ -69,7 +66,7 @@ fn pem(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
         .map_err(|error| format!("cannot be read: {error}"))?;
     files.retain(|file| !file.is_dir());
     files.sort();
-    if source::is_open_to_all(path) {
+    if walk::is_open_to_all(path) {
         return files.iter().try_for_each(|file| pem_file(reach, file, desk));
     }
     // What is no PEM may lie there too.
@@ -78,7 +75,7 @@ fn pem(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
 }
 
 fn pem_file(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
-    if source::is_open_to_all(path) || !source::exists(path) {
+    if walk::is_open_to_all(path) || !walk::exists(path) {
         return Ok(());
     }
     desk.put(path, reach.pem(path)?.as_bytes())

@@ -11,7 +11,7 @@ use rustls_pki_types::pem;
 pub use rustls_pki_types::pem::SectionKind;
 
 use crate::error::Error;
-use crate::staged;
+use crate::staging;
 
 /// Files larger than this hold no certificates, whatever else they are.
 const MAX_SIZE: u64 = 32 * 1024 * 1024;
@@ -27,7 +27,7 @@ pub fn sections(mut text: impl BufRead) -> Result<Vec<(SectionKind, Vec<u8>)>, S
 
 /// Opens a regular file that may hold PEM, or the copy that root has made of it, or says why not.
 pub fn open(path: &Path) -> Result<BufReader<File>, String> {
-    open_itself(path).or_else(|what| match staged::copy(path) {
+    open_itself(path).or_else(|what| match staging::copy(path) {
         Some(copy) => open_itself(&copy),
         None => Err(what),
     })
@@ -84,7 +84,7 @@ impl Source {
     /// file itself where it is none.
     pub(super) fn files(&self) -> Result<Files, Error> {
         let unreadable = |error| self.error(unreadable(&error));
-        if fs::read_dir(&self.path).is_err() && staged::copy(&self.path).is_some() {
+        if fs::read_dir(&self.path).is_err() && staging::copy(&self.path).is_some() {
             // Root has put all of a closed directory into one file, or it is none.
             return Ok(Files { is_directory: !self.path.is_file(), sources: vec![self.clone()] });
         }
@@ -174,7 +174,7 @@ fn reader() -> String {
         (fields.nth(1)?.parse() == Ok(id)).then_some(name)
     });
     let user = name.map_or_else(|| format!("user {id}"), |name| format!("user {name}"));
-    match staged::directory() {
+    match staging::runtime_directory() {
         None => user,
         Some(_) => format!("{user}, or for root, who hands it over when the unit is restarted"),
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 
-use crate::tls::pem::{self, SectionKind};
-use crate::tls::{self, RevocationList, certificate::Certificate, issue};
+use crate::tls::source::{self, SectionKind};
+use crate::x509::{RevocationList, certificate::Certificate, issue};
 
 /// No certificate, key, list or password is larger.
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
@@ -31,7 +31,7 @@ impl Reach {
     /// The certificates, keys and lists in this file, and nothing else that is in it.
     pub(super) fn pem(&self, path: &Path) -> Result<String, String> {
         let file = if self.is_roots_alone { open(path)? } else { self.open_below(path)? };
-        let sections = pem::sections(BufReader::new(file.take(MAX_SIZE)))?;
+        let sections = source::sections(BufReader::new(file.take(MAX_SIZE)))?;
         let text: String = sections.iter().filter_map(|(kind, der)| section(*kind, der)).collect();
         if text.is_empty() {
             return Err("holds no certificate, key or list in PEM, and only those are handed to \
@@ -122,7 +122,7 @@ fn regular(file: File) -> Result<File, String> {
 fn section(kind: SectionKind, der: &[u8]) -> Option<String> {
     let key = |label| {
         let key = rustls_pki_types::pem::PemObject::from_pem(kind, der.to_vec())?;
-        tls::provider().key_provider.load_private_key(key).ok().map(|_| label)
+        crate::crypto::provider().key_provider.load_private_key(key).ok().map(|_| label)
     };
     let label = match kind {
         SectionKind::Certificate => Certificate::parse(der).ok().map(|_| "CERTIFICATE"),
@@ -140,7 +140,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::tls::testing::{Dir, EC_KEY};
+    use crate::testing::{Dir, EC_KEY};
 
     /// A configuration directory that root alone writes, or everybody; beside it a key.
     fn configured(mode: u32) -> (Dir, Reach) {

@@ -15,9 +15,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::server::TlsStream;
 use rustix::net::sockopt;
 
-use super::scratch;
-use super::socket::Socket;
-use super::watch::{Phase, Watch};
+use super::state::{Phase, Watch};
+use crate::net::scratch;
+use crate::net::socket::Socket;
 
 /// One connection's bytes, first those that came early.
 pub struct Wire {

@@ -122,8 +122,8 @@ mod tests {
     use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 
     use super::*;
-    use crate::tls::certificate::Certificate;
-    use crate::tls::testing::{Dir, EC_KEY, read};
+    use crate::testing::{Dir, EC_KEY, read};
+    use crate::x509::certificate::Certificate;
 
     #[test]
     fn finds_whom_openssl_revoked() {
@@ -138,7 +138,7 @@ mod tests {
         let [ca, good, bad] = ["ca.crt", "good.crt", "bad.crt"]
             .map(|name| CertificateDer::from_pem_slice(&dir.read(name)).unwrap());
         let [ca, good, bad] = [&ca, &good, &bad].map(|der| Certificate::parse(der).unwrap());
-        let algorithms = crate::tls::provider().signature_verification_algorithms;
+        let algorithms = crate::crypto::provider().signature_verification_algorithms;
 
         assert_eq!(list.issuer, ca.subject);
         assert_eq!(list.len(), 1);

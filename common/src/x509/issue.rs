@@ -102,7 +102,11 @@ impl Key {
 
     /// A key that exists already.
     pub fn new(encoded: PrivateKeyDer<'static>) -> Result<Self, Unable> {
-        super::provider().key_provider.load_private_key(encoded).map(Self).map_err(|_| Unable)
+        crate::crypto::provider()
+            .key_provider
+            .load_private_key(encoded)
+            .map(Self)
+            .map_err(|_| Unable)
     }
 
     /// The SubjectPublicKeyInfo of the other half.
@@ -309,9 +313,9 @@ fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::certificate::Certificate;
-    use crate::tls::testing::Dir;
-    use crate::tls::{Malformed, Request};
+    use crate::testing::Dir;
+    use crate::x509::certificate::Certificate;
+    use crate::x509::{Malformed, Request};
 
     const FROM: Time = Time::from_unix(1_700_000_000);
 
@@ -362,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_request_proves_that_its_maker_has_the_key() {
-        let algorithms = crate::tls::provider().signature_verification_algorithms;
+        let algorithms = crate::crypto::provider().signature_verification_algorithms;
         let (key, _) = Key::generate().unwrap();
         let name = subject(&[Part::CommonName("child")]);
         let mut der = request(&name, &key).unwrap();

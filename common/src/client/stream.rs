@@ -15,18 +15,18 @@ use futures_rustls::TlsConnector;
 use futures_rustls::client::TlsStream;
 use rustls_pki_types::ServerName;
 
-use super::pulse::{Limits, Pulse};
-use crate::connection::{self, scratch};
+use super::state::{Limits, Pulse};
+use crate::net::{scratch, socket};
 
 /// A connected socket that notes what it does.
 pub(super) struct Socket {
-    stream: connection::socket::Socket,
+    stream: socket::Socket,
     pulse: Arc<Pulse>,
 }
 
 impl Socket {
     pub(super) fn new(stream: Async<TcpStream>, limits: Limits) -> Self {
-        let stream = connection::socket::Socket::new(stream);
+        let stream = socket::Socket::new(stream);
         Self { stream, pulse: Arc::new(Pulse::new(limits)) }
     }
 

@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use super::ServerFiles;
+use crate::tls::ServerFiles;
 
 /// A directory that is removed at the end of the test.
 pub(crate) struct Dir(PathBuf);
@@ -162,7 +162,7 @@ pub(crate) fn client_of(
 ) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&dir.read("ca.crt")).unwrap()).unwrap();
-    ClientConfig::builder_with_provider(super::provider())
+    ClientConfig::builder_with_provider(crate::crypto::provider())
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)

@@ -16,7 +16,8 @@ use futures_lite::FutureExt;
 use http::{Response, request};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
-use crate::connection::{self, Order, Phase, Watch};
+use super::connection;
+use super::state::{Order, Phase, Watch};
 use crate::http::Body;
 use crate::journal;
 use crate::tls;

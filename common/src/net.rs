@@ -1,0 +1,4 @@
+//! What server and client stand on: sockets and streams.
+
+pub(crate) mod scratch;
+pub(crate) mod socket;

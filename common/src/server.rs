@@ -1,0 +1,10 @@
+//! What is served on a listening socket, from accept to close.
+
+pub(crate) mod connection;
+mod exchange;
+pub(crate) mod listener;
+pub(crate) mod state;
+mod stream;
+
+pub use state::Watch;
+pub use stream::Wire;
