@@ -8,6 +8,7 @@ use std::sync::Arc;
 use c8y_proxy::credentials::{Broker, Method};
 use common::client::{ConnectProxy, Options};
 use common::error::Error;
+use common::net::{Host, Origin};
 use common::settings::{AuthMethod, Settings};
 use common::tls::ClientFiles;
 
@@ -22,7 +23,7 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
                        `tedge config set c8y.url YOUR-TENANT.cumulocity.com`";
         return Err(Error::Configuration(message.to_owned()));
     };
-    let host = tenant.host.as_str().to_owned();
+    let origin = tenant.0.clone();
     let roots = ClientFiles {
         roots: settings.c8y_root_cert_path.clone(),
         roots_key: "c8y.root_cert_path",
@@ -36,24 +37,13 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
     let proxy = settings
         .proxy_address
         .as_ref()
-        .filter(|_| !is_reached_directly(&host, &settings.proxy_no_proxy));
+        .filter(|_| !is_reached_directly(&origin.host, &settings.proxy_no_proxy));
     let credentials = settings.proxy_username.clone().map(|user| {
         let password = settings.proxy_password.clone().unwrap_or_default();
         (user, password)
     });
-    let proxy = proxy.map(|proxy| ConnectProxy {
-        host: proxy.host.as_str().to_owned(),
-        port: proxy.port,
-        credentials,
-    });
-    Ok(Options { host, port: tenant.port, tls: Some(roots.config), proxy })
-}
-
-/// The value of `Host` upstream: the port only where it is not that of https.
-pub(crate) fn host_field(upstream: &Options) -> String {
-    let host = &upstream.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    if upstream.port == 443 { host } else { format!("{host}:{}", upstream.port) }
+    let proxy = proxy.map(|proxy| ConnectProxy { origin: proxy.0.clone(), credentials });
+    Ok(Options { origin, tls: Some(roots.config), proxy })
 }
 
 /// How the device shows who it is.
@@ -101,8 +91,7 @@ fn broker(settings: &Settings) -> Result<Broker, Error> {
     let password_file = &settings.mqtt_client_auth_password_file;
     let login = settings.mqtt_client_auth_username.clone();
     Ok(Broker {
-        host: settings.mqtt_client_host.as_str().to_owned(),
-        port: settings.mqtt_client_port,
+        origin: Origin { host: settings.mqtt_client_host.clone(), port: settings.mqtt_client_port },
         login: login.map(|name| (name, password_file.clone())),
         tls,
         runtime_directory: runtime_directory(),
@@ -120,8 +109,8 @@ fn runtime_directory() -> PathBuf {
 }
 
 /// Whether one of these names is the host, or a domain that it is in; `*` is every host.
-fn is_reached_directly(host: &str, no_proxy: &[String]) -> bool {
-    let host = host.to_ascii_lowercase();
+fn is_reached_directly(host: &Host, no_proxy: &[String]) -> bool {
+    let host = host.bare().to_ascii_lowercase();
     no_proxy.iter().any(|entry| {
         let entry = entry.trim().trim_start_matches("*.").trim_start_matches('.');
         let entry = entry.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -155,16 +144,8 @@ mod tests {
             ("a.example.com", "b.example.com", false),
         ] {
             let entries = [entries.to_owned()];
-            assert_eq!(is_reached_directly(host, &entries), direct, "{host} {entries:?}");
+            let host = Host::parse(host).unwrap();
+            assert_eq!(is_reached_directly(&host, &entries), direct, "{host} {entries:?}");
         }
-    }
-
-    #[test]
-    fn the_host_field_names_a_port_that_is_not_that_of_https() {
-        let upstream =
-            |host: &str, port| Options { host: host.into(), port, tls: None, proxy: None };
-        assert_eq!(host_field(&upstream("a.example.com", 443)), "a.example.com");
-        assert_eq!(host_field(&upstream("a.example.com", 8443)), "a.example.com:8443");
-        assert_eq!(host_field(&upstream("::1", 8443)), "[::1]:8443");
     }
 }

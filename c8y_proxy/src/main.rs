@@ -54,7 +54,7 @@ impl Service for C8yProxy {
 
     fn app(settings: &Settings, context: &Context) -> Result<tide::Server<State>, Error> {
         let upstream = configure::upstream(settings)?;
-        let host = configure::host_field(&upstream);
+        let host = upstream.origin.host_field(443);
         log::info!("Cumulocity is at https://{host}");
         let client = Client::new(upstream, Arc::clone(&context.executor));
         let credentials = Credentials::new(configure::method(settings)?, &context.executor)?;

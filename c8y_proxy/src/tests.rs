@@ -9,6 +9,7 @@ use async_io::Timer;
 use bytes::Bytes;
 use common::client::{Client, Options};
 use common::http::{BodyError, respond};
+use common::net::Origin;
 use futures_lite::FutureExt;
 use http::Request;
 use http_body::{Frame, SizeHint};
@@ -53,7 +54,8 @@ fn play(upstream: Upstream, port: u16, scene: impl AsyncFnOnce(&Proxy)) {
     for number in 1..10 {
         tokens.answer(Ok(format!("token-{number}")));
     }
-    let options = Options { host: "127.0.0.1".to_owned(), port, tls: None, proxy: None };
+    let origin = Origin::parse("127.0.0.1", port).unwrap();
+    let options = Options { origin, tls: None, proxy: None };
     let client = surf::Client::with_http_client(Client::new(options, Arc::clone(&executor)));
     let state =
         State::new("t1.example", client, tokens.credentials(&executor), Arc::default()).unwrap();

@@ -22,7 +22,6 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use rustls_pki_types::ServerName;
 use surf::HttpClient;
 use surf::utils::async_trait;
 
@@ -33,6 +32,7 @@ use self::state::Limits;
 use self::stream::{Socket, Wire};
 use crate::error::chain;
 use crate::http::{Body, Carried, load, unload};
+use crate::net::Origin;
 
 pub use self::error::{Error, Stage};
 pub use self::stream::Upgraded;
@@ -40,10 +40,8 @@ pub use self::stream::Upgraded;
 /// Where a [`Client`] connects to, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A name or an IP address; IPv6 with or without brackets.
-    pub host: String,
-    /// The port there.
-    pub port: u16,
+    /// Its host is the name that its certificate has to be for.
+    pub origin: Origin,
     /// TLS with this configuration, or plain HTTP.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Everything goes through this proxy, by CONNECT. `no_proxy` is for the caller to apply.
@@ -53,23 +51,15 @@ pub struct Options {
 /// An HTTP proxy that opens tunnels (RFC 9110, 9.3.6).
 #[derive(Clone)]
 pub struct ConnectProxy {
-    /// A name or an IP address; IPv6 with or without brackets.
-    pub host: String,
-    /// The port there.
-    pub port: u16,
+    /// Where it is.
+    pub origin: Origin,
     /// User and password, for `Proxy-Authorization: Basic`.
     pub credentials: Option<(String, String)>,
 }
 
-impl fmt::Display for ConnectProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&authority(&self.host, self.port))
-    }
-}
-
 impl fmt::Debug for ConnectProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnectProxy({self})")
+        write!(f, "ConnectProxy({})", self.origin)
     }
 }
 
@@ -92,13 +82,10 @@ pub struct Client {
 impl Client {
     /// A client that has not connected yet. Its connections are tasks of `executor`.
     pub fn new(options: Options, executor: Arc<Executor<'static>>) -> Self {
-        let (host, port) = match &options.proxy {
-            Some(proxy) => (&proxy.host, proxy.port),
-            None => (&options.host, options.port),
-        };
+        let hop = options.proxy.as_ref().map_or(&options.origin, |proxy| &proxy.origin);
         Self {
-            to: authority(&options.host, options.port).into(),
-            dialer: Dialer::new(host, port, Arc::clone(&executor)),
+            to: options.origin.to_string().into(),
+            dialer: Dialer::new(hop.clone(), Arc::clone(&executor)),
             pool: Arc::default(),
             limits: Limits::default(),
             options,
@@ -140,25 +127,18 @@ impl Client {
         *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
         if !request.headers().contains_key(header::HOST) {
-            if let Ok(host) = HeaderValue::from_str(&self.host_field()) {
+            let scheme_port = if self.options.tls.is_some() { 443 } else { 80 };
+            let host = self.options.origin.host_field(scheme_port);
+            if let Ok(host) = HeaderValue::from_str(&host) {
                 request.headers_mut().insert(header::HOST, host);
             }
         }
         request
     }
 
-    fn host_field(&self) -> String {
-        let default = if self.options.tls.is_some() { 443 } else { 80 };
-        if self.options.port == default {
-            bracketed(&self.options.host)
-        } else {
-            self.to.to_string()
-        }
-    }
-
     async fn connect(&self) -> Result<Link, Error> {
         let hop = self.options.proxy.as_ref();
-        let hop = hop.map_or_else(|| self.to.to_string(), ConnectProxy::to_string);
+        let hop = hop.map_or_else(|| self.to.to_string(), |proxy| proxy.origin.to_string());
         let socket = self.within(&hop, Stage::Connect, self.dialer.dial()).await?;
         let mut wire = Wire::plain(Socket::new(socket, self.limits));
         if let Some(proxy) = &self.options.proxy {
@@ -174,7 +154,11 @@ impl Client {
 
     async fn secure(&self, wire: Wire, config: Arc<rustls::ClientConfig>) -> Result<Wire, Error> {
         let refused = |source| Error::Tls { to: self.to.to_string(), source };
-        let name = ServerName::try_from(dial::bare(&self.options.host).to_owned())
+        let name = self
+            .options
+            .origin
+            .host
+            .server_name()
             .map_err(|error| refused(io::Error::other(error)))?;
         wire.secure(config, name).await.map_err(refused)
     }
@@ -259,16 +243,6 @@ fn spare(request: &Request<Body>) -> Option<Request<Body>> {
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
-}
-
-fn authority(host: &str, port: u16) -> String {
-    format!("{}:{port}", bracketed(host))
-}
-
-/// The host as it stands in a URI: an IPv6 address in brackets.
-fn bracketed(host: &str) -> String {
-    let host = dial::bare(host);
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 fn failure(error: Error) -> http_types::Error {

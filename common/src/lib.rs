@@ -20,7 +20,7 @@ pub mod error;
 pub mod fuzzing;
 pub mod http;
 pub mod journal;
-mod net;
+pub mod net;
 pub mod run;
 pub mod server;
 pub mod settings;

@@ -21,9 +21,10 @@ use std::path::{Path, PathBuf};
 
 pub use load::{Loaded, Origin};
 pub use nearest::nearest;
-pub use value::{AuthMethod, Free, Host, HostPort, Kind, Proxy, Shape, Value, items};
+pub use value::{AuthMethod, Free, HostPort, Kind, Proxy, Shape, Value, items};
 
 use crate::error::Error;
+use crate::net::Host;
 use Fallback::{Below, Const, Like, Unset};
 use Program::{C8yProxy, FileTransfer, Tedge};
 
@@ -368,7 +369,7 @@ mod tests {
     fn the_environment_wins_and_unsets() {
         let variables = [("TEDGE_C8Y_URL", "[::1]:1"), ("TEDGE_DATA_PATH", "")];
         let settings = load(&variables).unwrap().settings;
-        assert_eq!(settings.c8y_http.unwrap().to_string(), "[::1]:1");
+        assert_eq!(settings.c8y_http.unwrap().0.to_string(), "[::1]:1");
         assert_eq!(settings.data_path, Path::new("/var/tedge"));
     }
 

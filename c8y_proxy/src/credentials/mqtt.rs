@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use async_executor::Executor;
 use async_io::Timer;
+use common::net::Origin;
 use event_listener::Event;
 use futures_lite::FutureExt;
 use paho_mqtt::{AsyncClient, Message};
@@ -31,10 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The broker (`mqtt.client.*`), and what to ask it for.
 #[derive(Clone, Debug)]
 pub struct Broker {
-    /// Name or address; IPv6 with or without brackets.
-    pub host: String,
-    /// The port there.
-    pub port: u16,
+    /// Where it is.
+    pub origin: Origin,
     /// Where to log in as a user: the name, and the file that holds the password.
     pub login: Option<(String, Option<PathBuf>)>,
     /// TLS with this configuration. Plain where there is none.
@@ -86,7 +85,7 @@ impl Mqtt {
             return Err(fault(format!("c8y.bridge.topic_prefix: \"{prefix}\" is no topic")));
         }
         let line = Arc::new(Line {
-            address: authority(&broker.host, broker.port),
+            address: broker.origin.to_string(),
             ask: format!("{prefix}/s/uat"),
             answer: format!("{prefix}/s/dat"),
             state: Mutex::new(State {
@@ -190,15 +189,6 @@ impl Line {
             }
             changed.await;
         }
-    }
-}
-
-/// `host:port`, with brackets where IPv6 needs them.
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }
 

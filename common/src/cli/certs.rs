@@ -15,11 +15,12 @@ use self::authority::Authority;
 use self::store::Store;
 use super::{Command, Line, Stop, Token, Word, print, report};
 use crate::error::Error;
+use crate::net::Host;
 use crate::settings;
 use crate::settings::load::Values;
 use crate::tls::source::{self, SectionKind};
 use crate::x509::certificate::PublicKey;
-use crate::x509::issue::{self, Draft, Host, Issuer, Key, Part, Unable, Use};
+use crate::x509::issue::{self, Draft, Issuer, Key, Part, Unable, Use};
 use crate::x509::{Name, Request, Time};
 
 /// The subcommand.
@@ -122,7 +123,8 @@ fn days(value: &OsString) -> Result<i64, Error> {
 }
 
 fn host(value: &OsString) -> Result<Host, Error> {
-    value.to_str().and_then(Host::parse).ok_or_else(|| {
+    let pattern = value.to_str().map(str::to_ascii_lowercase);
+    pattern.and_then(|pattern| Host::parse_pattern(&pattern)).ok_or_else(|| {
         let value = value.to_string_lossy();
         Error::Usage(format!("--host is '{value}': expected a host name or an IP address"))
     })
@@ -173,7 +175,7 @@ impl Job {
             let dir = self.store.dir.display();
             Error::Failed(format!("there is no {CA}.key in {dir}: make one with `tedge certs ca`"))
         })?;
-        let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host_name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
         let mut hosts = Vec::new();
         let own =
             [&*host_name, "localhost", "127.0.0.1", "::1"].into_iter().filter_map(Host::parse);

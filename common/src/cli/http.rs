@@ -22,7 +22,8 @@ use super::{Command, Line, Stop, Token, Word, report};
 use crate::client::{self, Client, Options};
 use crate::error::{Error, chain};
 use crate::http::Body;
-use crate::settings::{Host, Settings};
+use crate::net::Origin;
+use crate::settings::Settings;
 use crate::tls::ClientFiles;
 
 /// The subcommand.
@@ -112,27 +113,30 @@ impl Asked {
 }
 
 /// One of the two services, and the settings that lead there.
-struct Service<'a> {
-    host: &'a Host,
-    port: u16,
+struct Service {
+    origin: Origin,
     is_secure: bool,
     key: &'static str,
 }
 
-impl<'a> Service<'a> {
-    fn of(path: &str, settings: &'a Settings) -> Result<Self, Stop> {
+impl Service {
+    fn of(path: &str, settings: &Settings) -> Result<Self, Stop> {
         if path.starts_with("/c8y") {
             return Ok(Self {
-                host: &settings.c8y_proxy_client_host,
-                port: settings.c8y_proxy_client_port,
+                origin: Origin {
+                    host: settings.c8y_proxy_client_host.clone(),
+                    port: settings.c8y_proxy_client_port,
+                },
                 is_secure: settings.c8y_proxy_cert_path.is_some(),
                 key: "c8y.proxy.client.host",
             });
         }
         if ["/te", "/tedge", "/health"].iter().any(|start| path.starts_with(start)) {
             return Ok(Self {
-                host: &settings.http_client_host,
-                port: settings.http_client_port,
+                origin: Origin {
+                    host: settings.http_client_host.clone(),
+                    port: settings.http_client_port,
+                },
                 is_secure: settings.http_cert_path.is_some(),
                 key: "http.client.host",
             });
@@ -142,7 +146,7 @@ impl<'a> Service<'a> {
 
     /// What to do about a request that got no answer.
     fn advice(&self, error: &client::Error) -> String {
-        let host = self.host;
+        let host = &self.origin.host;
         let refused = match error {
             client::Error::Tls { source, .. } => source.get_ref(),
             error if error.was_sent() => return String::new(),
@@ -170,13 +174,13 @@ impl<'a> Service<'a> {
 
     fn url(&self, is_secure: bool, path: &str) -> String {
         let scheme = if is_secure { "https" } else { "http" };
-        format!("{scheme}://{}:{}{path}", self.host, self.port)
+        format!("{scheme}://{}{path}", self.origin)
     }
 }
 
 async fn exchange(
     asked: Asked,
-    service: Service<'_>,
+    service: Service,
     settings: &Settings,
     executor: &Arc<Executor<'static>>,
 ) -> Result<(), Stop> {
@@ -187,8 +191,7 @@ async fn exchange(
         let url = service.url(is_secure, &path);
         let failed = |why: String| failure(&asked.method, &url, &why);
         let tls = if is_secure { Some(trust(settings)?) } else { None };
-        let options =
-            Options { host: service.host.to_string(), port: service.port, tls, proxy: None };
+        let options = Options { origin: service.origin.clone(), tls, proxy: None };
         let client = surf::Client::with_http_client(Client::new(options, Arc::clone(executor)));
         let request = request(&asked, &path, &output, is_secure).map_err(&failed)?;
         let answer = match client.send(client::request(request)).await {

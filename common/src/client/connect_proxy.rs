@@ -19,7 +19,7 @@ pub(super) async fn open_tunnel(
     proxy: &ConnectProxy,
     executor: &Executor<'static>,
 ) -> Result<Wire, Error> {
-    let name = proxy.to_string();
+    let name = proxy.origin.to_string();
     let refused = |reason: String| Error::Proxy { proxy: name.clone(), reason };
     let request = connect_request(target, proxy).map_err(|error| refused(error.to_string()))?;
 

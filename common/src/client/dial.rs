@@ -5,7 +5,7 @@
 //! first, each with a head start of 250 ms over the next.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Poll;
@@ -16,8 +16,8 @@ use async_io::{Async, Timer};
 use event_listener::Event;
 use rustix::net::sockopt;
 
-use super::authority;
 use super::error::Error;
+use crate::net::{Host, Origin};
 
 /// How long an address may take before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -26,39 +26,38 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// last byte handed over mean that the last byte is soon sent: this much takes 60 s at 2 KB/s.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// A host and a port to connect to.
+/// Connects to one origin.
 pub(super) struct Dialer {
-    host: String,
-    port: u16,
+    origin: Origin,
     executor: Arc<Executor<'static>>,
     under_way: Arc<Mutex<Option<Arc<Lookup>>>>,
 }
 
 impl Dialer {
-    pub(super) fn new(host: &str, port: u16, executor: Arc<Executor<'static>>) -> Self {
-        let host = bare(host).to_owned();
-        Self { host, port, executor, under_way: Arc::default() }
+    pub(super) fn new(origin: Origin, executor: Arc<Executor<'static>>) -> Self {
+        Self { origin, executor, under_way: Arc::default() }
     }
 
     /// A socket that is connected.
     pub(super) async fn dial(&self) -> Result<Async<TcpStream>, Error> {
         let connected = race(take_turns(self.resolve().await?)).await;
-        let to = || authority(&self.host, self.port);
-        let stream = connected.map_err(|source| Error::Connect { to: to(), source })?;
+        let failed = |source| Error::Connect { to: self.origin.to_string(), source };
+        let stream = connected.map_err(failed)?;
         tune(&stream);
         Ok(stream)
     }
 
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Error> {
-        if let Ok(address) = self.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, self.port)]);
-        }
-        let found = self.lookup().wait().await;
-        found.map_err(|source| Error::Resolve { host: self.host.clone(), source })
+        let name = match &self.origin.host {
+            Host::Address(address) => return Ok(vec![(*address, self.origin.port).into()]),
+            Host::Name(name) => name,
+        };
+        let found = self.lookup(name).wait().await;
+        found.map_err(|source| Error::Resolve { host: name.clone(), source })
     }
 
     /// The look-up that is under way, or a new one. It goes on when nobody waits for it any more.
-    fn lookup(&self) -> Arc<Lookup> {
+    fn lookup(&self, name: &str) -> Arc<Lookup> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = &*under_way {
             return Arc::clone(lookup);
@@ -67,10 +66,10 @@ impl Dialer {
         *under_way = Some(Arc::clone(&lookup));
         drop(under_way);
 
-        let (host, port) = (self.host.clone(), self.port);
+        let target = (name.to_owned(), self.origin.port);
         let (running, under_way) = (Arc::clone(&lookup), Arc::clone(&self.under_way));
         let look_up = async move {
-            let found = async_net::resolve((host, port)).await;
+            let found = async_net::resolve(target).await;
             *under_way.lock().unwrap_or_else(PoisonError::into_inner) = None;
             running.finish(found);
         };
@@ -174,11 +173,6 @@ fn tune(stream: &Async<TcpStream>) {
     let _ = sockopt::set_tcp_keepcnt(stream, 4);
 }
 
-/// The host without the brackets of an IPv6 address.
-pub(super) fn bare(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -247,11 +241,11 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_once_at_a_time() {
         let executor = Arc::new(Executor::new());
-        let dialer = Dialer::new("localhost", 1, Arc::clone(&executor));
-        let (first, second) = (dialer.lookup(), dialer.lookup());
+        let dialer = Dialer::new(Origin::parse("localhost", 1).unwrap(), Arc::clone(&executor));
+        let (first, second) = (dialer.lookup("localhost"), dialer.lookup("localhost"));
         assert!(Arc::ptr_eq(&first, &second));
         let found = async_io::block_on(executor.run(first.wait())).unwrap();
         assert!(found.contains(&SocketAddr::from(([127, 0, 0, 1], 1))), "{found:?}");
-        assert!(!Arc::ptr_eq(&first, &dialer.lookup()));
+        assert!(!Arc::ptr_eq(&first, &dialer.lookup("localhost")));
     }
 }

@@ -17,12 +17,17 @@ use http::{Method, Request, Response};
 
 use super::{Client, Error, Options, Upgraded};
 use crate::http::Body;
+use crate::net::Origin;
 
 /// Long enough for a loaded machine, short enough to notice a promise that is not kept.
 const SOON: Duration = Duration::from_secs(20);
 
+fn at(host: &str, port: u16) -> Origin {
+    Origin::parse(host, port).unwrap()
+}
+
 fn plain(port: u16) -> Options {
-    Options { host: "127.0.0.1".to_owned(), port, tls: None, proxy: None }
+    Options { origin: at("127.0.0.1", port), tls: None, proxy: None }
 }
 
 /// Runs a test with a client that is driven by the same thread.

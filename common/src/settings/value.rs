@@ -1,9 +1,10 @@
 //! The values that settings take: from text, which is all that files, environment and command
 //! line have in common, to types. Knows neither keys nor where a text came from.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use crate::net::{Host, Origin, without_brackets};
 
 /// A type that a setting can have.
 pub trait Value: Sized {
@@ -86,7 +87,7 @@ value!(PathBuf, "path", "a path", Path, |text: &str| {
     (!text.is_empty() && !text.contains('\0')).then(|| Self::from(text))
 });
 value!(IpAddr, "IP address", "an IP address, such as 127.0.0.1 or ::", Text, |text| {
-    strip_brackets(text).parse().ok()
+    without_brackets(text).parse().ok()
 });
 value!(u16, "port", "a port number, 0 to 65535", Integer, digits);
 value!(usize, "count", "a number, at least 1", Integer, |text| {
@@ -171,95 +172,35 @@ value!(AuthMethod, "certificate, basic or auto", "certificate, basic or auto", T
     }
 });
 
-/// A host name or an IP address, without brackets. Displayed with those that a URL needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host(String);
-
-impl Host {
-    /// Without brackets: for name lookup, and for the name in a certificate.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-value!(Host, "host", "a host name or an IP address", Text, |text| {
-    let bare = strip_brackets(text);
-    let is_name = || {
-        bare == text
-            && (1..=253).contains(&bare.len())
-            && bare.split('.').all(|label| (1..=63).contains(&label.len()))
-            && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    (bare.parse::<Ipv6Addr>().is_ok() || is_name()).then(|| Self(bare.to_owned()))
-});
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(&self.0) }
-    }
-}
+value!(Host, "host", "a host name or an IP address", Text, Self::parse);
 
 /// A host with a port, `PORT` where none is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort<const PORT: u16> {
-    /// The host.
-    pub host: Host,
-    /// The port.
-    pub port: u16,
-}
+pub struct HostPort<const PORT: u16>(pub Origin);
 
 value!(
     HostPort<443>,
     "host[:port]",
     "a host without https://, and a port if it is not 443",
     Text,
-    |text| host_port(text, 443).map(|(host, port)| Self { host, port })
+    |text| Origin::parse(text, 443).map(Self)
 );
 value!(
     HostPort<8883>,
     "host[:port]",
     "a host without a scheme, and a port if it is not 8883",
     Text,
-    |text| host_port(text, 8883).map(|(host, port)| Self { host, port })
+    |text| Origin::parse(text, 8883).map(Self)
 );
-
-impl<const PORT: u16> fmt::Display for HostPort<PORT> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
 
 /// An HTTP CONNECT proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proxy {
-    /// The host.
-    pub host: Host,
-    /// The port.
-    pub port: u16,
-}
+pub struct Proxy(pub Origin);
 
 value!(Proxy, "http://host:port", "http://host:port", Text, |text: &str| {
     let rest = text.strip_prefix("http://").unwrap_or(text);
-    let (host, port) = host_port(rest.strip_suffix('/').unwrap_or(rest), 80)?;
-    Some(Self { host, port })
+    Origin::parse(rest.strip_suffix('/').unwrap_or(rest), 80).map(Self)
 });
-
-/// A host with an optional port; an IPv6 address stands in brackets where a port follows.
-fn host_port(text: &str, default: u16) -> Option<(Host, u16)> {
-    let is_bare_ipv6 = text.parse::<Ipv6Addr>().is_ok();
-    match text.rsplit_once(':').filter(|_| !is_bare_ipv6 && !text.ends_with(']')) {
-        Some((host, port)) if host.starts_with('[') || !host.contains(':') => {
-            Some((Host::parse(host)?, digits(port).filter(|&port| port != 0)?))
-        }
-        Some(_) => None,
-        None => Some((Host::parse(text)?, default)),
-    }
-}
-
-fn strip_brackets(text: &str) -> &str {
-    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.filter(|inner| inner.contains(':')).unwrap_or(text)
-}
 
 /// A number of digits alone: no sign, no spaces.
 fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
@@ -284,38 +225,10 @@ fn bytes(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn host<const PORT: u16>(text: &str) -> Option<String>
-    where
-        HostPort<PORT>: Value,
-    {
-        HostPort::<PORT>::parse(text).map(|parsed| parsed.to_string())
-    }
-
     #[test]
-    fn a_host_takes_a_port_and_ipv6_takes_brackets() {
-        for (text, expected) in [
-            ("example.com", Some("example.com:443")),
-            ("example.com:8443", Some("example.com:8443")),
-            ("192.168.1.6", Some("192.168.1.6:443")),
-            ("::1", Some("[::1]:443")),
-            ("[::1]", Some("[::1]:443")),
-            ("[fe80::1]:8443", Some("[fe80::1]:8443")),
-            ("", None),
-            (":443", None),
-            ("a:b:c", None),
-            ("example.com:", None),
-            ("example.com:0", None),
-            ("example.com:+1", None),
-            ("example.com:65536", None),
-            ("https://example.com", None),
-            ("example.com/", None),
-            ("[example.com]:1", None),
-            ("[::1]]:1", None),
-            ("a..b", None),
-        ] {
-            assert_eq!(host::<443>(text).as_deref(), expected, "{text}");
-        }
-        assert_eq!(host::<8883>("h").as_deref(), Some("h:8883"));
+    fn a_host_without_a_port_has_that_of_its_setting() {
+        assert_eq!(HostPort::<443>::parse("h").unwrap().0.to_string(), "h:443");
+        assert_eq!(HostPort::<8883>::parse("h").unwrap().0.to_string(), "h:8883");
     }
 
     #[test]
@@ -350,8 +263,7 @@ mod tests {
 
     #[test]
     fn a_proxy_is_plain_http() {
-        let proxy = Proxy::parse("http://[::1]:3128/").unwrap();
-        assert_eq!((proxy.host.as_str(), proxy.port), ("::1", 3128));
+        assert_eq!(Proxy::parse("http://[::1]:3128/").unwrap().0.to_string(), "[::1]:3128");
         assert_eq!(Proxy::parse("https://proxy:3128"), None);
     }
 

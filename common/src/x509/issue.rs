@@ -21,18 +21,10 @@ use super::der::{
 };
 use super::name::Name;
 use super::time::Time;
+use crate::net::Host;
 
 /// A private key that signs, of any kind that a server may have.
 pub struct Key(Arc<dyn SigningKey>);
-
-/// A name under which a server can be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// A host name.
-    Name(String),
-    /// An address.
-    Address(IpAddr),
-}
 
 /// What a certificate allows.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +181,7 @@ impl Draft<'_> {
             ));
         }
         if let Use::Server(hosts) = self.purpose {
-            let names: Vec<_> = hosts.iter().map(Host::encode).collect();
+            let names: Vec<_> = hosts.iter().map(alternative_name).collect();
             list.push(extension(17, false, &element(SEQUENCE, &slices(&names))));
         }
         element(SEQUENCE, &slices(&list))
@@ -240,27 +232,11 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     text
 }
 
-impl Host {
-    /// Reads a host name or an address, an IPv6 one in brackets or without.
-    pub fn parse(text: &str) -> Option<Self> {
-        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-        if let Ok(address) = bare.parse() {
-            return Some(Self::Address(address));
-        }
-        let is_name = (1..=253).contains(&text.len())
-            && text.strip_prefix("*.").unwrap_or(text).split('.').all(|label| {
-                (1..=63).contains(&label.len())
-                    && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-            });
-        is_name.then(|| Self::Name(text.to_ascii_lowercase()))
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::Name(name) => element(0x82, &[name.as_bytes()]),
-            Self::Address(IpAddr::V4(address)) => element(0x87, &[&address.octets()]),
-            Self::Address(IpAddr::V6(address)) => element(0x87, &[&address.octets()]),
-        }
+fn alternative_name(host: &Host) -> Vec<u8> {
+    match host {
+        Host::Name(name) => element(0x82, &[name.as_bytes()]),
+        Host::Address(IpAddr::V4(address)) => element(0x87, &[&address.octets()]),
+        Host::Address(IpAddr::V6(address)) => element(0x87, &[&address.octets()]),
     }
 }
 
@@ -378,16 +354,5 @@ mod tests {
         assert!(!Request::parse(&der).unwrap().is_signed_by_its_key(algorithms));
         der.pop();
         assert_eq!(Request::parse(&der).err(), Some(Malformed));
-    }
-
-    #[test]
-    fn takes_names_and_addresses_for_what_they_are() {
-        let address = |text: &str| Some(Host::Address(text.parse().unwrap()));
-        assert_eq!(Host::parse("10.0.0.1"), address("10.0.0.1"));
-        assert_eq!(Host::parse("[::1]"), address("::1"));
-        assert_eq!(Host::parse("*.Local"), Some(Host::Name("*.local".to_owned())));
-        for bad in ["", "a b", "a..b", "ü.de", "a:80", "http://a", "a,DNS:b"] {
-            assert_eq!(Host::parse(bad), None, "{bad}");
-        }
     }
 }

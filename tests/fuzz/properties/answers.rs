@@ -13,6 +13,7 @@ use async_executor::Executor;
 use async_io::{Async, Timer};
 use common::client::{Client, Options};
 use common::http::{Body, respond};
+use common::net::Origin;
 use futures_lite::future::{block_on, or};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use http::{Request, Response, StatusCode, header};
@@ -54,7 +55,8 @@ pub fn check(input: &[u8]) {
     CLOUD.with(|listener| {
         let executor = Arc::new(Executor::new());
         let port = listener.get_ref().local_addr().unwrap().port();
-        let options = Options { host: "127.0.0.1".to_owned(), port, tls: None, proxy: None };
+        let origin = Origin::parse("127.0.0.1", port).unwrap();
+        let options = Options { origin, tls: None, proxy: None };
         let client = surf::Client::with_http_client(Client::new(options, Arc::clone(&executor)));
         let state = State::new("t1", client, Credentials::none(), Arc::default()).unwrap();
         let app = crate::app(state);

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
+use crate::net::Host;
 use crate::settings::load::Values;
-use crate::settings::{Free, Host, HostPort, Origin, Proxy, SETTINGS, Settings, Value, variable};
+use crate::settings::{Free, HostPort, Origin, Proxy, SETTINGS, Settings, Value, variable};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -61,18 +62,16 @@ fn check_loaded(settings: &Settings, environment: Vec<(OsString, OsString)>) {
 /// What is read from a text is read again from what is shown of it.
 fn check_value(text: &str) {
     if let Some(host) = Host::parse(text) {
-        assert!(
-            !host.as_str().contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c))
-        );
+        assert!(!host.bare().contains(|c: char| !c.is_ascii_alphanumeric() && !"-_.:".contains(c)));
         assert_eq!(Host::parse(&host.to_string()), Some(host));
     }
     if let Some(read) = HostPort::<443>::parse(text) {
-        assert_ne!(read.port, 0);
-        assert_eq!(HostPort::<443>::parse(&read.to_string()), Some(read));
+        assert_ne!(read.0.port, 0);
+        assert_eq!(HostPort::<443>::parse(&read.0.to_string()), Some(read));
     }
     if let Some(read) = Proxy::parse(text) {
-        assert_ne!(read.port, 0);
-        assert_eq!(Proxy::parse(&format!("http://{}:{}", read.host, read.port)), Some(read));
+        assert_ne!(read.0.port, 0);
+        assert_eq!(Proxy::parse(&format!("http://{}", read.0)), Some(read));
     }
     if let Some(read) = IpAddr::parse(text) {
         assert_eq!(IpAddr::parse(&read.to_string()), Some(read));

@@ -41,10 +41,10 @@ impl Keeper {
     pub(super) fn new(broker: Broker, line: Arc<Line>) -> Result<Self, String> {
         // 23 characters at most are a promise of every broker (MQTT 3.1.1, 3.1.3.1).
         let name = format!("c8y-proxy-{:012x}", RandomState::new().hash_one(0) >> 16);
-        let address = (broker.host.as_str(), broker.port);
+        let origin = broker.origin.clone();
         let tunnel = match &broker.tls {
             Some(tls) => {
-                Some(Tunnel::new(address, Arc::clone(tls), &broker.runtime_directory, &name)?)
+                Some(Tunnel::new(origin, Arc::clone(tls), &broker.runtime_directory, &name)?)
             }
             None => None,
         };

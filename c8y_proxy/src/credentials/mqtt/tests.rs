@@ -73,8 +73,7 @@ impl Mosquitto {
 
     fn settings(&self) -> Broker {
         Broker {
-            host: "localhost".to_owned(),
-            port: self.port,
+            origin: Origin::parse("localhost", self.port).unwrap(),
             login: None,
             tls: None,
             runtime_directory: self.directory.clone(),
@@ -312,8 +311,7 @@ fn shows_a_client_certificate_where_the_broker_demands_one() {
 fn refuses_a_prefix_that_is_no_topic() {
     for prefix in ["", "#", "a/+", "a\0b"] {
         let broker = Broker {
-            host: "localhost".to_owned(),
-            port: 1,
+            origin: Origin::parse("localhost", 1).unwrap(),
             login: None,
             tls: None,
             runtime_directory: PathBuf::new(),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use async_io::Timer;
 use async_net::TcpStream;
 use async_net::unix::{UnixListener, UnixStream};
+use common::net::Origin;
 use common::tls::explain_io;
 use futures_lite::FutureExt;
 use futures_rustls::TlsConnector;
@@ -28,8 +29,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The way to a broker over TLS.
 pub(super) struct Tunnel {
-    host: String,
-    port: u16,
+    origin: Origin,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
     directory: PathBuf,
@@ -42,17 +42,16 @@ impl Tunnel {
     ///
     /// In words: a host that can stand in no certificate, a path too long for a socket.
     pub(super) fn new(
-        (host, port): (&str, u16),
+        origin: Origin,
         tls: Arc<ClientConfig>,
         parent: &Path,
         unique: &str,
     ) -> Result<Self, String> {
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(host.clone()).map_err(|_| {
-            format!("mqtt.client.host: \"{host}\" is neither a name nor an address")
+        let name = origin.host.server_name().map_err(|_| {
+            format!("mqtt.client.host: no certificate can be for \"{}\"", origin.host)
         })?;
         let directory = parent.join(unique);
-        let tunnel = Self { host, port, name, tls, directory };
+        let tunnel = Self { origin, name, tls, directory };
         rustix::net::SocketAddrUnix::new(tunnel.socket())
             .map_err(|_| format!("{}: too long for a socket", tunnel.socket().display()))?;
         Ok(tunnel)
@@ -90,7 +89,7 @@ impl Tunnel {
     }
 
     async fn dial(&self) -> Result<TlsStream<TcpStream>, String> {
-        let address = (self.host.clone(), self.port);
+        let address = (self.origin.host.bare(), self.origin.port);
         let socket = within(TcpStream::connect(address)).await;
         let socket = socket.map_err(|error| format!("cannot connect: {error}"))?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));

@@ -8,7 +8,7 @@ use async_executor::Executor;
 use http::Method;
 
 use super::upstream::{Upstream, echo, read_head};
-use super::{drive, get, message, plain, read, send, surf_client};
+use super::{at, drive, get, message, plain, read, send, surf_client};
 use crate::client::state::Limits;
 use crate::client::{Client, ConnectProxy, Error, Options, Stage};
 use crate::http::Body;
@@ -48,7 +48,7 @@ fn no_answer_is_a_time_out() {
 fn a_handshake_or_a_tunnel_that_does_not_come_is_a_time_out() {
     let silent = Upstream::new(|mut stream, _, _| drop(stream.read_to_end(&mut Vec::new())));
     let limits = Limits { opening: SHORT, ..Limits::default() };
-    let proxy = ConnectProxy { host: "127.0.0.1".to_owned(), port: silent.port, credentials: None };
+    let proxy = ConnectProxy { origin: at("127.0.0.1", silent.port), credentials: None };
     for (options, expected) in [
         (super::tls::over_tls(silent.port), Stage::Handshake),
         (Options { proxy: Some(proxy), ..plain(1) }, Stage::Proxy),

@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::upstream::{Upstream, echo, read_head};
-use super::{get, message, plain, read, send, with_client};
+use super::{at, get, message, plain, read, send, with_client};
 use crate::client::{Error, Options};
 use crate::http::Body;
 
@@ -56,7 +56,7 @@ fn a_certificate_from_elsewhere_is_refused_in_the_words_of_rustls() {
 #[test]
 fn a_certificate_for_another_name_is_refused() {
     let upstream = serve(accepts_anyone(), |session, number, _| echo(session, number));
-    let options = Options { host: "127.0.0.1".to_owned(), ..over_tls(upstream.port) };
+    let options = Options { origin: at("127.0.0.1", upstream.port), ..over_tls(upstream.port) };
     with_client(options, async |client| {
         let error = send(&client, get("/")).await.unwrap_err().to_string();
         assert!(error.contains("its certificate is not for 127.0.0.1"), "{error}");
@@ -155,7 +155,7 @@ fn a_large_body_crosses_in_both_directions() {
 /// Options for the server at this port, of which the name is `localhost`.
 pub(super) fn over_tls(port: u16) -> Options {
     let tls = Some(trusting(&identities().0));
-    Options { host: "localhost".to_owned(), tls, ..plain(port) }
+    Options { origin: at("localhost", port), tls, ..plain(port) }
 }
 
 pub(super) fn accepts_anyone() -> ServerConfig {

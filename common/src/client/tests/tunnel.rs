@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::tls::{accepts_anyone, over_tls, serve};
 use super::upstream::{Upstream, echo, read_head};
-use super::{get, plain, read, send, send_upgradable, with_client};
+use super::{at, get, plain, read, send, send_upgradable, with_client};
 use crate::client::{ConnectProxy, Error, Options};
 use crate::http::{Body, Request};
 
@@ -41,7 +41,7 @@ fn proxy() -> Upstream {
 
 fn through(port: u16, options: Options) -> Options {
     let credentials = Some(("user".to_owned(), "pass:word".to_owned()));
-    let proxy = Some(ConnectProxy { host: "[::ffff:127.0.0.1]".to_owned(), port, credentials });
+    let proxy = Some(ConnectProxy { origin: at("[::ffff:127.0.0.1]", port), credentials });
     Options { proxy, ..options }
 }
 
