@@ -58,9 +58,9 @@ impl Log for Journal {
 
 /// The line of one request, which is written when it is answered, and costs nothing where nobody
 /// asked for it.
-pub(crate) struct Line(Option<(Method, Uri, Instant)>);
+pub(crate) struct RequestLog(Option<(Method, Uri, Instant)>);
 
-impl Line {
+impl RequestLog {
     pub(crate) fn begin(head: &request::Parts) -> Self {
         let is_heard = log::log_enabled!(Level::Debug);
         Self(is_heard.then(|| (head.method.clone(), head.uri.clone(), Instant::now())))

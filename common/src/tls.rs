@@ -8,17 +8,17 @@ mod admission;
 mod authorities;
 mod client;
 mod explain;
+mod fingerprint;
 mod identity;
 mod pinned;
 mod server;
 pub mod source;
-mod stamp;
 #[cfg(test)]
 mod tests;
 
-pub use client::{ClientFiles, LoadedClient};
+pub use client::{ClientFiles, ClientIdentity};
 pub use explain::{explain, explain_io};
-pub use server::{Loaded, Server, ServerFiles, recheck};
+pub use server::{ReloadingServer, ServerFiles, ServerIdentity, recheck};
 
 /// The application protocol that is agreed on in a handshake (ALPN).
 const HTTP: &[u8] = b"http/1.1";

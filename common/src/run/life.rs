@@ -69,7 +69,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         app,
         prefixes: S::PREFIXES,
         at_once: S::at_once,
-        tls: identity.map(|identity| tls::Server::new(socket.tls, &identity)),
+        tls: identity.map(|identity| tls::ReloadingServer::new(socket.tls, &identity)),
         half_close: S::HALF_CLOSE,
         changed: Event::new(),
     });
@@ -151,7 +151,7 @@ fn bind(socket: &Socket) -> Result<Bound, Error> {
 }
 
 /// The line that says where and how securely.
-fn serving(address: &str, identity: Option<&tls::Loaded>) -> String {
+fn serving(address: &str, identity: Option<&tls::ServerIdentity>) -> String {
     match identity {
         None => format!("Serving http://{address}"),
         Some(identity) => format!("Serving https://{address}, {identity}"),
@@ -174,7 +174,7 @@ fn warn_of_the_network(bound: &Bound, is_encrypted: bool) {
 
 async fn reload<S: Send + Sync + 'static>(site: &Arc<Site<S>>) {
     let site = Arc::clone(site);
-    let reloaded = unblock(move || site.tls.as_ref().map(tls::Server::reload)).await;
+    let reloaded = unblock(move || site.tls.as_ref().map(tls::ReloadingServer::reload)).await;
     match reloaded {
         None => log::info!("nothing to reload: no certificate is configured"),
         Some(Ok(identity)) => {
@@ -192,7 +192,7 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
         Timer::after(LOOK).await;
         let looked_at = Arc::clone(&site);
         let is_ours_to_reload = unblock(move || {
-            looked_at.tls.as_ref().is_some_and(tls::Server::changed) && !staging::renew()
+            looked_at.tls.as_ref().is_some_and(tls::ReloadingServer::changed) && !staging::renew()
         });
         if is_ours_to_reload.await {
             reload(&site).await;

@@ -123,7 +123,7 @@ async fn greet(
     socket: Socket,
     first: u8,
     peer: SocketAddr,
-    tls: &tls::Server,
+    tls: &tls::ReloadingServer,
     watch: &Arc<Watch>,
 ) -> Option<(Wire, bool)> {
     /// The content type of a TLS record that carries a handshake, RFC 8446, 5.1.

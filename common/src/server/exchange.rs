@@ -18,7 +18,7 @@ use super::listener::Site;
 use super::state::{Phase, Watch};
 use crate::http::respond::text;
 use crate::http::{self as bridge, Body, BodyError, Upgrade};
-use crate::journal::Line;
+use crate::journal::RequestLog;
 
 /// Answers the requests of one connection, one after the other.
 pub(crate) struct Exchange<S> {
@@ -61,7 +61,7 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.watch.enter(Phase::Exchange);
         let (head, body) = request.into_parts();
-        let line = Line::begin(&head);
+        let line = RequestLog::begin(&head);
         let is_turn = self.watch.takes_turn();
         let has_content = !hyper::body::Body::is_end_stream(&body);
         let at_once = || (self.site.at_once)(self.site.app.state(), &head);

@@ -29,7 +29,7 @@ pub(crate) struct Site<S> {
     pub(crate) prefixes: &'static [&'static str],
     /// [`crate::run::Service::at_once`].
     pub(crate) at_once: fn(&S, &request::Parts) -> Option<Response<Body>>,
-    pub(crate) tls: Option<tls::Server>,
+    pub(crate) tls: Option<tls::ReloadingServer>,
     /// Whether a peer that has shut down its sending half still gets its answer.
     pub(crate) half_close: bool,
     /// Notified when a connection was opened, fell idle or was closed.

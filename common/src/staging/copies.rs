@@ -29,7 +29,7 @@ pub fn copy(path: &Path) -> Option<PathBuf> {
     Some(directory()?.join(name(path))).filter(|copy| copy.is_file())
 }
 
-/// Reads a small text file, or its copy where the file itself is out of reach. Blocks on the disk.
+/// Reads a small text file, or its copy where the file itself is out of walk. Blocks on the disk.
 ///
 /// # Errors
 ///

@@ -14,13 +14,13 @@ use rustix::fs::{fchown, fstat, open, openat, renameat, unlinkat};
 use super::copies;
 use crate::error::Error;
 
-pub(super) struct Desk {
+pub(super) struct StagingDirectory {
     directory: OwnedFd,
     owner: (Uid, Gid),
     kept: HashSet<String>,
 }
 
-impl Desk {
+impl StagingDirectory {
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = open(path, flags, Mode::empty()).and_then(|directory| {
@@ -84,9 +84,9 @@ mod tests {
         symlink(&victim, directory.join("new")).unwrap();
         symlink(&victim, directory.join(copies::name(original))).unwrap();
 
-        let mut desk = Desk::open(&directory).unwrap();
-        desk.put(original, b"key").unwrap();
-        desk.clear().unwrap();
+        let mut staged = StagingDirectory::open(&directory).unwrap();
+        staged.put(original, b"key").unwrap();
+        staged.clear().unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
         let copy = directory.join(copies::name(original));
         assert!(fs::symlink_metadata(&copy).unwrap().is_file());
@@ -101,7 +101,7 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         dir.write("run/renew", "");
         dir.write("run/old", "");
-        Desk::open(&directory).unwrap().clear().unwrap();
+        StagingDirectory::open(&directory).unwrap().clear().unwrap();
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
     }
 
@@ -109,6 +109,6 @@ mod tests {
     fn a_link_in_place_of_the_directory_is_refused() {
         let dir = Dir::new();
         symlink(dir.path(""), dir.path("run")).unwrap();
-        assert!(Desk::open(&dir.path("run")).is_err());
+        assert!(StagingDirectory::open(&dir.path("run")).is_err());
     }
 }

@@ -9,8 +9,8 @@
 use std::path::{Path, PathBuf};
 
 use super::copies;
-use super::directory::Desk;
-use super::walk::{self, Reach};
+use super::directory::StagingDirectory;
+use super::walk::{self, PathWalk};
 use crate::error::Error;
 use crate::settings::load::Values;
 use crate::settings::{Content, SETTINGS};
@@ -24,12 +24,12 @@ pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
     let directory = copies::directory().ok_or_else(|| {
         Error::Usage("--stage is for the unit of the service, which sets RUNTIME_DIRECTORY".into())
     })?;
-    let mut desk = Desk::open(&directory)?;
+    let mut staged = StagingDirectory::open(&directory)?;
     // Settings that cannot be read are the service's to complain of, once.
     let Ok(values) = Values::read(config_dir, std::env::vars_os().collect(), &[]) else {
-        return desk.clear();
+        return staged.clear();
     };
-    let reach = Reach::new(config_dir);
+    let walk = PathWalk::new(config_dir);
     for (index, setting) in SETTINGS.iter().enumerate() {
         let is_used = setting.used_by.iter().any(|user| user.name() == program);
         let (true, Some(content)) = (is_used, setting.content()) else { continue };
@@ -38,28 +38,28 @@ pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
         };
         let copied = match content {
             Content::Data => Ok(()),
-            Content::Secret => secret(&reach, &path, &mut desk),
-            Content::Pem => pem(&reach, &path, &mut desk),
+            Content::Secret => secret(&walk, &path, &mut staged),
+            Content::Pem => pem(&walk, &path, &mut staged),
         };
         if let Err(what) = copied {
             log::warn!("{}: {} {what}", setting.key, path.display());
         }
     }
-    desk.clear()
+    staged.clear()
 }
 
-fn secret(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
+fn secret(walk: &PathWalk, path: &Path, staged: &mut StagingDirectory) -> Result<(), String> {
     if walk::is_open_to_all(path) || !walk::exists(path) {
         return Ok(());
     }
-    desk.put(path, &reach.secret(path)?)
+    staged.put(path, &walk.secret(path)?)
 }
 
 /// A file, or the files of a directory: one by one where the directory itself is open, else all
 /// of them as one.
-fn pem(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
+fn pem(walk: &PathWalk, path: &Path, staged: &mut StagingDirectory) -> Result<(), String> {
     if !path.is_dir() {
-        return pem_file(reach, path, desk);
+        return pem_file(walk, path, staged);
     }
     let mut files: Vec<PathBuf> = std::fs::read_dir(path)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
@@ -67,16 +67,16 @@ fn pem(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
     files.retain(|file| !file.is_dir());
     files.sort();
     if walk::is_open_to_all(path) {
-        return files.iter().try_for_each(|file| pem_file(reach, file, desk));
+        return files.iter().try_for_each(|file| pem_file(walk, file, staged));
     }
     // What is no PEM may lie there too.
-    let texts = files.iter().filter_map(|file| reach.pem(file).ok());
-    desk.put(path, texts.collect::<String>().as_bytes())
+    let texts = files.iter().filter_map(|file| walk.pem(file).ok());
+    staged.put(path, texts.collect::<String>().as_bytes())
 }
 
-fn pem_file(reach: &Reach, path: &Path, desk: &mut Desk) -> Result<(), String> {
+fn pem_file(walk: &PathWalk, path: &Path, staged: &mut StagingDirectory) -> Result<(), String> {
     if walk::is_open_to_all(path) || !walk::exists(path) {
         return Ok(());
     }
-    desk.put(path, reach.pem(path)?.as_bytes())
+    staged.put(path, walk.pem(path)?.as_bytes())
 }

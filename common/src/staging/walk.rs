@@ -14,12 +14,12 @@ use crate::x509::{RevocationList, certificate::Certificate, issue};
 const MAX_SIZE: u64 = 4 * 1024 * 1024;
 
 /// Where root will go for a service.
-pub(super) struct Reach {
+pub(super) struct PathWalk {
     config_dir: PathBuf,
     is_roots_alone: bool,
 }
 
-impl Reach {
+impl PathWalk {
     pub(super) fn new(config_dir: &Path) -> Self {
         let config_dir = config_dir.canonicalize().unwrap_or_else(|_| config_dir.to_owned());
         let names = ["", "tedge.toml", "tedge-http.toml", "mappers", "mappers/c8y"];
@@ -143,64 +143,64 @@ mod tests {
     use crate::testing::{Dir, EC_KEY};
 
     /// A configuration directory that root alone writes, or everybody; beside it a key.
-    fn configured(mode: u32) -> (Dir, Reach) {
+    fn configured(mode: u32) -> (Dir, PathWalk) {
         let dir = Dir::new();
         dir.ca("ca");
         dir.issue("ca", "server", EC_KEY, "100");
         fs::create_dir(dir.path("etc")).unwrap();
         fs::set_permissions(dir.path("etc"), fs::Permissions::from_mode(mode)).unwrap();
-        let mut reach = Reach::new(&dir.path("etc"));
+        let mut walk = PathWalk::new(&dir.path("etc"));
         // Tests may run as somebody else than root.
-        reach.is_roots_alone = mode & 0o022 == 0;
-        (dir, reach)
+        walk.is_roots_alone = mode & 0o022 == 0;
+        (dir, walk)
     }
 
     #[test]
     fn copies_what_is_pem_and_nothing_beside_it() {
-        let (dir, reach) = configured(0o755);
+        let (dir, walk) = configured(0o755);
         let key = String::from_utf8_lossy(&fs_read(&dir.path("server.key"))).into_owned();
         dir.write("mixed.pem", format!("root:$y$secret:1:::\n{key}\nmore secrets\n"));
-        let copied = reach.pem(&dir.path("mixed.pem")).unwrap();
+        let copied = walk.pem(&dir.path("mixed.pem")).unwrap();
         assert!(copied.contains("PRIVATE KEY-----"), "{copied}");
         assert!(!copied.contains("secret"), "{copied}");
     }
 
     #[test]
     fn copies_no_file_that_is_something_else() {
-        let (dir, reach) = configured(0o755);
+        let (dir, walk) = configured(0o755);
         dir.write("shadow", "root:$y$secret:1:::\n");
         dir.write("lie.pem", "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
         for name in ["shadow", "lie.pem"] {
-            assert!(reach.pem(&dir.path(name)).unwrap_err().contains("holds no certificate"));
+            assert!(walk.pem(&dir.path(name)).unwrap_err().contains("holds no certificate"));
         }
-        assert!(reach.pem(Path::new("/dev/zero")).unwrap_err().contains("not a regular file"));
+        assert!(walk.pem(Path::new("/dev/zero")).unwrap_err().contains("not a regular file"));
     }
 
     #[test]
     fn goes_nowhere_for_settings_that_others_can_write() {
-        let (dir, reach) = configured(0o777);
-        assert!(reach.pem(&dir.path("server.key")).is_err(), "outside");
+        let (dir, walk) = configured(0o777);
+        assert!(walk.pem(&dir.path("server.key")).is_err(), "outside");
         symlink(dir.path("server.key"), dir.path("etc/link.key")).unwrap();
-        assert!(reach.pem(&dir.path("etc/link.key")).is_err(), "by a link");
+        assert!(walk.pem(&dir.path("etc/link.key")).is_err(), "by a link");
         symlink(dir.path(""), dir.path("etc/out")).unwrap();
-        assert!(reach.pem(&dir.path("etc/out/server.key")).is_err(), "through a link");
+        assert!(walk.pem(&dir.path("etc/out/server.key")).is_err(), "through a link");
         fs::hard_link(dir.path("server.key"), dir.path("etc/hard.key")).unwrap();
-        assert!(reach.pem(&dir.path("etc/hard.key")).is_err(), "by another name");
+        assert!(walk.pem(&dir.path("etc/hard.key")).is_err(), "by another name");
         dir.write("etc/own.key", fs_read(&dir.path("server.key")));
-        assert!(reach.pem(&dir.path("etc/own.key")).is_ok());
+        assert!(walk.pem(&dir.path("etc/own.key")).is_ok());
     }
 
     #[test]
     fn passwords_come_from_the_configuration_alone() {
-        let (dir, reach) = configured(0o755);
+        let (dir, walk) = configured(0o755);
         dir.write("shadow", "secret");
         symlink(dir.path("shadow"), dir.path("etc/password")).unwrap();
         for path in ["shadow", "etc/password", "etc/../shadow"] {
-            let refused = reach.secret(&dir.path(path)).unwrap_err();
+            let refused = walk.secret(&dir.path(path)).unwrap_err();
             assert!(refused.contains("regular file below"), "{refused}");
         }
         dir.write("etc/credentials.toml", "mine");
-        assert_eq!(reach.secret(&dir.path("etc/credentials.toml")).unwrap(), b"mine");
+        assert_eq!(walk.secret(&dir.path("etc/credentials.toml")).unwrap(), b"mine");
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test blocks nobody")]

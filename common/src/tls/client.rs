@@ -37,7 +37,7 @@ pub struct ClientFiles {
 
 /// A client's configuration, and what there is to say about it.
 #[derive(Clone, Debug)]
-pub struct LoadedClient {
+pub struct ClientIdentity {
     /// What connections are made with. Sessions are resumed as long as it is kept.
     pub config: Arc<ClientConfig>,
     /// How many CAs vouch for servers.
@@ -49,7 +49,7 @@ pub struct LoadedClient {
 impl ClientFiles {
     /// Reads all of them. The error names the key, the file and what is wrong with it. Blocks on
     /// the disk.
-    pub fn load(&self) -> Result<LoadedClient, Error> {
+    pub fn load(&self) -> Result<ClientIdentity, Error> {
         let provider = crate::crypto::provider();
         let roots = Source::new(self.roots_key.to_owned(), &self.roots);
         let identity = self.identity()?;
@@ -78,7 +78,7 @@ impl ClientFiles {
         };
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         config.alpn_protocols = self.protocol.map(|name| name.into()).into_iter().collect();
-        Ok(LoadedClient { config: Arc::new(config), authorities, warnings })
+        Ok(ClientIdentity { config: Arc::new(config), authorities, warnings })
     }
 
     fn identity(&self) -> Result<Option<[Source; 2]>, Error> {

@@ -14,9 +14,9 @@ use rustls_pki_types::UnixTime;
 
 use super::admission::Admission;
 use super::authorities::{Accept, Authorities};
+use super::fingerprint::Fingerprint;
 use super::identity::Identity;
 use super::source::Source;
-use super::stamp::Stamp;
 use crate::error::Error;
 use crate::x509::Time;
 use crate::x509::certificate::Certificate;
@@ -38,7 +38,7 @@ pub struct ServerFiles {
 
 /// A server's configuration, and what there is to say about it.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct ServerIdentity {
     /// What connections are accepted with.
     pub config: Arc<ServerConfig>,
     /// Whose certificate it is: `CN=localhost, OU=device, O=thin-edge`.
@@ -50,10 +50,10 @@ pub struct Loaded {
     /// What a person should look into, a sentence each.
     pub warnings: Vec<String>,
     /// What the files looked like before they were read.
-    stamp: Stamp,
+    fingerprint: Fingerprint,
 }
 
-impl fmt::Display for Loaded {
+impl fmt::Display for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "certificate {}, valid until {}", self.subject, self.not_after)?;
         match self.authorities {
@@ -68,7 +68,7 @@ impl ServerFiles {
     /// Reads all of them. `None` means plain HTTP: no file is named.
     ///
     /// The error names the key, the file and what is wrong with it. Blocks on the disk.
-    pub fn load(&self) -> Result<Option<Loaded>, Error> {
+    pub fn load(&self) -> Result<Option<ServerIdentity>, Error> {
         let key = |name: &str| format!("{}.{name}", self.prefix);
         let source = |name, path: &PathBuf| Source::new(key(name), path);
         let missing = |is_set, needs| {
@@ -92,7 +92,7 @@ impl ServerFiles {
             return Err(missing("crl_path", "ca_path"));
         }
 
-        let stamp = self.stamp();
+        let fingerprint = self.fingerprint();
         let provider = crate::crypto::provider();
         let identity = Identity::load(&certificate, &private_key, &provider)?;
         let mut warnings = identity.warnings;
@@ -130,19 +130,19 @@ impl ServerFiles {
         config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
         // The provider has the suites in the order in which this machine is quick at them.
         config.ignore_client_order = true;
-        Ok(Some(Loaded {
+        Ok(Some(ServerIdentity {
             config: Arc::new(config),
             subject: identity.subject,
             not_after: identity.not_after,
             authorities,
             warnings,
-            stamp,
+            fingerprint,
         }))
     }
 
-    fn stamp(&self) -> Stamp {
+    fn fingerprint(&self) -> Fingerprint {
         let paths = [&self.cert_path, &self.key_path, &self.ca_path, &self.crl_path];
-        Stamp::take(paths.into_iter().flatten().map(PathBuf::as_path))
+        Fingerprint::take(paths.into_iter().flatten().map(PathBuf::as_path))
     }
 }
 
@@ -183,17 +183,17 @@ fn recheck_at(connection: &ServerConnection, now: Time) -> Result<(), rustls::Er
 
 /// The server's current configuration, swapped whole on reload.
 #[derive(Debug)]
-pub struct Server {
+pub struct ReloadingServer {
     files: ServerFiles,
     current: Mutex<Arc<ServerConfig>>,
-    stamp: Mutex<Stamp>,
+    fingerprint: Mutex<Fingerprint>,
 }
 
-impl Server {
+impl ReloadingServer {
     /// Serves with what was loaded from these files.
-    pub fn new(files: ServerFiles, loaded: &Loaded) -> Self {
+    pub fn new(files: ServerFiles, loaded: &ServerIdentity) -> Self {
         let current = Mutex::new(Arc::clone(&loaded.config));
-        Self { files, current, stamp: Mutex::new(loaded.stamp) }
+        Self { files, current, fingerprint: Mutex::new(loaded.fingerprint) }
     }
 
     /// What the next connection is accepted with.
@@ -202,10 +202,10 @@ impl Server {
     }
 
     /// Reads the files again. On an error the old configuration stays. Blocks on the disk.
-    pub fn reload(&self) -> Result<Loaded, Error> {
-        // First the stamp: what changes while it is read is noticed the next time. It is taken
+    pub fn reload(&self) -> Result<ServerIdentity, Error> {
+        // First the fingerprint: what changes while it is read is noticed the next time. It is taken
         // here too so that files which do not load are tried again only when they change again.
-        *lock(&self.stamp) = self.files.stamp();
+        *lock(&self.fingerprint) = self.files.fingerprint();
         let loaded = self.files.load()?.ok_or_else(|| {
             Error::Configuration(format!("{}.cert_path is not set", self.files.prefix))
         })?;
@@ -217,7 +217,7 @@ impl Server {
     ///
     /// Looks at sizes and times only. Blocks on the disk.
     pub fn changed(&self) -> bool {
-        *lock(&self.stamp) != self.files.stamp()
+        *lock(&self.fingerprint) != self.files.fingerprint()
     }
 }
 
@@ -242,7 +242,7 @@ mod tests {
         }
         dir.revoke("ca", &[], "");
         let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
-        let server = Server::new(named.clone(), &named.load().unwrap().unwrap());
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
         let child = Arc::new(client(&dir, Some("child")));
         shake(&server.current(), &child).unwrap();
         let (resumed, _) = shake(&server.current(), &child).unwrap();
@@ -281,7 +281,7 @@ mod tests {
         dir.ca("ca");
         dir.issue("ca", "server", EC_KEY, "100");
         let named = files(&dir, ["server.crt", "server.key", "", ""]);
-        let server = Server::new(named.clone(), &named.load().unwrap().unwrap());
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
         let old = server.current();
         dir.write("server.key", "");
         assert!(server.changed());
@@ -298,7 +298,7 @@ mod tests {
         dir.issue("ca", "server", EC_KEY, "100");
         let one = dir.write("cas/one.pem", dir.read("ca.crt"));
         let named = files(&dir, ["server.crt", "server.key", "cas", ""]);
-        let server = Server::new(named.clone(), &named.load().unwrap().unwrap());
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
         assert!(!server.changed());
         // The same inode, size and mtime.
         dir.run("cp", &["-p", "cas/one.pem", "before"]);

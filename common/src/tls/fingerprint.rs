@@ -1,4 +1,4 @@
-//! Whether files have changed since they were read, found out without reading them.
+//! Whether files have changed since they were read, seen without reading them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,9 +8,9 @@ use std::path::Path;
 
 /// What some files and directories looked like: equal stamps mean unchanged files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp(u64);
+pub(super) struct Fingerprint(u64);
 
-impl Stamp {
+impl Fingerprint {
     /// Looks at these paths, and at what is in them where they are directories.
     pub(super) fn take<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
         let mut hasher = DefaultHasher::new();
