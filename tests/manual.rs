@@ -4,12 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "manual/bash.rs"]
-mod bash;
-#[path = "manual/mdoc.rs"]
-mod mdoc;
-#[path = "manual/pages.rs"]
-mod pages;
+#[path = "manual"]
+mod made {
+    pub(crate) mod bash;
+    pub(crate) mod mdoc;
+    pub(crate) mod pages;
+}
 
 use std::fs;
 use std::io::Write;
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::settings::Program;
+use made::{bash, mdoc, pages};
 
 /// Every file that is made here, and what has to be in it.
 fn files() -> Vec<(&'static str, String)> {

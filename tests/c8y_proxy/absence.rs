@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, Outside, PROGRAM, SOON};
 use crate::support::bridge::Answer;
+use crate::support::device::{Device, Outside, PROGRAM, SOON};
 use crate::support::service::Service;
 
 /// A broker that came back is found within the longest back-off that a short absence leads to.
@@ -23,7 +23,9 @@ fn wait_until_it_works(device: &Device, limit: Duration) {
     }
 }
 
-pub(super) fn a_silent_bridge_keeps_all_who_wait_for_20_seconds_together() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_silent_bridge_keeps_all_who_wait_for_20_seconds_together() {
     let device = Device::start();
     device.bridge().answer(Answer::Nothing);
     let start = Instant::now();
@@ -57,7 +59,9 @@ pub(super) fn a_silent_bridge_keeps_all_who_wait_for_20_seconds_together() {
     wait_until_it_works(&device, BACK);
 }
 
-pub(super) fn a_broker_that_accepts_and_says_nothing_is_as_silent() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_broker_that_accepts_and_says_nothing_is_as_silent() {
     let outside = Outside::new();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
@@ -68,7 +72,9 @@ pub(super) fn a_broker_that_accepts_and_says_nothing_is_as_silent() {
     assert!(start.elapsed() < Duration::from_secs(22), "{:?}", start.elapsed());
 }
 
-pub(super) fn a_slow_bridge_is_waited_for() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_slow_bridge_is_waited_for() {
     let device = Device::start();
     device.bridge().answer(Answer::Late(Duration::from_secs(15)));
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
@@ -76,7 +82,9 @@ pub(super) fn a_slow_bridge_is_waited_for() {
     assert!((2..=4).contains(&asked), "{asked} questions");
 }
 
-pub(super) fn a_question_that_is_lost_is_asked_again_and_all_who_wait_are_served() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_question_that_is_lost_is_asked_again_and_all_who_wait_are_served() {
     let device = Device::start();
     device.bridge().leave();
     thread::scope(|scope| {
@@ -94,7 +102,9 @@ pub(super) fn a_question_that_is_lost_is_asked_again_and_all_who_wait_are_served
     assert_eq!(device.bridge().asked(), 1, "they share one answer");
 }
 
-pub(super) fn a_token_that_comes_too_late_does_no_harm() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_token_that_comes_too_late_does_no_harm() {
     let device = Device::start();
     device.bridge().answer(Answer::Late(Duration::from_secs(22)));
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 502);
@@ -102,7 +112,9 @@ pub(super) fn a_token_that_comes_too_late_does_no_harm() {
     wait_until_it_works(&device, BACK);
 }
 
-pub(super) fn it_starts_without_a_broker_and_finds_it_later() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn it_starts_without_a_broker_and_finds_it_later() {
     let mut outside = Outside::new();
     outside.stop_broker();
     let mut device = Device::among(outside, |_| {});
@@ -114,7 +126,9 @@ pub(super) fn it_starts_without_a_broker_and_finds_it_later() {
     wait_until_it_works(&device, BACK);
 }
 
-pub(super) fn it_does_not_wait_for_a_broker_before_it_serves_and_says_so_once() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn it_does_not_wait_for_a_broker_before_it_serves_and_says_so_once() {
     let mut outside = Outside::new();
     outside.stop_broker();
     let start = Instant::now();
@@ -127,7 +141,9 @@ pub(super) fn it_does_not_wait_for_a_broker_before_it_serves_and_says_so_once() 
     assert_eq!(complaints, 1, "{log}");
 }
 
-pub(super) fn a_broker_that_restarts_is_found_again() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_broker_that_restarts_is_found_again() {
     let mut device = Device::start();
     device.warm();
     device.outside.stop_broker();
@@ -143,7 +159,9 @@ pub(super) fn a_broker_that_restarts_is_found_again() {
     assert_eq!((said("connected to the broker"), said("WARN  the broker at ")), (2, 1), "{log}");
 }
 
-pub(super) fn a_bridge_that_restarts_is_found_again() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_bridge_that_restarts_is_found_again() {
     let device = Device::start();
     device.warm();
     device.bridge().leave();

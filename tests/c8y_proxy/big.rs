@@ -8,9 +8,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, Outside, PROGRAM, SOON};
 use crate::support::cloud::Script;
 use crate::support::cloud::body::{blocks, blocks_digest};
+use crate::support::device::{Device, Outside, PROGRAM, SOON};
 use crate::support::memory::Memory;
 use crate::support::service::Service;
 use crate::support::wait::eventually;

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use crate::device::{Device, Outside, SOON};
 use crate::support::bridge::Bridge;
 use crate::support::broker::Broker;
 use crate::support::certificates::{Authority, Key, Pair};
 use crate::support::cloud::Cloud;
+use crate::support::device::{Device, Outside, SOON};
 use crate::support::directory::Directory;
 
 /// A broker with a plain listener for the bridge and another, as given, for the proxy.
@@ -26,7 +26,7 @@ impl Guarded {
 
     /// The broker, what is around it, and the port for the proxy.
     fn start(&self, lines: &str) -> (Outside, u16) {
-        let cloud = Cloud::start(crate::device::options()).unwrap();
+        let cloud = Cloud::start(crate::support::device::options()).unwrap();
         let mut last = None;
         for _ in 0..10 {
             // mosquitto cannot bind port 0.
@@ -92,7 +92,9 @@ fn a_ca_directory_is_as_good() {
     device.warm();
 }
 
-pub(super) fn a_client_certificate_is_shown_where_it_is_demanded() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_client_certificate_is_shown_where_it_is_demanded() {
     let guarded = Guarded::new();
     let client = guarded.authority.client("proxy", Key::P256);
     let demand = "require_certificate true\nallow_anonymous true\n";
@@ -112,7 +114,9 @@ pub(super) fn a_client_certificate_is_shown_where_it_is_demanded() {
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 502);
 }
 
-pub(super) fn name_and_password_are_given() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn name_and_password_are_given() {
     let guarded = Guarded::new();
     let passwords = guarded.directory.path().join("passwords");
     let status = Command::new("mosquitto_passwd")
@@ -138,7 +142,9 @@ pub(super) fn name_and_password_are_given() {
     }
 }
 
-pub(super) fn a_broker_of_another_ca_is_not_trusted() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_broker_of_another_ca_is_not_trusted() {
     let guarded = Guarded::new();
     let (outside, port) = guarded.start("allow_anonymous true\n");
     let directory = Directory::new();
@@ -153,7 +159,9 @@ pub(super) fn a_broker_of_another_ca_is_not_trusted() {
     assert!(device.proxy.log().to_lowercase().contains("certificate"), "{}", device.proxy.log());
 }
 
-pub(super) fn a_broker_that_restarts_is_found_again_over_tls() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_broker_that_restarts_is_found_again_over_tls() {
     let guarded = Guarded::new();
     let (outside, port) = guarded.start("allow_anonymous true\n");
     let mut device = Device::among(outside, |setup| {

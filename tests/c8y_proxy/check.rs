@@ -4,8 +4,8 @@ use std::process::{Command, Output};
 
 use common::run;
 
-use crate::device::{PROGRAM, certificates};
 use crate::support::certificates::{Authority, Key};
+use crate::support::device::{PROGRAM, certificates};
 use crate::support::directory::Directory;
 
 fn proxy(directory: &Directory, argument: &str) -> (i32, String, String) {

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::device::Device;
+use crate::support::device::Device;
 
 fn run(program: &str, script: &str) {
     let Some(directory) = std::env::var_os("TEDGE_CLIENTS").map(PathBuf::from) else {

@@ -10,9 +10,9 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::device::{PROGRAM, certificates, options};
 use crate::support::certificates::{Authority, Key};
 use crate::support::cloud::Cloud;
+use crate::support::device::{PROGRAM, certificates, options};
 use crate::support::directory::Directory;
 use crate::support::machine::{MAIN, Machine};
 use crate::support::service::Service;

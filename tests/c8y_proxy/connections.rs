@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::device::{Device, Outside, SOON, options};
 use crate::support::cloud::{Cloud, Script};
+use crate::support::device::{Device, Outside, SOON, options};
 use crate::support::wait::eventually;
 
 #[test]
@@ -163,7 +163,9 @@ fn a_dead_address_costs_a_quarter_of_a_second() {
     assert!(took < Duration::from_millis(1500), "{took:?}");
 }
 
-pub(super) fn connections_that_nobody_needs_are_closed_in_time() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn connections_that_nobody_needs_are_closed_in_time() {
     let device = Device::start();
     device.warm();
     let limit = Duration::from_secs(150);

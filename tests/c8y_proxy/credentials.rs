@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::device::{Device, Outside, PROGRAM, options};
 use crate::support::cloud::Cloud;
+use crate::support::device::{Device, Outside, PROGRAM, options};
 use crate::support::service::{Service, Setup};
 
 const CREDENTIALS: &str = "[c8y]\nusername = \"t12345/ben\"\npassword = \"secret: ü\"\n";
@@ -86,7 +86,7 @@ fn a_file_that_is_missing_or_wrong_is_told_by_its_name() {
                 write(setup, "credentials.toml", text);
             }
         });
-        let ended = service.ended(crate::device::SOON);
+        let ended = service.ended(crate::support::device::SOON);
         assert_eq!(ended.code(), 78, "{text:?}: {}", ended.log);
         assert!(ended.log.contains(what), "{text:?}: {}", ended.log);
     }

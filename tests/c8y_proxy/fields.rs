@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::device::Device;
 use crate::support::cloud::Script;
+use crate::support::device::Device;
 
 fn names(fields: &[(&[u8], &[u8])]) -> BTreeSet<String> {
     fields.iter().map(|(name, _)| String::from_utf8_lossy(name).to_lowercase()).collect()

@@ -1,6 +1,6 @@
 //! What Cumulocity answers by revoking the device's token is refused here.
 
-use crate::device::Device;
+use crate::support::device::Device;
 
 #[test]
 fn paths_of_the_web_applications_are_forbidden() {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::device::{Device, SOON};
 use crate::support::cloud::{Gate, Script};
+use crate::support::device::{Device, SOON};
 use crate::support::websocket::{Client, TEXT};
 
 #[test]
@@ -30,7 +30,9 @@ fn a_download_under_way_is_finished_before_the_end() {
     assert_eq!(device.proxy.ended(SOON).code(), 0);
 }
 
-pub(super) fn a_websocket_does_not_hold_the_end_up_for_ever() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_websocket_does_not_hold_the_end_up_for_ever() {
     let device = Device::start();
     let stream = std::net::TcpStream::connect(device.proxy.address).unwrap();
     let mut client = Client::ask(stream, "/c8y/service/echo", "").unwrap();

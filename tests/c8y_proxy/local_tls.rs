@@ -6,9 +6,9 @@ use std::process::Command;
 
 use rustls::{ClientConnection, StreamOwned};
 
-use crate::device::Device;
 use crate::support::certificates::{Authority, Key, Pair, Validity};
 use crate::support::client::tls;
+use crate::support::device::Device;
 use crate::support::directory::Directory;
 use crate::support::websocket::{BINARY, CLOSE, Client};
 

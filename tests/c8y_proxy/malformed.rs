@@ -4,8 +4,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::device::{Outside, PROGRAM, SOON};
 use crate::support::bridge::{Answer, Bridge};
+use crate::support::device::{Outside, PROGRAM, SOON};
 use crate::support::http_client::ask;
 use crate::support::service::Service;
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::device::{self, Device, Outside, options};
 use crate::support::cloud::Cloud;
+use crate::support::device::{self, Device, Outside, options};
 
 /// A network namespace that lives as long as a process in it, and a cable to it.
 struct Cable {
@@ -98,7 +98,9 @@ fn ip(arguments: &str) -> Option<()> {
     Command::new("ip").args(arguments.split(' ')).status().ok()?.success().then_some(())
 }
 
-pub(super) fn a_network_that_is_cut_is_told_in_time_and_found_again() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_network_that_is_cut_is_told_in_time_and_found_again() {
     let Some(cable) = Cable::lay() else {
         eprintln!("skipped: no network namespace can be made here");
         return;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, Outside, options};
 use crate::support::cloud::Cloud;
+use crate::support::device::{Device, Outside, options};
 
 fn outside_with_ben() -> Outside {
     let mut options = options();

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::device::{Outside, SOON, certificates, options};
 use crate::support::cloud::body::blocks_digest;
 use crate::support::cloud::record::State;
 use crate::support::cloud::tokens::Claims;
 use crate::support::cloud::{ALERT, Cloud, Greeting, Script};
+use crate::support::device::{Outside, SOON, certificates, options};
 use crate::support::directory::Directory;
 
 /// curl's exit code and what it printed.

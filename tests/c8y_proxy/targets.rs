@@ -1,6 +1,6 @@
 //! Path and query go upstream byte for byte; nothing but `/c8y` does.
 
-use crate::device::{Device, SOON};
+use crate::support::device::{Device, SOON};
 
 fn sent(device: &Device, target: &str) -> String {
     device.cloud().forget();

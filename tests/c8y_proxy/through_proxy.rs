@@ -2,8 +2,8 @@
 
 use std::net::TcpStream;
 
-use crate::device::{Device, Outside};
 use crate::support::connect_proxy::ConnectProxy;
+use crate::support::device::{Device, Outside};
 use crate::support::service::Setup;
 use crate::support::websocket::{Client, TEXT};
 

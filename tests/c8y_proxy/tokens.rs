@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, Outside, SOON};
 use crate::support::cloud::Script;
 use crate::support::cloud::tokens::Claims;
+use crate::support::device::{Device, Outside, SOON};
 
 /// Sends that many requests at once and returns the statuses.
 fn at_once(device: &Device, count: usize, request: &str) -> Vec<u16> {
@@ -62,7 +62,9 @@ fn a_small_body_is_sent_again_after_a_401() {
     }
 }
 
-pub(super) fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved() {
     let device = Device::start();
     device.warm();
     device.cloud().tokens().revoke_all();
@@ -119,7 +121,9 @@ fn other_refusals_are_passed_on_without_a_renewal() {
     assert_eq!(device.cloud().requests("/x").len(), 5);
 }
 
-pub(super) fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
     let outside = Outside::new();
     let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
     outside.cloud.tokens().set(claims);
@@ -140,7 +144,9 @@ pub(super) fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
     }
 }
 
-pub(super) fn an_expired_token_is_never_the_reason_for_a_refusal() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn an_expired_token_is_never_the_reason_for_a_refusal() {
     let outside = Outside::new();
     // Shorter than the minute before which it is renewed.
     let claims = Claims { life: Duration::from_secs(15), ..Claims::default() };
@@ -155,7 +161,9 @@ pub(super) fn an_expired_token_is_never_the_reason_for_a_refusal() {
     assert!(device.bridge().asked() <= 6, "{} fetches in 40 s", device.bridge().asked());
 }
 
-pub(super) fn an_idle_device_does_not_renew() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn an_idle_device_does_not_renew() {
     let outside = Outside::new();
     let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
     outside.cloud.tokens().set(claims);
@@ -165,7 +173,9 @@ pub(super) fn an_idle_device_does_not_renew() {
     assert_eq!(device.bridge().asked(), 1);
 }
 
-pub(super) fn a_clock_that_is_a_year_wrong_keeps_no_token_from_its_renewal() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_clock_that_is_a_year_wrong_keeps_no_token_from_its_renewal() {
     for ahead in [-YEAR, YEAR] {
         let outside = Outside::new();
         let life = Duration::from_secs(65);

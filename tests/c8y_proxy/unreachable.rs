@@ -4,10 +4,10 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, Outside, SOON, options};
 use crate::support::certificates::{Authority, Key, Validity, self_signed};
 use crate::support::cloud::record::State;
 use crate::support::cloud::{ALERT, Cloud, Greeting, Options, Script};
+use crate::support::device::{Device, Outside, SOON, options};
 use crate::support::directory::Directory;
 
 fn told(device: &Device) -> String {
@@ -128,7 +128,9 @@ fn tls_that_is_refused_or_is_none_is_told() {
     device.warm();
 }
 
-pub(super) fn a_handshake_takes_10_seconds_at_most() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_handshake_takes_10_seconds_at_most() {
     let device = Device::start();
     device.cloud().greet(Greeting::Silence);
     let start = Instant::now();
@@ -139,7 +141,9 @@ pub(super) fn a_handshake_takes_10_seconds_at_most() {
     assert!((9..=13).contains(&after.as_secs()), "{after:?}");
 }
 
-pub(super) fn the_first_byte_of_an_answer_takes_60_seconds_at_most() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn the_first_byte_of_an_answer_takes_60_seconds_at_most() {
     let device = Device::start();
     device.warm();
     device.cloud().answer("/x", Script::new().hold());
@@ -150,7 +154,9 @@ pub(super) fn the_first_byte_of_an_answer_takes_60_seconds_at_most() {
     assert_eq!(device.cloud().requests("/x").len(), 1, "it is not sent again");
 }
 
-pub(super) fn an_answer_that_comes_after_50_seconds_is_an_answer() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn an_answer_that_comes_after_50_seconds_is_an_answer() {
     let device = Device::start();
     let late = Script::new().pause(Duration::from_secs(50));
     device.cloud().answer("/x", late.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
@@ -158,7 +164,9 @@ pub(super) fn an_answer_that_comes_after_50_seconds_is_an_answer() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
 }
 
-pub(super) fn a_body_without_progress_for_60_seconds_is_broken_off_and_a_slow_one_is_not() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_body_without_progress_for_60_seconds_is_broken_off_and_a_slow_one_is_not() {
     let device = Device::start();
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
     device.cloud().answer("/stalled", Script::new().send(head).hold());
@@ -177,7 +185,9 @@ pub(super) fn a_body_without_progress_for_60_seconds_is_broken_off_and_a_slow_on
     });
 }
 
-pub(super) fn a_cloud_that_takes_no_more_of_a_body_for_60_seconds_is_too_late() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_cloud_that_takes_no_more_of_a_body_for_60_seconds_is_too_late() {
     let device = Device::start();
     device.warm();
     device.cloud().answer("/x", Script::new().hold());
@@ -199,7 +209,9 @@ pub(super) fn a_cloud_that_takes_no_more_of_a_body_for_60_seconds_is_too_late() 
     sender.join().unwrap();
 }
 
-pub(super) fn a_client_that_sends_no_more_of_a_body_for_60_seconds_is_left() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_client_that_sends_no_more_of_a_body_for_60_seconds_is_left() {
     let device = Device::start();
     device.warm();
     let mut client = device.connect();

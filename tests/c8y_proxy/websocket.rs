@@ -5,9 +5,9 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::device::{Device, SOON};
 use crate::support::cloud::Script;
 use crate::support::cloud::record::State;
+use crate::support::device::{Device, SOON};
 use crate::support::websocket::{BINARY, CLOSE, Client, PING, PONG, TEXT, decode, encode};
 
 fn ask(device: &Device, target: &str, fields: &str) -> Client<TcpStream> {
@@ -180,7 +180,9 @@ fn a_cloud_that_goes_is_the_end_for_the_client_within_a_second() {
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
 
-pub(super) fn two_quiet_minutes_end_nothing() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn two_quiet_minutes_end_nothing() {
     let device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
     client.send(TEXT, b"before").unwrap();

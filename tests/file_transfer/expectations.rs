@@ -75,8 +75,9 @@ fn a_client_that_sends_all_the_same_sees_why_it_was_refused() {
     assert_eq!(client.answer().status, 409);
 }
 
-/// Part of [`super::long_limits`].
-pub(super) fn the_rest_of_a_refused_upload_is_awaited_for_five_seconds_of_silence() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn the_rest_of_a_refused_upload_is_awaited_for_five_seconds_of_silence() {
     let service = start(|_| {});
     let before = service.sockets();
     curl(&service, "a/b").put("content").answer();
@@ -93,8 +94,9 @@ pub(super) fn the_rest_of_a_refused_upload_is_awaited_for_five_seconds_of_silenc
     assert!(took > Duration::from_millis(4500) && took < Duration::from_secs(8), "{took:?}");
 }
 
-/// Part of [`super::long_limits`].
-pub(super) fn the_rest_of_a_refused_upload_is_awaited_for_thirty_seconds_in_all() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn the_rest_of_a_refused_upload_is_awaited_for_thirty_seconds_in_all() {
     let service = start(|_| {});
     curl(&service, "a/b").put("content").answer();
     let mut client = Client::connect(service.address);

@@ -77,8 +77,9 @@ fn a_second_signal_ends_the_service_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
-/// Part of [`super::long_limits`].
-pub(super) fn a_transfer_that_does_not_end_is_cut_off_after_thirty_seconds() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_transfer_that_does_not_end_is_cut_off_after_thirty_seconds() {
     let (service, _upload) = with_an_endless_upload();
     let begun = Instant::now();
     service.signal(Signal::TERM);

@@ -1,43 +1,15 @@
-//! The limits that take a minute to see, all at once: see [`side_by_side`].
+//! The limits that take up to a minute to see.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use super::{expectations, life, mutual_tls, reload};
 use crate::support::client::Client;
-use crate::support::wait::{eventually, side_by_side};
+use crate::support::wait::{eventually, run_ignored};
 use crate::{Secured, bytes, curl, put_head, request, start, stored};
 
 #[test]
 fn what_takes_a_minute_keeps_its_time() {
-    side_by_side(&[
-        ("a head is read within ten seconds", &a_head_is_read_within_ten_seconds),
-        ("a handshake ends within ten seconds", &a_handshake_ends_within_ten_seconds),
-        ("an idle connection is closed after a minute", &an_idle_connection_is_closed),
-        ("an upload without progress is ended", &an_upload_without_progress_is_ended),
-        ("a download without progress is ended", &a_download_without_progress_is_ended),
-        ("a slow transfer is not ended", &a_slow_transfer_is_not_ended),
-        (
-            "the rest of a refused upload is awaited for five seconds of silence",
-            &expectations::the_rest_of_a_refused_upload_is_awaited_for_five_seconds_of_silence,
-        ),
-        (
-            "the rest of a refused upload is awaited for thirty seconds in all",
-            &expectations::the_rest_of_a_refused_upload_is_awaited_for_thirty_seconds_in_all,
-        ),
-        (
-            "a transfer that does not end is cut off after thirty seconds",
-            &life::a_transfer_that_does_not_end_is_cut_off_after_thirty_seconds,
-        ),
-        (
-            "a complaint that is repeated is counted",
-            &mutual_tls::a_complaint_that_is_repeated_is_counted,
-        ),
-        (
-            "changed files are noticed within a minute",
-            &reload::changed_files_are_noticed_within_a_minute,
-        ),
-    ]);
+    run_ignored("promises::");
 }
 
 /// Asserts that the service closes within these seconds, counted from now.
@@ -52,6 +24,8 @@ fn assert_closed_within(client: &mut Client, from: u64, to: u64) -> Vec<u8> {
     rest
 }
 
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn a_head_is_read_within_ten_seconds() {
     let service = start(|_| {});
     let mut half = Client::connect(service.address);
@@ -75,6 +49,8 @@ fn a_head_is_read_within_ten_seconds() {
     assert_closed_within(&mut used, 10, 16);
 }
 
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn a_handshake_ends_within_ten_seconds() {
     let secured = Secured::start(|_, _| {});
     for beginning in [b"".as_slice(), b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03AAAA"]
@@ -85,6 +61,8 @@ fn a_handshake_ends_within_ten_seconds() {
     }
 }
 
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn an_idle_connection_is_closed() {
     let secured = Secured::start(|_, _| {});
     let plain = start(|_| {});
@@ -100,6 +78,8 @@ fn an_idle_connection_is_closed() {
     assert!(begun.elapsed() > Duration::from_secs(59));
 }
 
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn an_upload_without_progress_is_ended() {
     let service = start(|_| {});
     curl(&service, "foo").put("old").answer();
@@ -112,6 +92,8 @@ fn an_upload_without_progress_is_ended() {
     });
 }
 
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn a_download_without_progress_is_ended() {
     let service = start(|_| {});
     let before = service.sockets();
@@ -132,6 +114,8 @@ fn a_download_without_progress_is_ended() {
 }
 
 /// Longer than any limit in all, but never a minute without a byte.
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn a_slow_transfer_is_not_ended() {
     let service = start(|_| {});
     let file = service.directory().write("content", bytes(80_000_000, 53));

@@ -262,8 +262,9 @@ fn a_flood_of_refused_clients_does_not_fill_the_log() {
     assert!((2..=6).contains(&lines), "{lines} lines: {log}");
 }
 
-/// Part of [`super::long_limits`].
-pub(super) fn a_complaint_that_is_repeated_is_counted() {
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_complaint_that_is_repeated_is_counted() {
     let service = start(|setup| {
         let authority = Authority::new(setup.directory(), "ca");
         let pair = authority.server("server", Key::P256);

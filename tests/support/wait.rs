@@ -1,6 +1,6 @@
-//! Waiting under a time limit, and doing several slow things at once.
+//! Waiting under a time limit, and for many tests at the same time.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,22 +16,16 @@ pub(crate) fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() ->
     }
 }
 
-/// Runs all of these at once, and panics with the names of those that failed.
+/// Runs the ignored tests of this program whose names begin with `module`, all at the same time.
 ///
-/// `cargo test` runs as many tests at once as there are cores; what waits for a minute should
-/// not wait for its turn as well.
-pub(crate) fn side_by_side(promises: &[(&str, &(dyn Fn() + Sync))]) {
-    let failed: Vec<&str> = thread::scope(|scope| {
-        let running: Vec<_> = promises
-            .iter()
-            .map(|&(name, check)| {
-                (name, scope.spawn(move || catch_unwind(AssertUnwindSafe(check)).is_ok()))
-            })
-            .collect();
-        running
-            .into_iter()
-            .filter_map(|(name, thread)| (!thread.join().unwrap_or(false)).then_some(name))
-            .collect()
-    });
-    assert!(failed.is_empty(), "broken promises: {failed:?}; see the panics above");
+/// `cargo test` runs as many tests at once as there are cores: what waits for a minute would keep
+/// a core from the others for that long.
+pub(crate) fn run_ignored(module: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([module, "--ignored", "--test-threads=100"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains("running 0 tests"), "no test is ignored in {module}");
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Device, Done, run};
+use crate::support::tedge::{Device, Done, run};
 
 const DIR: &str = "device-local-certs";
 

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use crate::certificates::{Authority, Key, Validity};
-use crate::support::{Device, Done, run};
+use crate::support::certificates::{Authority, Key, Validity};
+use crate::support::tedge::{Device, Done, run};
 
 fn check(device: &Device) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tedge-file-transfer"));

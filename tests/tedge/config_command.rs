@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
-use crate::support::{Device, run};
+use crate::support::tedge::{Device, run};
 
 #[test]
 fn get_prints_the_value_and_nothing_else() {

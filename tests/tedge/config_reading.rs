@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{Device, as_nobody, copy_for_everybody, run};
+use crate::support::tedge::{Device, as_nobody, copy_for_everybody, run};
 
 /// As thin-edge.io before 2 writes it.
 const ONE_FILE: &str = r#"[config]

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::{Command, Stdio};
 
-use crate::support::{Device, as_nobody, copy_for_everybody, run};
+use crate::support::tedge::{Device, as_nobody, copy_for_everybody, run};
 
 const ODD: &str = "# Ours since 2021.\n\n   [http]   # transfers\n\n\tcert_path=   '/a.crt'  # new\n\
                    key_path = \"\"\"/a.key\"\"\"\nca_cert=\"theirs\"\n[http . bind]\n  \"port\" \

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use common::cli::{COMMANDS, OPTIONS, Word};
 use common::run;
 
-use crate::support::{Device, run};
+use crate::support::tedge::{Device, run};
 
 /// A help fits a terminal of 80 columns and 24 lines.
 #[track_caller]

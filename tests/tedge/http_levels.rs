@@ -3,10 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-use crate::certificates::{Authority, Key};
-use crate::machine::{MAIN, Machine};
-use crate::service::Service;
-use crate::support::{Device, Done, run};
+use crate::support::certificates::{Authority, Key};
+use crate::support::machine::{MAIN, Machine};
+use crate::support::service::Service;
+use crate::support::tedge::{Device, Done, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tedge-file-transfer");
 

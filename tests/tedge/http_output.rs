@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use crate::memory::Memory;
-use crate::service::Service;
-use crate::support::{Device, run};
+use crate::support::memory::Memory;
+use crate::support::service::Service;
+use crate::support::tedge::{Device, run};
 
 const URI: &str = "/te/v1/files/big";
 const MB: u64 = 1 << 20;

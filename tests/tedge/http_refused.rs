@@ -2,10 +2,10 @@
 
 use std::net::TcpListener;
 
-use crate::certificates::{Authority, Key, Pair, Validity};
-use crate::directory::Directory;
-use crate::service::{Service, Setup};
-use crate::support::Device;
+use crate::support::certificates::{Authority, Key, Pair, Validity};
+use crate::support::directory::Directory;
+use crate::support::service::{Service, Setup};
+use crate::support::tedge::Device;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tedge-file-transfer");
 

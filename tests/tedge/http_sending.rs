@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::thread;
 
-use crate::http_output::head;
-use crate::support::{Device, run};
+use super::http_output::head;
+use crate::support::tedge::{Device, run};
 
 fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::support::bridge::Bridge;
-use crate::support::broker::Broker;
-use crate::support::certificates::{Authority, Pair};
-use crate::support::cloud::{Cloud, Options};
-use crate::support::directory::Directory;
-use crate::support::http_client::{self, Answer, HttpClient};
-use crate::support::service::{Service, Setup};
+use super::bridge::Bridge;
+use super::broker::Broker;
+use super::certificates::{Authority, Pair};
+use super::cloud::{Cloud, Options};
+use super::directory::Directory;
+use super::http_client::{self, Answer, HttpClient};
+use super::service::{Service, Setup};
 
 /// The program that is tested.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_tedge-c8y-proxy");
