@@ -1,15 +1,15 @@
 //! Files below one directory: read as they are, replaced at once and whole, removed for good.
 //!
-//! No call here that can wait for a disk runs on the executor: see [`lanes`]. No path is ever
+//! No call here that can wait for a disk runs on the executor: see [`disk_pool`]. No path is ever
 //! resolved by name from the outside: everything is relative to the directory's descriptor and
 //! follows no symbolic link. Nothing here knows HTTP.
 
 mod directory;
-mod lanes;
+mod disk_pool;
+mod lookup;
+mod open_files;
 mod read;
-mod recent;
 mod remove;
-mod resolve;
 mod space;
 mod start;
 mod temporary;
@@ -22,14 +22,14 @@ use std::sync::{Arc, Mutex};
 
 use rustix::fs::{FileType, Stat};
 
-pub use lanes::JOBS;
+pub use disk_pool::JOBS;
 pub use read::Reader;
 pub use space::MinFree;
 
 use directory::Directories;
-use lanes::Lanes;
-use recent::Recent;
-use resolve::Resolver;
+use disk_pool::Lanes;
+use lookup::Resolver;
+use open_files::Recent;
 use traffic::Traffic;
 
 /// What a [`Storage`] is opened with.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_lite::future::Boxed;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
-use super::lanes::{Lane, Lanes};
-use super::resolve::Haste;
+use super::disk_pool::{Lane, Lanes};
+use super::lookup::Haste;
 use super::traffic::{SMALL, Transfer};
 use super::{Inner, Storage, Version};
 use crate::error::Error;

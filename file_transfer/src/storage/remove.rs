@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{Obstacle, Seen, look, sync};
-use super::lanes::Lane;
+use super::disk_pool::Lane;
 use super::{Guard, Inner, Storage};
 use crate::error::Error;
 use crate::path::FilePath;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::lanes::Lanes;
+use super::disk_pool::Lanes;
 use crate::path::RESERVED;
 
 const DIRECTORY: OFlags =

@@ -7,7 +7,7 @@ use rustix::fs::{Mode, fchmod, fstat, fsync};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::directory::{Obstacle, Seen, Survey, look, sync};
-use super::lanes::Lane;
+use super::disk_pool::Lane;
 use super::temporary::Temporary;
 use super::traffic::Transfer;
 use super::{Guard, Inner, Storage, Version};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Version;
-use super::resolve::Resolver;
+use super::lookup::Resolver;
 use super::traffic::SMALL;
 use crate::path::FilePath;
 
@@ -81,7 +81,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::super::resolve::Haste;
+    use super::super::lookup::Haste;
     use super::*;
 
     struct Files {
