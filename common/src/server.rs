@@ -6,5 +6,5 @@ pub(crate) mod listener;
 pub(crate) mod state;
 mod stream;
 
-pub use state::Watch;
+pub use state::{Watch, are_few_busy};
 pub use stream::Wire;

@@ -1,5 +1,5 @@
-//! Validators, preconditions and ranges, in the order of RFC 9110 section 13.2.2. Pure: no disk,
-//! no clock, no response.
+//! Evaluates validators, preconditions and ranges, in the order of RFC 9110, section 13.2.2. Knows
+//! no disk, no clock and no response.
 
 mod range;
 mod tags;
@@ -8,23 +8,23 @@ use std::time::{Duration, SystemTime};
 
 use common::http::{HeaderMap, HeaderValue, header};
 
-use crate::storage::{Guard, Version};
+use crate::storage::{Condition, Version};
 
 /// 9999-12-31T23:59:59Z: an HTTP date has four digits for the year.
 const LAST_DATE: u64 = 253_402_300_799;
 
-/// What a GET or HEAD is to be answered with.
+/// How a GET or HEAD is answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Selection {
-    /// All of it: 200.
+    /// The whole file: 200.
     Whole,
-    /// These bytes, first and last included: 206.
+    /// The bytes from the first to the last, both included: 206.
     Part(u64, u64),
     /// The client has it already: 304.
     NotModified,
-    /// It is not what the client thinks: 412.
+    /// A precondition failed: 412.
     Failed,
-    /// No byte of the range exists: 416.
+    /// No byte of the range is in the file: 416.
     Unsatisfiable,
 }
 
@@ -59,14 +59,14 @@ pub(crate) fn select(fields: &HeaderMap, is_get: bool, version: &Version) -> Sel
     }
 }
 
-/// `If-Range`: a strong tag, or exactly the date that we would send.
+/// `If-Range`: holds for the strong tag, or for exactly the date that we send.
 fn is_same(fields: &HeaderMap, version: &Version, tag: &str) -> bool {
     let Some(value) = fields.get(header::IF_RANGE) else { return true };
     value.as_bytes() == tag.as_bytes()
         || date(fields, &header::IF_RANGE).is_some_and(|date| date == modified(version))
 }
 
-/// The conditions of a PUT or a DELETE, to be asked more than once.
+/// The preconditions of a PUT or a DELETE, which are checked more than once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Preconditions {
     matches: Vec<HeaderValue>,
@@ -94,7 +94,7 @@ impl Preconditions {
         }
     }
 
-    /// `If-None-Match`. One that cannot be understood stops a change rather than let it pass.
+    /// `If-None-Match`. If it cannot be parsed, it does not hold.
     fn is_none(&self, version: Option<&Version>, tag: &str) -> bool {
         if self.none_matches.is_empty() {
             return true;
@@ -106,26 +106,26 @@ impl Preconditions {
     }
 }
 
-impl Guard for Preconditions {
-    fn admits(&self, version: Option<&Version>) -> bool {
+impl Condition for Preconditions {
+    fn holds(&self, version: Option<&Version>) -> bool {
         let tag = version.map(etag).unwrap_or_default();
         self.is_unchanged(version, &tag) && self.is_none(version, &tag)
     }
 }
 
-/// A strong validator: two versions that differ in a byte differ in it.
+/// A strong validator: versions that differ in a byte have different tags.
 pub(crate) fn etag(version: &Version) -> String {
     let Version { seconds, nanoseconds, length, inode, .. } = version;
     format!("\"{seconds:x}.{nanoseconds:x}-{length:x}-{inode:x}\"")
 }
 
-/// When the file was written, in the whole seconds that an HTTP date can say.
+/// When the file was written, in whole seconds, as in an HTTP date.
 pub(crate) fn modified(version: &Version) -> SystemTime {
     let seconds = u64::try_from(version.seconds).unwrap_or(0).min(LAST_DATE);
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// A date that cannot be read counts as absent (RFC 9110, sections 13.1.3 and 13.1.4).
+/// A date that cannot be parsed is ignored (RFC 9110, sections 13.1.3 and 13.1.4).
 fn date(fields: &HeaderMap, name: &header::HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(fields.get(name)?.to_str().ok()?).ok()
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn says_not_modified_to_who_has_it() {
+    fn says_not_modified_if_the_client_has_this_version() {
         assert_eq!(get(&[]), Selection::Whole);
         assert_eq!(get(&[("if-none-match", TAG)]), Selection::NotModified);
         assert_eq!(get(&[("if-none-match", &format!("W/{TAG}"))]), Selection::NotModified);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_outweighs_a_date() {
+    fn a_tag_takes_precedence_over_a_date() {
         let other_tag = [("if-none-match", "\"a\""), ("if-modified-since", WHEN)];
         assert_eq!(get(&other_tag), Selection::Whole);
         let same_tag = [("if-match", TAG), ("if-unmodified-since", BEFORE)];
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn fails_where_the_client_expects_another_version() {
+    fn fails_if_the_client_expects_another_version() {
         assert_eq!(get(&[("if-match", "\"a\"")]), Selection::Failed);
         assert_eq!(get(&[("if-match", &format!("W/{TAG}"))]), Selection::Failed);
         assert_eq!(get(&[("if-match", "nonsense")]), Selection::Failed);
@@ -197,9 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn admits_a_change_of_what_the_client_has_seen() {
-        let admits = |lines: &[(&'static str, &str)], version: Option<&Version>| {
-            Preconditions::of(&fields(lines)).admits(version)
+    fn allows_a_change_of_the_version_that_the_client_knows() {
+        let holds = |lines: &[(&'static str, &str)], version: Option<&Version>| {
+            Preconditions::of(&fields(lines)).holds(version)
         };
         for (lines, on_file, on_nothing) in [
             (&[][..], true, true),
@@ -214,8 +214,8 @@ mod tests {
             (&[("if-unmodified-since", WHEN)], true, true),
             (&[("if-unmodified-since", BEFORE)], false, true),
         ] {
-            assert_eq!(admits(lines, Some(&FILE)), on_file, "{lines:?}");
-            assert_eq!(admits(lines, None), on_nothing, "{lines:?}");
+            assert_eq!(holds(lines, Some(&FILE)), on_file, "{lines:?}");
+            assert_eq!(holds(lines, None), on_nothing, "{lines:?}");
         }
     }
 

@@ -1,7 +1,7 @@
-//! What can go wrong with a request for a file: whose fault it is, and what to do.
+//! What can go wrong with a request for a file.
 //!
-//! The sentence of a 4xx is for the client to read and names no path outside the directory; of a
-//! 5xx it sees nothing, the log everything.
+//! The message of a 4xx is sent to the client: it says what to change, and names no path outside
+//! the directory. The message of a 5xx goes to the log only.
 
 use std::io;
 
@@ -11,67 +11,67 @@ use rustix::io::Errno;
 
 use crate::path::{FilePath, Refusal};
 
-/// Why a request for a file was not answered as its client hoped.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is nothing at this address.
+    /// The target has no path of a file.
     #[error("Not Found")]
     Elsewhere,
-    /// The path leads out of the directory.
+    /// The path leaves the directory.
     #[error("Invalid file path: {0:?}")]
     Outside(String),
-    /// The path cannot be that of a file.
+    /// The path cannot be a file.
     #[error("Invalid file path: {0:?}: {1}")]
     InvalidPath(String, &'static str),
-    /// The file system takes no such name.
-    #[error("Invalid file path: {0}: the file system takes no such name")]
+    /// The file system does not allow such a name.
+    #[error("Invalid file path: {0}: the file system does not allow such a name")]
     BadName(FilePath),
-    /// No regular file has this path.
+    /// There is no regular file at this path.
     #[error("File not found: {0}")]
     NotFound(FilePath),
-    /// A directory would have to go for the file.
+    /// The path is that of a directory.
     #[error("Cannot upload: {0} is a directory, not a file")]
     UploadOntoDirectory(FilePath),
-    /// A file would have to go for a directory on the way.
+    /// A directory of the path is a file.
     #[error("Cannot upload: {path}: {file:?} is a file, not a directory")]
     UploadBelowFile {
         /// The path that was asked for.
         path: FilePath,
-        /// Which of its directories is a file.
+        /// The directory that is a file.
         file: String,
     },
-    /// A symbolic link, a FIFO or a device is there, or on the way.
+    /// A part of the path is a symbolic link, a FIFO or a device.
     #[error("Cannot upload: {path}: {special:?} is neither a file nor a directory")]
     UploadOntoSpecial {
         /// The path that was asked for.
         path: FilePath,
-        /// Which part of it is none.
+        /// The part of it that is neither file nor directory.
         special: String,
     },
-    /// Directories stay.
+    /// The path is that of a directory, which cannot be deleted.
     #[error("Cannot delete: {0} is a directory, not a file")]
     DeleteDirectory(FilePath),
-    /// A symbolic link, a FIFO or a device is there, or on the way.
+    /// A part of the path is a symbolic link, a FIFO or a device.
     #[error("Cannot delete: {path}: {special:?} is neither a file nor a directory")]
     DeleteSpecial {
         /// The path that was asked for.
         path: FilePath,
-        /// Which part of it is none.
+        /// The part of it that is neither file nor directory.
         special: String,
     },
-    /// The method is none of those that work here.
+    /// The method is not one of those that are allowed.
     #[error("Method not allowed: use one of {0}")]
     Method(&'static str),
-    /// `If-Match`, `If-None-Match` or a date says that the client has seen another file.
-    #[error("{0} is not as the request's conditions want it: fetch it again")]
+    /// `If-Match`, `If-None-Match` or `If-Unmodified-Since` does not hold.
+    #[error("A precondition of the request does not hold for {0}: fetch it again")]
     Precondition(FilePath),
-    /// No byte of the range that was asked for is in the file.
-    #[error("The range lies behind the end of the file, which has {length} bytes")]
+    /// No byte of the range is in the file.
+    #[error("The range begins after the end of the file, which has {length} bytes")]
     Range {
         /// The length of the file, in bytes.
         length: u64,
     },
-    /// A header field cannot be understood.
+    /// A header field is malformed.
     #[error("Cannot upload: {field}: {flaw}")]
     Field {
         /// The name of the field.
@@ -82,14 +82,14 @@ pub enum Error {
     /// The multipart/form-data envelope is broken, or holds no file or several.
     #[error("Cannot upload: multipart/form-data: {0}")]
     Envelope(&'static str),
-    /// The content is not what its sender has computed the digest of.
+    /// The content does not have the digest that the request states.
     #[error("Cannot upload: the content does not match its {field}: send it again")]
     Digest {
         /// `Content-Digest` or `Repr-Digest`.
         field: &'static str,
     },
-    /// The body ended before its time.
-    #[error("Cannot upload: the body is not as long as it should be: send it again")]
+    /// The body is shorter or longer than stated, or the connection broke.
+    #[error("Cannot upload: the body is not as long as stated: send it again")]
     Short(#[source] Option<BodyError>),
     /// The file is larger than the settings allow.
     #[error("Cannot upload: {path} is larger than the {max} bytes of http.upload.max_size")]
@@ -102,22 +102,22 @@ pub enum Error {
     /// The file is larger than the file system can store.
     #[error("Cannot upload: {0} is larger than the file system can store")]
     TooLargeForDisk(FilePath),
-    /// The disk is full, a quota is used up, or less than the settings want would stay free.
-    #[error("cannot store {path}: {reason}; delete files, or see http.upload.min_free")]
+    /// The disk is full, a quota is used up, or less than http.upload.min_free would stay free.
+    #[error("cannot store {path}: {reason}; delete files, or change http.upload.min_free")]
     NoSpace {
         /// The path that was asked for.
         path: FilePath,
         /// What has run out.
         reason: &'static str,
     },
-    /// The disk failed, or the service may not do what it has to.
+    /// The disk failed, or the service lacks a permission.
     #[error("cannot {action} {path}")]
     Disk {
-        /// What was tried.
+        /// What failed: a verb.
         action: &'static str,
-        /// With which file.
+        /// For which file.
         path: FilePath,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -174,7 +174,7 @@ impl From<Refusal> for Error {
 }
 
 impl Error {
-    /// What the system said of a file, in terms of who can do something about it.
+    /// Sorts an error of the system by who can do something about it.
     pub(crate) fn disk(action: &'static str, path: &FilePath, errno: Errno) -> Self {
         let path = path.clone();
         match errno {

@@ -1,9 +1,10 @@
-//! What stands behind the routes. Each handler is read from top to bottom: parse, decide, answer.
+//! Answers the requests of each route: parse, decide, answer.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use common::http::respond::error_response;
 use common::http::{Body, BodyError, HeaderValue, Received, Response, StatusCode, answer, header};
 use http::{Method, request};
 use http_body::{Frame, SizeHint};
@@ -15,26 +16,27 @@ use crate::error::Error;
 use crate::path::FilePath;
 use crate::storage::Reader;
 
-/// Room for the fields of a download, and for those that hyper adds.
+/// How many header fields a download has at most, with those that hyper adds.
 const FIELDS: usize = 9;
 
-/// GET and HEAD.
+/// GET and HEAD of a file.
 pub(crate) async fn download(request: Request<State>) -> tide::Result {
     let head = request.head();
     let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
-    let reader = request.state().storage.read(&path).await?;
-    Ok(answer(describe(reader, path, head)?))
+    let reader = request.state().storage.open_file(&path).await?;
+    Ok(answer(respond(reader, path, head)?))
 }
 
-/// [`download`] of what can be had without waiting.
-pub(crate) fn present(state: &State, head: &request::Parts) -> Option<Response<Body>> {
+/// As [`download`], or `None` if that would wait for the disk.
+pub(crate) fn download_cached(state: &State, head: &request::Parts) -> Option<Response<Body>> {
     let path = FilePath::parse(head.uri.path()).ok()?;
-    let reader = state.storage.read_cached(&path)?;
-    describe(reader, path, head).ok()
+    let opened = state.storage.open_file_cached(&path)?;
+    let response = opened.and_then(|reader| respond(reader, path, head));
+    Some(response.unwrap_or_else(|error| error_response(&error)))
 }
 
-/// What a request is told of a file: its validators, and as much of it as was asked for.
-fn describe(
+/// The response to a GET or HEAD: validators, and as much of the file as was asked for.
+fn respond(
     mut reader: Reader,
     path: FilePath,
     head: &request::Parts,
@@ -73,12 +75,13 @@ fn describe(
     if is_get {
         *response.body_mut() = match reader.read_small() {
             Some(content) => Body::text(content),
-            None => Body::stream(Content(reader)),
+            None => Body::stream(FileBody(reader)),
         };
     }
     Ok(response)
 }
 
+/// PUT of a file.
 pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
     let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
     let content = request.take_content();
@@ -92,6 +95,7 @@ pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
     Ok(answer(response))
 }
 
+/// DELETE of a file.
 pub(crate) async fn delete(request: Request<State>) -> tide::Result {
     let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
     let preconditions = Preconditions::of(&request.head().headers);
@@ -108,7 +112,7 @@ pub(crate) async fn refuse(request: Request<State>) -> tide::Result {
     Err(Error::Method("GET, HEAD, PUT, DELETE").into())
 }
 
-/// For who watches over the service: up, or no longer.
+/// Whether the service is up, for monitoring.
 pub(crate) async fn health(request: Request<State>) -> tide::Result {
     let (status, text) = if request.state().is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#)
@@ -130,17 +134,17 @@ pub(crate) async fn refuse_health(_: Request<State>) -> tide::Result {
     Err(Error::Method("GET, HEAD").into())
 }
 
-/// A value of digits, letters and punctuation.
+/// A header value of visible ASCII characters.
 #[expect(clippy::unwrap_used, reason = "visible ASCII is a value")]
 fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap()
 }
 
-/// A file as the body of a response. When it cannot be sent whole, the connection breaks rather
-/// than that it ends as if it were.
-struct Content(Reader);
+/// The content of a file as a response body. If it cannot be sent whole, the connection is cut, so
+/// that the client does not take it for whole.
+struct FileBody(Reader);
 
-impl http_body::Body for Content {
+impl http_body::Body for FileBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -151,7 +155,7 @@ impl http_body::Body for Content {
         self.get_mut().0.poll_chunk(cx).map(|chunk| {
             chunk.map(|chunk| {
                 chunk.map(Frame::data).map_err(|error| {
-                    log::error!("a download broke off: {error}");
+                    log::error!("a download was cut off: {error}");
                     error.into()
                 })
             })

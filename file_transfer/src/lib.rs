@@ -1,13 +1,13 @@
-//! The File Transfer Service: files below one directory, by HTTP. Read it in the order in which a
-//! request passes:
+//! The File Transfer Service: HTTP access to the files below one directory. Read it in the order in
+//! which a request passes:
 //!
-//! 1. [`app`] has the routes; `handlers` are what stands behind them.
-//! 2. `path` turns a target into the path of a file, or refuses it.
-//! 3. `conditions` decides what a GET is answered with, and whether a PUT or DELETE may go on.
-//! 4. `upload` takes a body out of its envelope, checks its digest, and hands it on.
-//! 5. [`storage`] reads, replaces and removes files. It knows no HTTP.
+//! 1. [`app`] has the routes, `handlers` the functions that answer them.
+//! 2. `path` turns the target of a request into the path of a file, or refuses it.
+//! 3. `conditions` evaluates preconditions and ranges.
+//! 4. `upload` unpacks a request body, checks its digest, and passes it to the storage.
+//! 5. [`storage`] reads, replaces and deletes files. It knows no HTTP.
 //!
-//! [`error`] says what can go wrong, and becomes a response in [`common::http::respond`].
+//! [`error`] says what can go wrong. [`common::http::respond`] turns it into a response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ pub use path::PREFIXES;
 use error::Error;
 use storage::Storage;
 
-/// What the endpoints share.
+/// What the handlers share.
 #[derive(Clone)]
 pub struct State {
     storage: Storage,
@@ -39,14 +39,14 @@ pub struct State {
 }
 
 impl State {
-    /// `draining` is set by who stops the service.
+    /// `draining` becomes true when the service is told to stop.
     pub fn new(storage: Storage, draining: Arc<AtomicBool>) -> Self {
         Self { storage, draining }
     }
 
-    /// Gives back what was kept for speed. Nothing has been asked for a moment.
-    pub fn rest(&self) {
-        self.storage.rest();
+    /// Closes files that were kept open for speed. Called when the service becomes idle.
+    pub fn close_unused(&self) {
+        self.storage.close_unused();
     }
 
     fn is_draining(&self) -> bool {
@@ -54,7 +54,7 @@ impl State {
     }
 }
 
-/// The routes: the documentation's, and those of thin-edge.io 2, to the same files.
+/// The routes. The prefix of the documentation and that of thin-edge.io 2 lead to the same files.
 pub fn app(state: State) -> tide::Server<State> {
     let mut app = tide::with_state(state);
     app.with(Respond::<Error>::default());
@@ -70,10 +70,11 @@ pub fn app(state: State) -> tide::Server<State> {
     app
 }
 
-/// The answer to a GET or a HEAD of a file that is in memory. Anything else, and anything that is
-/// wrong, is [`app`]'s.
-pub fn at_once(state: &State, head: &request::Parts) -> Option<Response<Body>> {
-    matches!(head.method, Method::GET | Method::HEAD).then(|| handlers::present(state, head))?
+/// The express answer to a GET or a HEAD: `None` if it has to wait for the disk, or is not about a
+/// file. [`app`] answers those.
+pub fn express_answer(state: &State, head: &request::Parts) -> Option<Response<Body>> {
+    let is_download = matches!(head.method, Method::GET | Method::HEAD);
+    is_download.then(|| handlers::download_cached(state, head))?
 }
 
 #[cfg(test)]

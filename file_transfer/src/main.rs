@@ -1,4 +1,4 @@
-//! The File Transfer Service's program: settings in, [`file_transfer::app`] out.
+//! The program of the File Transfer Service: builds [`file_transfer::app`] from the settings.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use common::error::Error;
 use common::http::{Body, Response};
 use common::run::{self, Context, Service, Socket};
-use common::settings::{Free, Settings};
+use common::settings::Settings;
 use common::tls::ServerFiles;
 use file_transfer::State;
-use file_transfer::storage::{MinFree, Options, Storage};
+use file_transfer::storage::{Options, Storage};
 use http::request;
 
 fn main() -> ExitCode {
@@ -50,20 +50,17 @@ impl Service for FileTransfer {
         let storage = Storage::open(Options {
             directory: settings.data_path.join("file-transfer"),
             max_size: settings.http_upload_max_size,
-            min_free: match settings.http_upload_min_free {
-                Free::Percent(percent) => MinFree::Percent(percent),
-                Free::Bytes(bytes) => MinFree::Bytes(bytes),
-            },
+            min_free: settings.http_upload_min_free,
             sync: settings.http_upload_sync,
         })?;
         Ok(file_transfer::app(State::new(storage, context.draining.clone())))
     }
 
     fn at_once(state: &State, head: &request::Parts) -> Option<Response<Body>> {
-        file_transfer::at_once(state, head)
+        file_transfer::express_answer(state, head)
     }
 
     fn rest(state: &State) {
-        state.rest();
+        state.close_unused();
     }
 }

@@ -1,12 +1,14 @@
 //! The path of a stored file. Parsing is the only way to get one.
 //!
-//! It works on the request's target as it was written, still percent-encoded, and refuses what
-//! does not name a file below the directory: nothing is resolved, dropped or repaired, except one
-//! trailing slash. This module touches no disk and knows no HTTP beyond the target.
+//! The target of the request is parsed as it was sent, percent-encoded. What does not name a file
+//! below the directory is refused: nothing is resolved, dropped or repaired, except one trailing
+//! slash. Touches no disk, and knows no HTTP beyond the target.
 
 use std::fmt;
 
-/// No request can name a part that begins like this: unfinished uploads live there.
+use percent_encoding::percent_decode_str;
+
+/// The directory of unfinished uploads. No request can name a part that begins like this.
 pub(crate) const RESERVED: &str = ".tedge-uploads";
 
 /// What Linux allows for one part of a path, in bytes.
@@ -14,39 +16,39 @@ const LONGEST_PART: usize = 255;
 /// What Linux allows for a path, in bytes, without the NUL at its end.
 const LONGEST_PATH: usize = 4095;
 
-/// The prefixes under which the same files are served: the documentation's, and that of
-/// thin-edge.io 2.
+/// The prefixes under which files are served: that of the documentation, and that of thin-edge.io 2.
 pub const PREFIXES: &[&str] = &["/tedge/file-transfer/", "/te/v1/files/"];
 
-/// Names a file below the directory: relative, decoded, with no part that is empty, `.` or `..`.
+/// A file below the directory: relative, decoded, no part empty, `.` or `..`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FilePath(String);
 
-/// Why a target names no file here.
+/// Why a target names no file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It has none of our prefixes, or nothing after it.
+    /// It has no prefix of ours, or nothing after it.
     Elsewhere,
-    /// It leads out of the directory.
+    /// It leaves the directory.
     Outside(String),
-    /// It cannot be the name of a file: the path, and what is wrong with it.
+    /// It cannot be a file: the path, and what is wrong with it.
     Invalid(String, &'static str),
 }
 
 impl FilePath {
-    /// Parses the path of a request's target, percent-encoded as it came.
+    /// Parses the path of a request's target.
     ///
-    /// A `%2F` divides parts like a `/`, and a `%` that begins no escape stands for itself, as in
-    /// thin-edge.io.
+    /// `%2F` separates parts like `/`, and a `%` without two hexadecimal digits stands for itself,
+    /// as in thin-edge.io.
     pub(crate) fn parse(target: &str) -> Result<Self, Refusal> {
         let encoded = PREFIXES
             .iter()
             .find_map(|prefix| target.strip_prefix(prefix))
             .filter(|rest| !rest.is_empty())
             .ok_or(Refusal::Elsewhere)?;
-        let Ok(mut path) = String::from_utf8(decode(encoded)) else {
+        let Ok(path) = percent_decode_str(encoded).decode_utf8() else {
             return Err(Refusal::Invalid(encoded.to_owned(), "it is not UTF-8 once decoded"));
         };
+        let mut path = path.into_owned();
 
         if is_outside(&path) {
             return Err(Refusal::Outside(path));
@@ -65,7 +67,7 @@ impl FilePath {
         &self.0
     }
 
-    /// The directories on the way, and the name of the file.
+    /// The directory, if it is not the root, and the name of the file.
     pub(crate) fn split(&self) -> (Option<&str>, &str) {
         match self.0.rsplit_once('/') {
             Some((directories, name)) => (Some(directories), name),
@@ -74,7 +76,7 @@ impl FilePath {
     }
 }
 
-/// Quoted and escaped, for a sentence.
+/// Quoted and escaped, for messages.
 impl fmt::Display for FilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -87,34 +89,7 @@ impl fmt::Debug for FilePath {
     }
 }
 
-fn decode(encoded: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        match (byte, tail) {
-            (b'%', [high, low, tail @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
-                decoded.push(nibble(*high) << 4 | nibble(*low));
-                rest = tail;
-            }
-            _ => {
-                decoded.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    decoded
-}
-
-fn nibble(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
-    }
-}
-
-/// Whether the path is absolute, or goes up further than it went down.
+/// Whether the path is absolute, or leaves the directory with `..`.
 fn is_outside(path: &str) -> bool {
     let mut depth = 0_usize;
     for part in path.split('/') {
@@ -156,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_what_a_client_had_to_encode() {
+    fn decodes_percent_encoding() {
         for (written, path) in [
             ("a%20b", "a b"),
             ("a%2Fb", "a/b"),
@@ -196,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_cannot_be_the_name_of_a_file() {
+    fn refuses_what_cannot_be_a_file() {
         let long = "x".repeat(256);
         let deep = "d/".repeat(2049);
         for written in [
@@ -222,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_which_targets_are_not_ours() {
+    fn refuses_a_target_without_a_prefix_or_a_path() {
         for target in ["/tedge/file-transfer", "/tedge/file-transfer/", "/te/v1/files/", "/", ""] {
             assert_eq!(FilePath::parse(target), Err(Refusal::Elsewhere), "{target}");
         }
@@ -230,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_names_a_file_below_the_directory(
+        fn what_is_accepted_names_a_file_below_the_directory(
             written in "([./%0-9a-fA-F]|%2[eEfF]|%00|\\PC){0,40}"
         ) {
             if let Ok(path) = FilePath::parse(&format!("/te/v1/files/{written}")) {

@@ -1,8 +1,8 @@
-//! Files below one directory: read as they are, replaced at once and whole, removed for good.
+//! Files below one directory: read, replaced as a whole, deleted.
 //!
-//! No call here that can wait for a disk runs on the executor: see [`disk_pool`]. No path is ever
-//! resolved by name from the outside: everything is relative to the directory's descriptor and
-//! follows no symbolic link. Nothing here knows HTTP.
+//! No call that can wait for a disk runs on the executor: see [`disk_pool`]. Paths are resolved
+//! relative to the directory's descriptor, without following a symbolic link. Nothing here knows
+//! HTTP.
 
 mod directory;
 mod disk_pool;
@@ -13,78 +13,75 @@ mod remove;
 mod space;
 mod start;
 mod temporary;
-mod traffic;
 mod write;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use common::settings::Free;
 use rustix::fs::{FileType, Stat};
 
 pub use disk_pool::JOBS;
 pub use read::Reader;
-pub use space::MinFree;
 
 use directory::Directories;
-use disk_pool::Lanes;
-use lookup::Resolver;
-use open_files::Recent;
-use traffic::Traffic;
+use disk_pool::DiskPool;
+use lookup::Lookup;
+use open_files::OpenFileCache;
 
 /// What a [`Storage`] is opened with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the files are; made when it is missing.
+    /// Where the files are. Made if it is missing.
     pub directory: PathBuf,
-    /// The largest file that is taken, in bytes.
+    /// The largest file that is stored, in bytes.
     pub max_size: Option<u64>,
-    /// What an upload has to leave free on the file system.
-    pub min_free: MinFree,
-    /// Whether a file is on the disk before it is said to be stored.
+    /// What an upload must leave free on the file system.
+    pub min_free: Free,
+    /// Whether a change is synced to the disk before it is answered.
     pub sync: bool,
 }
 
-/// The files below one directory. Clones are the same storage.
+/// The files below one directory. Clones share it.
 #[derive(Clone)]
 pub struct Storage(Arc<Inner>);
 
 struct Inner {
     directories: Directories,
-    resolver: Resolver,
-    recent: Recent,
-    lanes: Arc<Lanes>,
-    traffic: Arc<Traffic>,
-    /// Held while a file is compared with what a request expects, and changed.
+    lookup: Lookup,
+    open_files: OpenFileCache,
+    pool: Arc<DiskPool>,
+    /// Held while a condition is checked and the file is changed.
     commit: Mutex<()>,
     max_size: Option<u64>,
-    min_free: MinFree,
+    min_free: Free,
     sync: bool,
 }
 
-/// What tells one version of a file from another.
+/// Tells one version of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Seconds since 1970 of the last write, by the clock of the device.
+    /// When it was last written, by the device's clock: seconds since 1970.
     pub seconds: i64,
-    /// And nanoseconds.
+    /// The nanoseconds of that time.
     pub nanoseconds: u32,
-    /// In bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// The number of the file in its file system.
+    /// Inode number.
     pub inode: u64,
     /// Permission bits.
     pub mode: u32,
 }
 
-/// What a request knows of the file that it wants to change.
-pub(crate) trait Guard: Send + Sync {
-    /// Whether a file may be changed that is there in this version, or is not there.
-    fn admits(&self, version: Option<&Version>) -> bool;
+/// What a request demands of the file that it changes.
+pub(crate) trait Condition: Send + Sync {
+    /// Whether a file of this version may be changed; `None` if there is no file.
+    fn holds(&self, version: Option<&Version>) -> bool;
 }
 
 impl Version {
-    /// `None` where it is no regular file.
+    /// `None` if it is no regular file.
     fn of(stat: &Stat) -> Option<Self> {
         (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(Self {
             seconds: stat.st_mtime,
@@ -97,10 +94,10 @@ impl Version {
 }
 
 impl Storage {
-    /// Makes the directory where it is missing, and removes what broken uploads have left.
+    /// Makes the directory if it is missing, and removes what unfinished uploads have left.
     ///
     /// # Errors
-    /// Where the directory cannot be made or used, saying who has to change what.
+    /// If the directory cannot be made or used. The message says what to change.
     pub fn open(options: Options) -> Result<Self, common::error::Error> {
         let root = start::open(&options.directory, options.sync)?;
         Ok(Self::at(root, options))
@@ -108,11 +105,10 @@ impl Storage {
 
     fn at(root: Arc<OwnedFd>, options: Options) -> Self {
         Self(Arc::new(Inner {
-            resolver: Resolver::new(root.clone()),
+            lookup: Lookup::new(root.clone()),
             directories: Directories::new(root, options.sync),
-            recent: Recent::default(),
-            lanes: Arc::default(),
-            traffic: Arc::default(),
+            open_files: OpenFileCache::default(),
+            pool: Arc::default(),
             commit: Mutex::default(),
             max_size: options.max_size,
             min_free: options.min_free,
@@ -120,16 +116,16 @@ impl Storage {
         }))
     }
 
-    /// Closes what was kept open for speed and was not asked for again.
-    pub fn rest(&self) {
-        self.0.recent.let_go();
+    /// Closes files that were kept open for speed and have not been read for a while.
+    pub fn close_unused(&self) {
+        self.0.open_files.close_unused();
     }
 
     /// As on a kernel without openat2.
     #[cfg(test)]
     pub(crate) fn without_openat2(options: Options) -> Self {
         let mut storage = Self::open(options).unwrap();
-        Arc::get_mut(&mut storage.0).unwrap().resolver.walk_only();
+        Arc::get_mut(&mut storage.0).unwrap().lookup.walk_only();
         storage
     }
 }

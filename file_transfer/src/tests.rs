@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::http::{Body, BodyError, HeaderMap, Request, Response, respond};
+use common::settings::Free;
 use futures_lite::future::block_on;
 use http_body::Frame;
 
-use crate::storage::{MinFree, Options, Storage};
+use crate::storage::{Options, Storage};
 use crate::{PREFIXES, State};
 
 /// A service over an empty directory, which goes with it.
@@ -94,11 +95,11 @@ impl Service {
         }
         let request = request.body(body).unwrap();
         let (head, body) = request.into_parts();
-        let at_once = crate::at_once(self.app.state(), &head);
+        let express = crate::express_answer(self.app.state(), &head);
         let answer = respond(&self.app, PREFIXES, Request::from_parts(head, body)).await.0;
-        if let Some(at_once) = at_once {
-            assert_eq!((at_once.status(), at_once.headers()), (answer.status(), answer.headers()));
-            return at_once;
+        if let Some(express) = express {
+            assert_eq!((express.status(), express.headers()), (answer.status(), answer.headers()));
+            return express;
         }
         answer
     }
@@ -179,7 +180,7 @@ pub(crate) fn new_directory() -> PathBuf {
 }
 
 fn options(directory: PathBuf) -> Options {
-    Options { directory, max_size: None, min_free: MinFree::Bytes(0), sync: true }
+    Options { directory, max_size: None, min_free: Free::Bytes(0), sync: true }
 }
 
 fn mode(path: &Path) -> u32 {

@@ -1,5 +1,5 @@
-//! From the body of a PUT to the storage: out of its envelope, as long as it should be, and with
-//! the digest that it should have. This module knows no file and no response.
+//! Receives the body of a PUT: takes it out of its envelope, checks its length and digest, and
+//! passes it to the storage. Knows no response.
 
 mod digest;
 pub(crate) mod multipart;
@@ -15,14 +15,14 @@ use crate::storage::{Storage, Version};
 use digest::Digests;
 use multipart::{Envelope, Step};
 
-/// How much of a multipart body is surely not the file: then Content-Length says too little about
-/// the file's size to refuse it early.
+/// How much of a multipart body may be other than the file. Only beyond this, Content-Length tells
+/// that the file is too large.
 const ENVELOPE: u64 = 64 * 1024;
 
 /// Stores the content of a PUT, whole or not at all.
 ///
-/// Nothing of the body is read before it is known to be acceptable, so that a client that waits
-/// for `100 Continue` sends none in vain.
+/// The body is not read before the request is known to be acceptable, so a client that waits for
+/// `100 Continue` sends nothing in vain.
 pub(crate) async fn receive(
     storage: &Storage,
     path: FilePath,
@@ -52,7 +52,7 @@ pub(crate) async fn receive(
             continue;
         };
         envelope.push(&chunk);
-        while let Step::Content(content) = envelope.step().map_err(Error::Envelope)? {
+        while let Step::File(content) = envelope.step().map_err(Error::Envelope)? {
             upload.write(content).await?;
         }
     }

@@ -45,7 +45,7 @@ where
         let mut carrier = next.run(request).await;
         if let Some(error) = carrier.take_error() {
             carrier = match error.downcast::<E>() {
-                Ok(failure) => bridge::answer(describe(&failure)),
+                Ok(failure) => bridge::answer(error_response(&failure)),
                 Err(error) => bridge::answer(internal(&*error.into_inner())),
             };
         } else if !bridge::is_answered(&carrier) {
@@ -56,7 +56,8 @@ where
     }
 }
 
-fn describe(failure: &impl Failure) -> Response<Body> {
+/// The response to an error. The log gets the causes of a 5xx.
+pub fn error_response(failure: &impl Failure) -> Response<Body> {
     let status = failure.status();
     let mut response = if !status.is_server_error() {
         text(status, failure.to_string())

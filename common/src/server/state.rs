@@ -26,7 +26,7 @@ pub(crate) const DOZE: Duration = Duration::from_secs(1);
 static BUSY: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether memory may be spent on the speed of each busy connection.
-pub(crate) fn are_few_busy() -> bool {
+pub fn are_few_busy() -> bool {
     const FEW: usize = 4;
     BUSY.load(Relaxed) <= FEW
 }

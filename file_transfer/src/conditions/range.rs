@@ -1,17 +1,17 @@
-//! One range of bytes (RFC 9110, section 14).
+//! Parses `Range` (RFC 9110, section 14): one range of bytes.
 
 use common::http::{HeaderMap, header};
 
-/// What a `Range` field asks for of a file.
+/// What a `Range` field asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Range {
-    /// These bytes, first and last included, both in the file.
+    /// The bytes from the first to the last, both included and both in the file.
     Part(u64, u64),
-    /// Nothing that is in the file.
+    /// No byte that is in the file.
     Unsatisfiable,
 }
 
-/// `None` where the whole file is to be sent: no range, several, another unit, or nonsense.
+/// `None` if the whole file is to be sent: for no range, several, another unit, or a syntax error.
 pub(super) fn parse(fields: &HeaderMap, length: u64) -> Option<Range> {
     let mut lines = fields.get_all(header::RANGE).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
@@ -36,13 +36,13 @@ pub(super) fn parse(fields: &HeaderMap, length: u64) -> Option<Range> {
     Some(if first < length { Range::Part(first, last) } else { Range::Unsatisfiable })
 }
 
-/// Digits alone. More than 64 bits hold is as good as infinite.
+/// Parses digits. A number above 64 bits counts as the largest one.
 fn number(digits: &str) -> Option<u64> {
     let are_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     are_digits.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
-/// Compares numbers of any size, as they are written.
+/// Compares decimal numbers of any size.
 fn is_less(one: &str, other: &str) -> bool {
     let [one, other] = [one, other].map(|digits| digits.trim_start_matches('0'));
     (one.len(), one) < (other.len(), other)
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn says_when_no_byte_is_there() {
+    fn says_when_no_byte_is_in_the_file() {
         for value in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=99999999999999999999999-"] {
             assert_eq!(range(value, 100), Some(Range::Unsatisfiable), "{value}");
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn sends_everything_where_the_range_is_none() {
+    fn ignores_what_is_not_one_range_of_bytes() {
         for value in [
             "bytes=0-1,3-4",
             "bytes=",

@@ -1,8 +1,8 @@
-//! Lists of entity tags (RFC 9110, sections 8.8.3 and 13.1.1): whether one is among them.
+//! Searches lists of entity tags (RFC 9110, sections 8.8.3 and 13.1.1).
 
 use common::http::HeaderValue;
 
-/// By the strong comparison: a weak tag is like none. `None` where a line cannot be understood.
+/// By the strong comparison: weak tags do not count. `None` if a line cannot be parsed.
 pub(super) fn include<'a>(
     lines: impl IntoIterator<Item = &'a HeaderValue>,
     tag: &str,
@@ -10,7 +10,7 @@ pub(super) fn include<'a>(
     any(lines, |is_weak, listed| !is_weak && listed == tag.as_bytes())
 }
 
-/// By the weak comparison. `None` where a line cannot be understood.
+/// By the weak comparison. `None` if a line cannot be parsed.
 pub(super) fn weakly_include<'a>(
     lines: impl IntoIterator<Item = &'a HeaderValue>,
     tag: &str,
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn says_when_a_list_makes_no_sense() {
+    fn says_when_a_list_cannot_be_parsed() {
         for line in ["b", "\"b", "\"b\"x", "\"b\" \"b\"", "w/\"b\"", "*, \"b\"", "\"a b\""] {
             assert_eq!(includes(line), None, "{line}");
         }

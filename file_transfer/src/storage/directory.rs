@@ -1,5 +1,5 @@
-//! Walks down to the directory of a file, one part at a time and through no symbolic link; makes
-//! what is missing on the way, and has it on the disk before anything below is promised.
+//! Finds the directory of a file, one part of the path at a time and through no symbolic link.
+//! Makes directories that are missing, and syncs them before a file below is said to be stored.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -28,26 +28,26 @@ pub(super) struct Directories {
     synced: Mutex<Synced>,
 }
 
-/// Directories whose names are on the disk for sure, by a hash of their paths. Of any other, even
-/// one that was there before us, nobody knows: who made it may have been killed before it was
-/// synced. Whoever comes through one has to see to it before saying that something below is stored.
+/// Directories whose names are known to be on the disk, as hashes of their paths. Any other
+/// directory has to be synced before a file below it is said to be stored, even one that was there
+/// at start: the process that made it may have been killed before it synced.
 #[derive(Default)]
 struct Synced {
     hasher: RandomState,
     paths: HashSet<u64>,
 }
 
-/// To know more of them would take memory that clients decide on.
+/// A limit, since clients decide how many directories there are.
 const MOST_SYNCED: usize = 1024;
 
-/// What keeps a file from being where its path says.
+/// Why there can be no file at a path.
 #[derive(Debug)]
 pub(super) enum Obstacle {
     /// A directory on the way is a file.
     File(String),
     /// A directory on the way is a symbolic link, or anything else.
     Special(String),
-    /// The disk says no.
+    /// The disk failed.
     Disk(Errno),
 }
 
@@ -57,24 +57,24 @@ impl From<Errno> for Obstacle {
     }
 }
 
-/// What there is on the way to a file.
-pub(super) struct Survey {
-    /// The directory that the file is in, or would be.
+/// What is on the way to a file.
+pub(super) struct Found {
+    /// The directory of the file, if there is one.
     pub(super) directory: Option<OwnedFd>,
-    /// The root of the file system that it is in, where that is another than ours.
+    /// The root of the file system that the file is on, if that is not the root's.
     pub(super) mount: Option<OwnedFd>,
 }
 
-/// What has a name.
-pub(super) enum Seen {
+/// What a name in a directory leads to.
+pub(super) enum Entry {
     Nothing,
-    /// Not opened; but as long as this is held, its blocks are not given back, which takes time.
+    /// Not opened for reading. Holding it delays the freeing of its blocks, which takes time.
     File(OwnedFd, Version),
     Directory,
     Special,
 }
 
-/// A file system, as far as renaming is concerned.
+/// A mounted file system: a rename cannot cross from one to another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mount(u32, u32, u64);
 
@@ -88,14 +88,14 @@ impl Directories {
         &self.root
     }
 
-    /// Goes as far as there is something.
-    pub(super) fn survey(&self, path: &FilePath) -> Result<Survey, Obstacle> {
+    /// Finds the directory of a file, as far as it is there.
+    pub(super) fn find(&self, path: &FilePath) -> Result<Found, Obstacle> {
         let mut directory = self.root.try_clone().map_err(to_errno)?;
         let mut mount = None;
         let mut last_mount = self.mount;
         for (prefix, part) in parts(path) {
             let Some(next) = enter(directory.as_fd(), prefix, part)? else {
-                return Ok(Survey { directory: None, mount });
+                return Ok(Found { directory: None, mount });
             };
             let next_mount = mount_of(next.as_fd())?;
             if next_mount != last_mount {
@@ -104,10 +104,10 @@ impl Directories {
             }
             directory = next;
         }
-        Ok(Survey { directory: Some(directory), mount })
+        Ok(Found { directory: Some(directory), mount })
     }
 
-    /// Goes all the way, making directories.
+    /// The directory of a file, made if it is missing.
     pub(super) fn make(&self, path: &FilePath) -> Result<OwnedFd, Obstacle> {
         let mut directory = self.root.try_clone().map_err(to_errno)?;
         for (prefix, part) in parts(path) {
@@ -131,7 +131,7 @@ impl Directories {
         part: &str,
     ) -> Result<OwnedFd, Obstacle> {
         let mode = Mode::from_raw_mode(0o755);
-        // Somebody has removed it since.
+        // It may have been synced, and removed since.
         self.synced().remove(prefix);
         let made = mkdirat(directory, part, mode);
         if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
@@ -139,7 +139,7 @@ impl Directories {
         }
         let next = enter(directory, prefix, part)?.ok_or(Errno::NOENT)?;
         if made.is_ok() {
-            // Whatever the umask is.
+            // Independent of the umask.
             fchmod(&next, mode)?;
         }
         Ok(next)
@@ -167,23 +167,23 @@ impl Synced {
     }
 }
 
-/// What has this name in a directory; nothing is opened or followed.
-pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Seen, Errno> {
+/// Looks at a name in a directory. Opens nothing for reading and follows no link.
+pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Entry, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let there = match openat(directory, name, flags, Mode::empty()) {
         Ok(there) => there,
-        Err(Errno::NOENT) => return Ok(Seen::Nothing),
+        Err(Errno::NOENT) => return Ok(Entry::Nothing),
         Err(errno) => return Err(errno),
     };
     let stat = fstat(&there)?;
     Ok(match Version::of(&stat) {
-        Some(version) => Seen::File(there, version),
-        None if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Seen::Directory,
-        None => Seen::Special,
+        Some(version) => Entry::File(there, version),
+        None if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Entry::Directory,
+        None => Entry::Special,
     })
 }
 
-/// Returns when the names in a directory are on the disk, as far as its file system can do that.
+/// Syncs the names in a directory, if its file system can do that.
 pub(super) fn sync(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     match fsync(directory) {
         Err(Errno::INVAL | Errno::BADF) | Ok(()) => Ok(()),
@@ -208,7 +208,7 @@ fn enter(directory: BorrowedFd<'_>, prefix: &str, part: &str) -> Result<Option<O
     }
 }
 
-/// The directories on the way to a file: the path of each, and its own name.
+/// The directories on the way to a file: the path and the name of each.
 fn parts(path: &FilePath) -> impl Iterator<Item = (&str, &str)> {
     let mut start = 0;
     path.as_str().match_indices('/').map(move |(end, _)| {

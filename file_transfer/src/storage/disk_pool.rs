@@ -1,9 +1,9 @@
-//! Where work waits that may wait for a disk: the `blocking` pool, behind a few permits.
+//! Runs disk work on the threads of the `blocking` crate, a few jobs at a time.
 //!
-//! A disk that stalls takes permits away and nothing else. Writers cannot take all of them, so
-//! that a file can be read while every upload hangs in a write or a sync.
+//! A stalled disk holds up the jobs that need it and nothing else. Writers cannot take every
+//! thread, so a file can be read while all uploads wait in a write or a sync.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use blocking::{Task, unblock};
@@ -12,103 +12,102 @@ use blocking::{Task, unblock};
 pub const JOBS: usize = 4;
 /// Of these, jobs that change something.
 const WRITERS: usize = 3;
-/// Of these, jobs that wait until the disk has it.
+/// Of these, jobs that wait until the disk has the change.
 const SYNCS: usize = 2;
 
-/// What a job waits for.
+/// What a job does to the disk.
 #[derive(Clone, Copy)]
-pub(super) enum Lane {
+pub(super) enum Kind {
     Read,
     Write,
     Sync,
 }
 
-pub(super) struct Lanes {
+pub(super) struct DiskPool {
     jobs: Arc<Semaphore>,
     writers: Arc<Semaphore>,
     syncs: Arc<Semaphore>,
-    chores: Mutex<Vec<Chore>>,
+    /// Jobs that nobody waits for.
+    deferred: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
-/// Something to be done for nobody in particular.
-type Chore = Box<dyn FnOnce() + Send>;
-
-impl Default for Lanes {
+impl Default for DiskPool {
     fn default() -> Self {
         Self {
             jobs: Arc::new(Semaphore::new(JOBS)),
             writers: Arc::new(Semaphore::new(WRITERS)),
             syncs: Arc::new(Semaphore::new(SYNCS)),
-            chores: Mutex::default(),
+            deferred: Mutex::default(),
         }
     }
 }
 
-impl Lanes {
-    /// Does a job and waits for what it returns.
+impl DiskPool {
+    /// Runs a job and returns its result.
     ///
-    /// Dropped before, it does not begin, or comes to its end unobserved.
+    /// If this future is dropped, a job that has not started does not start; one that has runs to
+    /// its end.
     pub(super) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        lane: Lane,
+        kind: Kind,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> T {
-        self.begin(lane, job).await.await
+        self.start(kind, job).await.await
     }
 
-    /// Waits for a permit and begins a job.
-    pub(super) async fn begin<T: Send + 'static>(
+    /// Waits for a permit and starts a job.
+    async fn start<T: Send + 'static>(
         self: &Arc<Self>,
-        lane: Lane,
+        kind: Kind,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Task<T> {
-        let permit = self.permit(lane).await;
-        let lanes = self.clone();
+        let permits = self.permits(kind).await;
+        let pool = self.clone();
         unblock(move || {
             let outcome = job();
-            drop(permit);
-            lanes.tidy();
+            drop(permits);
+            pool.start_deferred();
             outcome
         })
     }
 
-    /// Leaves something to be done as soon as there is a permit for it. Never waits.
-    pub(super) fn leave(self: &Arc<Self>, chore: impl FnOnce() + Send + 'static) {
-        self.chores().push(Box::new(chore));
-        self.tidy();
+    /// Runs a job as soon as a permit is free. Never waits.
+    pub(super) fn defer(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+        self.deferred().push(Box::new(job));
+        self.start_deferred();
     }
 
-    /// Permits are taken in one order, so that nobody waits in a circle.
-    async fn permit(&self, lane: Lane) -> [Option<SemaphoreGuardArc>; 3] {
-        let sync = match lane {
-            Lane::Sync => Some(self.syncs.acquire_arc().await),
-            Lane::Read | Lane::Write => None,
+    /// Permits are always taken in the same order, which rules out a deadlock.
+    async fn permits(&self, kind: Kind) -> [Option<SemaphoreGuardArc>; 3] {
+        let sync = match kind {
+            Kind::Sync => Some(self.syncs.acquire_arc().await),
+            Kind::Read | Kind::Write => None,
         };
-        let writer = match lane {
-            Lane::Sync | Lane::Write => Some(self.writers.acquire_arc().await),
-            Lane::Read => None,
+        let writer = match kind {
+            Kind::Sync | Kind::Write => Some(self.writers.acquire_arc().await),
+            Kind::Read => None,
         };
         [Some(self.jobs.acquire_arc().await), writer, sync]
     }
 
-    /// Begins the next chore. Without a permit it does nothing: who holds one comes by here later.
-    fn tidy(self: &Arc<Self>) {
-        while !self.chores().is_empty() {
+    /// Starts the next deferred job if there are permits. If not, each job calls this at its end.
+    fn start_deferred(self: &Arc<Self>) {
+        while !self.deferred().is_empty() {
             let Some(writer) = self.writers.try_acquire_arc() else { return };
-            let Some(job) = self.jobs.try_acquire_arc() else { return };
-            let Some(chore) = self.chores().pop() else { continue };
-            let lanes = self.clone();
+            let Some(permit) = self.jobs.try_acquire_arc() else { return };
+            let Some(job) = self.deferred().pop() else { continue };
+            let pool = self.clone();
             return unblock(move || {
-                chore();
-                drop((job, writer));
-                lanes.tidy();
+                job();
+                drop((permit, writer));
+                pool.start_deferred();
             })
             .detach();
         }
     }
 
-    fn chores(&self) -> std::sync::MutexGuard<'_, Vec<Chore>> {
-        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deferred(&self) -> MutexGuard<'_, Vec<Box<dyn FnOnce() + Send>>> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,52 +122,47 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
+    /// Starts jobs of these kinds that wait until the sender is dropped.
+    fn stall(pool: &Arc<DiskPool>, kinds: &[Kind]) -> (mpsc::Sender<()>, Vec<Task<bool>>) {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let start = |kind: &Kind| {
+            let receiver = receiver.clone();
+            future::block_on(pool.start(*kind, move || receiver.lock().unwrap().recv().is_err()))
+        };
+        (sender, kinds.iter().map(start).collect())
+    }
+
     #[test]
     fn stalled_uploads_leave_room_for_a_download() {
-        let lanes = Arc::new(Lanes::default());
-        let (stall, stalled) = mpsc::channel::<()>();
-        let stalled = Arc::new(Mutex::new(stalled));
-        let mut hanging = Vec::new();
-        for lane in [Lane::Sync, Lane::Sync, Lane::Write] {
-            let stalled = stalled.clone();
-            let hang = lanes.begin(lane, move || stalled.lock().unwrap().recv().is_err());
-            hanging.push(future::block_on(hang));
-        }
-        let mut fourth = Box::pin(lanes.begin(Lane::Write, || true));
+        let pool = Arc::new(DiskPool::default());
+        let (sender, stalled) = stall(&pool, &[Kind::Sync, Kind::Sync, Kind::Write]);
+        let mut fourth = Box::pin(pool.start(Kind::Write, || true));
         assert!(future::block_on(future::poll_once(&mut fourth)).is_none());
 
         let (done, read) = mpsc::channel();
-        let reader = lanes.clone();
+        let reader = pool.clone();
         std::thread::spawn(move || {
-            done.send(future::block_on(reader.run(Lane::Read, || 7))).unwrap();
+            done.send(future::block_on(reader.run(Kind::Read, || 7))).unwrap();
         });
         assert_eq!(read.recv_timeout(LIMIT), Ok(7));
 
-        drop(stall);
-        for hanging in hanging {
-            assert!(future::block_on(hanging));
+        drop(sender);
+        for job in stalled {
+            assert!(future::block_on(job));
         }
         assert!(future::block_on(async { fourth.await.await }));
     }
 
     #[test]
-    fn a_chore_waits_for_a_permit_and_is_done() {
-        let lanes = Arc::new(Lanes::default());
-        let (stall, stalled) = mpsc::channel::<()>();
-        let stalled = Arc::new(Mutex::new(stalled));
-        let hanging: Vec<_> = (0..WRITERS)
-            .map(|_| {
-                let stalled = stalled.clone();
-                let hang = move || stalled.lock().unwrap().recv().is_err();
-                future::block_on(lanes.begin(Lane::Write, hang))
-            })
-            .collect();
-
+    fn a_deferred_job_waits_for_a_permit_and_is_run() {
+        let pool = Arc::new(DiskPool::default());
+        let (sender, stalled) = stall(&pool, &[Kind::Write; WRITERS]);
         let (done, seen) = mpsc::channel();
-        lanes.leave(move || done.send(()).unwrap());
-        assert_eq!(lanes.chores().len(), 1);
-        drop(stall);
+        pool.defer(move || done.send(()).unwrap());
+        assert_eq!(pool.deferred().len(), 1);
+        drop(sender);
         assert_eq!(seen.recv_timeout(LIMIT), Ok(()));
-        drop(hanging);
+        drop(stalled);
     }
 }

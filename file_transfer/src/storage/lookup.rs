@@ -1,5 +1,5 @@
-//! From a path to an open regular file, without following a symbolic link, without opening
-//! anything else, and without leaving the directory.
+//! Opens the regular file at a path. Follows no symbolic link, opens nothing else, and never leaves
+//! the directory.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use crate::path::FilePath;
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
-/// To look at what is there without opening it: a FIFO or a device would notice.
+/// To look at a name without opening what it leads to: opening a FIFO or a device has effects.
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// `NONBLOCK` is for the moment in which the file becomes a FIFO after the look.
+/// `NONBLOCK` in case a FIFO takes the file's place after the look.
 const READ: OFlags =
     OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-pub(super) struct Resolver {
+pub(super) struct Lookup {
     root: Arc<OwnedFd>,
     kernel: Kernel,
 }
 
-/// How much of openat2 there is.
+/// How much of openat2 the kernel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Kernel {
     /// None: before Linux 5.6, or forbidden by seccomp.
@@ -36,14 +36,13 @@ enum Kernel {
 
 /// Whether a call may wait for the disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Haste {
-    /// Only what is in memory; `EAGAIN` where it is not.
-    Cached,
-    /// However long it takes.
-    Patient,
+pub(super) enum Wait {
+    /// It fails with `EAGAIN` instead.
+    Never,
+    Allowed,
 }
 
-impl Resolver {
+impl Lookup {
     pub(super) fn new(root: Arc<OwnedFd>) -> Self {
         let probe = |resolve| match openat2(&root, ".", LOOK, Mode::empty(), resolve) {
             Ok(_) | Err(Errno::AGAIN) => true,
@@ -64,31 +63,31 @@ impl Resolver {
         self.kernel = Kernel::Walk;
     }
 
-    /// Opens a regular file for reading; anything else is `ENOENT`.
-    pub(super) fn open(&self, path: &FilePath, haste: Haste) -> Result<(OwnedFd, Version)> {
-        let seen = self.resolve(path, LOOK, haste)?;
+    /// Opens a regular file for reading. For anything else, the error is `ENOENT`.
+    pub(super) fn open(&self, path: &FilePath, wait: Wait) -> Result<(OwnedFd, Version)> {
+        let seen = self.resolve(path, LOOK, wait)?;
         Version::of(&fstat(seen)?).ok_or(Errno::NOENT)?;
-        let file = self.resolve(path, READ, haste)?;
+        let file = self.resolve(path, READ, wait)?;
         let version = Version::of(&fstat(&file)?).ok_or(Errno::NOENT)?;
         Ok((file, version))
     }
 
-    /// What a name leads to, where that can be seen without waiting. One call where no directory
-    /// is on the way, since the last part of a path is never followed.
-    pub(super) fn look_cached(&self, path: &FilePath) -> Result<Version> {
+    /// The version of the file at a path, without waiting. For a path of one part this takes one
+    /// call, since `SYMLINK_NOFOLLOW` covers the last part.
+    pub(super) fn stat_cached(&self, path: &FilePath) -> Result<Version> {
         let stat = match path.split() {
             (None, name) => statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW)?,
-            _ => fstat(self.resolve(path, LOOK, Haste::Cached)?)?,
+            _ => fstat(self.resolve(path, LOOK, Wait::Never)?)?,
         };
         Version::of(&stat).ok_or(Errno::NOENT)
     }
 
-    fn resolve(&self, path: &FilePath, flags: OFlags, haste: Haste) -> Result<OwnedFd> {
-        let resolve = match haste {
-            Haste::Cached if self.kernel < Kernel::Cached => return Err(Errno::AGAIN),
-            Haste::Cached => BENEATH | ResolveFlags::CACHED,
-            Haste::Patient if self.kernel == Kernel::Walk => return self.walk(path, flags),
-            Haste::Patient => BENEATH,
+    fn resolve(&self, path: &FilePath, flags: OFlags, wait: Wait) -> Result<OwnedFd> {
+        let resolve = match wait {
+            Wait::Never if self.kernel < Kernel::Cached => return Err(Errno::AGAIN),
+            Wait::Never => BENEATH | ResolveFlags::CACHED,
+            Wait::Allowed if self.kernel == Kernel::Walk => return self.walk(path, flags),
+            Wait::Allowed => BENEATH,
         };
         openat2(&self.root, path.as_str(), flags, Mode::empty(), resolve)
     }

@@ -1,76 +1,72 @@
-//! The small files that were read last, still open for a moment: whoever asks for one of them again
-//! finds it by a look at its name alone. What is not as it was is opened anew.
+//! Keeps the small files that were read last open for a moment, so that reading one of them again
+//! takes a check of its name and no open. A file that has changed since is opened again.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Version;
-use super::lookup::Resolver;
-use super::traffic::SMALL;
+use super::lookup::Lookup;
+use super::read::SMALL;
 use crate::path::FilePath;
 
-/// How many stay open.
-const MOST: usize = 8;
-/// How long after they were used last. Until then a file that is removed keeps its few blocks, and
-/// its file system cannot be unmounted.
-const MOMENT: Duration = Duration::from_secs(1);
+/// How many files stay open at most.
+const CAPACITY: usize = 8;
+/// How long a file stays open after its last use. Until then a removed file keeps its few blocks,
+/// and its file system cannot be unmounted.
+const LIFETIME: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
-pub(super) struct Recent(Mutex<Vec<Kept>>);
+pub(super) struct OpenFileCache(Mutex<Vec<OpenFile>>);
 
-struct Kept {
+struct OpenFile {
     path: FilePath,
     file: Arc<OwnedFd>,
     version: Version,
     used: Instant,
 }
 
-impl Recent {
-    /// The file of this name, if it is open and still has it. Does not wait: what is open has its
-    /// name in memory.
-    pub(super) fn find(
-        &self,
-        path: &FilePath,
-        resolver: &Resolver,
-    ) -> Option<(Arc<OwnedFd>, Version)> {
-        let mut all = self.lock();
-        let place = all.iter().position(|kept| kept.path == *path)?;
+impl OpenFileCache {
+    /// The file at this path, if it is open and unchanged. Does not wait for the disk: the names of
+    /// open files are in memory.
+    pub(super) fn find(&self, path: &FilePath, lookup: &Lookup) -> Option<(Arc<OwnedFd>, Version)> {
+        let mut files = self.lock();
+        let index = files.iter().position(|open| open.path == *path)?;
         let now = Instant::now();
-        let kept = &mut all[place];
-        if now - kept.used < MOMENT && resolver.look_cached(path).ok() == Some(kept.version) {
-            kept.used = now;
-            return Some((kept.file.clone(), kept.version));
+        let open = &mut files[index];
+        if now - open.used < LIFETIME && lookup.stat_cached(path).ok() == Some(open.version) {
+            open.used = now;
+            return Some((open.file.clone(), open.version));
         }
-        all.swap_remove(place);
+        files.swap_remove(index);
         None
     }
 
-    /// Keeps a file that was opened, in place of the one that was used longest ago.
-    pub(super) fn keep(&self, path: &FilePath, file: &Arc<OwnedFd>, version: Version) {
+    /// Adds an open file. If the cache is full, the least recently used file makes room.
+    pub(super) fn insert(&self, path: &FilePath, file: &Arc<OwnedFd>, version: Version) {
         if version.length > SMALL as u64 {
             return;
         }
-        let mut all = self.lock();
-        if all.len() == MOST {
-            let oldest = (0..MOST).min_by_key(|place| all[*place].used).unwrap_or(0);
-            all.swap_remove(oldest);
+        let mut files = self.lock();
+        if files.len() == CAPACITY {
+            let oldest = (0..CAPACITY).min_by_key(|index| files[*index].used).unwrap_or(0);
+            files.swap_remove(oldest);
         }
         let (path, file) = (path.clone(), file.clone());
-        all.push(Kept { path, file, version, used: Instant::now() });
+        files.push(OpenFile { path, file, version, used: Instant::now() });
     }
 
-    /// Closes those whose moment is over.
-    pub(super) fn let_go(&self) {
+    /// Closes files that have not been used for a while.
+    pub(super) fn close_unused(&self) {
         let now = Instant::now();
-        let mut all = self.lock();
-        all.retain(|kept| now - kept.used < MOMENT);
-        if all.is_empty() {
-            all.shrink_to_fit();
+        let mut files = self.lock();
+        files.retain(|open| now - open.used < LIFETIME);
+        if files.is_empty() {
+            files.shrink_to_fit();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<OpenFile>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,13 +77,13 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::super::lookup::Haste;
+    use super::super::lookup::Wait;
     use super::*;
 
     struct Files {
         directory: PathBuf,
-        resolver: Resolver,
-        recent: Recent,
+        lookup: Lookup,
+        open_files: OpenFileCache,
     }
 
     impl Files {
@@ -95,21 +91,21 @@ mod tests {
             let directory = crate::tests::new_directory();
             fs::create_dir_all(directory.join("a")).unwrap();
             let root = fs::File::open(&directory).unwrap();
-            let resolver = Resolver::new(Arc::new(root.into()));
-            Self { directory, resolver, recent: Recent::default() }
+            let lookup = Lookup::new(Arc::new(root.into()));
+            Self { directory, lookup, open_files: OpenFileCache::default() }
         }
 
-        /// Writes a file, opens it, and keeps it.
-        fn keep(&self, name: &str, content: &str) -> FilePath {
+        /// Writes a file, opens it, and adds it.
+        fn add(&self, name: &str, content: &str) -> FilePath {
             fs::write(self.directory.join(name), content).unwrap();
             let path = FilePath::parse(&format!("/te/v1/files/{name}")).unwrap();
-            let (file, version) = self.resolver.open(&path, Haste::Patient).unwrap();
-            self.recent.keep(&path, &Arc::new(file), version);
+            let (file, version) = self.lookup.open(&path, Wait::Allowed).unwrap();
+            self.open_files.insert(&path, &Arc::new(file), version);
             path
         }
 
         fn has(&self, path: &FilePath) -> bool {
-            self.recent.find(path, &self.resolver).is_some()
+            self.open_files.find(path, &self.lookup).is_some()
         }
     }
 
@@ -120,10 +116,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_found_as_long_as_its_name_leads_to_it() {
+    fn finds_a_file_as_long_as_its_name_leads_to_it() {
         let files = Files::new();
         for name in ["b", "a/b"] {
-            let path = files.keep(name, "old");
+            let path = files.add(name, "old");
             assert!(files.has(&path) && files.has(&path), "{name}");
 
             let at = files.directory.join(name);
@@ -131,11 +127,11 @@ mod tests {
             fs::rename(at.with_extension("new"), &at).unwrap();
             assert!(!files.has(&path), "{name} was replaced");
 
-            let path = files.keep(name, "old");
+            let path = files.add(name, "old");
             fs::remove_file(&at).unwrap();
             assert!(!files.has(&path), "{name} was removed");
 
-            let path = files.keep(name, "old");
+            let path = files.add(name, "old");
             fs::rename(&at, at.with_extension("other")).unwrap();
             std::os::unix::fs::symlink(at.with_extension("other"), &at).unwrap();
             assert!(!files.has(&path), "{name} is a symbolic link now");
@@ -144,9 +140,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_grows_is_opened_anew() {
+    fn a_file_that_grows_is_opened_again() {
         let files = Files::new();
-        let path = files.keep("b", "old");
+        let path = files.add("b", "old");
         fs::write(files.directory.join("b"), "longer").unwrap();
         assert!(!files.has(&path));
     }
@@ -154,7 +150,7 @@ mod tests {
     #[test]
     fn a_directory_that_becomes_a_symbolic_link_is_not_followed() {
         let files = Files::new();
-        let path = files.keep("a/b", "old");
+        let path = files.add("a/b", "old");
         let directory = &files.directory;
         fs::rename(directory.join("a"), directory.join("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", directory.join("a")).unwrap();
@@ -162,21 +158,21 @@ mod tests {
     }
 
     #[test]
-    fn few_and_small_ones_are_kept_and_for_a_moment() {
+    fn keeps_a_few_small_files_for_a_moment() {
         let files = Files::new();
-        let first = files.keep("0", "x");
-        let large = files.keep("large", &"x".repeat(SMALL + 1));
+        let first = files.add("0", "x");
+        let large = files.add("large", &"x".repeat(SMALL + 1));
         assert!(files.has(&first) && !files.has(&large));
-        for number in 1..=MOST {
-            files.keep(&number.to_string(), "x");
+        for number in 1..=CAPACITY {
+            files.add(&number.to_string(), "x");
         }
         assert!(!files.has(&first));
-        assert_eq!(files.recent.lock().len(), MOST);
+        assert_eq!(files.open_files.lock().len(), CAPACITY);
 
-        for kept in &mut *files.recent.lock() {
-            kept.used -= MOMENT;
+        for open in &mut *files.open_files.lock() {
+            open.used -= LIFETIME;
         }
-        files.recent.let_go();
-        assert_eq!(files.recent.lock().len(), 0);
+        files.open_files.close_unused();
+        assert_eq!(files.open_files.lock().len(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Reading: what is in memory at once, what is not by way of the pool.
+//! Reads files: directly while the bytes are in memory, through the disk pool when they are not.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
@@ -6,27 +6,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use common::server::are_few_busy;
 use futures_lite::future::Boxed;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
-use super::disk_pool::{Lane, Lanes};
-use super::lookup::Haste;
-use super::traffic::{SMALL, Transfer};
+use super::disk_pool::{DiskPool, Kind};
+use super::lookup::Wait;
 use super::{Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
 
-/// A regular file that is being read, a chunk at a time. It stays the same file when another
-/// takes its name.
+/// How much is read at a time while few connections are busy.
+const LARGE: usize = 64 * 1024;
+/// How much is read at a time while many are, so that memory stays small.
+pub(super) const SMALL: usize = 8 * 1024;
+
+/// A regular file that is being read, a chunk at a time. An upload to its path does not change it.
 pub struct Reader {
     file: Arc<OwnedFd>,
     version: Version,
     position: u64,
     end: u64,
-    lanes: Arc<Lanes>,
-    transfer: Transfer,
-    /// Whether the file system can say that something is not in memory.
-    can_ask: bool,
+    pool: Arc<DiskPool>,
+    /// Whether the file system supports `RWF_NOWAIT`.
+    has_nowait: bool,
     reading: Option<Boxed<Result<Bytes, Errno>>>,
 }
 
@@ -34,36 +37,30 @@ impl Storage {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// [`Error::NotFound`] where there is none, or something that is no regular file, or where a
-    /// symbolic link is on the way.
-    pub async fn read(&self, path: &FilePath) -> Result<Reader, Error> {
-        let opened = match self.0.resolver.open(path, Haste::Cached) {
-            Err(Errno::AGAIN) => {
-                let (inner, path) = (self.0.clone(), path.clone());
-                let open = move || inner.resolver.open(&path, Haste::Patient);
-                self.0.lanes.run(Lane::Read, open).await
-            }
-            opened => opened,
-        };
-        let (file, version) = opened.map_err(|errno| match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::XDEV => {
-                Error::NotFound(path.clone())
-            }
-            _ => Error::disk("read", path, errno),
-        })?;
+    /// [`Error::NotFound`] if there is no regular file at this path, or a symbolic link on the way.
+    pub async fn open_file(&self, path: &FilePath) -> Result<Reader, Error> {
+        let (inner, owned) = (self.0.clone(), path.clone());
+        let open = move || inner.lookup.open(&owned, Wait::Allowed);
+        let opened = self.0.pool.run(Kind::Read, open).await;
+        let (file, version) = opened.map_err(|errno| not_opened(path, errno))?;
         Ok(self.reader((Arc::new(file), version)))
     }
 
-    /// Opens a file that can be opened without waiting.
-    pub(crate) fn read_cached(&self, path: &FilePath) -> Option<Reader> {
-        let Inner { recent, resolver, .. } = &*self.0;
-        if let Some(found) = recent.find(path, resolver) {
-            return Some(self.reader(found));
+    /// As [`Storage::open_file`], or `None` if that would wait for the disk.
+    pub(crate) fn open_file_cached(&self, path: &FilePath) -> Option<Result<Reader, Error>> {
+        let Inner { open_files, lookup, .. } = &*self.0;
+        if let Some(found) = open_files.find(path, lookup) {
+            return Some(Ok(self.reader(found)));
         }
-        let (file, version) = resolver.open(path, Haste::Cached).ok()?;
-        let file = Arc::new(file);
-        recent.keep(path, &file, version);
-        Some(self.reader((file, version)))
+        Some(match lookup.open(path, Wait::Never) {
+            Ok((file, version)) => {
+                let file = Arc::new(file);
+                open_files.insert(path, &file, version);
+                Ok(self.reader((file, version)))
+            }
+            Err(Errno::AGAIN) => return None,
+            Err(errno) => Err(not_opened(path, errno)),
+        })
     }
 
     fn reader(&self, (file, version): (Arc<OwnedFd>, Version)) -> Reader {
@@ -72,11 +69,19 @@ impl Storage {
             version,
             position: 0,
             end: version.length,
-            lanes: self.0.lanes.clone(),
-            transfer: self.0.traffic.enter(),
-            can_ask: true,
+            pool: self.0.pool.clone(),
+            has_nowait: true,
             reading: None,
         }
+    }
+}
+
+fn not_opened(path: &FilePath, errno: Errno) -> Error {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO | Errno::XDEV => {
+            Error::NotFound(path.clone())
+        }
+        _ => Error::disk("read", path, errno),
     }
 }
 
@@ -86,18 +91,18 @@ impl Reader {
         &self.version
     }
 
-    /// Reads these bytes alone, `first` and `last` included.
+    /// Limits what is read to the bytes from `first` to `last`, both included.
     pub fn select(&mut self, first: u64, last: u64) {
         self.position = first;
         self.end = self.version.length.min(last.saturating_add(1));
     }
 
-    /// How many bytes are still to come.
+    /// How many bytes are left to read.
     pub fn remaining(&self) -> u64 {
         self.end.saturating_sub(self.position)
     }
 
-    /// All of them, where they are few and in memory.
+    /// All bytes that are left, if they are few and in memory.
     pub(crate) fn read_small(&mut self) -> Option<Bytes> {
         let is_small = self.remaining() <= SMALL as u64;
         let content = is_small.then(|| self.read_cached().ok()).flatten()?;
@@ -107,7 +112,7 @@ impl Reader {
     /// The next bytes, or `None` at the end.
     ///
     /// # Errors
-    /// Where the disk fails, or the file has become shorter than it was when it was opened.
+    /// If the disk fails, or the file has become shorter since it was opened.
     pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.remaining() == 0 {
             return Poll::Ready(None);
@@ -119,7 +124,7 @@ impl Reader {
         } else {
             match self.read_cached() {
                 Err(Errno::AGAIN) => {
-                    self.reading = Some(Box::pin(self.read_patiently()));
+                    self.reading = Some(Box::pin(self.read_in_pool()));
                     return self.poll_chunk(cx);
                 }
                 outcome => outcome,
@@ -143,11 +148,12 @@ impl Reader {
     }
 
     fn next_length(&self) -> usize {
-        self.remaining().min(self.transfer.piece() as u64) as usize
+        let most = if are_few_busy() { LARGE } else { SMALL };
+        self.remaining().min(most as u64) as usize
     }
 
     fn read_cached(&mut self) -> Result<Bytes, Errno> {
-        if !self.can_ask {
+        if !self.has_nowait {
             return Err(Errno::AGAIN);
         }
         let mut chunk = vec![0; self.next_length()];
@@ -158,7 +164,7 @@ impl Reader {
                 Ok(chunk.into())
             }
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
-                self.can_ask = false;
+                self.has_nowait = false;
                 Err(Errno::AGAIN)
             }
             Err(Errno::INTR) => Err(Errno::AGAIN),
@@ -166,10 +172,10 @@ impl Reader {
         }
     }
 
-    fn read_patiently(&self) -> impl Future<Output = Result<Bytes, Errno>> + Send + 'static {
+    fn read_in_pool(&self) -> impl Future<Output = Result<Bytes, Errno>> + Send + 'static {
         let (file, position) = (self.file.clone(), self.position);
         let length = self.next_length();
-        let lanes = self.lanes.clone();
+        let pool = self.pool.clone();
         async move {
             let read = move || {
                 let mut chunk = vec![0; length];
@@ -178,7 +184,7 @@ impl Reader {
                 chunk.truncate(count);
                 Ok(chunk.into())
             };
-            lanes.run(Lane::Read, read).await
+            pool.run(Kind::Read, read).await
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Removing a file for good.
+//! Deletes files.
 
 use std::os::fd::AsFd;
 use std::sync::PoisonError;
@@ -6,53 +6,54 @@ use std::sync::PoisonError;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
-use super::directory::{Obstacle, Seen, look, sync};
-use super::disk_pool::Lane;
-use super::{Guard, Inner, Storage};
+use super::directory::{Entry, Obstacle, look, sync};
+use super::disk_pool::Kind;
+use super::{Condition, Inner, Storage};
 use crate::error::Error;
 use crate::path::FilePath;
 
 impl Storage {
-    /// Removes a file, if there is one, and returns when it stays removed. Directories stay.
+    /// Deletes a file, if there is one, and returns when the deletion is on the disk. Directories
+    /// stay.
     ///
-    /// `guard` is asked about the file that is there as it is removed.
+    /// `condition` is checked against the file that is there as it is deleted.
     ///
     /// # Errors
-    /// Where there is something else, or the conditions or the disk say no.
+    /// If something other than a file is there, the condition does not hold, or the disk fails.
     pub(crate) async fn remove(
         &self,
         path: FilePath,
-        guard: impl Guard + 'static,
+        condition: impl Condition + 'static,
     ) -> Result<(), Error> {
         let inner = self.0.clone();
-        let lane = if inner.sync { Lane::Sync } else { Lane::Write };
-        self.0.lanes.run(lane, move || inner.remove(path, guard)).await
+        let kind = if inner.sync { Kind::Sync } else { Kind::Write };
+        self.0.pool.run(kind, move || inner.remove(path, condition)).await
     }
 }
 
 impl Inner {
-    fn remove(&self, path: FilePath, guard: impl Guard) -> Result<(), Error> {
+    fn remove(&self, path: FilePath, condition: impl Condition) -> Result<(), Error> {
         let failed = |errno: Errno| Error::disk("delete", &path, errno);
         let special = |special: String| Error::DeleteSpecial { path: path.clone(), special };
-        let directory = match self.directories.survey(&path) {
-            Ok(survey) => survey.directory,
+        let directory = match self.directories.find(&path) {
+            Ok(found) => found.directory,
             Err(Obstacle::File(_)) => None,
             Err(Obstacle::Special(prefix)) => return Err(special(prefix)),
             Err(Obstacle::Disk(errno)) => return Err(failed(errno)),
         };
         let Some(directory) = directory else {
-            return if guard.admits(None) { Ok(()) } else { Err(Error::Precondition(path)) };
+            return if condition.holds(None) { Ok(()) } else { Err(Error::Precondition(path)) };
         };
 
         let lock = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, name) = path.split();
         let file = match look(directory.as_fd(), name).map_err(failed)? {
-            Seen::Nothing => None,
-            Seen::File(file, version) => Some((file, version)),
-            Seen::Directory => return Err(Error::DeleteDirectory(path)),
-            Seen::Special => return Err(special(path.as_str().to_owned())),
+            Entry::Nothing => None,
+            Entry::File(file, version) => Some((file, version)),
+            Entry::Directory => return Err(Error::DeleteDirectory(path)),
+            Entry::Special => return Err(special(path.as_str().to_owned())),
         };
-        if !guard.admits(file.as_ref().map(|(_, version)| version)) {
+        if !condition.holds(file.as_ref().map(|(_, version)| version)) {
             return Err(Error::Precondition(path));
         }
         if file.is_some() {
@@ -60,8 +61,8 @@ impl Inner {
         }
         drop(lock);
 
-        // Also where nothing was there: who asks again after a broken connection has to be able
-        // to rely on the answer.
+        // Even if nothing was there: the client may be asking again because it lost the answer to
+        // a deletion that is not on the disk yet.
         if self.sync {
             sync(directory.as_fd()).map_err(failed)?;
         }

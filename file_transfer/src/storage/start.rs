@@ -1,4 +1,4 @@
-//! What is done once, before the first request: the directory, and what broken uploads have left.
+//! Before the first request: makes the directory, and removes what unfinished uploads have left.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -11,9 +11,9 @@ use common::error::Error;
 use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock};
 use rustix::io::Errno;
 
-use super::temporary::sweep;
+use super::temporary;
 
-/// With `sync`, the directory's own name is on the disk before anything in it is promised.
+/// Opens the directory, made if it is missing. With `sync`, its name is on the disk afterwards.
 pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> {
     let shown = directory.display();
     let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
@@ -37,7 +37,7 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
     })?;
 
     if sync {
-        // Also where it was there: who made it may have been killed before it was synced.
+        // Even if it was there: the process that made it may have been killed before it synced.
         sync_names(directory, missing.max(1));
     }
 
@@ -53,11 +53,11 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
             log::warn!("{shown} is on a read-only file system: uploads will fail");
             return Ok(Arc::new(root));
         }
-        // Where the question itself fails, the first upload will tell.
+        // If the question itself fails, the first upload will tell.
         Ok(()) | Err(_) => {}
     }
     match flock(&root, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => sweep_all(directory, &root),
+        Ok(()) => remove_leftovers(directory, &root),
         Err(errno) => log::warn!(
             "cannot lock {shown} ({errno}): another service may be using it, so that unfinished \
              uploads in it stay"
@@ -87,20 +87,21 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Also on the file systems that are mounted below. No directory is listed but the reserved ones.
-fn sweep_all(directory: &Path, root: &OwnedFd) {
-    let report = |place: &Path, error: io::Error| {
+/// Removes temporary files, also from file systems that are mounted below. Lists no directory but
+/// the reserved ones.
+fn remove_leftovers(directory: &Path, root: &OwnedFd) {
+    let warn = |place: &Path, error: io::Error| {
         let shown = place.display();
         log::warn!("cannot remove unfinished uploads from {shown}: {error}");
     };
-    if let Err(errno) = sweep(root.as_fd()) {
-        report(directory, errno.into());
+    if let Err(errno) = temporary::remove_all(root.as_fd()) {
+        warn(directory, errno.into());
     }
     for mount in mounts_below(directory) {
         let swept = open_directory(&mount)
-            .and_then(|mounted| sweep(mounted.as_fd()).map_err(io::Error::from));
+            .and_then(|mounted| temporary::remove_all(mounted.as_fd()).map_err(io::Error::from));
         if let Err(error) = swept {
-            report(&mount, error);
+            warn(&mount, error);
         }
     }
 }

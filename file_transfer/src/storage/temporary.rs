@@ -1,4 +1,4 @@
-//! A file that has no name a request could say, until it is whole.
+//! Temporary files: an upload is written to one in a directory that no request can name.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::disk_pool::Lanes;
+use super::disk_pool::DiskPool;
 use crate::path::RESERVED;
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Removed when it is dropped before it has a name.
+/// Removed when dropped, unless it was renamed.
 pub(super) struct Temporary {
     file: Arc<OwnedFd>,
-    /// Where it is and what it is called there, until it has a name of its own.
-    place: Option<(OwnedFd, String)>,
-    lanes: Arc<Lanes>,
+    /// Its directory and its name there, until it is renamed.
+    entry: Option<(OwnedFd, String)>,
+    pool: Arc<DiskPool>,
 }
 
 impl Temporary {
-    /// Makes one on the file system of `base`, in a reserved directory there.
-    pub(super) fn create(base: BorrowedFd<'_>, lanes: Arc<Lanes>) -> Result<Self, Errno> {
+    /// Makes one in the reserved directory of `base`, which is on the same file system.
+    pub(super) fn create(base: BorrowedFd<'_>, pool: Arc<DiskPool>) -> Result<Self, Errno> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let directory = reserve(base)?;
         loop {
@@ -32,8 +32,8 @@ impl Temporary {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             match openat(&directory, name.as_str(), flags, Mode::from_raw_mode(0o600)) {
                 Ok(file) => {
-                    let place = Some((directory, name));
-                    return Ok(Self { file: Arc::new(file), place, lanes });
+                    let entry = Some((directory, name));
+                    return Ok(Self { file: Arc::new(file), entry, pool });
                 }
                 Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
@@ -45,22 +45,22 @@ impl Temporary {
         &self.file
     }
 
-    /// Gives it a name, in place of what has it.
-    pub(super) fn name(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
-        let Some((from, temporary)) = &self.place else { return Err(Errno::NOENT) };
+    /// Renames it, replacing what has that name.
+    pub(super) fn rename(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+        let Some((from, temporary)) = &self.entry else { return Err(Errno::NOENT) };
         renameat(from, temporary.as_str(), directory, name)?;
-        self.place = None;
+        self.entry = None;
         Ok(())
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        let Some((directory, name)) = self.place.take() else { return };
-        // Giving back the blocks of a large file takes a while, and is done when the last
-        // descriptor is closed.
+        let Some((directory, name)) = self.entry.take() else { return };
+        // Freeing the blocks of a large file takes a while. It happens when the last descriptor is
+        // closed, so that has to be in the pool too.
         let file = self.file.clone();
-        self.lanes.leave(move || {
+        self.pool.defer(move || {
             if let Err(errno) = unlinkat(directory, name.as_str(), AtFlags::empty()) {
                 log::warn!("cannot remove the unfinished upload {RESERVED}/{name}: {errno}");
             }
@@ -69,8 +69,8 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes what uploads have left on the file system of `base` when the process was killed.
-pub(super) fn sweep(base: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Removes the temporary files in the reserved directory of `base`.
+pub(super) fn remove_all(base: BorrowedFd<'_>) -> Result<(), Errno> {
     let directory = match openat(base, RESERVED, DIRECTORY, Mode::empty()) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(()),

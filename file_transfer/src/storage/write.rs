@@ -1,65 +1,68 @@
-//! Writing: into a temporary file, which takes the name when it is whole and on the disk.
+//! Stores files: each upload is written to a temporary file, which is renamed once it is whole and
+//! on the disk.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
+use common::server::are_few_busy;
 use rustix::fs::{Mode, fchmod, fstat, fsync};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
-use super::directory::{Obstacle, Seen, Survey, look, sync};
-use super::disk_pool::Lane;
+use super::directory::{Entry, Found, Obstacle, look, sync};
+use super::disk_pool::Kind;
+use super::read::SMALL;
 use super::temporary::Temporary;
-use super::traffic::Transfer;
-use super::{Guard, Inner, Storage, Version};
+use super::{Condition, Inner, Storage, Version, space};
 use crate::error::Error;
 use crate::path::FilePath;
 
-/// As long as a file is not larger than this, it takes no more memory.
-const SMALL: usize = 2 * 1024;
+/// The smallest buffer of an upload. It grows with the file.
+const SMALLEST: usize = 2 * 1024;
+/// The largest buffer while few connections are busy: each write goes to another thread, so fewer
+/// are faster.
+const LARGE: usize = 256 * 1024;
 
 /// The mode of a file that replaces none.
 const MODE: u32 = 0o644;
 
-/// A file on its way in. Dropped before its end, it leaves nothing behind.
+/// An upload that is not finished. If it is dropped, nothing of it is left on the disk.
 pub(crate) struct Upload {
     inner: Arc<Inner>,
     target: Target,
     temporary: Temporary,
-    transfer: Transfer,
-    batch: Vec<u8>,
-    /// How many bytes were in the batches before this one.
+    buffer: Vec<u8>,
+    /// How many bytes were written before those in the buffer.
     written: u64,
 }
 
-/// Where an upload goes, and under which condition.
+/// What an upload replaces, and on which condition.
 #[derive(Clone)]
 struct Target {
     path: FilePath,
-    guard: Arc<dyn Guard>,
+    condition: Arc<dyn Condition>,
 }
 
 impl Storage {
-    /// Begins an upload of `expected` bytes, where that is known.
+    /// Begins an upload, of `expected` bytes if that is known.
     ///
-    /// `guard` is asked about the file that is there now, and again when it is replaced.
+    /// `condition` is checked against the file that is there now, and again when it is replaced.
     ///
     /// # Errors
-    /// Where it is clear already that the upload cannot succeed.
+    /// If it is already certain that the upload cannot succeed.
     pub(crate) async fn upload(
         &self,
         path: FilePath,
         expected: Option<u64>,
-        guard: impl Guard + 'static,
+        condition: impl Condition + 'static,
     ) -> Result<Upload, Error> {
         self.0.check_size(expected.unwrap_or(0), &path)?;
-        let target = Target { path, guard: Arc::new(guard) };
+        let target = Target { path, condition: Arc::new(condition) };
         let inner = self.0.clone();
         let begin = move || {
             let temporary = target.begin(&inner, expected.unwrap_or(0))?;
-            let transfer = inner.traffic.enter();
-            Ok(Upload { inner, target, temporary, transfer, batch: Vec::new(), written: 0 })
+            Ok(Upload { inner, target, temporary, buffer: Vec::new(), written: 0 })
         };
-        self.0.lanes.run(Lane::Write, begin).await
+        self.0.pool.run(Kind::Write, begin).await
     }
 }
 
@@ -75,15 +78,15 @@ impl Inner {
 impl Upload {
     /// Takes the next bytes of the file.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        let received = self.written + (self.batch.len() + bytes.len()) as u64;
+        let received = self.written + (self.buffer.len() + bytes.len()) as u64;
         self.inner.check_size(received, &self.target.path)?;
         while !bytes.is_empty() {
-            let most = self.transfer.batch();
-            let room = most.saturating_sub(self.batch.len());
+            let most = largest_buffer();
+            let room = most.saturating_sub(self.buffer.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
             self.make_room(now.len(), most);
-            self.batch.extend_from_slice(now);
-            if self.batch.len() >= most {
+            self.buffer.extend_from_slice(now);
+            if self.buffer.len() >= most {
                 self.flush().await?;
             }
             bytes = later;
@@ -91,62 +94,66 @@ impl Upload {
         Ok(())
     }
 
-    /// Puts the file in its place, and returns when it stays there.
+    /// Puts the file in its place, and returns when it is safe there.
     pub(crate) async fn finish(self) -> Result<Version, Error> {
-        let Self { inner, target, mut temporary, batch, written, .. } = self;
-        let lanes = inner.lanes.clone();
-        let lane = if inner.sync { Lane::Sync } else { Lane::Write };
+        let Self { inner, target, mut temporary, buffer, written, .. } = self;
+        let pool = inner.pool.clone();
+        let kind = if inner.sync { Kind::Sync } else { Kind::Write };
         let finish = move || {
-            target.write(&inner, temporary.file(), &batch, written)?;
+            target.write(&inner, temporary.file(), &buffer, written)?;
             target.commit(&inner, &mut temporary)
         };
-        lanes.run(lane, finish).await
+        pool.run(kind, finish).await
     }
 
-    /// A small file needs no whole batch, and one that comes slowly not yet.
+    /// Grows the buffer by doubling, so that small files and slow uploads take little memory.
     fn make_room(&mut self, more: usize, most: usize) {
-        let needed = self.batch.len() + more;
-        if needed > self.batch.capacity() {
-            let capacity = needed.next_power_of_two().clamp(SMALL, most.max(needed));
-            self.batch.reserve_exact(capacity - self.batch.len());
+        let needed = self.buffer.len() + more;
+        if needed > self.buffer.capacity() {
+            let capacity = needed.next_power_of_two().clamp(SMALLEST, most.max(needed));
+            self.buffer.reserve_exact(capacity - self.buffer.len());
         }
     }
 
-    /// Has the batch written, and takes it back to be filled again. What comes in meanwhile waits in
-    /// the socket: two batches of half the size, one filled while the other is written, take as
-    /// much memory and nearly twice the time of the processor.
+    /// Writes the buffer and empties it. What arrives meanwhile waits in the socket: two buffers of
+    /// half the size, one filled while the other is written, were measured to take as much memory
+    /// and nearly twice the processor time.
     async fn flush(&mut self) -> Result<(), Error> {
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut buffer = std::mem::take(&mut self.buffer);
         let position = self.written;
-        self.written += batch.len() as u64;
+        self.written += buffer.len() as u64;
         let (inner, target) = (self.inner.clone(), self.target.clone());
         let file = self.temporary.file().clone();
         let write = move || {
-            target.write(&inner, &file, &batch, position)?;
-            batch.clear();
-            Ok::<_, Error>(batch)
+            target.write(&inner, &file, &buffer, position)?;
+            buffer.clear();
+            Ok::<_, Error>(buffer)
         };
-        self.batch = self.inner.lanes.run(Lane::Write, write).await?;
-        if self.batch.capacity() > self.transfer.batch() {
-            self.batch = Vec::new();
+        self.buffer = self.inner.pool.run(Kind::Write, write).await?;
+        if self.buffer.capacity() > largest_buffer() {
+            self.buffer = Vec::new();
         }
         Ok(())
     }
 }
 
-/// What is done in the pool.
+fn largest_buffer() -> usize {
+    if are_few_busy() { LARGE } else { SMALL }
+}
+
+/// What runs in the disk pool.
 impl Target {
     fn begin(&self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
-        let surveyed = inner.directories.survey(&self.path);
-        let Survey { directory, mount } = surveyed.map_err(|obstacle| self.blocked(obstacle))?;
+        let found = inner.directories.find(&self.path);
+        let Found { directory, mount } = found.map_err(|obstacle| self.blocked(obstacle))?;
         if let Some(directory) = directory {
             self.check(&directory)?;
-        } else if !self.guard.admits(None) {
+        } else if !self.condition.holds(None) {
             return Err(Error::Precondition(self.path.clone()));
         }
         let base = mount.as_ref().unwrap_or_else(|| inner.directories.root());
-        inner.min_free.check(base, expected, &self.path)?;
-        Temporary::create(base.as_fd(), inner.lanes.clone()).map_err(|errno| self.failed(errno))
+        space::check(inner.min_free, base, expected, &self.path)?;
+        Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
     }
 
     fn write(
@@ -156,7 +163,7 @@ impl Target {
         mut bytes: &[u8],
         mut position: u64,
     ) -> Result<(), Error> {
-        inner.min_free.check(file, bytes.len() as u64, &self.path)?;
+        space::check(inner.min_free, file, bytes.len() as u64, &self.path)?;
         while !bytes.is_empty() {
             let count = retry_on_intr(|| pwrite(file, bytes, position))
                 .map_err(|errno| self.failed(errno))?;
@@ -183,7 +190,7 @@ impl Target {
             self.set_mode(&file, mode)?;
         }
         let (_, name) = self.path.split();
-        temporary.name(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
+        temporary.rename(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
         drop(lock);
         drop(replaced);
 
@@ -194,24 +201,27 @@ impl Target {
         Version::of(&stat).ok_or_else(|| self.failed(Errno::IO))
     }
 
-    /// What would be replaced, if the request's conditions allow that.
+    /// The file that would be replaced.
+    ///
+    /// # Errors
+    /// If it must not be: it is no file, or the request's condition does not hold.
     fn check(&self, directory: &OwnedFd) -> Result<Option<(OwnedFd, Version)>, Error> {
         let path = &self.path;
         let (_, name) = path.split();
         let replaced = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
-            Seen::Nothing => None,
-            Seen::File(file, version) => Some((file, version)),
-            Seen::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
-            Seen::Special => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
+            Entry::Nothing => None,
+            Entry::File(file, version) => Some((file, version)),
+            Entry::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
+            Entry::Special => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
         };
-        if self.guard.admits(replaced.as_ref().map(|(_, version)| version)) {
+        if self.condition.holds(replaced.as_ref().map(|(_, version)| version)) {
             Ok(replaced)
         } else {
             Err(Error::Precondition(path.clone()))
         }
     }
 
-    /// Whatever the umask is.
+    /// Independent of the umask.
     fn set_mode(&self, file: &OwnedFd, mode: u32) -> Result<(), Error> {
         fchmod(file, Mode::from_raw_mode(mode)).map_err(|errno| self.failed(errno))
     }

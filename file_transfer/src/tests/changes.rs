@@ -56,7 +56,7 @@ fn a_condition_fails_before_the_body_is_read() {
 }
 
 #[test]
-fn of_many_who_want_to_be_first_one_is() {
+fn of_many_uploads_of_a_new_file_one_succeeds() {
     let service = Service::new();
     let service = &service;
     let put = |content: &'static str| async move {

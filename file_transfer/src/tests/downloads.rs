@@ -9,7 +9,7 @@ use futures_lite::future::block_on;
 use super::{Answer, Service};
 
 #[test]
-fn sends_a_file_and_what_a_client_needs_to_know() {
+fn sends_a_file_with_its_header_fields() {
     for service in [Service::new(), Service::without_openat2()] {
         let path = service.put_on_disk("a/b.txt", b"hello");
         let when = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000, 5);
@@ -35,7 +35,7 @@ fn sends_a_file_and_what_a_client_needs_to_know() {
 }
 
 #[test]
-fn says_what_it_has_not_found() {
+fn a_missing_file_is_not_found() {
     let service = Service::new();
     assert_eq!(service.get("nope", &[]).said(), (404, r#"File not found: "nope""#));
     service.put_on_disk("a/b", b"");
@@ -54,7 +54,7 @@ fn sends_an_empty_file() {
 }
 
 #[test]
-fn a_client_that_has_it_is_not_sent_it_again() {
+fn a_client_that_has_this_version_is_told_so() {
     let service = Service::new();
     service.put_on_disk("a", b"hello");
     let first = service.get("a", &[]);
@@ -126,7 +126,7 @@ fn large_files_come_whole_and_in_small_pieces() {
 }
 
 #[test]
-fn a_file_that_shrinks_under_way_breaks_the_download() {
+fn a_file_that_becomes_shorter_cuts_the_download() {
     let service = Service::new();
     let path = service.put_on_disk("a", &[7; 100_000]);
     block_on(async {
@@ -140,7 +140,7 @@ fn a_file_that_shrinks_under_way_breaks_the_download() {
 }
 
 #[test]
-fn who_reads_the_old_file_goes_on_reading_it() {
+fn a_reader_of_the_old_file_keeps_reading_it() {
     let service = Service::new();
     service.put("a", &[], &"old ".repeat(50_000));
     block_on(async {

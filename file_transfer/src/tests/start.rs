@@ -8,13 +8,13 @@ use super::{Service, mode, new_directory, options};
 use crate::storage::Storage;
 
 #[test]
-fn makes_the_directory_where_it_is_missing() {
+fn makes_the_directory_if_it_is_missing() {
     let service = Service::new();
     assert_eq!(mode(&service.directory), 0o700, "0750 and the umask of these tests");
 }
 
 #[test]
-fn says_what_to_do_where_the_directory_cannot_be_used() {
+fn says_what_to_do_if_the_directory_cannot_be_used() {
     let directory = new_directory();
     let parent = directory.parent().unwrap().to_owned();
     std::fs::File::create(parent.join("a-file")).unwrap();
@@ -31,7 +31,7 @@ fn says_what_to_do_where_the_directory_cannot_be_used() {
 }
 
 #[test]
-fn removes_what_a_killed_process_has_left() {
+fn removes_the_temporary_files_of_a_killed_process() {
     let directory = new_directory();
     let reserved = directory.join(crate::path::RESERVED);
     DirBuilder::new().recursive(true).mode(0o700).create(&reserved).unwrap();
@@ -52,7 +52,7 @@ fn does_not_touch_the_uploads_of_a_running_service() {
 }
 
 #[test]
-fn leaves_the_target_of_a_planted_link_alone() {
+fn does_not_follow_a_planted_link() {
     let directory = new_directory();
     let precious = directory.parent().unwrap().join("precious");
     for made in [&directory, &precious] {
@@ -66,7 +66,7 @@ fn leaves_the_target_of_a_planted_link_alone() {
 }
 
 #[test]
-fn the_number_of_files_does_not_matter() {
+fn starts_fast_with_many_files() {
     let directory = new_directory();
     DirBuilder::new().mode(0o700).create(&directory).unwrap();
     for number in 0..10_000 {

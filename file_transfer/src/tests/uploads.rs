@@ -3,17 +3,17 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
+use common::settings::Free;
 use futures_lite::future::{block_on, poll_once};
 
 use super::{Service, Then, chunks, mode};
-use crate::storage::MinFree;
 
 const FORM: (&str, &str) = ("content-type", "multipart/form-data; boundary=xyz");
 const PART: &str = "--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"foo.txt\"\r\n\
                     Content-Type: text/plain\r\n\r\n";
 
 #[test]
-fn stores_a_file_and_says_which_version_it_is() {
+fn stores_a_file_and_sends_its_entity_tag() {
     let service = Service::new();
     let put = service.put("a/b/c.txt", &[], "hello");
     assert_eq!(put.said(), (201, ""));
@@ -90,7 +90,7 @@ fn a_form_without_exactly_one_file_changes_nothing() {
 }
 
 #[test]
-fn a_file_is_no_directory_and_a_directory_no_file() {
+fn does_not_replace_a_directory_or_make_one_of_a_file() {
     let service = Service::new();
     service.put("d/file", &[], "x");
     assert_eq!(
@@ -106,7 +106,7 @@ fn a_file_is_no_directory_and_a_directory_no_file() {
 }
 
 #[test]
-fn refuses_what_is_too_large_before_and_while_it_comes() {
+fn refuses_what_is_too_large_before_and_while_it_arrives() {
     let service = Service::with(|options| options.max_size = Some(10));
     assert_eq!(service.put("a", &[], "0123456789").status, 201);
     let too_large = "Cannot upload: \"a\" is larger than the 10 bytes of http.upload.max_size";
@@ -125,8 +125,8 @@ fn refuses_what_is_too_large_before_and_while_it_comes() {
 }
 
 #[test]
-fn leaves_the_space_that_is_to_stay_free() {
-    for min_free in [MinFree::Bytes(u64::MAX), MinFree::Percent(100)] {
+fn leaves_min_free_free() {
+    for min_free in [Free::Bytes(u64::MAX), Free::Percent(100)] {
         let service = Service::with(|options| options.min_free = min_free);
         // A temporary file system with nothing but directories is 100 % free.
         service.put_on_disk("b", b"a block");

@@ -1,4 +1,4 @@
-//! `Content-Digest` and `Repr-Digest` (RFC 9530): what the content of a PUT has to hash to.
+//! Checks `Content-Digest` and `Repr-Digest` of a PUT (RFC 9530).
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -8,7 +8,7 @@ use ring::digest::{Algorithm, Context, SHA256, SHA512};
 
 use crate::error::Error;
 
-/// RFC 9651, section 4.2.7: a parser does not insist on padding.
+/// RFC 9651, section 4.2.7: padding is optional.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -16,7 +16,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 const FIELDS: [&str; 2] = ["Content-Digest", "Repr-Digest"];
 
-/// What is expected, and what has come so far.
+/// The digests that are expected, and those of what has arrived.
 pub(super) struct Digests {
     expected: Vec<Expected>,
     hashes: Vec<Context>,
@@ -29,7 +29,7 @@ struct Expected {
 }
 
 impl Digests {
-    /// Algorithms other than sha-256 and sha-512 are passed over.
+    /// Ignores algorithms other than sha-256 and sha-512.
     pub(super) fn expected_by(fields: &HeaderMap) -> Result<Self, Error> {
         let mut digests = Self { expected: Vec::new(), hashes: Vec::new() };
         for field in FIELDS {
@@ -67,7 +67,7 @@ impl Digests {
         }
     }
 
-    /// Fails where the content was other than announced.
+    /// Fails if the content does not have the expected digests.
     pub(super) fn verify(self) -> Result<(), Error> {
         let found: Vec<_> = self.hashes.into_iter().map(Context::finish).collect();
         let is_found = |expected: &&Expected| {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_the_content_that_was_announced() {
+    fn accepts_content_that_has_the_digest() {
         let both = format!("{SHA256_ABC}, {SHA512_ABC}");
         let with_unknown = format!("md5=:AAAA:,\t{SHA256_ABC}");
         let twice = format!("{WRONG}, {SHA256_ABC}");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_field_that_makes_no_sense() {
+    fn refuses_a_field_that_cannot_be_parsed() {
         for line in [
             "",
             "sha-256",

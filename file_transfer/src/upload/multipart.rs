@@ -1,25 +1,25 @@
-//! Takes the one file out of a multipart/form-data body (RFC 7578) as it comes in, without
-//! holding more of it than the last chunk. Pure: it reads nothing and stores nothing.
+//! Takes the one file out of a multipart/form-data body (RFC 7578) as it arrives, holding no more
+//! than the last chunk. Reads and stores nothing itself.
 //!
-//! By hand, since multer reads from a body for as long as that is ready, whole into memory where
-//! the disk is slower than the network.
+//! multer is not used: it reads ahead for as long as the body is ready, so with a slow disk the
+//! whole body would be in memory.
 
 use common::http::{HeaderMap, header};
 
 use super::parameters::parameter;
 use crate::error::Error;
 
-/// The fields before one part, in bytes.
+/// The header of a part, in bytes.
 const LONGEST_HEAD: usize = 8 * 1024;
 /// RFC 2046, section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;
 
-/// A body under way.
+/// A body that is being parsed.
 pub(crate) struct Envelope {
-    /// The line break that belongs to it, two dashes, and the boundary.
+    /// The line break before it, two dashes, and the boundary.
     delimiter: Vec<u8>,
     buffer: Vec<u8>,
-    /// What is before this in the buffer is done with.
+    /// Where the rest of the buffer begins; what is before was parsed.
     start: usize,
     state: State,
     files: usize,
@@ -29,26 +29,26 @@ pub(crate) struct Envelope {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Preamble,
-    /// Behind a delimiter.
+    /// After a delimiter.
     Delimited,
-    /// The fields of a part, of which so many bytes were seen, and whether it is a file.
+    /// The header of a part: its length so far, and whether the part is a file.
     Head(usize, bool),
     /// The content of a part, and whether it is a file.
     Content(bool),
     Epilogue,
 }
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
-    /// The next bytes of the file are these.
-    Content(&'a [u8]),
-    /// More of the body is needed.
-    More,
+    /// Take these bytes: they are the next ones of the file.
+    File(&'a [u8]),
+    /// Push the next chunk.
+    Push,
 }
 
 impl Envelope {
-    /// `None` where the content is not in an envelope.
+    /// `None` if the content is not in an envelope.
     pub(crate) fn of(fields: &HeaderMap) -> Result<Option<Self>, Error> {
         let Some(media_type) = fields.get(header::CONTENT_TYPE) else { return Ok(None) };
         let media_type = media_type.as_bytes();
@@ -75,27 +75,30 @@ impl Envelope {
         }
     }
 
-    /// Takes the next chunk of the body.
+    /// Adds the next chunk of the body.
     pub(crate) fn push(&mut self, chunk: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Goes on as far as the chunk allows. An error says what is wrong with the envelope.
+    /// Parses on, up to the next bytes of the file.
+    ///
+    /// # Errors
+    /// What is wrong with the envelope.
     pub(crate) fn step(&mut self) -> Result<Step<'_>, &'static str> {
         loop {
             let rest = &self.buffer[self.start..];
             match self.state {
                 State::Preamble => match self.find_delimiter() {
-                    Ok(at) => self.go_on(at + self.delimiter.len(), State::Delimited),
-                    Err(safe) => return Ok(self.wait(safe)),
+                    Ok(at) => self.advance(at + self.delimiter.len(), State::Delimited),
+                    Err(safe) => return Ok(self.skip(safe)),
                 },
                 State::Delimited => match rest {
-                    [] | [b'\r' | b'-'] => return Ok(Step::More),
-                    [b' ' | b'\t', ..] => self.go_on(1, State::Delimited),
-                    [b'\r', b'\n', ..] => self.go_on(2, State::Head(0, false)),
-                    [b'-', b'-', ..] => self.go_on(2, State::Epilogue),
+                    [] | [b'\r' | b'-'] => return Ok(Step::Push),
+                    [b' ' | b'\t', ..] => self.advance(1, State::Delimited),
+                    [b'\r', b'\n', ..] => self.advance(2, State::Head(0, false)),
+                    [b'-', b'-', ..] => self.advance(2, State::Epilogue),
                     _ => return Err("something follows a boundary on its line"),
                 },
                 State::Head(seen, is_file) => match line(rest) {
@@ -104,14 +107,14 @@ impl Envelope {
                         if self.files > 1 {
                             return Err("it holds more than one file, send one");
                         }
-                        self.go_on(2, State::Content(is_file));
+                        self.advance(2, State::Content(is_file));
                     }
                     Some(field) if seen + field.len() + 2 <= LONGEST_HEAD => {
                         let is_file = is_file || says_file(field);
                         let length = field.len() + 2;
-                        self.go_on(length, State::Head(seen + length, is_file));
+                        self.advance(length, State::Head(seen + length, is_file));
                     }
-                    None if may_fit(rest, LONGEST_HEAD - seen) => return Ok(Step::More),
+                    None if may_fit(rest, LONGEST_HEAD - seen) => return Ok(Step::Push),
                     _ => return Err("the fields of a part are longer than 8 KiB"),
                 },
                 State::Content(is_file) => {
@@ -120,20 +123,23 @@ impl Envelope {
                         Err(safe) => (safe, safe, self.state),
                     };
                     let content = self.start..self.start + length;
-                    self.go_on(skip, next);
+                    self.advance(skip, next);
                     if is_file && length > 0 {
-                        return Ok(Step::Content(&self.buffer[content]));
+                        return Ok(Step::File(&self.buffer[content]));
                     }
                     if next == State::Content(is_file) {
-                        return Ok(Step::More);
+                        return Ok(Step::Push);
                     }
                 }
-                State::Epilogue => return Ok(self.wait(rest.len())),
+                State::Epilogue => return Ok(self.skip(rest.len())),
             }
         }
     }
 
-    /// The body is at its end.
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// If it is not complete, or held no file.
     pub(crate) fn finish(self) -> Result<(), &'static str> {
         match (self.state, self.files) {
             (State::Epilogue, 1) => Ok(()),
@@ -142,23 +148,23 @@ impl Envelope {
         }
     }
 
-    /// How many bytes it keeps.
+    /// How many bytes are in memory.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    fn go_on(&mut self, length: usize, state: State) {
+    fn advance(&mut self, length: usize, state: State) {
         self.start += length;
         self.state = state;
     }
 
-    fn wait(&mut self, done: usize) -> Step<'_> {
+    fn skip(&mut self, done: usize) -> Step<'_> {
         self.start += done;
-        Step::More
+        Step::Push
     }
 
-    /// Where the next delimiter is, or else how many bytes are surely not part of one.
+    /// Where the next delimiter is. If there is none, how many bytes are certainly no part of one.
     fn find_delimiter(&self) -> Result<usize, usize> {
         let rest = &self.buffer[self.start..];
         for at in memchr::memchr_iter(b'\r', rest) {
@@ -179,14 +185,14 @@ fn line(bytes: &[u8]) -> Option<&[u8]> {
     Some(&bytes[..end - 1])
 }
 
-/// Whether a line of which only this is known so far, once it is at its end, can be one that ends
-/// a head or is not longer than this: wherever the body is cut, the answer is the same.
+/// Whether an incomplete line can become an empty line, or one that is not too long. The result of
+/// parsing must not depend on where the body is cut.
 fn may_fit(line: &[u8], longest: usize) -> bool {
     let field = line.strip_suffix(b"\r").unwrap_or(line);
     field.is_empty() || field.len() + 2 <= longest
 }
 
-/// Whether a field of a part says that the part is a file.
+/// Whether a header field says that the part is a file.
 fn says_file(field: &[u8]) -> bool {
     const NAME: &[u8] = b"content-disposition:";
     let Some((name, value)) = field.split_at_checked(NAME.len()) else { return false };
@@ -209,7 +215,7 @@ mod tests {
         let mut file = Vec::new();
         for chunk in body.chunks(chunk) {
             envelope.push(chunk);
-            while let Step::Content(content) = envelope.step()? {
+            while let Step::File(content) = envelope.step()? {
                 file.extend_from_slice(content);
             }
             assert!(envelope.held() <= LONGEST_HEAD + chunk.len());

@@ -1,4 +1,5 @@
-//! The parameters of a media type or a content disposition: `; name=value` and `; name="value"`.
+//! Parses the parameters of a media type or a content disposition: `; name=value` and
+//! `; name="value"`.
 
 /// The value of a parameter, unquoted.
 pub(crate) fn parameter(field: &[u8], wanted: &str) -> Option<Vec<u8>> {
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_a_parameter_and_is_not_led_astray_by_quotes() {
+    fn finds_a_parameter_and_ignores_what_is_quoted() {
         for (field, value) in [
             ("multipart/form-data; boundary=abc", Some("abc")),
             ("multipart/form-data;boundary=\"a;b\"", Some("a;b")),

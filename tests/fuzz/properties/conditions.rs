@@ -6,7 +6,7 @@ use std::str::FromStr;
 use common::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::conditions::{Preconditions, Selection, etag, select};
-use crate::storage::{Guard, Version};
+use crate::storage::{Condition, Version};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -98,7 +98,7 @@ fn plain(line: &str, length: u128) -> Option<Selection> {
 }
 
 fn check_preconditions(fields: &HeaderMap, version: &Version, tag: &str, get: &Selection) {
-    let admits = |fields: &HeaderMap, version| Preconditions::of(fields).admits(version);
+    let admits = |fields: &HeaderMap, version| Preconditions::of(fields).holds(version);
     let mut changed = fields.clone();
     changed.remove(header::IF_NONE_MATCH);
     assert_eq!(!admits(&changed, Some(version)), *get == Selection::Failed, "GET and PUT differ");

@@ -36,7 +36,7 @@ fn take_out(fields: &HeaderMap, body: &[u8], chunk: usize) -> Result<Vec<u8>, &'
     let mut file = Vec::new();
     for chunk in body.chunks(chunk) {
         envelope.push(chunk);
-        while let Step::Content(content) = envelope.step()? {
+        while let Step::File(content) = envelope.step()? {
             assert!(!content.is_empty(), "a step that gets nowhere");
             file.extend_from_slice(content);
         }
