@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use c8y_proxy::credentials::{Broker, Method};
+use c8y_proxy::credentials::{BrokerOptions, Method};
 use common::client::{ConnectProxy, Options};
 use common::error::Error;
 use common::net::{Host, Origin};
@@ -60,7 +60,7 @@ pub(crate) fn method(settings: &Settings) -> Result<Method, Error> {
     }
 }
 
-fn broker(settings: &Settings) -> Result<Broker, Error> {
+fn broker(settings: &Settings) -> Result<BrokerOptions, Error> {
     let roots = settings
         .mqtt_client_auth_ca_file
         .clone()
@@ -90,7 +90,7 @@ fn broker(settings: &Settings) -> Result<Broker, Error> {
     });
     let password_file = &settings.mqtt_client_auth_password_file;
     let login = settings.mqtt_client_auth_username.clone();
-    Ok(Broker {
+    Ok(BrokerOptions {
         origin: Origin { host: settings.mqtt_client_host.clone(), port: settings.mqtt_client_port },
         login: login.map(|name| (name, password_file.clone())),
         tls,

@@ -1,13 +1,17 @@
 //! One token for everybody, with many tasks at once and a source that the test plays.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use async_io::Timer;
 use event_listener::Event;
-use futures_lite::future;
+use futures_lite::{FutureExt, future};
 
 use super::jwt::tests::token;
+use super::tokens::{TokenSource, bearer};
 use super::*;
 
 /// A source that answers when it is told to, in order.
@@ -21,8 +25,8 @@ pub(crate) struct Played {
 impl Played {
     /// Credentials that this source is asked for.
     pub(crate) fn credentials(self: &Arc<Self>, executor: &Arc<Executor<'static>>) -> Credentials {
-        let pace = Pace { spacing: Duration::ZERO, ..Pace::default() };
-        Credentials(Kind::Token(Tokens::new(Box::new(Arc::clone(self)), pace, executor)))
+        let timing = Timing { spacing: Duration::ZERO, ..Timing::default() };
+        Credentials(Kind::Token(Tokens::new(Box::new(Arc::clone(self)), timing, executor)))
     }
 
     pub(crate) fn answer(&self, answer: Result<String, Error>) {
@@ -40,7 +44,7 @@ impl Played {
     }
 }
 
-impl Source for Arc<Played> {
+impl TokenSource for Arc<Played> {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String, Error>> + Send + '_>> {
         self.fetches.fetch_add(1, SeqCst);
         self.changed.notify(usize::MAX);
@@ -72,10 +76,10 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(pace: Pace) -> Self {
+    fn new(timing: Timing) -> Self {
         let executor = Arc::new(Executor::new());
         let played = Arc::new(Played::default());
-        let tokens = Tokens::new(Box::new(Arc::clone(&played)), pace, &executor);
+        let tokens = Tokens::new(Box::new(Arc::clone(&played)), timing, &executor);
         Self { executor, played, credentials: Arc::new(Credentials(Kind::Token(tokens))) }
     }
 
@@ -118,7 +122,7 @@ fn bad() -> Result<String, Error> {
 
 #[test]
 fn a_hundred_who_wait_share_one_token() {
-    Stage::new(Pace::default()).play(async |stage| {
+    Stage::new(Timing::default()).play(async |stage| {
         let asked = stage.ask(100);
         stage.fetched(1).await;
         stage.played.answer(good());
@@ -134,7 +138,7 @@ fn a_hundred_who_wait_share_one_token() {
 
 #[test]
 fn a_hundred_who_wait_share_one_failure() {
-    Stage::new(Pace::default()).play(async |stage| {
+    Stage::new(Timing::default()).play(async |stage| {
         let asked = stage.ask(100);
         stage.fetched(1).await;
         stage.played.answer(bad());
@@ -150,7 +154,7 @@ fn a_hundred_who_wait_share_one_failure() {
 
 #[test]
 fn one_who_gives_up_takes_nothing_from_the_others() {
-    Stage::new(Pace::default()).play(async |stage| {
+    Stage::new(Timing::default()).play(async |stage| {
         let first = stage.ask(1);
         stage.fetched(1).await;
         let others = stage.ask(10);
@@ -165,8 +169,8 @@ fn one_who_gives_up_takes_nothing_from_the_others() {
 
 #[test]
 fn all_who_wait_are_answered_when_nothing_comes_in_time() {
-    let pace = Pace { limit: Duration::from_millis(50), ..Pace::default() };
-    Stage::new(pace).play(async |stage| {
+    let timing = Timing { limit: Duration::from_millis(50), ..Timing::default() };
+    Stage::new(timing).play(async |stage| {
         for asked in stage.ask(10) {
             let error = asked.await.unwrap_err();
             assert_eq!(error.to_string(), "no token within 0 s: the test says nothing");
@@ -177,7 +181,7 @@ fn all_who_wait_are_answered_when_nothing_comes_in_time() {
 
 #[test]
 fn a_hundred_401s_to_one_token_make_one_fetch() {
-    Stage::new(Pace::default()).play(async |stage| {
+    Stage::new(Timing::default()).play(async |stage| {
         stage.played.answer(good());
         let old = stage.credentials.grant().await.unwrap();
         let others: Vec<_> = (0..100)
@@ -198,8 +202,8 @@ fn a_hundred_401s_to_one_token_make_one_fetch() {
 
 #[test]
 fn renews_in_the_background_ahead_of_the_end() {
-    let pace = Pace { spacing: Duration::ZERO, ..Pace::default() };
-    Stage::new(pace).play(async |stage| {
+    let timing = Timing { spacing: Duration::ZERO, ..Timing::default() };
+    Stage::new(timing).play(async |stage| {
         stage.played.answer(Ok(token(r#"{"iat":1000,"exp":1059}"#)));
         let old = stage.credentials.grant().await.unwrap();
         let same = stage.credentials.grant().await.unwrap();

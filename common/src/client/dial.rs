@@ -7,17 +7,16 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
 use async_executor::Executor;
 use async_io::{Async, Timer};
-use event_listener::Event;
 use rustix::net::sockopt;
 
 use super::error::Error;
-use crate::net::{Host, Origin};
+use crate::net::{Host, Origin, SharedFetch};
 
 /// How long an address may take before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -30,12 +29,12 @@ const SEND_BUFFER: usize = 128 * 1024;
 pub(super) struct Dialer {
     origin: Origin,
     executor: Arc<Executor<'static>>,
-    under_way: Arc<Mutex<Option<Arc<Lookup>>>>,
+    under_way: Mutex<Weak<SharedFetch<Vec<SocketAddr>, Arc<io::Error>>>>,
 }
 
 impl Dialer {
     pub(super) fn new(origin: Origin, executor: Arc<Executor<'static>>) -> Self {
-        Self { origin, executor, under_way: Arc::default() }
+        Self { origin, executor, under_way: Mutex::default() }
     }
 
     /// A socket that is connected.
@@ -52,54 +51,23 @@ impl Dialer {
             Host::Address(address) => return Ok(vec![(*address, self.origin.port).into()]),
             Host::Name(name) => name,
         };
-        let found = self.lookup(name).wait().await;
+        let found = self.lookup(name).outcome().await;
         found.map_err(|source| Error::Resolve { host: name.clone(), source })
     }
 
-    /// The look-up that is under way, or a new one. It goes on when nobody waits for it any more.
-    fn lookup(&self, name: &str) -> Arc<Lookup> {
+    /// The look-up that is under way, or a new one. It continues when nobody waits for it any more.
+    fn lookup(&self, name: &str) -> Arc<SharedFetch<Vec<SocketAddr>, Arc<io::Error>>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lookup) = &*under_way {
-            return Arc::clone(lookup);
+        if let Some(lookup) = under_way.upgrade().filter(|lookup| !lookup.is_done()) {
+            return lookup;
         }
-        let lookup = Arc::new(Lookup::default());
-        *under_way = Some(Arc::clone(&lookup));
-        drop(under_way);
-
-        let target = (name.to_owned(), self.origin.port);
-        let (running, under_way) = (Arc::clone(&lookup), Arc::clone(&self.under_way));
-        let look_up = async move {
-            let found = async_net::resolve(target).await;
-            *under_way.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            running.finish(found);
-        };
+        let lookup = Arc::new(SharedFetch::default());
+        *under_way = Arc::downgrade(&lookup);
+        let (target, running) = ((name.to_owned(), self.origin.port), Arc::clone(&lookup));
+        let look_up =
+            async move { running.finish(async_net::resolve(target).await.map_err(Arc::new)) };
         self.executor.spawn(look_up).detach();
         lookup
-    }
-}
-
-/// One look-up that any number wait for.
-#[derive(Default)]
-struct Lookup {
-    found: OnceLock<io::Result<Vec<SocketAddr>>>,
-    done: Event,
-}
-
-impl Lookup {
-    fn finish(&self, found: io::Result<Vec<SocketAddr>>) {
-        let _ = self.found.set(found);
-        self.done.notify(usize::MAX);
-    }
-
-    async fn wait(&self) -> io::Result<Vec<SocketAddr>> {
-        loop {
-            let done = self.done.listen();
-            match self.found.get() {
-                Some(Ok(addresses)) => return Ok(addresses.clone()),
-                Some(Err(error)) => return Err(io::Error::new(error.kind(), error.to_string())),
-                None => done.await,
-            }
-        }
     }
 }
 
@@ -244,7 +212,7 @@ mod tests {
         let dialer = Dialer::new(Origin::parse("localhost", 1).unwrap(), Arc::clone(&executor));
         let (first, second) = (dialer.lookup("localhost"), dialer.lookup("localhost"));
         assert!(Arc::ptr_eq(&first, &second));
-        let found = async_io::block_on(executor.run(first.wait())).unwrap();
+        let found = async_io::block_on(executor.run(first.outcome())).unwrap();
         assert!(found.contains(&SocketAddr::from(([127, 0, 0, 1], 1))), "{found:?}");
         assert!(!Arc::ptr_eq(&first, &dialer.lookup("localhost")));
     }

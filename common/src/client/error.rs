@@ -1,6 +1,7 @@
 //! Why a request got no answer, in words for a person, and whether it may have been sent.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::{fmt, io};
 
 use crate::error::chain;
@@ -15,8 +16,8 @@ pub enum Error {
     Resolve {
         /// The name.
         host: String,
-        /// What the resolver says.
-        source: io::Error,
+        /// What the resolver says to everybody who waits for this look-up.
+        source: Arc<io::Error>,
     },
     /// No address of the host takes a connection.
     Connect {

@@ -2,15 +2,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_io::Timer;
+use common::net::Origin;
 use common::tls::ClientFiles;
 use futures_lite::{FutureExt, future};
 use paho_mqtt::CreateOptionsBuilder;
+use rustls::ClientConfig;
 
 use super::*;
 
@@ -71,8 +73,8 @@ impl Mosquitto {
         }
     }
 
-    fn settings(&self) -> Broker {
-        Broker {
+    fn settings(&self) -> BrokerOptions {
+        BrokerOptions {
             origin: Origin::parse("localhost", self.port).unwrap(),
             login: None,
             tls: None,
@@ -121,7 +123,7 @@ impl Drop for Mosquitto {
 }
 
 /// Runs a scene with a device at this broker, for 30 s at most.
-fn play(broker: Broker, scene: impl AsyncFnOnce(&Mqtt)) {
+fn play(broker: BrokerOptions, scene: impl AsyncFnOnce(&Mqtt)) {
     let executor = Executor::new();
     let mqtt = Mqtt::start(broker, &executor).unwrap();
     let late = async {
@@ -133,7 +135,7 @@ fn play(broker: Broker, scene: impl AsyncFnOnce(&Mqtt)) {
 
 /// Waits until the broker is known to be away, and returns what is said of it.
 async fn away(mqtt: &Mqtt) -> String {
-    mqtt.line.until(|state| (state.told == Some(false)).then_some(())).await;
+    mqtt.broker.until(|status| (status.announced == Some(false)).then_some(())).await;
     mqtt.waiting()
 }
 
@@ -234,7 +236,7 @@ fn logs_in_with_a_password_from_a_file() {
         let file = broker.directory.join(password.trim());
         #[expect(clippy::disallowed_methods, reason = "nothing else runs here")]
         std::fs::write(&file, password).unwrap();
-        Broker { login: Some(("proxy".to_owned(), Some(file))), ..broker.settings() }
+        BrokerOptions { login: Some(("proxy".to_owned(), Some(file))), ..broker.settings() }
     };
     play(with("right\n"), async |mqtt| {
         let _bridge = broker.bridge().await;
@@ -245,7 +247,7 @@ fn logs_in_with_a_password_from_a_file() {
         assert!(said.to_lowercase().contains("not authorized"), "{said}");
     });
     let missing = Some(("proxy".to_owned(), Some(broker.directory.join("nowhere"))));
-    play(Broker { login: missing, ..broker.settings() }, async |mqtt| {
+    play(BrokerOptions { login: missing, ..broker.settings() }, async |mqtt| {
         let said = away(mqtt).await;
         assert!(
             said.contains("mqtt.client.auth.password_file: ") && said.contains("nowhere"),
@@ -257,7 +259,7 @@ fn logs_in_with_a_password_from_a_file() {
 #[test]
 fn speaks_tls_and_leaves_no_socket_behind() {
     let broker = Mosquitto::start(certificates, TLS);
-    play(Broker { tls: broker.tls("ca", None), ..broker.settings() }, async |mqtt| {
+    play(BrokerOptions { tls: broker.tls("ca", None), ..broker.settings() }, async |mqtt| {
         let _bridge = broker.bridge().await;
         mqtt.fetch().await.unwrap();
         let left: Vec<_> = std::fs::read_dir(&broker.directory)
@@ -267,7 +269,7 @@ fn speaks_tls_and_leaves_no_socket_behind() {
             .collect();
         assert!(left.is_empty(), "{left:?}");
     });
-    play(Broker { tls: broker.tls("other", None), ..broker.settings() }, async |mqtt| {
+    play(BrokerOptions { tls: broker.tls("other", None), ..broker.settings() }, async |mqtt| {
         let said = away(mqtt).await;
         assert!(
             said.contains("no TLS: its certificate is signed by an unknown authority"),
@@ -279,7 +281,7 @@ fn speaks_tls_and_leaves_no_socket_behind() {
 #[test]
 fn finds_a_broker_with_tls_again() {
     let mut broker = Mosquitto::start(certificates, TLS);
-    let settings = Broker { tls: broker.tls("ca", None), ..broker.settings() };
+    let settings = BrokerOptions { tls: broker.tls("ca", None), ..broker.settings() };
     play(settings, async |mqtt| {
         for _ in 0..2 {
             let bridge = broker.bridge().await;
@@ -297,11 +299,14 @@ fn finds_a_broker_with_tls_again() {
 fn shows_a_client_certificate_where_the_broker_demands_one() {
     let lines = format!("{TLS}cafile DIR/ca.crt\nrequire_certificate true\n");
     let broker = Mosquitto::start(certificates, &lines);
-    play(Broker { tls: broker.tls("ca", Some("device")), ..broker.settings() }, async |mqtt| {
-        let _bridge = broker.bridge().await;
-        mqtt.fetch().await.unwrap();
-    });
-    play(Broker { tls: broker.tls("ca", None), ..broker.settings() }, async |mqtt| {
+    play(
+        BrokerOptions { tls: broker.tls("ca", Some("device")), ..broker.settings() },
+        async |mqtt| {
+            let _bridge = broker.bridge().await;
+            mqtt.fetch().await.unwrap();
+        },
+    );
+    play(BrokerOptions { tls: broker.tls("ca", None), ..broker.settings() }, async |mqtt| {
         let said = away(mqtt).await;
         assert!(said.contains("it demands a certificate, and we sent none"), "{said}");
     });
@@ -310,7 +315,7 @@ fn shows_a_client_certificate_where_the_broker_demands_one() {
 #[test]
 fn refuses_a_prefix_that_is_no_topic() {
     for prefix in ["", "#", "a/+", "a\0b"] {
-        let broker = Broker {
+        let broker = BrokerOptions {
             origin: Origin::parse("localhost", 1).unwrap(),
             login: None,
             tls: None,

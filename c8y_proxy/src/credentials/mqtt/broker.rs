@@ -1,0 +1,131 @@
+//! The broker as it is known here: what to ask it, and the state of the connection to it. The task
+//! that connects, paho's threads and whoever asks for a token share it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use common::net::Origin;
+use common::tls::explain_io;
+use event_listener::Event;
+use rustls::ClientConfig;
+
+/// Where the broker is (`mqtt.client.*`), and what to ask it for.
+#[derive(Clone, Debug)]
+pub struct BrokerOptions {
+    /// Where it is.
+    pub origin: Origin,
+    /// Where to log in as a user: the name, and the file that holds the password.
+    pub login: Option<(String, Option<PathBuf>)>,
+    /// TLS with this configuration. Plain where there is none.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Where a directory for a socket may be made; `RUNTIME_DIRECTORY` is such a place.
+    pub runtime_directory: PathBuf,
+    /// `c8y.bridge.topic_prefix`.
+    pub topic_prefix: String,
+}
+
+/// Why there is no connection. Displayed after "the broker at … is away: ".
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Outage {
+    #[error("it has not answered yet")]
+    NotTried,
+    #[error("it takes no connection; see mqtt.client.host and mqtt.client.port")]
+    NotReached,
+    #[error("no answer within {0} s")]
+    Silent(u64),
+    #[error("it refuses the connection: {0}; see mqtt.client.auth.username")]
+    Refused(paho_mqtt::ConnectReturnCode),
+    #[error("it does not let us subscribe to {0}: {1}")]
+    NotSubscribed(String, String),
+    #[error("the connection was lost")]
+    Lost,
+    #[error("{0}")]
+    Other(String),
+    #[error("cannot connect: {0}")]
+    Socket(Arc<io::Error>),
+    #[error("no TLS: {}", explain_io(.0))]
+    Tls(Arc<io::Error>),
+    #[error("the connection broke off: {}", explain_io(.0))]
+    Broken(Arc<io::Error>),
+    #[error("{}: {}", .0.display(), .1)]
+    Directory(PathBuf, Arc<io::Error>),
+    #[error("mqtt.client.auth.password_file: {}: {}", .0.display(), .1)]
+    Password(PathBuf, Arc<io::Error>),
+}
+
+pub(super) struct Broker {
+    pub(super) address: String,
+    /// An empty message here asks for a token.
+    pub(super) question_topic: String,
+    /// The token comes here.
+    pub(super) answer_topic: String,
+    status: Mutex<Status>,
+    changed: Event,
+}
+
+pub(super) struct Status {
+    /// Whether connection and subscription stand. The client itself is not here: paho must not
+    /// drop it in one of its own callbacks, and they hold what is.
+    pub(super) connection: Result<(), Outage>,
+    /// What the log was told last.
+    pub(super) announced: Option<bool>,
+    /// The last message on the topic of the answers.
+    pub(super) message: Option<Vec<u8>>,
+    /// A token is wanted, so that a new attempt to connect should not wait.
+    pub(super) wanted: bool,
+}
+
+impl Broker {
+    pub(super) fn new(options: &BrokerOptions) -> Self {
+        let prefix = &options.topic_prefix;
+        Self {
+            address: options.origin.to_string(),
+            question_topic: format!("{prefix}/s/uat"),
+            answer_topic: format!("{prefix}/s/dat"),
+            status: Mutex::new(Status {
+                connection: Err(Outage::NotTried),
+                announced: None,
+                message: None,
+                wanted: false,
+            }),
+            changed: Event::new(),
+        }
+    }
+
+    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status());
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Waits until `look` finds what it looks for.
+    pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut Status) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.listen();
+            if let Some(found) = look(&mut self.status()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    /// Connection and subscription stand.
+    pub(super) fn connected(&self) {
+        self.change(|status| status.connection = Ok(()));
+        if self.status().announced.replace(true) != Some(true) {
+            log::info!("connected to the broker at {}", self.address);
+        }
+    }
+
+    /// There is no connection.
+    pub(super) fn disconnected(&self, outage: Outage) {
+        if self.status().announced.replace(false) != Some(false) {
+            log::warn!("the broker at {} is away: {outage}", self.address);
+        }
+        self.change(|status| status.connection = Err(outage));
+    }
+}

@@ -1,0 +1,128 @@
+//! The transport under the MQTT client: TLS to the broker for a client that has none.
+//!
+//! The client connects to a socket in a directory that nobody else may enter, and what it sends
+//! there goes to the broker over TLS. The directory is removed as soon as the client has connected.
+//! This module knows no MQTT.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use async_net::TcpStream;
+use async_net::unix::{UnixListener, UnixStream};
+use common::error::Error as StartError;
+use common::net::Origin;
+use futures_lite::FutureExt;
+use futures_rustls::TlsConnector;
+use futures_rustls::client::TlsStream;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::broker::Outage;
+use crate::relay::relay;
+
+/// To connect, and to agree on TLS, may take this long each.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The way to a broker over TLS.
+pub(super) struct Transport {
+    origin: Origin,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+    directory: PathBuf,
+}
+
+impl Transport {
+    /// Opens nothing yet. The socket will be in `directory`, which does not exist.
+    ///
+    /// # Errors
+    ///
+    /// A host that no certificate can be for, a path too long for a socket.
+    pub(super) fn new(
+        origin: Origin,
+        tls: Arc<ClientConfig>,
+        directory: PathBuf,
+    ) -> Result<Self, StartError> {
+        let name = origin.host.server_name().map_err(|_| {
+            let host = &origin.host;
+            StartError::Configuration(format!(
+                "mqtt.client.host: no certificate can be for \"{host}\""
+            ))
+        })?;
+        let transport = Self { origin, name, tls, directory };
+        let socket = transport.socket();
+        match rustix::net::SocketAddrUnix::new(&socket) {
+            Ok(_) => Ok(transport),
+            Err(_) => {
+                let fault = format!("{}: too long for a socket", socket.display());
+                Err(StartError::Configuration(fault))
+            }
+        }
+    }
+
+    /// Where the client has to connect to once the transport is open.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.directory.join("mqtt")
+    }
+
+    /// Makes the socket. It lasts until the first connection, or until this is dropped.
+    pub(super) fn open(&self) -> Result<Entrance, Outage> {
+        let fault = |error| Outage::Directory(self.directory.clone(), Arc::new(error));
+        DirBuilder::new().mode(0o700).create(&self.directory).map_err(fault)?;
+        let directory = Directory(self.directory.clone());
+        let listener = UnixListener::bind(self.socket()).map_err(fault)?;
+        Ok(Entrance { listener, _directory: directory })
+    }
+
+    /// Waits for the client, then carries bytes until one side closes.
+    pub(super) async fn carry(&self, entrance: Entrance) -> Result<(), Outage> {
+        let accepted = entrance.accept().await;
+        let client = accepted.map_err(|error| Outage::Socket(Arc::new(error)))?;
+        let broker = self.dial().await?;
+        relay(client, broker).await.map_err(|error| Outage::Broken(Arc::new(error)))
+    }
+
+    async fn dial(&self) -> Result<TlsStream<TcpStream>, Outage> {
+        let address = (self.origin.host.bare(), self.origin.port);
+        let socket = within_limit(TcpStream::connect(address)).await;
+        let socket = socket.map_err(|error| Outage::Socket(Arc::new(error)))?;
+        let connector = TlsConnector::from(Arc::clone(&self.tls));
+        let secured = within_limit(connector.connect(self.name.clone(), socket)).await;
+        secured.map_err(|error| Outage::Tls(Arc::new(error)))
+    }
+}
+
+async fn within_limit<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = async {
+        Timer::after(LIMIT).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    action.or(late).await
+}
+
+/// Where the client connects, once.
+pub(super) struct Entrance {
+    listener: UnixListener,
+    _directory: Directory,
+}
+
+impl Entrance {
+    async fn accept(self) -> io::Result<UnixStream> {
+        Ok(self.listener.accept().await?.0)
+    }
+}
+
+/// A directory with a socket in it, as long as this lives.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            log::debug!("{}: {error}", self.0.display());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One token for everybody, fetched when somebody needs one and renewed ahead of its end.
+//!
+//! The [`cache`](super::cache) decides; this module carries out its decisions. A fetch is a task of
+//! its own, so that a request that is given up does not end the fetch for the others. It does not
+//! know where tokens come from.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use async_executor::Executor;
+use async_io::Timer;
+use futures_lite::FutureExt;
+use http::HeaderValue;
+
+use super::cache::{Answer, Cache, Decision, Fetch, Timing};
+use super::error::Error;
+use super::grant::Grant;
+use super::jwt;
+
+/// Where tokens come from.
+pub(super) trait TokenSource: Send + Sync {
+    /// A new token. There is no time limit: whoever asks drops the future when it takes too long.
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String, Error>> + Send + '_>>;
+
+    /// What a fetch that takes long is waiting for.
+    fn waiting(&self) -> String;
+
+    /// Whether a fetch could begin now.
+    fn is_connected(&self) -> bool;
+}
+
+/// The token, and the one task that may be fetching the next.
+pub(super) struct Tokens {
+    cache: Mutex<Cache>,
+    source: Box<dyn TokenSource>,
+    timing: Timing,
+    executor: Arc<Executor<'static>>,
+}
+
+impl Tokens {
+    pub(super) fn new(
+        source: Box<dyn TokenSource>,
+        timing: Timing,
+        executor: &Arc<Executor<'static>>,
+    ) -> Arc<Self> {
+        let cache = Mutex::new(Cache::new(timing));
+        Arc::new(Self { cache, source, timing, executor: Arc::clone(executor) })
+    }
+
+    /// The token to send now.
+    pub(super) async fn grant(self: &Arc<Self>) -> Result<Grant, Error> {
+        let decision = self.cache().decide(Instant::now());
+        self.carry_out(decision).await
+    }
+
+    /// A token that is not `refused`, which was answered by 401.
+    pub(super) async fn other_than(self: &Arc<Self>, refused: &Grant) -> Result<Grant, Error> {
+        let decision = self.cache().refused(refused.number(), Instant::now());
+        self.carry_out(decision).await
+    }
+
+    /// This one was answered by 401, and nobody waits for another.
+    pub(super) fn refused(self: &Arc<Self>, grant: &Grant) {
+        let decision = self.cache().refused(grant.number(), Instant::now());
+        self.begin(decision.fetch);
+    }
+
+    pub(super) fn accepted(&self, grant: &Grant) {
+        self.cache().accepted(grant.number(), Instant::now());
+    }
+
+    pub(super) fn is_proved(&self, grant: &Grant) -> bool {
+        self.cache().is_proved(grant.number(), Instant::now())
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.cache().is_alive(Instant::now())
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.source.is_connected()
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn carry_out(self: &Arc<Self>, decision: Decision) -> Result<Grant, Error> {
+        self.begin(decision.fetch);
+        match decision.answer {
+            Answer::Use(grant) => Ok(grant),
+            Answer::Wait(fetch) => fetch.outcome().await,
+            Answer::Fail(error) => Err(error),
+        }
+    }
+
+    fn begin(self: &Arc<Self>, fetch: Option<Fetch>) {
+        if let Some(fetch) = fetch {
+            self.executor.spawn(Arc::clone(self).run(fetch)).detach();
+        }
+    }
+
+    async fn run(self: Arc<Self>, fetch: Fetch) {
+        let fetched = async {
+            Timer::at(fetch.not_before).await;
+            self.source.fetch().await
+        };
+        let late = async {
+            Timer::after(self.timing.limit).await;
+            let limit = self.timing.limit.as_secs();
+            Err(Error::Late { limit, waiting: self.source.waiting() })
+        };
+        let outcome = match fetched.or(late).await {
+            Ok(token) => {
+                let life = jwt::life(&token, SystemTime::now());
+                log::debug!("a token for Cumulocity, good for {life:?}");
+                self.cache().fetched(bearer(&token), life, Instant::now())
+            }
+            Err(error) => {
+                common::journal::complain(&error.to_string(), &"credentials");
+                self.cache().failed(error)
+            }
+        };
+        fetch.shared.finish(outcome);
+    }
+}
+
+/// RFC 6750, 2.1. The characters of a token were checked on its arrival.
+pub(super) fn bearer(token: &str) -> HeaderValue {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+    value.set_sensitive(true);
+    value
+}
