@@ -1,4 +1,4 @@
-//! What the settings mean for the proxy: where upstream is and how the device shows who it is.
+//! What the settings mean for the proxy: where upstream is and how the device authenticates.
 //!
 //! It reads certificates and opens no socket.
 
@@ -12,7 +12,7 @@ use common::net::{Host, Origin};
 use common::settings::{AuthMethod, Settings};
 use common::tls::ClientFiles;
 
-/// Where Cumulocity is, and the way there.
+/// Where Cumulocity is, and how to connect to it.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
     Ok(Options { origin, tls: Some(roots.config), proxy })
 }
 
-/// How the device shows who it is.
+/// How the device authenticates.
 ///
 /// # Errors
 ///
@@ -108,7 +108,7 @@ fn runtime_directory() -> PathBuf {
     }
 }
 
-/// Whether one of these names is the host, or a domain that it is in; `*` is every host.
+/// Whether one of these names is the host or a domain above it; `*` is every host.
 fn is_reached_directly(host: &Host, no_proxy: &[String]) -> bool {
     let host = host.bare().to_ascii_lowercase();
     no_proxy.iter().any(|entry| {

@@ -1,4 +1,4 @@
-//! Why the proxy answers by itself: each variant knows its status and what the client is told.
+//! What the proxy answers by itself: each variant has its status and its text.
 
 use common::client;
 use common::http::BodyError;
@@ -14,34 +14,34 @@ pub enum Error {
     /// The path is none of the proxy's.
     #[error("Not found, the Cumulocity API is below /c8y")]
     NotFound,
-    /// Nothing is known by this method at this path.
+    /// The path does not take this method.
     #[error("Method not allowed, use one of {0}")]
     Method(&'static str),
-    /// Cumulocity would answer by revoking the device's token. The client reads nothing more.
+    /// Cumulocity would answer by revoking the device's token. The client gets no text.
     #[error("")]
     Forbidden,
-    /// The client's body broke off before it was whole: it may not be there to read this.
+    /// The client's body ended before it was whole: the client may not be there to read this.
     #[error("The body cannot be read to its end")]
-    Content(#[source] BodyError),
+    RequestBody(#[source] BodyError),
     /// The device has no credentials to offer.
     #[error("no credentials for Cumulocity")]
     Credentials(#[from] credentials::Error),
-    /// Cumulocity cannot be reached, or breaks off.
+    /// Cumulocity cannot be reached, or ends the connection before it answers.
     #[error("cannot reach Cumulocity")]
     Unreachable(#[source] BodyError),
     /// Cumulocity is silent.
     #[error("no answer from Cumulocity")]
     Late(#[source] BodyError),
-    /// Cumulocity switches to another protocol, and nobody asked for one.
+    /// Cumulocity switches to another protocol without being asked.
     #[error("it switches protocols unasked")]
-    Unasked,
+    UnrequestedUpgrade,
 }
 
 impl Error {
-    /// What is the matter when surf has no answer.
+    /// Why surf has no answer.
     pub(crate) fn of_client(error: surf::Error) -> Self {
         match error.downcast::<client::Error>() {
-            Ok(client::Error::RequestBody(source)) => Self::Content(source.into()),
+            Ok(client::Error::RequestBody(source)) => Self::RequestBody(source.into()),
             Ok(error) if error.is_timeout() => Self::Late(error.into()),
             Ok(error) => Self::Unreachable(error.into()),
             Err(error) => Self::Unreachable(error.into_inner().into()),
@@ -55,9 +55,11 @@ impl Failure for Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Content(_) => StatusCode::BAD_REQUEST,
+            Self::RequestBody(_) => StatusCode::BAD_REQUEST,
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Credentials(_) | Self::Unreachable(_) | Self::Unasked => StatusCode::BAD_GATEWAY,
+            Self::Credentials(_) | Self::Unreachable(_) | Self::UnrequestedUpgrade => {
+                StatusCode::BAD_GATEWAY
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which header fields cross the proxy, in both directions. Pure: it sees fields, and knows no
 //! connection, no token and no framework.
 //!
-//! Everything crosses, bytes unchanged, but what belongs to one connection only (RFC 9110, 7.6.1).
+//! Everything crosses, bytes unchanged, except what belongs to one connection (RFC 9110, 7.6.1).
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE,
@@ -67,8 +67,8 @@ pub(crate) fn is_authorized(fields: &HeaderMap) -> bool {
     fields.contains_key(AUTHORIZATION)
 }
 
-/// Removes the fields of these names. To look through all names is less work than to look up each
-/// that may be there.
+/// Removes the fields of these names. Looking through all names once is cheaper than looking up
+/// each name that may be there.
 fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
     while let Some(name) = fields.keys().find(|name| is_unwanted(name)).cloned() {
         fields.remove(name);

@@ -25,9 +25,9 @@ impl Service for C8yProxy {
 
     const PROGRAM: &'static str = "tedge-c8y-proxy";
     const SUMMARY: &'static str = "the Cumulocity REST API, with the device's credentials added";
-    // A client that goes takes its request upstream with it.
+    // When a client goes, its request upstream is dropped.
     const HALF_CLOSE: bool = false;
-    // A name server that does not answer keeps one thread for each connection that is opened.
+    // A name server that does not answer occupies one thread for each connection that is opened.
     const POOL: usize = 8;
     const PREFIXES: &'static [&'static str] = c8y_proxy::PREFIXES;
 

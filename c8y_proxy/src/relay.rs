@@ -1,7 +1,7 @@
-//! Bytes both ways between two connections, untouched, until both have said their last.
+//! Bytes both ways between two connections, untouched, until both sides have ended.
 //!
-//! Each direction reads no more before what it has is written, so a slow reader holds up the
-//! writer and not the memory, and a quiet tunnel holds nothing. It knows no protocol.
+//! Each direction reads only after what it has is written: a slow reader slows the writer down and
+//! costs no memory, and a quiet connection holds no buffer. It knows no protocol.
 
 use std::io;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use async_io::Timer;
 use bytes::{Buf, Bytes};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 
-/// What is read at once, and so what each direction holds at most.
+/// What one read takes, and so what each direction holds at most.
 const PIECE: usize = 8 * 1024;
 
-/// Pieces carried in one direction before it is the others' turn.
+/// Pieces carried in one direction before other tasks get their turn.
 const TURN: usize = 32;
 
-/// When one side has said its last, the other may be silent this long before it counts as gone.
-const LAST_WORDS: Duration = Duration::from_secs(60);
+/// When one side has ended, the other may be silent this long before the connection is dropped.
+const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(60);
 
-/// Carries bytes until both sides have closed, or one of them breaks. To close a side has to shut
-/// down what is sent there, and no more: `async_io::Async` does not, `async_net` does.
+/// Carries bytes until both sides have closed, or one of them fails. `poll_close` has to shut down
+/// the sending half alone: that of `async_net` does, that of `async_io::Async` does not.
 ///
-/// The end of what one side sends is passed on to the other, which may go on sending. While both
+/// The end of what one side sends is passed on to the other, which may continue to send. While both
 /// may send there is no limit on how long they are silent.
 ///
 /// # Errors
@@ -36,7 +36,7 @@ where
     B: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut there, mut back) = (Direction::default(), Direction::default());
-    let mut alarm = Timer::never();
+    let mut deadline = Timer::never();
     std::future::poll_fn(|cx| {
         let moved = there.moved + back.moved;
         let ended = there.ended || back.ended;
@@ -47,9 +47,9 @@ where
         }
         if there.ended || back.ended {
             if !ended || there.moved + back.moved != moved {
-                alarm.set_at(Instant::now() + LAST_WORDS);
+                deadline.set_at(Instant::now() + HALF_CLOSED_LIMIT);
             }
-            ready!(alarm.poll(cx));
+            ready!(deadline.poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Pending
@@ -57,7 +57,7 @@ where
     .await
 }
 
-/// One direction of a tunnel.
+/// One direction.
 #[derive(Default)]
 struct Direction {
     /// Read and not yet written.

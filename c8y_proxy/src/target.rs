@@ -1,5 +1,5 @@
-//! What a request asks of Cumulocity: its target, byte for byte, and whether it may be asked at
-//! all. Pure, and never a URL parser: that would resolve, decode and encode.
+//! The target of a request upstream, byte for byte, and whether it may be asked for. Pure, and no
+//! URL parser, which would resolve, decode and encode.
 
 use http::Uri;
 use http::uri::PathAndQuery;

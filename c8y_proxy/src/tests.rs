@@ -2,16 +2,17 @@
 
 mod upstream;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_executor::Executor;
 use async_io::Timer;
 use bytes::Bytes;
 use common::client::{Client, Options};
-use common::http::{BodyError, respond};
+use common::http::{Body, BodyError, respond};
 use common::net::Origin;
 use futures_lite::FutureExt;
-use http::Request;
+use http::{HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 
 use self::upstream::{OK, UNAUTHORIZED, Upstream};

@@ -23,7 +23,7 @@ pub(crate) fn switch(
 
     let tunnel = Upgrade::new(move |client| async move {
         if let Err(error) = relay(client, upstream).await {
-            log::debug!("an upgraded connection broke off: {error}");
+            log::debug!("an upgraded connection ended: {error}");
         }
     });
     answer_with_upgrade(response, tunnel)

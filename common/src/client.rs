@@ -1,15 +1,16 @@
 //! The way out: surf's `HttpClient` over hyper, for one origin.
 //!
-//! The original request rides in the extensions of surf's, and the original response in those of
-//! surf's response, since http_types would refuse header values that are not ASCII and normalise
-//! the target. What goes upstream is the carried request: method, path and query, fields, body.
-//! This module knows no credentials for the origin, follows no redirect and adds no field but
-//! `Host` where there is none.
+//! surf's request carries the original request in its extensions, and surf's response the original
+//! answer, since http_types refuses header values that are not ASCII and normalises the target.
+//! The carried request is what goes upstream: method, path and query, fields, body. The client
+//! knows no credentials for the origin, follows no redirect and adds no field except `Host` where
+//! there is none.
 
 mod connect_proxy;
 mod dial;
 mod error;
 mod link;
+mod options;
 mod pool;
 mod state;
 mod stream;
@@ -22,54 +23,29 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
 use surf::HttpClient;
 use surf::utils::async_trait;
 
 use self::dial::Dialer;
 use self::link::Link;
-use self::pool::{Content, Pool};
+use self::pool::{Pool, ResponseBody};
 use self::state::Limits;
 use self::stream::{Socket, Wire};
 use crate::error::chain;
 use crate::http::{Body, Carried, load, unload};
-use crate::net::Origin;
 
-pub use self::error::{Error, Stage};
+pub use self::error::{Error, Step};
+pub use self::options::{ConnectProxy, Options};
 pub use self::stream::Upgraded;
-
-/// Where a [`Client`] connects to, and how.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Its host is the name that its certificate has to be for.
-    pub origin: Origin,
-    /// TLS with this configuration, or plain HTTP.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// Everything goes through this proxy, by CONNECT. `no_proxy` is for the caller to apply.
-    pub proxy: Option<ConnectProxy>,
-}
-
-/// An HTTP proxy that opens tunnels (RFC 9110, 9.3.6).
-#[derive(Clone)]
-pub struct ConnectProxy {
-    /// Where it is.
-    pub origin: Origin,
-    /// User and password, for `Proxy-Authorization: Basic`.
-    pub credentials: Option<(String, String)>,
-}
-
-impl fmt::Debug for ConnectProxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConnectProxy({})", self.origin)
-    }
-}
 
 /// An HTTP/1.1 client of one origin, with its connections kept alive and shared.
 ///
-/// At most 16 connections wait for a next request, each for at most 55 s, the one used last goes
-/// first. A request is sent a second time, on a fresh connection, in two cases alone: none of it
-/// was sent, because its connection turned out to be closed; or it went out on a connection that
-/// had been idle, no byte came back, its method is idempotent (RFC 9110, 9.2.2) and its body is
-/// known whole. Nothing is ever sent a third time.
+/// At most 16 connections wait for a next request, each for at most 55 s; the one used last is used
+/// first. A request is sent a second time, on a fresh connection, only in two cases: none of it was
+/// sent, because its connection turned out to be closed; or it was sent on a connection that had
+/// been idle, no byte came back, its method is idempotent (RFC 9110, 9.2.2) and its body is known
+/// whole. Nothing is sent a third time.
 pub struct Client {
     options: Options,
     to: Arc<str>,
@@ -95,10 +71,7 @@ impl Client {
 
     /// Sends a request and returns the answer as soon as its head is there, even if the request's
     /// body is not sent to its end by then.
-    async fn exchange(
-        &self,
-        request: Request<Body>,
-    ) -> Result<(Response<Body>, Option<Upgraded>), Error> {
+    async fn exchange(&self, request: Request<Body>) -> Result<Answer, Error> {
         let mut request = self.address(request);
         if let Some(mut link) = self.pool.take() {
             let spare = spare(&request);
@@ -139,15 +112,15 @@ impl Client {
     async fn connect(&self) -> Result<Link, Error> {
         let hop = self.options.proxy.as_ref();
         let hop = hop.map_or_else(|| self.to.to_string(), |proxy| proxy.origin.to_string());
-        let socket = self.within(&hop, Stage::Connect, self.dialer.dial()).await?;
+        let socket = self.within(&hop, Step::Connect, self.dialer.dial()).await?;
         let mut wire = Wire::plain(Socket::new(socket, self.limits));
         if let Some(proxy) = &self.options.proxy {
             let open = connect_proxy::open_tunnel(wire, &self.to, proxy, &self.executor);
-            wire = self.within(&hop, Stage::Proxy, open).await?;
+            wire = self.within(&hop, Step::Proxy, open).await?;
         }
         if let Some(config) = &self.options.tls {
             let secure = self.secure(wire, Arc::clone(config));
-            wire = self.within(&self.to, Stage::Handshake, secure).await?;
+            wire = self.within(&self.to, Step::Handshake, secure).await?;
         }
         Link::open(wire, &self.executor).await.map_err(|error| self.broken(chain(&error), false))
     }
@@ -166,12 +139,12 @@ impl Client {
     async fn within<T>(
         &self,
         to: &str,
-        stage: Stage,
+        step: Step,
         future: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let late = async {
             Timer::after(self.limits.opening).await;
-            Err(Error::Timeout { to: to.to_owned(), stage })
+            Err(Error::Timeout { to: to.to_owned(), step })
         };
         future.or(late).await
     }
@@ -180,21 +153,20 @@ impl Client {
         &self,
         response: Response<hyper::body::Incoming>,
         link: Link,
-    ) -> Result<(Response<Body>, Option<Upgraded>), Error> {
+    ) -> Result<Answer, Error> {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = response.map(|incoming| {
-                let content =
-                    Content::new(incoming, link, Arc::clone(&self.pool), Arc::clone(&self.to));
-                if http_body::Body::is_end_stream(&content) {
-                    Body::Empty
-                } else {
-                    Body::stream(content)
-                }
+                let (pool, to) = (Arc::clone(&self.pool), Arc::clone(&self.to));
+                let body = ResponseBody::new(incoming, link, pool, to);
+                if body.is_end_stream() { Body::Empty } else { Body::stream(body) }
             });
-            return Ok((response, None));
+            return Ok(Answer { response, upgraded: None });
         }
         match link.switch().await {
-            Some(upgraded) => Ok((response.map(|_| Body::Empty), Some(upgraded))),
+            Some(upgraded) => {
+                let response = response.map(|_| Body::Empty);
+                Ok(Answer { response, upgraded: Some(upgraded) })
+            }
             None => Err(self.broken("it switches protocols without being asked".to_owned(), true)),
         }
     }
@@ -223,6 +195,15 @@ impl HttpClient for Client {
         let answer = self.exchange(request).await.map_err(failure)?;
         Ok(load(answer))
     }
+}
+
+/// The answer to a request.
+#[derive(Default)]
+pub struct Answer {
+    /// The response, byte for byte as it came.
+    pub response: Response<Body>,
+    /// The connection, where upstream has switched it to another protocol.
+    pub upgraded: Option<Upgraded>,
 }
 
 /// A copy to send again, of a request that may be repeated (RFC 9110, 9.2.2) and is known whole.
@@ -262,8 +243,8 @@ pub fn request(request: Request<Body>) -> surf::Request {
     carrier
 }
 
-/// The original response, and the connection where it is `101 Switching Protocols`.
-pub fn response(carrier: surf::Response) -> (Response<Body>, Option<Upgraded>) {
+/// The original answer that surf's response carries.
+pub fn answer(carrier: surf::Response) -> Answer {
     unload(carrier.into()).unwrap_or_default()
 }
 

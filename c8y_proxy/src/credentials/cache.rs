@@ -1,7 +1,7 @@
 //! When to use the token that is here, when to fetch another, and who has to wait for it.
 //!
-//! It decides and does nothing: the time comes in as an argument, and what is to be done goes out as
-//! a [`Decision`].
+//! It decides and does nothing: the time comes in as an argument, and what is to be done goes out
+//! as a [`Decision`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -195,7 +195,7 @@ async fn exchange(
         let client = surf::Client::with_http_client(Client::new(options, Arc::clone(executor)));
         let request = request(&asked, &path, &output, is_secure).map_err(&failed)?;
         let answer = match client.send(client::request(request)).await {
-            Ok(carrier) => client::response(carrier).0,
+            Ok(carrier) => client::answer(carrier).response,
             Err(error) => {
                 let advice = match error.downcast_ref() {
                     Some(error) => service.advice(error),

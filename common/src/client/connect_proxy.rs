@@ -5,14 +5,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, Method, Request, Uri, header};
 
-use super::ConnectProxy;
 use super::error::Error;
 use super::link::Link;
+use super::options::ConnectProxy;
 use super::stream::Wire;
 use crate::error::chain;
 use crate::http::Body;
 
-/// Lets the proxy at the other end of `wire` connect to `target`, a `host:port`.
+/// Has the proxy at the other end connect to `target`, a `host:port`.
 pub(super) async fn open_tunnel(
     wire: Wire,
     target: &str,
@@ -31,7 +31,7 @@ pub(super) async fn open_tunnel(
         return Err(refused(format!("it answers {}", answer.status())));
     }
     match link.switch().await {
-        // Whoever is at the other end of the tunnel waits for us to speak first.
+        // With HTTP and TLS it is the client that speaks first.
         Some(tunnel) => tunnel.into_wire().map_err(|error| refused(error.to_string())),
         None => Err(refused("it closes the connection".to_owned())),
     }

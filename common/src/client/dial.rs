@@ -1,7 +1,7 @@
 //! From a name and a port to a connected socket (RFC 8305).
 //!
-//! A name is looked up once at a time, however many ask and however long the system's resolver
-//! hangs, since each look-up occupies a thread. Addresses of both families take turns, IPv6
+//! A name is looked up once at a time, however many requests wait and however long the system's
+//! resolver hangs, since each look-up occupies a thread. Addresses of both families alternate, IPv6
 //! first, each with a head start of 250 ms over the next.
 
 use std::io;
@@ -85,7 +85,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
                 if let Some(address) = waiting.next() {
                     attempts.push(Box::pin(Async::<TcpStream>::connect(address)));
                     head_start.set_after(HEAD_START);
-                    // Polled for the side effect that it wakes this task.
+                    // Polled, so that it wakes this task.
                     next_is_due = Pin::new(&mut head_start).poll(cx).is_ready();
                 } else {
                     next_is_due = false;
@@ -108,7 +108,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
                 let failure = std::mem::replace(&mut failure, io::ErrorKind::Other.into());
                 return Poll::Ready(Err(failure));
             }
-            // Who fails at once gives its head start to the next.
+            // An address that has failed needs no head start any more.
             next_is_due |= failed;
             if !next_is_due || waiting.len() == 0 {
                 return Poll::Pending;
@@ -130,11 +130,11 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     turns
 }
 
-/// None of these is worth a connection when the kernel refuses it.
+/// The connection works without each of these, so a refusal of the kernel is no error.
 fn tune(stream: &Async<TcpStream>) {
     let _ = stream.get_ref().set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
-    // A tunnel may be quiet for days: notice within minutes when nobody is there any more.
+    // An upgraded connection may be quiet for days: notice within minutes that the peer is gone.
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(60));
     let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(20));

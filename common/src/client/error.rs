@@ -9,7 +9,7 @@ use crate::tls::explain_io;
 
 /// No answer, or no connection.
 ///
-/// To be had back from surf's error with `downcast_ref`. Its `Display` is the cause in words.
+/// Take it out of surf's error with `downcast_ref`. Its `Display` is the cause in words.
 #[derive(Debug)]
 pub enum Error {
     /// The name could not be resolved.
@@ -40,12 +40,12 @@ pub enum Error {
         /// What it says instead.
         reason: String,
     },
-    /// Upstream took too long.
+    /// A time limit has passed.
     Timeout {
         /// `host:port`.
         to: String,
         /// For what.
-        stage: Stage,
+        step: Step,
     },
     /// The connection ended, or what came is not HTTP, before there was an answer.
     Broken {
@@ -56,7 +56,7 @@ pub enum Error {
         /// Whether any of the request may have reached upstream.
         sent: bool,
     },
-    /// The body of the request could not be read to its end: upstream is not to blame.
+    /// The body of the request could not be read to its end, which is not upstream's fault.
     RequestBody(hyper::Error),
     /// The surf request was not made by [`super::request`].
     NotCarried,
@@ -64,7 +64,7 @@ pub enum Error {
 
 /// What took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Step {
     /// Look-up of the name and connection, 10 s.
     Connect,
     /// The proxy's answer to CONNECT, 10 s.
@@ -86,7 +86,7 @@ impl Error {
     /// Whether any byte of the request may have reached upstream.
     pub fn was_sent(&self) -> bool {
         match self {
-            Self::Timeout { stage, .. } => matches!(stage, Stage::Answer | Stage::Body),
+            Self::Timeout { step, .. } => matches!(step, Step::Answer | Step::Body),
             Self::Broken { sent, .. } => *sent,
             Self::RequestBody(_) => true,
             _ => false,
@@ -103,7 +103,7 @@ impl fmt::Display for Error {
             Self::Proxy { proxy, reason } => {
                 write!(f, "the proxy {proxy} opens no tunnel: {reason}")
             }
-            Self::Timeout { to, stage } => write!(f, "{to} took too long to {stage}"),
+            Self::Timeout { to, step } => write!(f, "{to} took too long to {step}"),
             Self::Broken { to, reason, .. } => {
                 write!(f, "the connection to {to} broke off: {reason}")
             }
@@ -116,7 +116,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "connect",

@@ -1,7 +1,7 @@
 //! One connection upstream, ready to carry a request.
 //!
-//! Whoever holds the [`Link`] holds the connection: the pool, a request that waits for its
-//! answer, a body that is being read. To drop it closes the connection at once.
+//! Whoever holds the [`Link`] holds the connection: the pool, a request that waits for its answer,
+//! a body that is being read. Dropping it closes the connection.
 
 use std::error::Error as StdError;
 use std::io;
@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 
-use super::error::{Error, Stage};
+use super::error::{Error, Step};
 use super::state::{Alarm, Pulse};
 use super::stream::{Upgraded, Wire};
 use crate::error::chain;
@@ -27,7 +27,7 @@ use crate::http::{Body, BodyError};
 const BUFFER: usize = 32 * 1024;
 
 pub(super) struct Link {
-    sender: SendRequest<Outgoing>,
+    sender: SendRequest<RequestBody>,
     task: Task<Option<Upgraded>>,
     pulse: Arc<Pulse>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Unanswered {
 }
 
 impl Link {
-    /// A connection of a task of its own.
+    /// A connection, driven by a task of its own.
     pub(super) async fn open(wire: Wire, executor: &Executor<'static>) -> hyper::Result<Self> {
         let pulse = Arc::clone(wire.pulse());
         let (sender, connection) =
@@ -51,8 +51,8 @@ impl Link {
         Ok(Self { sender, task: executor.spawn(driver), pulse })
     }
 
-    /// Whether the next request can be sent, as far as is known. Upstream may have closed the
-    /// connection in this moment: hyper reads before it writes, and then gives the request back.
+    /// Whether the next request can be sent, as far as is known. Upstream may just have closed the
+    /// connection: hyper reads before it writes, and then gives the request back.
     pub(super) fn is_idle(&self) -> bool {
         self.sender.is_ready()
     }
@@ -77,14 +77,14 @@ impl Link {
         let may_switch =
             request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
         self.pulse.begin(may_switch);
-        let request = request.map(|body| Outgoing::new(body, Arc::clone(&self.pulse)));
+        let request = request.map(|body| RequestBody::new(body, Arc::clone(&self.pulse)));
         let mut failed = match self.sender.try_send_request(request).await {
             Ok(response) => return Ok(response),
             Err(failed) => failed,
         };
-        let request = failed.take_message().map(|request| request.map(Outgoing::into_body));
+        let request = failed.take_message().map(|request| request.map(RequestBody::into_body));
         let sent = request.is_none();
-        let error = self.explain(to, Stage::Answer, failed.into_error(), sent);
+        let error = self.explain(to, Step::Answer, failed.into_error(), sent);
         let is_broken = matches!(error, Error::Broken { .. });
         let is_answered = self.pulse.is_answered();
         Err(Unanswered { error, request, was_stale: is_broken && !is_answered })
@@ -98,11 +98,11 @@ impl Link {
         switched
     }
 
-    /// What became of the connection, in our words.
-    pub(super) fn explain(&self, to: &str, stage: Stage, error: hyper::Error, sent: bool) -> Error {
+    /// Why the connection ended.
+    pub(super) fn explain(&self, to: &str, step: Step, error: hyper::Error, sent: bool) -> Error {
         let to = to.to_owned();
         if self.pulse.is_overdue() {
-            Error::Timeout { to, stage }
+            Error::Timeout { to, step }
         } else if self.pulse.is_body_failed() {
             Error::RequestBody(error)
         } else if let Some(alert) = alert(&error) {
@@ -113,14 +113,14 @@ impl Link {
     }
 }
 
-/// The errors of the socket that have led to this one.
+/// The errors of the socket that caused this one.
 fn of_the_socket(error: &hyper::Error) -> impl Iterator<Item = &io::Error> {
     let causes = std::iter::successors(StdError::source(error), |&cause| cause.source());
     causes.filter_map(|cause| cause.downcast_ref::<io::Error>())
 }
 
-/// What the peer refuses us by. With TLS 1.3 our certificate is judged after the handshake is over
-/// for us.
+/// The alert by which the peer refuses us. With TLS 1.3 it judges our certificate after the
+/// handshake is over for us.
 fn alert(error: &hyper::Error) -> Option<rustls::Error> {
     of_the_socket(error).find_map(|cause| match cause.get_ref()?.downcast_ref() {
         Some(alert @ rustls::Error::AlertReceived(_)) => Some(alert.clone()),
@@ -128,7 +128,7 @@ fn alert(error: &hyper::Error) -> Option<rustls::Error> {
     })
 }
 
-/// rustls says of an end without close_notify where to read about it.
+/// The text of rustls about an end without close_notify is a link to its manual.
 fn reason(error: &hyper::Error) -> String {
     if of_the_socket(error).any(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
         "it ended without ending TLS".to_owned()
@@ -139,7 +139,7 @@ fn reason(error: &hyper::Error) -> String {
 
 /// Drives a connection until it is closed, is late, or speaks another protocol.
 struct Driver {
-    connection: Option<Connection<Wire, Outgoing>>,
+    connection: Option<Connection<Wire, RequestBody>>,
     alarm: Alarm,
     pulse: Arc<Pulse>,
 }
@@ -156,7 +156,7 @@ impl Future for Driver {
                 let parts = this.connection.take().map(Connection::into_parts);
                 Poll::Ready(parts.map(|parts| Upgraded::new(parts.io, parts.read_buf)))
             }
-            // Whoever waits for an answer or a body has got the error from hyper.
+            // hyper has handed the error to whoever waits for an answer or a body.
             Poll::Ready(_) => {
                 this.connection = None;
                 Poll::Ready(None)
@@ -172,13 +172,13 @@ impl Future for Driver {
     }
 }
 
-/// The body of a request on its way out.
-pub(super) struct Outgoing {
+/// The body of a request. It notes when its sender is slow or fails.
+pub(super) struct RequestBody {
     body: Body,
     pulse: Arc<Pulse>,
 }
 
-impl Outgoing {
+impl RequestBody {
     fn new(body: Body, pulse: Arc<Pulse>) -> Self {
         Self { body, pulse }
     }
@@ -188,7 +188,7 @@ impl Outgoing {
     }
 }
 
-impl http_body::Body for Outgoing {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 

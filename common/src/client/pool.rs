@@ -1,4 +1,4 @@
-//! Connections that wait for their next request, and the body that brings them back.
+//! Connections that wait for their next request, and the response body that returns them.
 
 use std::mem;
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::error::Stage;
+use super::error::Step;
 use super::link::Link;
 use crate::http::BodyError;
 
 /// How many connections wait at most. The one that has waited longest makes room.
 const IDLE: usize = 16;
 
-/// The idle connections of one origin, the one used last at the end.
+/// The idle connections of one origin; the one used last is at the end.
 #[derive(Default)]
 pub(super) struct Pool(Mutex<Vec<Link>>);
 
@@ -42,9 +42,9 @@ impl Pool {
     }
 }
 
-/// The content of a response. Read to its end it brings the connection back to the pool; dropped
-/// before, it closes it.
-pub(super) struct Content {
+/// The body of a response. When it is read to its end the connection returns to the pool; dropped
+/// before, it closes the connection.
+pub(super) struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,
 }
@@ -55,19 +55,19 @@ struct Lease {
     to: Arc<str>,
 }
 
-impl Content {
+impl ResponseBody {
     pub(super) fn new(incoming: Incoming, link: Link, pool: Arc<Pool>, to: Arc<str>) -> Self {
-        let mut content = Self { incoming, lease: Some(Lease { link, pool, to }) };
-        if content.incoming.is_end_stream() {
-            content.give_back();
+        let mut body = Self { incoming, lease: Some(Lease { link, pool, to }) };
+        if body.incoming.is_end_stream() {
+            body.give_back();
         }
-        content
+        body
     }
 
     fn give_back(&mut self) {
         if let Some(Lease { mut link, pool, .. }) = self.lease.take() {
-            // Otherwise upstream wants to close, or has answered before it had all of the
-            // request: such a connection is not fit for another.
+            // Otherwise upstream wants to close, or has answered before it had all of the request:
+            // such a connection cannot carry another.
             if link.rest() {
                 pool.put(link);
             }
@@ -75,7 +75,7 @@ impl Content {
     }
 }
 
-impl Body for Content {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -88,7 +88,7 @@ impl Body for Content {
             Some(Err(error)) => {
                 let error = match mem::take(&mut this.lease) {
                     Some(Lease { link, to, .. }) => {
-                        link.explain(&to, Stage::Body, error, true).into()
+                        link.explain(&to, Step::Body, error, true).into()
                     }
                     None => error.into(),
                 };

@@ -15,7 +15,7 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use http::{Method, Request, Response};
 
-use super::{Client, Error, Options, Upgraded};
+use super::{Answer, Client, Error, Options};
 use crate::http::Body;
 use crate::net::Origin;
 
@@ -60,15 +60,12 @@ fn get(target: &str) -> Request<Body> {
 }
 
 async fn send(client: &surf::Client, request: Request<Body>) -> Result<Response<Body>, Error> {
-    Ok(send_upgradable(client, request).await?.0)
+    Ok(send_upgradable(client, request).await?.response)
 }
 
-async fn send_upgradable(
-    client: &surf::Client,
-    request: Request<Body>,
-) -> Result<(Response<Body>, Option<Upgraded>), Error> {
+async fn send_upgradable(client: &surf::Client, request: Request<Body>) -> Result<Answer, Error> {
     match client.send(super::request(request)).await {
-        Ok(carrier) => Ok(super::response(carrier)),
+        Ok(carrier) => Ok(super::answer(carrier)),
         Err(error) => Err(error.downcast().expect("an error of the client")),
     }
 }

@@ -10,7 +10,7 @@ use http::Method;
 use super::upstream::{Upstream, echo, read_head};
 use super::{at, drive, get, message, plain, read, send, surf_client};
 use crate::client::state::Limits;
-use crate::client::{Client, ConnectProxy, Error, Options, Stage};
+use crate::client::{Client, ConnectProxy, Error, Options, Step};
 use crate::http::Body;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -38,7 +38,7 @@ fn no_answer_is_a_time_out() {
     });
     with_limits(plain(upstream.port), short_progress(), async |client| {
         let error = send(&client, get("/")).await.unwrap_err();
-        assert!(matches!(error, Error::Timeout { stage: Stage::Answer, .. }), "{error:?}");
+        assert!(matches!(error, Error::Timeout { step: Step::Answer, .. }), "{error:?}");
         assert!(error.is_timeout() && error.was_sent());
         assert_eq!(upstream.event().await, "closed");
     });
@@ -50,13 +50,13 @@ fn a_handshake_or_a_tunnel_that_does_not_come_is_a_time_out() {
     let limits = Limits { opening: SHORT, ..Limits::default() };
     let proxy = ConnectProxy { origin: at("127.0.0.1", silent.port), credentials: None };
     for (options, expected) in [
-        (super::tls::over_tls(silent.port), Stage::Handshake),
-        (Options { proxy: Some(proxy), ..plain(1) }, Stage::Proxy),
+        (super::tls::over_tls(silent.port), Step::Handshake),
+        (Options { proxy: Some(proxy), ..plain(1) }, Step::Proxy),
     ] {
         with_limits(options, limits, async |client| {
             let error = send(&client, get("/")).await.unwrap_err();
-            let Error::Timeout { stage, .. } = error else { panic!("{error:?}") };
-            assert!(stage == expected && !error.was_sent());
+            let Error::Timeout { step, .. } = error else { panic!("{error:?}") };
+            assert!(step == expected && !error.was_sent());
         });
     }
 }
@@ -72,7 +72,7 @@ fn a_body_that_stops_is_a_time_out() {
         let answer = send(&client, get("/")).await.unwrap();
         let error = read(answer).await.unwrap_err();
         let error = error.downcast::<Error>().unwrap();
-        assert!(matches!(*error, Error::Timeout { stage: Stage::Body, .. }), "{error:?}");
+        assert!(matches!(*error, Error::Timeout { step: Step::Body, .. }), "{error:?}");
     });
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use super::tls::{accepts_anyone, over_tls, serve};
 use super::upstream::{Upstream, echo, read_head};
 use super::{at, get, plain, read, send, send_upgradable, with_client};
-use crate::client::{ConnectProxy, Error, Options};
+use crate::client::{Answer, ConnectProxy, Error, Options};
 use crate::http::{Body, Request};
 
 /// A proxy that takes whoever has a password.
@@ -110,9 +110,9 @@ fn an_upgrade_gives_the_connection_and_what_came_early() {
         through(proxy.port, over_tls(secured.port)),
     ] {
         with_client(options, async |client| {
-            let (answer, upgraded) = send_upgradable(&client, upgrade()).await.unwrap();
-            assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
-            assert_eq!(answer.headers()["upgrade"], "websocket");
+            let Answer { response, upgraded } = send_upgradable(&client, upgrade()).await.unwrap();
+            assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+            assert_eq!(response.headers()["upgrade"], "websocket");
             let mut upgraded = upgraded.unwrap();
             let mut heard = [0; 5];
             upgraded.read_exact(&mut heard).await.unwrap();
@@ -134,9 +134,9 @@ fn an_upgrade_that_is_refused_is_an_answer_like_any_other() {
     let upstream = Upstream::new(|stream, number, _| echo(stream, number));
     with_client(plain(upstream.port), async |client| {
         for _ in 0..2 {
-            let (answer, upgraded) = send_upgradable(&client, upgrade()).await.unwrap();
+            let Answer { response, upgraded } = send_upgradable(&client, upgrade()).await.unwrap();
             assert!(upgraded.is_none());
-            assert!(read(answer).await.unwrap().starts_with("0 GET /chat?token=a%2Fb "));
+            assert!(read(response).await.unwrap().starts_with("0 GET /chat?token=a%2Fb "));
         }
     });
 }
@@ -166,8 +166,8 @@ fn a_quiet_tunnel_has_no_time_limit() {
     let client = crate::client::Client::new(plain(upstream.port), Arc::clone(&executor));
     let client = super::surf_client(crate::client::Client { limits, ..client });
     super::drive(&executor, async {
-        let (_, upgraded) = send_upgradable(&client, upgrade()).await.unwrap();
-        let mut upgraded = upgraded.unwrap();
+        let answer = send_upgradable(&client, upgrade()).await.unwrap();
+        let mut upgraded = answer.upgraded.unwrap();
         async_io::Timer::after(Duration::from_millis(400)).await;
         upgraded.write_all(b"words").await.unwrap();
         let mut heard = [0; 10];

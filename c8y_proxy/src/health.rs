@@ -1,0 +1,29 @@
+//! `/health`: whether the service is up, and the state of the token and of the broker.
+
+use common::http::{Body, Received, answer};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use crate::error::Error;
+use crate::state::State;
+
+/// Answers a request for `/health`.
+pub(crate) async fn health(request: tide::Request<State>) -> tide::Result {
+    if !matches!(request.head().method, Method::GET | Method::HEAD) {
+        return Err(Error::Method("GET, HEAD").into());
+    }
+    let state = request.state();
+    let (token, broker) = state.credentials().health();
+    let (status, word) = if state.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "down")
+    } else {
+        (StatusCode::OK, "up")
+    };
+    let text = format!(r#"{{"status":"{word}","token":"{token}","broker":"{broker}"}}"#);
+    let mut response = Response::new(Body::text(text));
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer(response))
+}

@@ -1,0 +1,32 @@
+//! Where a client connects to, and how.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::net::Origin;
+
+/// Where a client connects to, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its host is the name that its certificate has to be for.
+    pub origin: Origin,
+    /// TLS with this configuration, or plain HTTP.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The proxy through which everything goes, by CONNECT. The caller applies `no_proxy`.
+    pub proxy: Option<ConnectProxy>,
+}
+
+/// An HTTP proxy that opens tunnels (RFC 9110, 9.3.6).
+#[derive(Clone)]
+pub struct ConnectProxy {
+    /// Where it is.
+    pub origin: Origin,
+    /// User and password, for `Proxy-Authorization: Basic`.
+    pub credentials: Option<(String, String)>,
+}
+
+impl fmt::Debug for ConnectProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConnectProxy({})", self.origin)
+    }
+}
