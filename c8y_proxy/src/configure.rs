@@ -9,7 +9,7 @@ use c8y_proxy::credentials::{BrokerOptions, Method};
 use common::client::{ConnectProxy, Options};
 use common::error::Error;
 use common::net::{Host, Origin};
-use common::settings::{AuthMethod, Settings};
+use common::settings::{AuthMethod, Secret, Settings};
 use common::tls::ClientFiles;
 
 /// Where Cumulocity is, and how to connect to it.
@@ -39,8 +39,8 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
         .as_ref()
         .filter(|_| !is_reached_directly(&origin.host, &settings.proxy_no_proxy));
     let credentials = settings.proxy_username.clone().map(|user| {
-        let password = settings.proxy_password.clone().unwrap_or_default();
-        (user, password)
+        let password = settings.proxy_password.as_ref().map(Secret::reveal).unwrap_or_default();
+        (user, password.to_owned())
     });
     let proxy = proxy.map(|proxy| ConnectProxy { origin: proxy.0.clone(), credentials });
     Ok(Options { origin, tls: Some(roots.config), proxy })

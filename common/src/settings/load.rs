@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 
 use super::file::Written;
 use super::sources::Sources;
-use super::{OLD_SPELLINGS, SETTINGS, Settings, Shape, Value, find};
+use super::{Column, OLD_SPELLINGS, SETTINGS, Settings, Shape, find};
 use crate::error::Error;
 use crate::tls::source;
 use crate::x509::certificate::Certificate;
@@ -127,7 +127,7 @@ impl Values {
         if is_valid { Ok(()) } else { Err(self.refusal(index)) }
     }
 
-    pub(super) fn typed<T: Value>(&self, index: usize) -> Result<T, Error> {
+    pub(super) fn typed<T: Column>(&self, index: usize) -> Result<T::Value, Error> {
         let parsed = match self.found(index) {
             Some(found) if found.is_right_shape => T::parse(&found.text),
             Some(_) => None,
@@ -145,11 +145,13 @@ impl Values {
     }
 
     fn refusal(&self, index: usize) -> Error {
-        let expected = SETTINGS.get(index).map_or("a setting", |setting| setting.kind.expected);
+        let (expected, is_secret) = SETTINGS
+            .get(index)
+            .map_or(("a setting", false), |found| (found.kind.expected, found.kind.is_secret));
         Error::Configuration(match self.found(index) {
             Some(Found { text, origin, key, .. }) => {
                 // What is secret does not belong in a journal.
-                let text = if key.ends_with("password") { "…" } else { text };
+                let text = if is_secret { "…" } else { text };
                 format!("{key} is '{text}' in {origin}: expected {expected}")
             }
             None => format!("setting {index} has neither value nor default: expected {expected}"),

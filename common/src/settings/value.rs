@@ -1,25 +1,34 @@
 //! The values that settings take: from text, which is all that files, environment and command
 //! line have in common, to types. Knows neither keys nor where a text came from.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::net::{Host, Origin, without_brackets};
 
-/// A type that a setting can have.
-pub trait Value: Sized {
+/// The type of a setting, as the table states it: the values that it takes, and what they mean to
+/// code that treats some settings differently.
+pub trait Column {
+    /// What a text of this type becomes.
+    type Value;
+
     /// What the documentation calls the type.
     const NAME: &'static str;
     /// What was expected, for a message, with its article.
     const EXPECTED: &'static str;
     /// How a file holds it.
     const SHAPE: Shape;
+    /// What the path leads to, where it is one.
+    const PATH_TO: Option<PathTo> = None;
+    /// Whether it may be shown to nobody.
+    const IS_SECRET: bool = false;
 
-    /// The value of a text that is not empty.
-    fn parse(text: &str) -> Option<Self>;
+    /// The value that a text stands for.
+    fn parse(text: &str) -> Option<Self::Value>;
 
-    /// The value of a setting that has none, where the type has room for it.
-    fn unset() -> Option<Self> {
+    /// The value of a setting that is not set, where the type has room for it.
+    fn unset() -> Option<Self::Value> {
         None
     }
 }
@@ -41,34 +50,60 @@ pub enum Shape {
     List,
 }
 
-/// What is known about a type at run time.
+/// What is at a path that a setting names, and so what root may hand to the service that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathTo {
+    /// A certificate with its chain, PEM.
+    Certificate,
+    /// One private key, PEM.
+    PrivateKey,
+    /// CA certificates, PEM, in a file or in the files of a directory.
+    Authorities,
+    /// Revocation lists, in a file or in the files of a directory.
+    RevocationLists,
+    /// A file with a password.
+    Password,
+    /// A directory for data.
+    Data,
+}
+
+/// What is known about a column at run time.
 #[derive(Debug)]
 pub struct Kind {
-    /// [`Value::NAME`].
+    /// [`Column::NAME`].
     pub name: &'static str,
-    /// [`Value::EXPECTED`].
+    /// [`Column::EXPECTED`].
     pub expected: &'static str,
-    /// [`Value::SHAPE`].
+    /// [`Column::SHAPE`].
     pub shape: Shape,
+    /// [`Column::PATH_TO`].
+    pub path_to: Option<PathTo>,
+    /// [`Column::IS_SECRET`].
+    pub is_secret: bool,
     /// Whether a text is a value of the type.
     pub is_valid: fn(&str) -> bool,
 }
 
 impl Kind {
     /// What is known about `T`.
-    pub const fn of<T: Value>() -> Self {
+    pub const fn of<T: Column>() -> Self {
         Self {
             name: T::NAME,
             expected: T::EXPECTED,
             shape: T::SHAPE,
+            path_to: T::PATH_TO,
+            is_secret: T::IS_SECRET,
             is_valid: |text| T::parse(text).is_some(),
         }
     }
 }
 
+/// A type that is its own column.
 macro_rules! value {
     ($type:ty, $name:literal, $expected:literal, $shape:ident, $parse:expr) => {
-        impl Value for $type {
+        impl Column for $type {
+            type Value = Self;
+
             const NAME: &'static str = $name;
             const EXPECTED: &'static str = $expected;
             const SHAPE: Shape = Shape::$shape;
@@ -80,48 +115,165 @@ macro_rules! value {
     };
 }
 
-value!(String, "text", "a text that is not empty", Text, |text: &str| {
-    (!text.is_empty()).then(|| text.to_owned())
-});
-value!(PathBuf, "path", "a path", Path, |text: &str| {
-    (!text.is_empty() && !text.contains('\0')).then(|| Self::from(text))
-});
+/// A column whose values are of a type that says less than the column.
+macro_rules! column {
+    ($(#[$doc:meta])+ $column:ident of $value:ty, $name:literal, $expected:literal, $shape:ident, $parse:expr) => {
+        $(#[$doc])+
+        #[derive(Debug)]
+        pub enum $column {}
+
+        impl Column for $column {
+            type Value = $value;
+
+            const NAME: &'static str = $name;
+            const EXPECTED: &'static str = $expected;
+            const SHAPE: Shape = Shape::$shape;
+
+            fn parse(text: &str) -> Option<$value> {
+                ($parse)(text)
+            }
+        }
+    };
+}
+
+column!(
+    /// Any text.
+    Text of String, "text", "a text that is not empty", Text, |text: &str| {
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+);
+column!(
+    /// The port of a server; 0 takes a free one.
+    Port of u16, "port", "a port number, 0 to 65535", Integer, digits
+);
+column!(
+    /// How many of something there may be.
+    Count of usize, "count", "a number, at least 1", Integer, |text| {
+        // More than an integer of TOML holds could not be read back.
+        digits(text).filter(|&count| count > 0 && i64::try_from(count).is_ok())
+    }
+);
+column!(
+    /// A number of bytes, perhaps with a unit.
+    Size of u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Quantity, bytes
+);
 value!(IpAddr, "IP address", "an IP address, such as 127.0.0.1 or ::", Text, |text| {
     without_brackets(text).parse().ok()
 });
-value!(u16, "port", "a port number, 0 to 65535", Integer, digits);
-value!(usize, "count", "a number, at least 1", Integer, |text| {
-    // More than an integer of TOML holds could not be read back.
-    digits(text).filter(|&count| count > 0 && i64::try_from(count).is_ok())
-});
-value!(u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Quantity, bytes);
 value!(bool, "true or false", "true or false", Boolean, |text: &str| text.parse().ok());
 
-impl<T: Value> Value for Option<T> {
+/// A column of paths, by what they lead to.
+macro_rules! path {
+    ($(#[$doc:meta])+ $column:ident to $path_to:ident) => {
+        $(#[$doc])+
+        #[derive(Debug)]
+        pub enum $column {}
+
+        impl Column for $column {
+            type Value = PathBuf;
+
+            const NAME: &'static str = "path";
+            const EXPECTED: &'static str = "a path";
+            const SHAPE: Shape = Shape::Path;
+            const PATH_TO: Option<PathTo> = Some(PathTo::$path_to);
+
+            fn parse(text: &str) -> Option<PathBuf> {
+                (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+            }
+        }
+    };
+}
+
+path!(
+    /// The path of a certificate.
+    CertificatePath to Certificate
+);
+path!(
+    /// The path of a private key.
+    KeyPath to PrivateKey
+);
+path!(
+    /// The path of CA certificates.
+    CaPath to Authorities
+);
+path!(
+    /// The path of revocation lists.
+    CrlPath to RevocationLists
+);
+path!(
+    /// The path of a file with a password.
+    PasswordPath to Password
+);
+path!(
+    /// The path of a directory for data.
+    DataPath to Data
+);
+
+/// A text that is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Column for Secret {
+    type Value = Self;
+
+    const NAME: &'static str = Text::NAME;
+    const EXPECTED: &'static str = Text::EXPECTED;
+    const SHAPE: Shape = Text::SHAPE;
+    const IS_SECRET: bool = true;
+
+    fn parse(text: &str) -> Option<Self> {
+        Text::parse(text).map(Self)
+    }
+}
+
+impl<T: Column> Column for Option<T> {
+    type Value = Option<T::Value>;
+
     const NAME: &'static str = T::NAME;
     const EXPECTED: &'static str = T::EXPECTED;
     const SHAPE: Shape = T::SHAPE;
+    const PATH_TO: Option<PathTo> = T::PATH_TO;
+    const IS_SECRET: bool = T::IS_SECRET;
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self::Value> {
         T::parse(text).map(Some)
     }
 
-    fn unset() -> Option<Self> {
+    fn unset() -> Option<Self::Value> {
         Some(None)
     }
 }
 
-impl Value for Vec<String> {
+/// Texts, separated by commas; none where it is not set.
+#[derive(Debug)]
+pub enum List {}
+
+impl Column for List {
+    type Value = Vec<String>;
+
     const NAME: &'static str = "list";
     const EXPECTED: &'static str = "a comma-separated list";
     const SHAPE: Shape = Shape::List;
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Vec<String>> {
         Some(items(text).map(str::to_owned).collect())
     }
 
-    fn unset() -> Option<Self> {
-        Some(Self::new())
+    fn unset() -> Option<Vec<String>> {
+        Some(Vec::new())
     }
 }
 
@@ -130,7 +282,7 @@ pub fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// A share of a file system.
+/// What has to stay free on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Free {
     /// Of its size, 0 to 100.
@@ -245,7 +397,7 @@ mod tests {
             ("1 G", None),
             ("17179869184G", None),
         ] {
-            assert_eq!(u64::parse(text), expected, "{text}");
+            assert_eq!(Size::parse(text), expected, "{text}");
         }
         assert_eq!(Free::parse("5%"), Some(Free::Percent(5)));
         assert_eq!(Free::parse("1k"), Some(Free::Bytes(1024)));
@@ -254,11 +406,11 @@ mod tests {
 
     #[test]
     fn numbers_are_digits_in_range() {
-        assert_eq!(u16::parse("65535"), Some(65535));
-        assert_eq!(u16::parse("65536"), None);
-        assert_eq!(u16::parse("+80"), None);
-        assert_eq!(usize::parse("0"), None);
-        assert_eq!(usize::parse("10000000000000000000"), None);
+        assert_eq!(Port::parse("65535"), Some(65535));
+        assert_eq!(Port::parse("65536"), None);
+        assert_eq!(Port::parse("+80"), None);
+        assert_eq!(Count::parse("0"), None);
+        assert_eq!(Count::parse("10000000000000000000"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::directory::StagingDirectory;
 use super::walk::{self, PathWalk};
 use crate::error::Error;
 use crate::settings::load::Values;
-use crate::settings::{Content, SETTINGS};
+use crate::settings::{PathTo, SETTINGS};
 
 /// Copies what the settings of this program name.
 ///
@@ -32,14 +32,17 @@ pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
     let walk = PathWalk::new(config_dir);
     for (index, setting) in SETTINGS.iter().enumerate() {
         let is_used = setting.used_by.iter().any(|user| user.name() == program);
-        let (true, Some(content)) = (is_used, setting.content()) else { continue };
+        let (true, Some(path_to)) = (is_used, setting.kind.path_to) else { continue };
         let Some(path) = values.found(index).map(|found| PathBuf::from(&found.text)) else {
             continue;
         };
-        let copied = match content {
-            Content::Data => Ok(()),
-            Content::Secret => secret(&walk, &path, &mut staged),
-            Content::Pem => pem(&walk, &path, &mut staged),
+        let copied = match path_to {
+            PathTo::Data => Ok(()),
+            PathTo::Password => secret(&walk, &path, &mut staged),
+            PathTo::Certificate
+            | PathTo::PrivateKey
+            | PathTo::Authorities
+            | PathTo::RevocationLists => pem(&walk, &path, &mut staged),
         };
         if let Err(what) = copied {
             log::warn!("{}: {} {what}", setting.key, path.display());

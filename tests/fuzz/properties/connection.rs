@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_io::Async;
+use common::settings::Free;
 use futures_lite::future::{block_on, zip};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
 use crate::State;
 use crate::path::RESERVED;
-use crate::storage::{MinFree, Options, Storage};
+use crate::storage::{Options, Storage};
 
 #[path = "conversation.rs"]
 mod conversation;
@@ -32,7 +33,7 @@ pub fn check(input: &[u8]) {
     let storage = Storage::open(Options {
         directory: directory.0.clone(),
         max_size: Some(60_000),
-        min_free: MinFree::Bytes(0),
+        min_free: Free::Bytes(0),
         sync: false,
     });
     let app = crate::app(State::new(storage.unwrap(), Arc::new(AtomicBool::new(false))));

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use crate::net::Host;
 use crate::settings::load::Values;
-use crate::settings::{Free, HostPort, Origin, Proxy, SETTINGS, Settings, Value, variable};
+use crate::settings::{
+    Column, Count, Free, HostPort, List, Origin, Proxy, SETTINGS, Settings, Size, variable,
+};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -79,9 +81,9 @@ fn check_value(text: &str) {
     if let Some(Free::Percent(percent)) = Free::parse(text) {
         assert!(percent <= 100);
     }
-    assert_ne!(usize::parse(text), Some(0));
-    assert_eq!(u64::parse(text), bytes(text), "{text}");
-    for item in Vec::<String>::parse(text).unwrap() {
+    assert_ne!(Count::parse(text), Some(0));
+    assert_eq!(Size::parse(text), bytes(text), "{text}");
+    for item in List::parse(text).unwrap() {
         assert!(!item.is_empty() && !item.contains(',') && item.trim() == item);
     }
 }
