@@ -2,8 +2,8 @@
 //!
 //! It knows nothing of the protocol that follows.
 
-use common::client::Upgraded;
 use common::http::{Body, Upgrade, answer_with_upgrade};
+use common::net::Stream;
 use http::header::UPGRADE;
 use http::{HeaderValue, Response};
 
@@ -13,7 +13,7 @@ use crate::relay::relay;
 /// Passes upstream's `101 Switching Protocols` on, and then bytes both ways.
 pub(crate) fn switch(
     mut response: Response<Body>,
-    upstream: Upgraded,
+    upstream: Stream,
     asked: HeaderValue,
 ) -> tide::Response {
     let fields = response.headers_mut();

@@ -30,14 +30,14 @@ use surf::utils::async_trait;
 use self::dial::Dialer;
 use self::link::Link;
 use self::pool::{Pool, ResponseBody};
-use self::state::Limits;
-use self::stream::{Socket, Wire};
+use self::state::{Limits, Pulse};
 use crate::error::chain;
 use crate::http::{Body, Carried, load, unload};
+use crate::net::socket::Socket;
+use crate::net::{Observer, Stream};
 
 pub use self::error::{Error, Step};
 pub use self::options::{ConnectProxy, Options};
-pub use self::stream::Upgraded;
 
 /// An HTTP/1.1 client of one origin, with its connections kept alive and shared.
 ///
@@ -113,19 +113,27 @@ impl Client {
         let hop = self.options.proxy.as_ref();
         let hop = hop.map_or_else(|| self.to.to_string(), |proxy| proxy.origin.to_string());
         let socket = self.within(&hop, Step::Connect, self.dialer.dial()).await?;
-        let mut wire = Wire::plain(Socket::new(socket, self.limits));
+        let pulse = Arc::new(Pulse::new(self.limits));
+        let observer = Arc::clone(&pulse) as Arc<dyn Observer>;
+        let mut stream = Stream::plain(Socket::new(socket, observer));
         if let Some(proxy) = &self.options.proxy {
-            let open = connect_proxy::open_tunnel(wire, &self.to, proxy, &self.executor);
-            wire = self.within(&hop, Step::Proxy, open).await?;
+            let pulse = Arc::clone(&pulse);
+            let open = connect_proxy::open_tunnel(stream, pulse, &self.to, proxy, &self.executor);
+            stream = self.within(&hop, Step::Proxy, open).await?;
         }
         if let Some(config) = &self.options.tls {
-            let secure = self.secure(wire, Arc::clone(config));
-            wire = self.within(&self.to, Step::Handshake, secure).await?;
+            let secure = self.secure(stream, Arc::clone(config));
+            stream = self.within(&self.to, Step::Handshake, secure).await?;
         }
-        Link::open(wire, &self.executor).await.map_err(|error| self.broken(chain(&error), false))
+        let link = Link::open(stream, pulse, &self.executor).await;
+        link.map_err(|error| self.broken(chain(&error), false))
     }
 
-    async fn secure(&self, wire: Wire, config: Arc<rustls::ClientConfig>) -> Result<Wire, Error> {
+    async fn secure(
+        &self,
+        stream: Stream,
+        config: Arc<rustls::ClientConfig>,
+    ) -> Result<Stream, Error> {
         let refused = |source| Error::Tls { to: self.to.to_string(), source };
         let name = self
             .options
@@ -133,7 +141,7 @@ impl Client {
             .host
             .server_name()
             .map_err(|error| refused(io::Error::other(error)))?;
-        wire.secure(config, name).await.map_err(refused)
+        stream.connect(config, name).await.map_err(refused)
     }
 
     async fn within<T>(
@@ -203,7 +211,7 @@ pub struct Answer {
     /// The response, byte for byte as it came.
     pub response: Response<Body>,
     /// The connection, where upstream has switched it to another protocol.
-    pub upgraded: Option<Upgraded>,
+    pub upgraded: Option<Stream>,
 }
 
 /// A copy to send again, of a request that may be repeated (RFC 9110, 9.2.2) and is known whole.
@@ -216,7 +224,7 @@ fn spare(request: &Request<Body>) -> Option<Request<Body>> {
         _ if !is_idempotent => return None,
         Body::Empty => Body::Empty,
         Body::Text(text) => Body::Text(text.clone()),
-        Body::Incoming(..) | Body::Stream(_) => return None,
+        Body::Stream(_) => return None,
     };
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();

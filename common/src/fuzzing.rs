@@ -12,7 +12,7 @@ use event_listener::Event;
 use http::{Response, request};
 
 use crate::http::Body;
-use crate::server::Watch;
+use crate::server::ConnectionState;
 use crate::server::connection;
 use crate::server::listener::Site;
 
@@ -38,7 +38,7 @@ pub async fn serve<S>(
     let site = Site { app, prefixes, at_once, tls: None, half_close: true, changed };
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let stream = Async::new(stream).unwrap();
-    connection::serve(stream, peer, Arc::new(site), Arc::new(Watch::new())).await;
+    connection::serve(stream, peer, Arc::new(site), Arc::new(ConnectionState::new())).await;
 }
 
 #[cfg(test)]

@@ -4,7 +4,5 @@ pub(crate) mod connection;
 mod exchange;
 pub(crate) mod listener;
 pub(crate) mod state;
-mod stream;
 
-pub use state::{Watch, are_few_busy};
-pub use stream::Wire;
+pub use state::ConnectionState;

@@ -1,5 +1,7 @@
 //! A tunnel through an HTTP proxy by CONNECT (RFC 9110, 9.3.6).
 
+use std::sync::Arc;
+
 use async_executor::Executor;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,22 +10,24 @@ use http::{HeaderValue, Method, Request, Uri, header};
 use super::error::Error;
 use super::link::Link;
 use super::options::ConnectProxy;
-use super::stream::Wire;
+use super::state::Pulse;
 use crate::error::chain;
 use crate::http::Body;
+use crate::net::Stream;
 
 /// Has the proxy at the other end connect to `target`, a `host:port`.
 pub(super) async fn open_tunnel(
-    wire: Wire,
+    stream: Stream,
+    pulse: Arc<Pulse>,
     target: &str,
     proxy: &ConnectProxy,
     executor: &Executor<'static>,
-) -> Result<Wire, Error> {
+) -> Result<Stream, Error> {
     let name = proxy.origin.to_string();
     let refused = |reason: String| Error::Proxy { proxy: name.clone(), reason };
     let request = connect_request(target, proxy).map_err(|error| refused(error.to_string()))?;
 
-    let link = Link::open(wire, executor).await;
+    let link = Link::open(stream, pulse, executor).await;
     let mut link = link.map_err(|error| refused(chain(&error)))?;
     let answer = link.exchange(&name, request).await;
     let answer = answer.map_err(|unanswered| unanswered.error)?;
@@ -32,7 +36,8 @@ pub(super) async fn open_tunnel(
     }
     match link.switch().await {
         // With HTTP and TLS it is the client that speaks first.
-        Some(tunnel) => tunnel.into_wire().map_err(|error| refused(error.to_string())),
+        Some(tunnel) if tunnel.is_drained() => Ok(tunnel),
+        Some(_) => Err(refused("bytes come before they are asked for".to_owned())),
         None => Err(refused("it closes the connection".to_owned())),
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use async_executor::{Executor, Task};
 use bytes::Bytes;
@@ -18,17 +18,19 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 
 use super::error::{Error, Step};
-use super::state::{Alarm, Pulse};
-use super::stream::{Upgraded, Wire};
+use super::state::Pulse;
+use super::stream::Wire;
 use crate::error::chain;
 use crate::http::{Body, BodyError};
+use crate::net::Stream;
+use crate::net::clock::DeadlineTimer;
 
 /// What hyper may hold of a connection in either direction; also the longest head of a response.
 const BUFFER: usize = 32 * 1024;
 
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
-    task: Task<Option<Upgraded>>,
+    task: Task<Option<Stream>>,
     pulse: Arc<Pulse>,
 }
 
@@ -42,12 +44,19 @@ pub(super) struct Unanswered {
 
 impl Link {
     /// A connection, driven by a task of its own.
-    pub(super) async fn open(wire: Wire, executor: &Executor<'static>) -> hyper::Result<Self> {
-        let pulse = Arc::clone(wire.pulse());
+    pub(super) async fn open(
+        stream: Stream,
+        pulse: Arc<Pulse>,
+        executor: &Executor<'static>,
+    ) -> hyper::Result<Self> {
+        let wire = Wire::new(stream, Arc::clone(&pulse));
         let (sender, connection) =
             http1::Builder::new().max_buf_size(BUFFER).handshake(wire).await?;
-        let driver =
-            Driver { connection: Some(connection), alarm: Alarm::new(), pulse: Arc::clone(&pulse) };
+        let driver = Driver {
+            connection: Some(connection),
+            timer: DeadlineTimer::new(),
+            pulse: Arc::clone(&pulse),
+        };
         Ok(Self { sender, task: executor.spawn(driver), pulse })
     }
 
@@ -91,7 +100,7 @@ impl Link {
     }
 
     /// The connection after `101 Switching Protocols`, or where CONNECT has led.
-    pub(super) async fn switch(self) -> Option<Upgraded> {
+    pub(super) async fn switch(self) -> Option<Stream> {
         let Self { sender, task, .. } = self;
         let switched = task.await;
         drop(sender);
@@ -140,21 +149,25 @@ fn reason(error: &hyper::Error) -> String {
 /// Drives a connection until it is closed, is late, or speaks another protocol.
 struct Driver {
     connection: Option<Connection<Wire, RequestBody>>,
-    alarm: Alarm,
+    timer: DeadlineTimer,
     pulse: Arc<Pulse>,
 }
 
 impl Future for Driver {
-    type Output = Option<Upgraded>;
+    type Output = Option<Stream>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Upgraded>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
         let this = self.get_mut();
         let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
         this.pulse.forget();
         match Pin::new(connection).poll(cx) {
             Poll::Ready(Ok(())) if this.pulse.is_switching() => {
                 let parts = this.connection.take().map(Connection::into_parts);
-                Poll::Ready(parts.map(|parts| Upgraded::new(parts.io, parts.read_buf)))
+                Poll::Ready(parts.map(|parts| {
+                    let mut stream = parts.io.into_stream();
+                    stream.put_back(parts.read_buf);
+                    stream
+                }))
             }
             // hyper has handed the error to whoever waits for an answer or a body.
             Poll::Ready(_) => {
@@ -162,11 +175,10 @@ impl Future for Driver {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let rings = this.alarm.poll(cx, &this.pulse);
-                rings.map(|()| {
-                    this.connection = None;
-                    None
-                })
+                ready!(this.timer.poll(cx, this.pulse.deadline()));
+                this.pulse.overrun();
+                this.connection = None;
+                Poll::Ready(None)
             }
         }
     }

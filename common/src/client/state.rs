@@ -6,13 +6,11 @@
 //! Every byte in either direction begins it anew, so that a long upload over a thin line is as
 //! welcome as a short one.
 
-use std::pin::Pin;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_io::Timer;
+use crate::net::Observer;
+use crate::net::clock::{millis, now};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +70,7 @@ impl Pulse {
 
     /// An exchange begins; with `switching` it may end as another protocol.
     pub(super) fn begin(&self, switching: bool) {
-        self.progress();
+        self.moved(0);
         self.answered.store(false, Relaxed);
         self.switching.store(switching, Relaxed);
         self.busy.store(true, Relaxed);
@@ -86,18 +84,8 @@ impl Pulse {
 
     /// The exchange is over, and another may follow.
     pub(super) fn rest(&self) {
-        self.progress();
+        self.moved(0);
         self.busy.store(false, Relaxed);
-    }
-
-    /// Bytes have crossed the socket.
-    pub(super) fn progress(&self) {
-        self.moved.store(now(), Relaxed);
-    }
-
-    /// The socket has nothing to read.
-    pub(super) fn waits_to_read(&self) {
-        self.reading.store(true, Relaxed);
     }
 
     /// All that came is read, and the connection's task is woken when there is more.
@@ -109,21 +97,12 @@ impl Pulse {
         self.dry.load(Relaxed)
     }
 
-    /// The socket takes no more.
-    pub(super) fn waits_to_write(&self) {
-        self.writing.store(true, Relaxed);
-    }
-
     /// The sender of the request's body has nothing to send yet.
     pub(super) fn waits_for_producer(&self) {
         self.producing.store(true, Relaxed);
     }
 
-    /// HTTP has come back since the exchange began.
-    pub(super) fn answer(&self) {
-        self.answered.store(true, Relaxed);
-    }
-
+    /// Whether HTTP has come back since the exchange began.
     pub(super) fn is_answered(&self) -> bool {
         self.answered.load(Relaxed)
     }
@@ -141,6 +120,11 @@ impl Pulse {
         self.body_failed.load(Relaxed)
     }
 
+    /// The connection is ended by its time limit.
+    pub(super) fn overrun(&self) {
+        self.overdue.store(true, Relaxed);
+    }
+
     /// Whether the connection was ended by its time limit.
     pub(super) fn is_overdue(&self) -> bool {
         self.overdue.load(Relaxed)
@@ -156,7 +140,7 @@ impl Pulse {
     }
 
     /// When upstream has kept us waiting too long, on the process's clock.
-    fn deadline(&self) -> u64 {
+    pub(super) fn deadline(&self) -> u64 {
         let Limits { progress, idle, .. } = self.limits;
         let limit = if self.busy.load(Relaxed) { progress } else { idle };
         let reading = self.reading.load(Relaxed) && !self.producing.load(Relaxed);
@@ -168,48 +152,22 @@ impl Pulse {
     }
 }
 
-/// The timer of a connection's task: armed rarely, since most deadlines move before they come.
-pub(super) struct Alarm {
-    timer: Timer,
-    at: u64,
-}
-
-impl Alarm {
-    pub(super) fn new() -> Self {
-        Self { timer: Timer::never(), at: u64::MAX }
+impl Observer for Pulse {
+    fn moved(&self, _: usize) {
+        self.moved.store(now(), Relaxed);
     }
 
-    /// Ready when the limit has passed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, pulse: &Pulse) -> Poll<()> {
-        loop {
-            let deadline = pulse.deadline();
-            if deadline < self.at {
-                self.at = deadline;
-                self.timer.set_at(epoch() + Duration::from_millis(deadline));
-            }
-            if self.at == u64::MAX || Pin::new(&mut self.timer).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.at = u64::MAX;
-            if now() >= deadline {
-                pulse.overdue.store(true, Relaxed);
-                return Poll::Ready(());
-            }
-        }
+    fn waits_to_read(&self) {
+        self.reading.store(true, Relaxed);
     }
-}
 
-fn epoch() -> Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    *EPOCH.get_or_init(Instant::now)
-}
+    fn waits_to_write(&self, waits: bool) {
+        self.writing.store(waits, Relaxed);
+    }
 
-fn now() -> u64 {
-    millis(epoch().elapsed())
-}
-
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis() as u64
+    fn received(&self) {
+        self.answered.store(true, Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -225,7 +183,7 @@ mod tests {
         assert_ne!(pulse.deadline(), u64::MAX, "an answer is waited for");
         pulse.waits_for_producer();
         assert_eq!(pulse.deadline(), u64::MAX, "the request is not complete");
-        pulse.waits_to_write();
+        pulse.waits_to_write(true);
         assert_ne!(pulse.deadline(), u64::MAX, "what there is of the request is not taken");
         pulse.forget();
         assert_eq!(pulse.deadline(), u64::MAX, "whoever it was, nobody is waited for now");

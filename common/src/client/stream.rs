@@ -1,96 +1,16 @@
-//! The stream of one connection upstream, plain or TLS, as hyper and a tunnel want it.
-//!
-//! It knows no HTTP.
+//! A connection upstream as hyper wants it, which survives that upstream stops to listen.
 
 use std::io::{self, IoSlice};
-use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use async_io::Async;
-use bytes::{Buf, Bytes};
-use futures_io::{AsyncRead, AsyncWrite};
-use futures_rustls::TlsConnector;
-use futures_rustls::client::TlsStream;
-use rustls_pki_types::ServerName;
+use futures_io::AsyncWrite;
 
-use super::state::{Limits, Pulse};
-use crate::net::{scratch, socket};
+use super::state::Pulse;
+use crate::net::{Stream, scratch};
 
-/// A connected socket that notes what it does.
-pub(super) struct Socket {
-    stream: socket::Socket,
-    pulse: Arc<Pulse>,
-}
-
-impl Socket {
-    pub(super) fn new(stream: Async<TcpStream>, limits: Limits) -> Self {
-        let stream = socket::Socket::new(stream);
-        Self { stream, pulse: Arc::new(Pulse::new(limits)) }
-    }
-
-    fn note_read<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match &polled {
-            Poll::Ready(_) => self.pulse.progress(),
-            Poll::Pending => self.pulse.waits_to_read(),
-        }
-        polled
-    }
-
-    fn note_write<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match &polled {
-            Poll::Ready(_) => self.pulse.progress(),
-            Poll::Pending => self.pulse.waits_to_write(),
-        }
-        polled
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        // Upstream may have closed it a moment ago: to be known before a request is sent in vain.
-        if self.pulse.has_just_begun() {
-            self.stream.look_again();
-        }
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        self.note_read(polled)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buffer);
-        self.note_write(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
-        self.note_write(polled)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_close(cx)
-    }
-}
-
-/// One connection's bytes.
+/// A stream that has an answer read to its end when writing has failed.
 pub(super) struct Wire {
     stream: Stream,
     pulse: Arc<Pulse>,
@@ -98,52 +18,27 @@ pub(super) struct Wire {
     deaf: bool,
 }
 
-enum Stream {
-    Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
-}
-
 impl Wire {
-    pub(super) fn plain(socket: Socket) -> Self {
-        Self { pulse: Arc::clone(&socket.pulse), stream: Stream::Plain(socket), deaf: false }
+    pub(super) fn new(stream: Stream, pulse: Arc<Pulse>) -> Self {
+        Self { stream, pulse, deaf: false }
     }
 
-    /// Agrees on TLS with whom the socket leads to.
-    pub(super) async fn secure(
-        self,
-        config: Arc<rustls::ClientConfig>,
-        name: ServerName<'static>,
-    ) -> io::Result<Self> {
-        let Stream::Plain(socket) = self.stream else {
-            return Err(io::Error::other("TLS within TLS"));
-        };
-        let stream = TlsConnector::from(config).connect(name, socket).await?;
-        Ok(Self { stream: Stream::Tls(Box::new(stream)), pulse: self.pulse, deaf: false })
-    }
-
-    pub(super) fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
-    }
-
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut (dyn Duplex + '_)> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(socket) => Pin::<&mut Socket>::new(socket),
-            Stream::Tls(stream) => Pin::<&mut TlsStream<Socket>>::new(stream),
-        }
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
     }
 
     /// Upstream may answer early and close before it has read everything: then writing fails
     /// while the answer waits to be read. So a failed write is not an error to hyper, which would
     /// throw the answer away, but a write that never ends, and reading finds out the rest.
     fn outlive<T>(
-        mut self: Pin<&mut Self>,
+        &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut (dyn Duplex + '_)>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.deaf {
             return Poll::Pending;
         }
-        match ready!(write(self.as_mut().stream(), cx)) {
+        match ready!(write(Pin::new(&mut self.stream), cx)) {
             Ok(done) => Poll::Ready(Ok(done)),
             Err(_) => {
                 self.deaf = true;
@@ -151,25 +46,6 @@ impl Wire {
                 Poll::Pending
             }
         }
-    }
-}
-
-trait Duplex: AsyncRead + AsyncWrite {}
-
-impl<T: AsyncRead + AsyncWrite> Duplex for T {}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let pulse = Arc::clone(&self.pulse);
-        let count = ready!(self.stream().poll_read(cx, buffer))?;
-        if count > 0 {
-            pulse.answer();
-        }
-        Poll::Ready(Ok(count))
     }
 }
 
@@ -183,7 +59,11 @@ impl hyper::rt::Read for Wire {
         if self.pulse.is_dry() {
             return Poll::Pending;
         }
-        let polled = scratch::receive(self.as_mut(), cx, buffer);
+        // Upstream may have closed it a moment ago: to be known before a request is sent in vain.
+        if self.pulse.has_just_begun() {
+            self.stream.look_again();
+        }
+        let polled = scratch::receive(Pin::new(&mut self.stream), cx, buffer);
         if polled.is_pending() {
             self.pulse.run_dry();
         }
@@ -193,19 +73,19 @@ impl hyper::rt::Read for Wire {
 
 impl hyper::rt::Write for Wire {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.outlive(cx, |stream, cx| stream.poll_write(cx, buffer))
+        self.outlive(cx, |stream, cx| AsyncWrite::poll_write(stream, cx, buffer))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outlive(cx, |stream, cx| stream.poll_flush(cx))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outlive(cx, AsyncWrite::poll_flush)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_close(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -213,77 +93,10 @@ impl hyper::rt::Write for Wire {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.outlive(cx, |stream, cx| stream.poll_write_vectored(cx, buffers))
-    }
-}
-
-/// A connection that upstream has switched to another protocol, first the bytes that came early.
-pub struct Upgraded {
-    wire: Wire,
-    early: Bytes,
-}
-
-impl Upgraded {
-    pub(super) fn new(wire: Wire, early: Bytes) -> Self {
-        Self { wire, early }
-    }
-
-    /// The connection, where nothing has come yet.
-    pub(super) fn into_wire(self) -> io::Result<Wire> {
-        if self.early.is_empty() {
-            Ok(self.wire)
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "bytes come before they are asked for"))
-        }
-    }
-
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut (dyn Duplex + '_)> {
-        Pin::new(&mut self.get_mut().wire).stream()
-    }
-}
-
-impl AsyncRead for Upgraded {
-    fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.early.is_empty() {
-            return self.stream().poll_read(cx, buffer);
-        }
-        let count = self.early.len().min(buffer.len());
-        self.early.copy_to_slice(&mut buffer[..count]);
-        Poll::Ready(Ok(count))
-    }
-}
-
-impl AsyncWrite for Upgraded {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(cx, buffer)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(cx, buffers)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(cx)
-    }
-
-    /// Says goodbye (`close_notify` over TLS) and shuts down the sending half alone.
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_close(cx)
+        self.outlive(cx, |stream, cx| AsyncWrite::poll_write_vectored(stream, cx, buffers))
     }
 }

@@ -9,16 +9,15 @@ use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use ::http::{Method, request};
 use bytes::Bytes;
 use futures_lite::future::Boxed;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
-use crate::server::{Watch, Wire};
+use crate::net::Stream;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 
@@ -33,9 +32,7 @@ pub enum Body {
     Empty,
     /// A short text that is known whole.
     Text(Bytes),
-    /// What a peer sends, straight from the wire.
-    Incoming(Incoming, Option<Arc<Watch>>),
-    /// Anything else that yields chunks: a file, a body in translation.
+    /// What yields chunks: a peer, a file, a body in translation.
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 
@@ -85,15 +82,6 @@ impl http_body::Body for Body {
                 Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(text)))),
                 _ => Poll::Ready(None),
             },
-            Self::Incoming(body, watch) => {
-                let polled = Pin::new(&mut *body).poll_frame(cx).map_err(BodyError::from);
-                if let Some(watch) = watch {
-                    watch.reading(polled.is_pending());
-                    let is_over = matches!(polled, Poll::Ready(None)) || body.is_end_stream();
-                    watch.unread(!is_over);
-                }
-                polled
-            }
             Self::Stream(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -102,7 +90,6 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => true,
             Self::Text(_) => false,
-            Self::Incoming(body, _) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
         }
     }
@@ -111,7 +98,6 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Text(text) => SizeHint::with_exact(text.len() as u64),
-            Self::Incoming(body, _) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
         }
     }
@@ -122,26 +108,25 @@ impl fmt::Debug for Body {
         f.write_str(match self {
             Self::Empty => "Body::Empty",
             Self::Text(_) => "Body::Text",
-            Self::Incoming(..) => "Body::Incoming",
             Self::Stream(_) => "Body::Stream",
         })
     }
 }
 
 /// What to do with the connection once `101 Switching Protocols` is written.
-pub struct Upgrade(Box<dyn FnOnce(Wire) -> Boxed<()> + Send>);
+pub struct Upgrade(Box<dyn FnOnce(Stream) -> Boxed<()> + Send>);
 
 impl Upgrade {
     /// `switch` gets the connection, first the bytes that came early.
-    pub fn new<F>(switch: impl FnOnce(Wire) -> F + Send + 'static) -> Self
+    pub fn new<F>(switch: impl FnOnce(Stream) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        Self(Box::new(|wire| Box::pin(switch(wire))))
+        Self(Box::new(|stream| Box::pin(switch(stream))))
     }
 
-    pub(crate) async fn switch(self, wire: Wire) {
-        (self.0)(wire).await;
+    pub(crate) async fn switch(self, stream: Stream) {
+        (self.0)(stream).await;
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncRead;
 use hyper::rt::ReadBufCursor;
 
-use crate::server::state;
+use super::load;
 
 /// As much as hyper asks for at most.
 const LARGE: usize = 32 * 1024;
@@ -30,7 +30,7 @@ pub(crate) fn receive(
     mut buffer: ReadBufCursor<'_>,
 ) -> Poll<io::Result<()>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let most = if state::are_few_busy() { LARGE } else { SMALL };
+        let most = if load::is_light() { LARGE } else { SMALL };
         let room = buffer.remaining().min(most);
         let count = ready!(stream.poll_read(cx, &mut scratch[..room]))?;
         buffer.put_slice(&scratch[..count]);

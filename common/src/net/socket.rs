@@ -7,21 +7,37 @@ use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Deref;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
 
+use super::Observer;
+
 /// The only reader of its stream.
 pub(crate) struct Socket {
     stream: Async<TcpStream>,
+    observer: Arc<dyn Observer>,
     /// The last read found nothing, and the kernel was asked to say when there is something.
     is_dry: bool,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Async<TcpStream>) -> Self {
-        Self { stream, is_dry: false }
+    pub(crate) fn new(stream: Async<TcpStream>, observer: Arc<dyn Observer>) -> Self {
+        Self { stream, observer, is_dry: false }
+    }
+
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        &*self.observer
+    }
+
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.observer.waits_to_write(polled.is_pending());
+        if let Poll::Ready(Ok(count)) = polled {
+            self.observer.moved(count);
+        }
+        polled
     }
 
     /// Has the next read ask the kernel, which may know what it has not said yet.
@@ -47,7 +63,10 @@ impl AsyncRead for Socket {
         let this = self.get_mut();
         loop {
             if this.is_dry {
-                ready!(this.stream.poll_readable(cx))?;
+                if this.stream.poll_readable(cx)?.is_pending() {
+                    this.observer.waits_to_read();
+                    return Poll::Pending;
+                }
                 this.is_dry = false;
             }
             match this.stream.get_ref().read(buffer) {
@@ -56,6 +75,9 @@ impl AsyncRead for Socket {
                 outcome => {
                     // Fewer than there was room for: that was all.
                     this.is_dry = matches!(outcome, Ok(count @ 1..) if count < buffer.len());
+                    if let Ok(count @ 1..) = outcome {
+                        this.observer.moved(count);
+                    }
                     return Poll::Ready(outcome);
                 }
             }
@@ -69,7 +91,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.stream).poll_write(cx, buffer)
+        let polled = Pin::new(&mut &self.stream).poll_write(cx, buffer);
+        self.wrote(polled)
     }
 
     fn poll_write_vectored(
@@ -77,7 +100,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut &self.stream).poll_write_vectored(cx, buffers)
+        let polled = Pin::new(&mut &self.stream).poll_write_vectored(cx, buffers);
+        self.wrote(polled)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -105,7 +129,7 @@ mod tests {
     fn connected() -> (TcpStream, Socket) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (peer, Socket::new(Async::new(listener.accept().unwrap().0).unwrap()))
+        (peer, Socket::new(Async::new(listener.accept().unwrap().0).unwrap(), Arc::new(())))
     }
 
     #[test]

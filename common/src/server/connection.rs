@@ -15,15 +15,15 @@ use std::time::Duration;
 use async_io::{Async, Timer};
 use futures_lite::future::poll_once;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use futures_rustls::TlsAcceptor;
 use hyper::server::conn::http1;
 
 use super::exchange::Exchange;
 use super::listener::Site;
-use super::state::{Alarm, Order, Phase, Ring, Watch};
-use super::stream::Wire;
+use super::state::{ConnectionState, Order, Phase};
 use crate::journal;
+use crate::net::clock::{self, DeadlineTimer};
 use crate::net::socket::Socket;
+use crate::net::{Observer, Stream};
 use crate::tls;
 
 /// Heads are at most this long, and what waits to be sent. Field lines are at most 100, hyper's own
@@ -33,23 +33,21 @@ const BUFFER: usize = 32 * 1024;
 const SILENCE: Duration = Duration::from_secs(5);
 /// … or for this long in all.
 const LINGER: Duration = Duration::from_secs(30);
-/// What may wait in TLS for a slow reader.
-const TLS_BACKLOG: usize = 16 * 1024;
 
 /// Serves one accepted socket until nothing more can come of it.
 pub(crate) async fn serve<S>(
     socket: Async<TcpStream>,
     peer: SocketAddr,
     site: Arc<Site<S>>,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 ) where
     S: Clone + Send + Sync + 'static,
 {
     let mut first = [0];
     let Some(Ok(1)) = guarded(&watch, socket.peek(&mut first)).await else { return };
-    let socket = Socket::new(socket);
+    let socket = Socket::new(socket, Arc::clone(&watch) as Arc<dyn Observer>);
     let (mut wire, redirect) = match &site.tls {
-        None => (Wire::plain(socket, Arc::clone(&watch)), false),
+        None => (Stream::plain(socket), false),
         Some(tls) => match Box::pin(greet(socket, first[0], peer, tls, &watch)).await {
             Some(greeted) => greeted,
             None => return,
@@ -59,7 +57,8 @@ pub(crate) async fn serve<S>(
     let exchange = Exchange::new(Arc::clone(&site), Arc::clone(&watch), redirect);
     loop {
         // Boxed, so that an idle connection does not keep the room that a busy one needs.
-        let (stop, rest) = Box::pin(converse(wire, exchange.clone(), site.half_close)).await;
+        let (stop, rest) =
+            Box::pin(converse(wire, &watch, exchange.clone(), site.half_close)).await;
         wire = rest;
         match stop {
             Stop::Doze => {
@@ -77,7 +76,7 @@ pub(crate) async fn serve<S>(
             Stop::Cut => return,
             Stop::Late => {
                 let _ = guarded(&watch, wire.write_all(REQUEST_TIMEOUT)).await;
-                return Box::pin(linger(wire)).await;
+                return Box::pin(linger(wire, &watch)).await;
             }
             Stop::Done(outcome) => {
                 if let Err(error) = outcome {
@@ -88,7 +87,7 @@ pub(crate) async fn serve<S>(
                     }
                 }
                 let Some(upgrade) = exchange.take_upgrade() else {
-                    return Box::pin(linger(wire)).await;
+                    return Box::pin(linger(wire, &watch)).await;
                 };
                 watch.enter(Phase::Upgraded);
                 guarded(&watch, upgrade.switch(wire)).await;
@@ -102,8 +101,8 @@ const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Runs `future` unless the connection's time is up or somebody wants it closed.
-async fn guarded<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
-    let mut alarm = Alarm::new();
+async fn guarded<F: Future>(watch: &ConnectionState, future: F) -> Option<F::Output> {
+    let mut timer = DeadlineTimer::new();
     let mut future = pin!(future);
     poll_fn(|cx| {
         watch.register(cx);
@@ -113,7 +112,7 @@ async fn guarded<F: Future>(watch: &Watch, future: F) -> Option<F::Output> {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
-        alarm.poll(cx, watch, false).map(|_| None)
+        timer.poll(cx, watch.deadline()).map(|()| None)
     })
     .await
 }
@@ -124,18 +123,16 @@ async fn greet(
     first: u8,
     peer: SocketAddr,
     tls: &tls::ReloadingServer,
-    watch: &Arc<Watch>,
-) -> Option<(Wire, bool)> {
+    watch: &ConnectionState,
+) -> Option<(Stream, bool)> {
     /// The content type of a TLS record that carries a handshake, RFC 8446, 5.1.
     const HANDSHAKE: u8 = 0x16;
     if first != HANDSHAKE {
-        return Some((Wire::plain(socket, Arc::clone(watch)), true));
+        return Some((Stream::plain(socket), true));
     }
-    let accept = TlsAcceptor::from(tls.current())
-        .accept_with(socket, |session| session.set_buffer_limit(Some(TLS_BACKLOG)));
-    match guarded(watch, accept.into_fallible()).await? {
+    match guarded(watch, Stream::accept(socket, tls.current())).await? {
         Ok(stream) => {
-            if let Err(error) = tls::recheck(stream.get_ref().1) {
+            if let Some(Err(error)) = stream.session().map(tls::recheck) {
                 journal::complain(
                     &format!("TLS handshake failed: {}", tls::explain(&error)),
                     &peer,
@@ -143,12 +140,12 @@ async fn greet(
                 return None;
             }
             watch.enter(Phase::Head);
-            Some((Wire::tls(stream, Arc::clone(watch)), false))
+            Some((stream, false))
         }
-        Err((error, socket)) => {
+        Err((error, stream)) => {
             let reason = tls::explain_io(&error);
             journal::complain(&format!("TLS handshake failed: {reason}"), &peer);
-            linger(Wire::plain(socket, Arc::clone(watch))).await;
+            linger(stream, watch).await;
             None
         }
     }
@@ -167,17 +164,21 @@ enum Stop {
 }
 
 /// HTTP on this stream, until it stops for one reason or another.
-async fn converse<S>(wire: Wire, exchange: Exchange<S>, half_close: bool) -> (Stop, Wire)
+async fn converse<S>(
+    wire: Stream,
+    watch: &ConnectionState,
+    exchange: Exchange<S>,
+    half_close: bool,
+) -> (Stop, Stream)
 where
     S: Clone + Send + Sync + 'static,
 {
-    let watch = Arc::clone(wire.watch());
     let mut connection = http1::Builder::new()
         .half_close(half_close)
         .max_header_size(BUFFER)
         .max_buf_size(BUFFER)
         .serve_connection(wire, exchange);
-    let mut alarm = Alarm::new();
+    let mut timer = DeadlineTimer::new();
     let mut draining = false;
     let stop = poll_fn(|cx| {
         watch.register(cx);
@@ -193,29 +194,29 @@ where
         if let Poll::Ready(outcome) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(Stop::Done(outcome));
         }
-        alarm.poll(cx, &watch, true).map(|ring| match ring {
-            Ring::Doze => Stop::Doze,
-            Ring::Overdue if watch.phase() == Phase::Head => Stop::Late,
-            Ring::Overdue => Stop::Cut,
+        let deadline = watch.deadline();
+        timer.poll(cx, deadline.min(watch.doze_at())).map(|()| match watch.phase() {
+            _ if clock::now() < deadline => Stop::Doze,
+            Phase::Head => Stop::Late,
+            _ => Stop::Cut,
         })
     })
     .await;
     let parts = connection.into_parts();
     let mut wire = parts.io;
     if !parts.read_buf.is_empty() {
-        wire.unread(parts.read_buf);
+        wire.put_back(parts.read_buf);
     }
     (stop, wire)
 }
 
 /// Says goodbye, then throws away what still comes, so that unread bytes do not reset the
 /// connection before the peer has seen the answer (RFC 9112, 9.6).
-async fn linger(mut wire: Wire) {
-    let watch = Arc::clone(wire.watch());
+async fn linger(mut wire: Stream, watch: &ConnectionState) {
     watch.enter(Phase::Linger);
     let discard = async {
         within(SILENCE, wire.close()).await?;
-        let mut socket = wire.socket();
+        let mut socket: &Async<TcpStream> = wire.socket();
         let mut waste = vec![0; 8 * 1024];
         while within(SILENCE, socket.read(&mut waste)).await? > 0 {}
         io::Result::Ok(())

@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::listener::Site;
-use super::state::{Phase, Watch};
+use super::state::{ConnectionState, Phase};
 use crate::http::respond::text;
 use crate::http::{self as bridge, Body, BodyError, Upgrade};
 use crate::journal::RequestLog;
@@ -23,7 +23,7 @@ use crate::journal::RequestLog;
 /// Answers the requests of one connection, one after the other.
 pub(crate) struct Exchange<S> {
     site: Arc<Site<S>>,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
     redirect: bool,
     upgrade: Arc<Mutex<Option<Upgrade>>>,
 }
@@ -40,7 +40,7 @@ impl<S> Clone for Exchange<S> {
 }
 
 impl<S> Exchange<S> {
-    pub(crate) fn new(site: Arc<Site<S>>, watch: Arc<Watch>, redirect: bool) -> Self {
+    pub(crate) fn new(site: Arc<Site<S>>, watch: Arc<ConnectionState>, redirect: bool) -> Self {
         Self { site, watch, redirect, upgrade: Arc::default() }
     }
 
@@ -104,8 +104,13 @@ where
     S: Clone + Send + Sync + 'static,
 {
     async fn answer(&self, head: request::Parts, body: Incoming) -> Response<Body> {
-        self.watch.unread(!hyper::body::Body::is_end_stream(&body));
-        let body = Body::Incoming(body, Some(Arc::clone(&self.watch)));
+        let is_empty = hyper::body::Body::is_end_stream(&body);
+        self.watch.unread(!is_empty);
+        let body = if is_empty {
+            Body::Empty
+        } else {
+            Body::stream(RequestBody { incoming: body, state: Arc::clone(&self.watch) })
+        };
         let request = Request::from_parts(head, body);
         let (response, upgrade) =
             bridge::respond(&self.site.app, self.site.prefixes, request).await;
@@ -194,10 +199,40 @@ fn closing(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
+/// The body of a request, straight from the wire.
+struct RequestBody {
+    incoming: Incoming,
+    state: Arc<ConnectionState>,
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::from);
+        self.state.reading(polled.is_pending());
+        let is_over = matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream();
+        self.state.unread(!is_over);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
 /// The body of an answer; when hyper lets go of it, the exchange is over.
 pub(crate) struct Outgoing {
     body: Body,
-    watch: Arc<Watch>,
+    watch: Arc<ConnectionState>,
 }
 
 impl Drop for Outgoing {

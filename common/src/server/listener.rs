@@ -17,7 +17,7 @@ use http::{Response, request};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::connection;
-use super::state::{Order, Phase, Watch};
+use super::state::{ConnectionState, Order, Phase};
 use crate::http::Body;
 use crate::journal;
 use crate::tls;
@@ -82,7 +82,7 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Open {
-    watches: HashMap<u64, Arc<Watch>>,
+    watches: HashMap<u64, Arc<ConnectionState>>,
     last: u64,
 }
 
@@ -100,7 +100,8 @@ impl Connections {
 
     /// Whether no request is under way on any of them.
     pub(crate) fn are_quiet(&self) -> bool {
-        let busy = |watch: &Arc<Watch>| matches!(watch.phase(), Phase::Head | Phase::Exchange);
+        let busy =
+            |watch: &Arc<ConnectionState>| matches!(watch.phase(), Phase::Head | Phase::Exchange);
         !self.lock().watches.values().any(busy)
     }
 
@@ -123,8 +124,8 @@ impl Connections {
         self.lock().watches.len() >= self.most
     }
 
-    fn enter(self: &Arc<Self>) -> (Arc<Watch>, Place) {
-        let watch = Arc::new(Watch::new());
+    fn enter(self: &Arc<Self>) -> (Arc<ConnectionState>, Place) {
+        let watch = Arc::new(ConnectionState::new());
         let mut open = self.lock();
         open.last += 1;
         let number = open.last;
@@ -136,7 +137,7 @@ impl Connections {
     /// not sent a request yet. False where everybody is at work.
     fn make_room(&self) -> bool {
         let open = self.lock();
-        let spare = |watch: &Watch| match watch.phase() {
+        let spare = |watch: &ConnectionState| match watch.phase() {
             Phase::Idle if watch.is_idle() => Some(0),
             Phase::Linger => Some(0),
             Phase::Silent | Phase::Head => Some(1),
@@ -234,7 +235,7 @@ pub(crate) async fn accept<S>(
 mod tests {
     use super::*;
 
-    fn asked(watch: &Watch) -> bool {
+    fn asked(watch: &ConnectionState) -> bool {
         watch.order() == Order::Close
     }
 

@@ -4,14 +4,14 @@
 //! the listener finds out whom to close when there are too many. It knows no HTTP.
 
 use std::future::poll_fn;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_io::Timer;
 use atomic_waker::AtomicWaker;
-use futures_lite::FutureExt;
+
+use crate::net::clock::{millis, now};
+use crate::net::{Observer, load};
 
 /// A request's head has to be complete this long after its first byte, a handshake after accept.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
@@ -21,15 +21,6 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 pub(crate) const PROGRESS: Duration = Duration::from_secs(60);
 /// An idle connection gives back its buffers after this time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);
-
-/// The connections of this process that are between a head and the last byte of its answer.
-static BUSY: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether memory may be spent on the speed of each busy connection.
-pub fn are_few_busy() -> bool {
-    const FEW: usize = 4;
-    BUSY.load(Relaxed) <= FEW
-}
 
 /// Where in its life a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +53,7 @@ pub(crate) enum Order {
 
 /// The state of one connection, shared between its task, its stream and the listener.
 #[derive(Debug)]
-pub struct Watch {
+pub struct ConnectionState {
     phase: AtomicU8,
     since: AtomicU64,
     moved: AtomicU64,
@@ -79,7 +70,7 @@ pub struct Watch {
     waker: AtomicWaker,
 }
 
-impl Watch {
+impl ConnectionState {
     pub(crate) fn new() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Silent as u8),
@@ -111,10 +102,10 @@ impl Watch {
         let left = self.phase.swap(phase as u8, Relaxed);
         self.since.store(now(), Relaxed);
         match (left == Phase::Exchange as u8, phase == Phase::Exchange) {
-            (false, true) => BUSY.fetch_add(1, Relaxed),
-            (true, false) => BUSY.fetch_sub(1, Relaxed),
-            _ => 0,
-        };
+            (false, true) => load::begin(),
+            (true, false) => load::end(),
+            _ => {}
+        }
     }
 
     /// Milliseconds on the process's clock at which the phase began.
@@ -136,20 +127,10 @@ impl Watch {
         self.unread.load(Relaxed)
     }
 
-    /// Whether the socket refuses more of the answer for now.
-    pub(crate) fn writing(&self, waits: bool) {
-        self.writing.store(waits, Relaxed);
-    }
-
-    /// Bytes have crossed.
-    pub(crate) fn progress(&self) {
-        self.moved.store(now(), Relaxed);
-    }
-
     /// Whether the body has to wait until hyper has sent what it has. Left to itself it takes 32 KiB
     /// in advance for each slow reader, which is too much where there are many.
     pub(super) fn hold(&self) -> bool {
-        let holds = self.queued.load(Relaxed) > 0 && !are_few_busy();
+        let holds = self.queued.load(Relaxed) > 0 && !load::is_light();
         self.held.store(holds, Relaxed);
         holds
     }
@@ -159,11 +140,10 @@ impl Watch {
         self.queued.fetch_add(bytes, Relaxed);
     }
 
-    /// So much was sent: head, framing and body. True where the body waits for that and is due.
-    pub(super) fn sent(&self, bytes: usize) -> bool {
-        let queued = self.queued.load(Relaxed).saturating_sub(bytes);
-        self.queued.store(queued, Relaxed);
-        queued == 0 && self.held.swap(false, Relaxed)
+    /// When the buffers of a connection that stays idle may be given back. `u64::MAX`: it is not
+    /// idle.
+    pub(crate) fn doze_at(&self) -> u64 {
+        if self.is_idle() { self.since() + millis(DOZE) } else { u64::MAX }
     }
 
     /// Everything that was answered is out of our hands, and no request has begun.
@@ -222,7 +202,7 @@ impl Watch {
     }
 
     /// When the peer has kept us waiting too long, on the process's clock.
-    fn deadline(&self) -> u64 {
+    pub(crate) fn deadline(&self) -> u64 {
         match self.phase() {
             Phase::Silent | Phase::Head => self.since() + millis(HEAD),
             Phase::Idle if self.writing.load(Relaxed) => {
@@ -237,69 +217,33 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Observer for ConnectionState {
+    fn moved(&self, _: usize) {
+        self.moved.store(now(), Relaxed);
+    }
+
+    fn waits_to_write(&self, waits: bool) {
+        self.writing.store(waits, Relaxed);
+    }
+
+    fn received(&self) {
+        if matches!(self.phase(), Phase::Silent | Phase::Idle) {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Head, framing and body. True where the body waits for that and is due.
+    fn sent(&self, bytes: usize) -> bool {
+        let queued = self.queued.load(Relaxed).saturating_sub(bytes);
+        self.queued.store(queued, Relaxed);
+        queued == 0 && self.held.swap(false, Relaxed)
+    }
+}
+
+impl Drop for ConnectionState {
     fn drop(&mut self) {
         if self.phase() == Phase::Exchange {
-            BUSY.fetch_sub(1, Relaxed);
+            load::end();
         }
     }
-}
-
-/// The timer of a connection's task: armed rarely, since most deadlines move before they come.
-pub(crate) struct Alarm {
-    timer: Timer,
-    at: u64,
-}
-
-/// Why an [`Alarm`] went off.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ring {
-    /// The peer took too long.
-    Overdue,
-    /// The connection has been idle for [`DOZE`].
-    Doze,
-}
-
-impl Alarm {
-    pub(crate) fn new() -> Self {
-        Self { timer: Timer::never(), at: u64::MAX }
-    }
-
-    /// Ready when a limit has passed. With `doze`, also when buffers may be given back.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch, doze: bool) -> Poll<Ring> {
-        loop {
-            let deadline = watch.deadline();
-            let doze_at =
-                if doze && watch.is_idle() { watch.since() + millis(DOZE) } else { u64::MAX };
-            let target = deadline.min(doze_at);
-            if target < self.at {
-                self.at = target;
-                self.timer.set_at(*epoch() + Duration::from_millis(target));
-            }
-            if self.at == u64::MAX || self.timer.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.at = u64::MAX;
-            let now = now();
-            if now >= deadline {
-                return Poll::Ready(Ring::Overdue);
-            }
-            if now >= doze_at {
-                return Poll::Ready(Ring::Doze);
-            }
-        }
-    }
-}
-
-fn epoch() -> &'static Instant {
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    EPOCH.get_or_init(Instant::now)
-}
-
-fn now() -> u64 {
-    millis(epoch().elapsed())
-}
-
-fn millis(duration: Duration) -> u64 {
-    duration.as_millis() as u64
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use common::server::are_few_busy;
+use common::net::load;
 use futures_lite::future::Boxed;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
@@ -148,7 +148,7 @@ impl Reader {
     }
 
     fn next_length(&self) -> usize {
-        let most = if are_few_busy() { LARGE } else { SMALL };
+        let most = if load::is_light() { LARGE } else { SMALL };
         self.remaining().min(most as u64) as usize
     }
 

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
-use common::server::are_few_busy;
+use common::net::load;
 use rustix::fs::{Mode, fchmod, fstat, fsync};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
@@ -138,7 +138,7 @@ impl Upload {
 }
 
 fn largest_buffer() -> usize {
-    if are_few_busy() { LARGE } else { SMALL }
+    if load::is_light() { LARGE } else { SMALL }
 }
 
 /// What runs in the disk pool.

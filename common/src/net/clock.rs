@@ -1,0 +1,86 @@
+//! Time as connections measure it: milliseconds since the process first asked.
+
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+
+/// Milliseconds on the process's clock.
+pub(crate) fn now() -> u64 {
+    millis(epoch().elapsed())
+}
+
+/// A duration in milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+/// The timer of a task whose deadline moves all the time: it is set rarely, since most deadlines
+/// move before they come.
+pub(crate) struct DeadlineTimer {
+    timer: Timer,
+    /// When the timer fires. `u64::MAX`: it is not set.
+    at: u64,
+}
+
+impl DeadlineTimer {
+    pub(crate) fn new() -> Self {
+        Self { timer: Timer::never(), at: u64::MAX }
+    }
+
+    /// Ready once `deadline` has passed, a time on the process's clock. `u64::MAX` is never. The
+    /// task is woken by then, or earlier: each poll has to state the deadline as it is now.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: u64) -> Poll<()> {
+        loop {
+            if deadline < self.at {
+                self.at = deadline;
+                self.timer.set_at(epoch() + Duration::from_millis(deadline));
+            }
+            if self.at == u64::MAX || Pin::new(&mut self.timer).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.at = u64::MAX;
+            if now() >= deadline {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[test]
+    fn a_deadline_that_has_moved_is_waited_for() {
+        let begin = now();
+        let mut deadline = begin + 10;
+        let mut timer = DeadlineTimer::new();
+        async_io::block_on(poll_fn(|cx| {
+            let polled = timer.poll(cx, deadline);
+            if now() < begin + 10 {
+                deadline = begin + 50;
+            }
+            polled
+        }));
+        assert!(now() >= begin + 50);
+    }
+
+    #[test]
+    fn no_deadline_never_comes() {
+        let mut timer = DeadlineTimer::new();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(timer.poll(&mut cx, u64::MAX).is_pending());
+        assert!(timer.poll(&mut cx, now()).is_ready());
+        assert!(timer.poll(&mut cx, u64::MAX).is_pending());
+    }
+}

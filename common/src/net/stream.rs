@@ -1,0 +1,229 @@
+//! The bytes of one connection, plain or TLS, on either side of it, as hyper and a tunnel want
+//! them.
+//!
+//! Its [`Observer`] hears of what happens. It knows no HTTP.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_rustls::{TlsAcceptor, TlsConnector, client, server};
+use rustix::net::sockopt;
+use rustls::{ClientConfig, ServerConfig, ServerConnection};
+use rustls_pki_types::ServerName;
+
+use super::socket::Socket;
+use super::{Observer, scratch};
+
+/// What may wait in the server's side of TLS for a slow reader.
+const TLS_BACKLOG: usize = 16 * 1024;
+
+/// A connection, first the bytes that came early.
+pub struct Stream {
+    transport: Transport,
+    early: Bytes,
+}
+
+enum Transport {
+    Plain(Socket),
+    Client(Box<client::TlsStream<Socket>>),
+    Server(Box<server::TlsStream<Socket>>),
+}
+
+trait Duplex: AsyncRead + AsyncWrite {}
+
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+impl Stream {
+    /// A connection without TLS, or one that has not agreed on it yet.
+    pub(crate) fn plain(socket: Socket) -> Self {
+        Self { transport: Transport::Plain(socket), early: Bytes::new() }
+    }
+
+    /// Waits for a client to agree on TLS. A connection on which that failed comes back, with what
+    /// the client should be told of it written.
+    pub(crate) async fn accept(
+        socket: Socket,
+        config: Arc<ServerConfig>,
+    ) -> Result<Self, (io::Error, Self)> {
+        let accept = TlsAcceptor::from(config)
+            .accept_with(socket, |session| session.set_buffer_limit(Some(TLS_BACKLOG)));
+        match accept.into_fallible().await {
+            Ok(stream) => {
+                let transport = Transport::Server(Box::new(stream));
+                Ok(Self { transport, early: Bytes::new() })
+            }
+            Err((error, socket)) => Err((error, Self::plain(socket))),
+        }
+    }
+
+    /// Agrees on TLS with the server of this name.
+    pub(crate) async fn connect(
+        self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<Self> {
+        let (Transport::Plain(socket), true) = (self.transport, self.early.is_empty()) else {
+            return Err(io::Error::other("something else has begun on this connection"));
+        };
+        let stream = TlsConnector::from(config).connect(name, socket).await?;
+        Ok(Self { transport: Transport::Client(Box::new(stream)), early: Bytes::new() })
+    }
+
+    /// Puts bytes in front of what will be read.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        self.early = bytes;
+    }
+
+    /// Whether no bytes were put back.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.early.is_empty()
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        match &self.transport {
+            Transport::Plain(socket) => socket,
+            Transport::Client(stream) => stream.get_ref().0,
+            Transport::Server(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// The server's side of TLS, where this is one.
+    pub(crate) fn session(&self) -> Option<&ServerConnection> {
+        match &self.transport {
+            Transport::Server(stream) => Some(stream.get_ref().1),
+            Transport::Plain(_) | Transport::Client(_) => None,
+        }
+    }
+
+    /// Has the next read ask the kernel, which may know what it has not said yet.
+    pub(crate) fn look_again(&mut self) {
+        match &mut self.transport {
+            Transport::Plain(socket) => socket.look_again(),
+            Transport::Client(stream) => stream.get_mut().0.look_again(),
+            Transport::Server(stream) => stream.get_mut().0.look_again(),
+        }
+    }
+
+    /// Ends the connection in such a way that the peer can tell that it was cut.
+    pub(crate) fn reset(self) {
+        let socket = self.socket();
+        if let Err(error) = sockopt::set_socket_linger(socket.get_ref(), Some(Duration::ZERO)) {
+            log::debug!("the connection is closed in place of reset: {error}");
+        }
+    }
+
+    fn observer(&self) -> &dyn Observer {
+        self.socket().observer()
+    }
+
+    fn transport(&mut self) -> Pin<&mut (dyn Duplex + '_)> {
+        match &mut self.transport {
+            Transport::Plain(socket) => Pin::<&mut Socket>::new(socket),
+            Transport::Client(stream) => Pin::<&mut client::TlsStream<Socket>>::new(stream),
+            Transport::Server(stream) => Pin::<&mut server::TlsStream<Socket>>::new(stream),
+        }
+    }
+
+    fn sent(&self, polled: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            if self.observer().sent(bytes) {
+                cx.waker().wake_by_ref();
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = if self.early.is_empty() {
+            ready!(self.transport().poll_read(cx, buffer))?
+        } else {
+            let count = self.early.len().min(buffer.len());
+            self.early.copy_to_slice(&mut buffer[..count]);
+            count
+        };
+        if count > 0 {
+            self.observer().received();
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.transport().poll_write(cx, buffer);
+        self.sent(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.transport().poll_write_vectored(cx, buffers);
+        self.sent(polled, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport().poll_flush(cx)
+    }
+
+    /// Ends TLS by `close_notify` where there is TLS, and shuts down the sending half alone.
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.transport().poll_close(cx)
+    }
+}
+
+impl hyper::rt::Read for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        scratch::receive(self, cx, buffer)
+    }
+}
+
+impl hyper::rt::Write for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(self, cx, buffer)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(self, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_close(self, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write_vectored(self, cx, buffers)
+    }
+}
