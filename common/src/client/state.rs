@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::net::Observer;
-use crate::net::clock::{millis, now};
+use crate::net::clock::{micros, now};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +145,7 @@ impl Pulse {
         let limit = if self.busy.load(Relaxed) { progress } else { idle };
         let reading = self.reading.load(Relaxed) && !self.producing.load(Relaxed);
         if self.writing.load(Relaxed) || reading {
-            self.moved.load(Relaxed) + millis(limit)
+            self.moved.load(Relaxed) + micros(limit)
         } else {
             u64::MAX
         }

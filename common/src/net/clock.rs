@@ -1,4 +1,4 @@
-//! Time as connections measure it: milliseconds since the process first asked.
+//! Time as connections measure it: microseconds since the process first asked.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use async_io::Timer;
 
-/// Milliseconds on the process's clock.
+/// Microseconds on the process's clock.
 pub(crate) fn now() -> u64 {
-    millis(epoch().elapsed())
+    micros(epoch().elapsed())
 }
 
-/// A duration in milliseconds.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    duration.as_millis() as u64
+/// A duration in microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    duration.as_micros() as u64
 }
 
 fn epoch() -> Instant {
@@ -41,7 +41,7 @@ impl DeadlineTimer {
         loop {
             if deadline < self.at {
                 self.at = deadline;
-                self.timer.set_at(epoch() + Duration::from_millis(deadline));
+                self.timer.set_at(epoch() + Duration::from_micros(deadline));
             }
             if self.at == u64::MAX || Pin::new(&mut self.timer).poll(cx).is_pending() {
                 return Poll::Pending;
@@ -63,16 +63,16 @@ mod tests {
     #[test]
     fn a_deadline_that_has_moved_is_waited_for() {
         let begin = now();
-        let mut deadline = begin + 10;
+        let mut deadline = begin + 10_000;
         let mut timer = DeadlineTimer::new();
         async_io::block_on(poll_fn(|cx| {
             let polled = timer.poll(cx, deadline);
-            if now() < begin + 10 {
-                deadline = begin + 50;
+            if now() < begin + 10_000 {
+                deadline = begin + 50_000;
             }
             polled
         }));
-        assert!(now() >= begin + 50);
+        assert!(now() >= begin + 50_000);
     }
 
     #[test]

@@ -143,7 +143,6 @@ impl Connections {
             Phase::Silent | Phase::Head => Some(1),
             _ => None,
         };
-        // Many may have come to rest in one millisecond: then the one that was accepted first.
         let victim = open
             .watches
             .iter()

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
-use crate::net::clock::{millis, now};
+use crate::net::clock::{micros, now};
 use crate::net::{Observer, load};
 
 /// A request's head has to be complete this long after its first byte, a handshake after accept.
@@ -108,7 +108,7 @@ impl ConnectionState {
         }
     }
 
-    /// Milliseconds on the process's clock at which the phase began.
+    /// Microseconds on the process's clock at which the phase began.
     pub(crate) fn since(&self) -> u64 {
         self.since.load(Relaxed)
     }
@@ -143,7 +143,7 @@ impl ConnectionState {
     /// When the buffers of a connection that stays idle may be given back. `u64::MAX`: it is not
     /// idle.
     pub(crate) fn doze_at(&self) -> u64 {
-        if self.is_idle() { self.since() + millis(DOZE) } else { u64::MAX }
+        if self.is_idle() { self.since() + micros(DOZE) } else { u64::MAX }
     }
 
     /// Everything that was answered is out of our hands, and no request has begun.
@@ -204,13 +204,13 @@ impl ConnectionState {
     /// When the peer has kept us waiting too long, on the process's clock.
     pub(crate) fn deadline(&self) -> u64 {
         match self.phase() {
-            Phase::Silent | Phase::Head => self.since() + millis(HEAD),
+            Phase::Silent | Phase::Head => self.since() + micros(HEAD),
             Phase::Idle if self.writing.load(Relaxed) => {
-                self.moved.load(Relaxed) + millis(PROGRESS)
+                self.moved.load(Relaxed) + micros(PROGRESS)
             }
-            Phase::Idle => self.since() + millis(IDLE),
+            Phase::Idle => self.since() + micros(IDLE),
             Phase::Exchange if self.reading.load(Relaxed) || self.writing.load(Relaxed) => {
-                self.moved.load(Relaxed) + millis(PROGRESS)
+                self.moved.load(Relaxed) + micros(PROGRESS)
             }
             Phase::Exchange | Phase::Linger | Phase::Upgraded => u64::MAX,
         }
