@@ -70,6 +70,7 @@ apt-repository: ## Lay the packages out as an apt repository signed by KEY=…
 test-packages: packages ## Try the packages in booted Debian 12 and 13 machines (root)
 	@packaging/setup apt-utils gpg mmdebstrap systemd-container qemu-user-static
 	cargo build --workspace --examples --locked
+	tests/packages/fresh
 	tests/packages/reproducible amd64
 	tests/packages/arm arm64
 	tests/packages/arm armhf
