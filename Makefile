@@ -1,10 +1,10 @@
-# What a person types. `make help` lists it.
+# The commands for developers. `make help` lists them.
 
-# rustup's cargo first, as rustup itself would have it; mosquitto is where only root looks.
+# rustup's cargo comes first, as rustup itself sets it up. mosquitto is in /usr/sbin.
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR := $(abspath $(CARGO_TARGET_DIR))
-# Where the tests that hold sizes and memory to their budgets find the programs.
+# The programs for the tests of size and memory budgets.
 export TEDGE_RELEASE_DIR := $(CARGO_TARGET_DIR)/release
 
 .PHONY: help setup build test test-clients test-faults fuzz demo packages apt-repository test-packages bench fmt lint
@@ -14,13 +14,13 @@ help: ## List these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1|\2/p' Makefile | column -t -s '|' 2>/dev/null \
 	  || sed -nE 's/^([a-z-]+):.*## (.*)/make \1: \2/p' Makefile
 
-setup: ## Install what building and testing need (Debian 12 or 13, root or sudo)
+setup: ## Install the programs that building and testing need (Debian 12 or 13, root or sudo)
 	@packaging/setup
 
-build: setup ## Build the two programs, as they are shipped
+build: setup ## Build the two programs as in a release
 	cargo build --release --locked
 
-test: setup lint build ## Install what is missing, then run every test
+test: setup lint build ## Install missing programs, then run all tests
 	cargo test --workspace --locked
 
 test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm, through the proxy
@@ -28,17 +28,17 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	TEDGE_CLIENTS=$(CARGO_TARGET_DIR)/clients \
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
-# One after the other, since time and memory are measured.
-test-faults: setup build ## Cut the power, fill the disk, and attack for an hour what is tested
+# In sequence, since time and memory are measured.
+test-faults: setup build ## Test for an hour with power cuts, full disks and attacks
 	@packaging/setup slowhttptest e2fsprogs faketime openssl sslscan
 	cargo test --workspace --locked -- --ignored --skip promises:: --nocapture --test-threads=1
 
-# Seconds for each of the targets.
+# Seconds for each fuzz target.
 TIME ?= 60
-# Rust's fuzzer is unstable, and asks for no more than that to be overlooked. No sanitizer: the code
-# is safe, and what is looked for are broken promises. What is found anew stays out of the sources.
+# RUSTC_BOOTSTRAP: the fuzzer needs unstable compiler options. No sanitizer: the code is safe Rust,
+# and a finding is a failed assertion. New findings are stored below the target directory.
 FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz
-fuzz: ## Fuzz whatever reads what others write, TIME=60 seconds each (needs cargo-fuzz)
+fuzz: ## Fuzz every parser of foreign input, TIME=60 seconds each (needs cargo-fuzz)
 	cp Cargo.lock tests/fuzz/Cargo.lock
 	$(FUZZ) build --fuzz-dir tests/fuzz --sanitizer none
 	@set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
@@ -47,12 +47,12 @@ fuzz: ## Fuzz whatever reads what others write, TIME=60 seconds each (needs carg
 	    tests/fuzz/corpus/$$target -- -max_total_time=$(TIME) -timeout=10 -print_final_stats=1; \
 	done
 
-# The stand-in for the cloud as `cargo test` has built it, so that nothing is built twice.
+# The simulated cloud is built as `cargo test` builds it, so that nothing is built twice.
 demo: setup build ## Walk through the HTTPS documentation with the real programs
 	cargo build --workspace --examples --locked
 	tests/demo/run
 
-# The foreign architectures ask for Debian 12: ARCHITECTURES=amd64 builds that one alone.
+# arm64 and armhf need Debian 12. ARCHITECTURES=amd64 builds only that one.
 ARCHITECTURES ?= amd64 arm64 armhf
 packages: setup ## Make the Debian packages, for amd64, arm64 and armhf
 	@packaging/setup dpkg-dev binutils xz-utils lintian $(CROSS)
@@ -63,11 +63,11 @@ packages: setup ## Make the Debian packages, for amd64, arm64 and armhf
 packages: CROSS = $(if $(filter arm64,$(ARCHITECTURES)),g++-aarch64-linux-gnu) \
   $(if $(filter armhf,$(ARCHITECTURES)),g++-arm-linux-gnueabihf)
 
-apt-repository: ## Lay the packages out as an apt repository signed by KEY=…
+apt-repository: ## Make an apt repository of the packages, signed with KEY=…
 	@packaging/setup apt-utils gpg
 	@packaging/apt-repository "$(KEY)"
 
-test-packages: packages ## Try the packages in booted Debian 12 and 13 machines (root)
+test-packages: packages ## Test the packages in booted Debian 12 and 13 machines (root)
 	@packaging/setup apt-utils gpg mmdebstrap systemd-container qemu-user-static
 	cargo build --workspace --examples --locked
 	tests/packages/fresh
@@ -77,8 +77,8 @@ test-packages: packages ## Try the packages in booted Debian 12 and 13 machines 
 	tests/packages/run bookworm
 	tests/packages/run trixie
 
-# BENCH=--quick takes less than 3 minutes in place of 15, BENCH="--only put" what has put in its
-# title, and BENCH=--keep writes what the README shows.
+# BENCH=--quick takes less than 3 minutes, not 15. BENCH="--only put" runs the benchmarks with "put"
+# in their title. BENCH=--keep writes the results that the README shows.
 bench: build ## Measure against nginx and lighttpd: target/bench.md and target/bench.svg
 	@packaging/setup nginx lighttpd lighttpd-mod-webdav lighttpd-mod-openssl wrk
 	tests/bench/run $(BENCH)
@@ -86,17 +86,17 @@ bench: build ## Measure against nginx and lighttpd: target/bench.md and target/b
 fmt: ## Format the code
 	cargo fmt
 
-# Debian's Rust comes without these tools unless asked for; what is not there is said.
-lint: ## Check format, lints and shell scripts, with the tools that are there
+# Debian's Rust comes without these tools. A check that cannot run is reported, and is no failure.
+lint: ## Check format, lints and shell scripts with the tools that are installed
 	@if cargo fmt --version >/dev/null 2>&1; then set -x; cargo fmt --check; \
-	else echo "lint: no rustfmt here, format not checked"; fi
+	else echo "lint: rustfmt is not installed, format not checked"; fi
 	@if cargo clippy --version >/dev/null 2>&1; then set -x; \
 	  cargo clippy --workspace --all-targets --locked -- -D warnings; \
-	else echo "lint: no clippy here, lints not checked"; fi
+	else echo "lint: clippy is not installed, lints not checked"; fi
 	@if cargo deny --version >/dev/null 2>&1; then set -x; \
 	  cargo deny --locked check licenses sources bans; \
-	else echo "lint: no cargo-deny here, licences and sources not checked"; fi
+	else echo "lint: cargo-deny is not installed, licences and sources not checked"; fi
 	@if command -v shellcheck >/dev/null; then set -x; \
 	  shellcheck --external-sources --check-sourced --severity=warning \
 	    $$(grep -lrE '^#!(/bin/(ba)?sh|/usr/bin/env bash)' .ci packaging tests); \
-	else echo "lint: no shellcheck here, scripts not checked"; fi
+	else echo "lint: shellcheck is not installed, scripts not checked"; fi

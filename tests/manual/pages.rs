@@ -1,4 +1,4 @@
-//! What the man pages say: the tables, and around them what a table cannot say.
+//! The text of the man pages: the tables, and around them what a table cannot say.
 
 use common::cli::{self, COMMANDS};
 use common::run;
@@ -26,11 +26,12 @@ pub(crate) fn tedge() -> String {
     page.section("DESCRIPTION");
     page.line(".Nm");
     page.text(
-        "is a person's and a script's way to the File Transfer Service and to the Cumulocity \
-         Proxy of a device, on the main device and on its children alike. \
-         It comes with either of them: \
+        "reads and changes the settings of a device, sends requests to its File Transfer Service \
+         and its Cumulocity Proxy, and makes its certificates. \
+         It works the same on the main device and on its child devices. \
+         Both packages include it. \
          `tedge-file-transfer tedge` and `tedge-c8y-proxy tedge` are the same command, \
-         where another program has the name.",
+         for a device where another program is installed as `tedge`.",
     );
     let mut examples = Vec::new();
     for command in COMMANDS {
@@ -51,31 +52,34 @@ pub(crate) fn tedge() -> String {
     }
     page.paragraph();
     page.text(
-        "On a main device and on a child `tedge http` is typed alike. \
-         Where the service has HTTPS, its redirect is followed before anything of the content is \
-         sent; certificates are checked against `c8y.root_cert_path`, and where the service asks \
-         for one, that of `http.client.auth.cert_file` is shown.",
+        "`tedge http` takes the same arguments on the main device and on a child device. \
+         If the service redirects to HTTPS, the redirect is followed before any content is sent. \
+         The certificate of the service is checked against `c8y.root_cert_path`. \
+         If the service requires a client certificate, `http.client.auth.cert_file` is used.",
     );
     page.section("OPTIONS");
-    page.text("These stand anywhere on the line:");
+    page.text("These can be anywhere on the command line:");
     page.words(cli::OPTIONS);
     environment(&mut page);
     files(&mut page);
     page.section("EXIT STATUS");
     page.list([
-        ("0".to_owned(), "It is done, or the answer of the service is a success.".to_owned()),
-        ("1".to_owned(), "It failed, or the key is not set.".to_owned()),
-        ("2".to_owned(), "The line cannot be understood, or the key is unknown.".to_owned()),
-        ("78".to_owned(), "A file of settings, or a value in it, cannot be used.".to_owned()),
+        (
+            "0".to_owned(),
+            "Success. For `tedge http`: the status of the response is 2xx.".to_owned(),
+        ),
+        ("1".to_owned(), "It failed, or the setting has no value.".to_owned()),
+        ("2".to_owned(), "The command line is wrong, or the setting is unknown.".to_owned()),
+        ("78".to_owned(), "A settings file, or a value in it, is wrong.".to_owned()),
     ]);
     page.section("EXAMPLES");
     for example in examples {
         page.example(example);
     }
     page.paragraph();
-    page.text("A certificate for a child, whose key never leaves it: on the child,");
+    page.text("A certificate for a child device, whose key never leaves it. On the child device:");
     page.example("tedge certs client tedge-client");
-    page.text("then, on the main device, with the request that this has made,");
+    page.text("Then, on the main device, with the request that this command has made:");
     page.example("tedge certs client tedge-client --csr tedge-client.csr");
     see_also(&mut page, &["tedge.toml 5", "tedge-c8y-proxy 8", "tedge-file-transfer 8"]);
     page.end()
@@ -104,32 +108,32 @@ pub(crate) fn service(program: Program) -> String {
             page.text(
                 "lets local programs and child devices PUT, GET and DELETE files at \
                  `/tedge/file-transfer/` and, the same files, at `/te/v1/files/`. \
-                 They are kept in `file-transfer` below `data.path`. \
-                 A file appears, or is replaced, at once and whole, and is on the disk when the \
-                 answer says so.",
+                 The files are stored in the directory `file-transfer` below `data.path`. \
+                 An upload is atomic: readers see the old file or the whole new one. \
+                 When it is answered, the file is synced to the disk.",
             );
         }
         _ => {
             page.text(
-                "passes requests for `/c8y/` on to the tenant in `c8y.url`, always over HTTPS and \
-                 with the device's credentials, and the answers back. \
-                 Local programs need to know neither. \
-                 A token is fetched from the MQTT broker at `mqtt.client.host`, which is bridged \
-                 to Cumulocity, or user name and password are read from `c8y.credentials_path`.",
+                "forwards requests for `/c8y/` to the tenant in `c8y.url`, always over HTTPS, and \
+                 adds the credentials of the device. \
+                 Local programs need neither the credentials nor the address of the tenant. \
+                 The credentials are a token from the MQTT broker at `mqtt.client.host`, which is \
+                 bridged to Cumulocity, or the user name and password in `c8y.credentials_path`.",
             );
         }
     }
     let prefix = if program == Program::FileTransfer { "http" } else { "c8y.proxy" };
     page.paragraph();
     page.text(&format!(
-        "With no more settings it speaks HTTP, to this device alone. \
-         With `{prefix}.bind.address` it is reached from the network, \
-         with `{prefix}.cert_path` and `{prefix}.key_path` it speaks HTTPS, \
-         with `{prefix}.ca_path` it demands a client's certificate, \
-         and with `{prefix}.crl_path` one that is not revoked."
+        "By default it speaks HTTP and listens on 127.0.0.1 only. \
+         `{prefix}.bind.address` makes it listen on the network, \
+         `{prefix}.cert_path` and `{prefix}.key_path` turn HTTPS on, \
+         `{prefix}.ca_path` makes it require a client certificate, \
+         and `{prefix}.crl_path` makes it refuse revoked ones."
     ));
     page.paragraph();
-    page.text("As `tedge` it is the command that is described in");
+    page.text("With `tedge` as its first argument, or as its name, it is the command described in");
     page.line(".Xr tedge 1 .");
     page.section("OPTIONS");
     page.words(run::OPTIONS);
@@ -138,17 +142,17 @@ pub(crate) fn service(program: Program) -> String {
         (
             "Dv SIGHUP".to_owned(),
             "Reads certificates, keys, CAs and revocation lists again. \
-             If they cannot be used, those in use stay."
+             If there is an error in them, the old ones stay in use."
                 .to_owned(),
         ),
         (
             "Dv SIGTERM , SIGINT".to_owned(),
-            "Stops: what is under way has 30 seconds to finish. A second one stops at once."
+            "Stops. Requests in progress have 30 seconds to finish. A second signal stops without waiting."
                 .to_owned(),
         ),
     ]);
     page.section("SETTINGS");
-    page.text("Read once, at the start. They are explained in");
+    page.text("These settings are read at the start. They are explained in");
     page.line(".Xr tedge.toml 5 .");
     page.line(".Bl -tag -width Ds -compact");
     for setting in SETTINGS.iter().filter(|setting| setting.used_by.contains(&program)) {
@@ -160,22 +164,22 @@ pub(crate) fn service(program: Program) -> String {
     files(&mut page);
     page.section("EXIT STATUS");
     page.list([
-        ("0".to_owned(), "It was asked to stop, and has.".to_owned()),
-        ("1".to_owned(), "It failed: the port is in use, for one.".to_owned()),
-        ("2".to_owned(), "The line cannot be understood.".to_owned()),
-        ("78".to_owned(), "A setting, or a file that one names, cannot be used.".to_owned()),
+        ("0".to_owned(), "It was stopped by a signal.".to_owned()),
+        ("1".to_owned(), "It failed, for example because the port is in use.".to_owned()),
+        ("2".to_owned(), "The command line is wrong.".to_owned()),
+        ("78".to_owned(), "A setting, or a file that a setting names, is wrong.".to_owned()),
     ]);
     page.section("EXAMPLES");
-    page.text("Whether it would start, and what it would serve:");
+    page.text("Check the settings, and show what would be served:");
     page.example(&format!("{name} --check"));
     match program {
         Program::FileTransfer => {
-            page.text("A file, there and back:");
+            page.text("Upload a file, and download it again:");
             page.example("curl -T log.txt http://localhost:8000/tedge/file-transfer/log.txt");
             page.example("curl http://localhost:8000/tedge/file-transfer/log.txt");
         }
         _ => {
-            page.text("What the device is to Cumulocity:");
+            page.text("List the managed objects in Cumulocity:");
             page.example("curl http://localhost:8001/c8y/inventory/managedObjects");
         }
     }
@@ -192,23 +196,27 @@ pub(crate) fn tedge_toml() -> String {
     let about = "settings of tedge-file-transfer, tedge-c8y-proxy and tedge";
     let mut page = Page::new("tedge.toml", 5, about);
     page.section("DESCRIPTION");
+    page.line(".Nm");
     page.text(
-        "A file of settings in TOML, which thin-edge.io, `tedge config set` and people write. \
-         What is unknown in it is left alone. A key is a path through the tables of the file: \
+        "is the settings file of thin-edge.io, in TOML. \
+         Edit it by hand or with `tedge config set`. \
+         Unknown settings in it are ignored, and stay in the file. \
+         The name of a setting is its path through the tables of the file: \
          `http.bind.port` is `port` in the table `[http.bind]`.",
     );
     page.paragraph();
     page.text(
-        "An option wins over the environment, the environment over the files, and these over the \
-         defaults. Services read settings at their start.",
+        "A command-line option overrides the environment, the environment overrides the files, \
+         and the files override the defaults. Services read the settings at their start.",
     );
     page.paragraph();
     page.text(
-        "Keys that thin-edge.io lacks, below marked with a plus, live in a second file beside, \
-         `tedge-http.toml`, since thin-edge.io would drop them. \
-         Where there is `mappers/c8y/mapper.toml`, as thin-edge.io 2 has it, it is the home of \
-         the keys that begin with `c8y.`, without that beginning. \
-         `tedge config` knows where each belongs.",
+        "Settings marked with a plus do not exist in thin-edge.io. \
+         They are in a second file of the same directory, `tedge-http.toml`, since thin-edge.io \
+         would delete them from its own file. \
+         If `mappers/c8y/mapper.toml` exists, as with thin-edge.io 2, the settings that begin \
+         with `c8y.` are there, without that prefix. \
+         `tedge config` reads and writes each setting in the right file.",
     );
     page.section("SETTINGS");
     page.line(".Bl -tag -width Ds");
@@ -218,7 +226,7 @@ pub(crate) fn tedge_toml() -> String {
     }
     page.line(".El");
     page.subsection("Old spellings");
-    page.text("Read, with a warning:");
+    page.text("These old names are read too, with a warning:");
     page.list(OLD_SPELLINGS.iter().map(|(old, new)| (format!("Cm {old}"), format!("`{new}`"))));
     environment(&mut page);
     files(&mut page);
@@ -254,17 +262,17 @@ fn environment(page: &mut Page) {
     page.list([
         (
             "Ev TEDGE_CONFIG_DIR".to_owned(),
-            "The directory of the settings, where the line names none.".to_owned(),
+            "The configuration directory, unless `--config-dir` is given.".to_owned(),
         ),
         (
             "Ev TEDGE_HTTP_BIND_PORT".to_owned(),
-            "The setting `http.bind.port`, and so with every other: it wins over the files, and \
-             unsets where it is empty."
+            "The setting `http.bind.port`; the other settings likewise. It overrides the files. \
+             An empty value unsets the setting."
                 .to_owned(),
         ),
         (
             "Ev RUST_LOG".to_owned(),
-            "The level of a service's log, where the line names none.".to_owned(),
+            "The log level of a service, unless `--log-level` is given.".to_owned(),
         ),
     ]);
 }
@@ -273,7 +281,10 @@ fn files(page: &mut Page) {
     page.section("FILES");
     page.list([
         ("Pa /etc/tedge/tedge.toml".to_owned(), "The settings.".to_owned()),
-        ("Pa /etc/tedge/tedge-http.toml".to_owned(), "Those that thin-edge.io lacks.".to_owned()),
+        (
+            "Pa /etc/tedge/tedge-http.toml".to_owned(),
+            "Settings that do not exist in thin-edge.io.".to_owned(),
+        ),
         (
             "Pa /etc/tedge/device-local-certs".to_owned(),
             "The certificates that `tedge certs` makes.".to_owned(),
