@@ -15,7 +15,6 @@ mod support {
     pub(crate) mod connect_proxy;
     pub(crate) mod device;
     pub(crate) mod directory;
-    pub(crate) mod http_client;
     pub(crate) mod machine;
     pub(crate) mod memory;
     pub(crate) mod mqtt;

@@ -43,9 +43,14 @@ fn download(device: &Device, count: usize, length: u64) -> u64 {
     thread::scope(|scope| {
         for _ in 0..count {
             scope.spawn(|| {
-                let answer = device.get(&format!("/c8y{path}"));
-                assert_eq!((answer.status, answer.length, &answer.broken), (200, length, &None));
-                assert_eq!(answer.digest, digest);
+                let mut client = device.connect();
+                client.send(format!("GET /c8y{path} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
+                let head = client.head();
+                assert_eq!(
+                    (head.status, head.field("content-length")),
+                    (200, Some(&*length.to_string()))
+                );
+                assert_eq!(client.digest(length).unwrap(), digest);
             });
         }
     });
@@ -59,7 +64,7 @@ fn upload(device: &Device, length: u64) {
     for block in blocks(length) {
         client.send(block).unwrap();
     }
-    let answer = client.answer("PUT").unwrap();
+    let answer = client.answer();
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"got it"[..]));
 }
 
@@ -95,7 +100,7 @@ fn a_client_that_reads_slowly_does_not_fill_the_memory() {
     let mut clients: Vec<_> = (0..10).map(|_| device.connect()).collect();
     for client in &mut clients {
         client.send(format!("GET /c8y{path} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
-        client.head().unwrap();
+        client.head();
     }
     thread::sleep(Duration::from_secs(3));
     let peak = device.proxy.memory().peak;
@@ -112,7 +117,7 @@ fn a_cloud_that_reads_slowly_does_not_fill_the_memory() {
     let head = "PUT /c8y/x HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n";
     for client in &mut clients {
         client.send(head).unwrap();
-        let mut stream = client.stream();
+        let mut stream = client.socket();
         stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
         // Until nobody takes any more.
         while stream.write(&[0; 64 * 1024]).is_ok() {}

@@ -55,8 +55,8 @@ fn a_connection_that_upstream_closed_while_idle_is_not_the_clients_error() {
             client.send(head).unwrap();
         }
         device.proxy.signal(Signal::CONT);
-        let answer = client.answer("POST").unwrap();
-        assert_eq!((answer.status, answer.length), (200, 5), "{round}: {}", answer.text());
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.body.len()), (200, 5), "{round}: {}", answer.text());
     }
     assert_eq!(device.cloud().requests("/service/echo").len(), 20);
 }
@@ -69,7 +69,12 @@ fn a_big_upload_on_a_connection_that_upstream_closed_succeeds_as_well() {
         close_idle(&device);
         let body = vec![b'x'; 500_000];
         let answer = device.post("/c8y/service/echo", &body);
-        assert_eq!((answer.status, answer.length), (200, 500_000), "{round}: {}", answer.text());
+        assert_eq!(
+            (answer.status, answer.body.len()),
+            (200, 500_000),
+            "{round}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -92,7 +97,7 @@ fn a_cloud_that_says_close_is_believed() {
     for _ in 0..5 {
         // The client's connection stays: the field is for one hop.
         client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let answer = client.answer("GET").unwrap();
+        let answer = client.answer();
         assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
     }
     assert_eq!(device.cloud().seen().connections.len(), 5);
@@ -105,7 +110,7 @@ fn an_answer_that_was_not_read_to_its_end_spoils_no_connection() {
     for _ in 0..5 {
         let mut client = device.connect();
         client.send(format!("GET /c8y{path} HTTP/1.1\r\nHost: a\r\n\r\n")).unwrap();
-        client.head().unwrap();
+        client.head();
         client.hang_up().unwrap();
         let answer = device.get("/c8y/tenant/currentTenant");
         assert_eq!(answer.status, 200);

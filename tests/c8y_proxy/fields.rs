@@ -61,9 +61,9 @@ fn values_cross_byte_for_byte_on_the_way_down() {
     device.cloud().answer("/x", Script::new().send(head));
     let answer = device.get("/c8y/x");
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
-    assert_eq!(answer.all("x-value"), values);
-    assert_eq!(answer.all("set-cookie"), [b"a=b", b"c=d"]);
-    assert_eq!(answer.all("server"), [b"theirs"]);
+    assert_eq!(answer.values("x-value"), values);
+    assert_eq!(answer.values("set-cookie"), [b"a=b", b"c=d"]);
+    assert_eq!(answer.values("server"), [b"theirs"]);
     assert!(answer.field("x-content-type-options").is_none(), "nothing is added");
 }
 
@@ -95,7 +95,7 @@ fn hop_by_hop_fields_end_here_on_the_way_down() {
         ),
     );
     let answer = device.get("/c8y/x");
-    assert_eq!((answer.status, answer.field("x-stays")), (200, Some(&b"2"[..])));
+    assert_eq!((answer.status, answer.field("x-stays")), (200, Some("2")));
     for name in ["x-mine", "keep-alive", "proxy-authenticate", "proxy-connection", "upgrade"] {
         assert!(answer.field(name).is_none(), "{name}");
     }

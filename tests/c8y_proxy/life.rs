@@ -1,12 +1,13 @@
 //! The end of the service, with requests under way.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
 use crate::support::cloud::{Gate, Script};
 use crate::support::device::{Device, SOON};
-use crate::support::websocket::{Client, TEXT};
+use crate::support::websocket::WebSocket;
 
 #[test]
 fn a_download_under_way_is_finished_before_the_end() {
@@ -16,15 +17,13 @@ fn a_download_under_way_is_finished_before_the_end() {
     device.cloud().answer("/x", Script::new().send(head).wait(&gate).send("later"));
     let mut client = device.connect();
     client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    client.head().unwrap();
+    client.head();
     device.proxy.signal(Signal::TERM);
-    while crate::support::http_client::HttpClient::connect(device.proxy.address).is_ok() {
+    while TcpStream::connect(device.proxy.address).is_ok() {
         std::thread::yield_now();
     }
     gate.open();
-    while client.rest() != b"firstlater" {
-        assert_ne!(client.fill().unwrap(), 0, "{:?}", client.rest());
-    }
+    client.wait_for("firstlater");
     // A connection that nobody closes is awaited for some seconds more.
     client.hang_up().unwrap();
     assert_eq!(device.proxy.ended(SOON).code(), 0);
@@ -34,10 +33,8 @@ fn a_download_under_way_is_finished_before_the_end() {
 #[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn a_websocket_does_not_hold_the_end_up_for_ever() {
     let device = Device::start();
-    let stream = std::net::TcpStream::connect(device.proxy.address).unwrap();
-    let mut client = Client::ask(stream, "/c8y/service/echo", "").unwrap();
-    client.send(TEXT, b"hello").unwrap();
-    client.receive().unwrap();
+    let mut client = WebSocket::ask(device.connect(), "/c8y/service/echo", "").unwrap();
+    client.echo("hello");
     device.proxy.signal(Signal::TERM);
     assert_eq!(device.proxy.ended(Duration::from_secs(40)).code(), 0);
 }
@@ -50,7 +47,7 @@ fn a_second_signal_ends_it_at_once() {
     client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     device.cloud().wait(SOON, |seen| !seen.requests.is_empty());
     device.proxy.signal(Signal::TERM);
-    while crate::support::http_client::HttpClient::connect(device.proxy.address).is_ok() {
+    while TcpStream::connect(device.proxy.address).is_ok() {
         std::thread::yield_now();
     }
     device.proxy.signal(Signal::TERM);

@@ -1,16 +1,15 @@
 //! HTTPS and client certificates towards local clients.
 
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use rustls::{ClientConnection, StreamOwned};
+use tungstenite::Message;
 
 use crate::support::certificates::{Authority, Key, Pair, Validity};
-use crate::support::client::tls;
+use crate::support::client::{Client, tls};
 use crate::support::device::Device;
 use crate::support::directory::Directory;
-use crate::support::websocket::{BINARY, CLOSE, Client};
+use crate::support::websocket::WebSocket;
 
 /// curl's exit code, the status and what it complains of.
 fn curl(device: &Device, ca: &Path, pair: Option<&Pair>) -> (i32, String, String) {
@@ -40,10 +39,8 @@ fn it_serves_over_tls() {
     assert_eq!((exit, status.as_str()), (0, "200"), "{complaint}");
     let plain = device.get("/c8y/tenant/currentTenant?a=b");
     assert_eq!(plain.status, 307);
-    assert_eq!(
-        plain.field("location"),
-        Some(&b"https://localhost/c8y/tenant/currentTenant?a=b"[..])
-    );
+    let location = "https://localhost/c8y/tenant/currentTenant?a=b";
+    assert_eq!(plain.field("location"), Some(location));
 }
 
 #[test]
@@ -55,17 +52,14 @@ fn websockets_are_served_over_tls() {
         setup.set("c8y.proxy.cert_path", &server.cert);
         setup.set("c8y.proxy.key_path", &server.key);
     });
-    let name = "localhost".try_into().unwrap();
-    let session = ClientConnection::new(tls(&authority.cert, None), name).unwrap();
-    let socket = TcpStream::connect(device.proxy.address).unwrap();
-    let stream = StreamOwned::new(session, socket);
-    let mut client = Client::ask(stream, "/c8y/service/echo", "").unwrap();
-    assert!(client.is_open(), "{}", client.answer);
-    let message = vec![7; 300_000];
-    client.send(BINARY, &message).unwrap();
-    assert!(client.receive().unwrap().payload == message);
-    client.send(CLOSE, b"").unwrap();
-    assert_eq!(client.receive().unwrap().opcode, CLOSE);
+    let client = Client::connect_tls(device.proxy.address, &tls(&authority.cert, None)).unwrap();
+    let mut client = WebSocket::ask(client, "/c8y/service/echo", "").unwrap();
+    assert!(client.is_open(), "{:?}", client.answer);
+    let message = Message::binary(vec![7; 300_000]);
+    client.send(message.clone()).unwrap();
+    assert!(client.receive().unwrap() == message);
+    client.send(Message::Close(None)).unwrap();
+    assert_eq!(client.receive().unwrap(), Message::Close(None));
     // The end of one side is the end of the other, said as TLS says it.
     let ended = client.receive().unwrap_err();
     assert!(!ended.to_string().contains("close_notify"), "{ended}");

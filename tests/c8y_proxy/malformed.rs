@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::bridge::{Answer, Bridge};
+use crate::support::client::ask;
 use crate::support::device::{Outside, PROGRAM, SOON};
-use crate::support::http_client::ask;
 use crate::support::service::Service;
 
 /// No token at all: none of it may leave the device.

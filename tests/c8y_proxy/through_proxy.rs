@@ -1,11 +1,9 @@
 //! Upstream is reached through an HTTP proxy where there is one, and past it where told so.
 
-use std::net::TcpStream;
-
 use crate::support::connect_proxy::ConnectProxy;
 use crate::support::device::{Device, Outside};
 use crate::support::service::Setup;
-use crate::support::websocket::{Client, TEXT};
+use crate::support::websocket::WebSocket;
 
 fn behind(
     login: Option<(&str, &str)>,
@@ -21,9 +19,8 @@ fn behind(
     (device, proxy)
 }
 
-fn websocket(device: &Device) -> Client<TcpStream> {
-    let stream = TcpStream::connect(device.proxy.address).unwrap();
-    Client::ask(stream, "/c8y/service/echo?a=b", "").unwrap()
+fn websocket(device: &Device) -> WebSocket {
+    WebSocket::ask(device.connect(), "/c8y/service/echo?a=b", "").unwrap()
 }
 
 #[test]
@@ -39,8 +36,7 @@ fn https_and_websockets_go_through_it() {
     // The first may take over the connection that is there, the second cannot.
     let mut clients = [websocket(&device), websocket(&device)];
     for client in &mut clients {
-        client.send(TEXT, b"hello").unwrap();
-        assert_eq!(client.receive().unwrap().payload, b"hello");
+        client.echo("hello");
     }
     assert_eq!(proxy.heads().len(), 2);
 }
@@ -54,7 +50,7 @@ fn it_gets_name_and_password() {
     });
     device.warm();
     let clients = [websocket(&device), websocket(&device)];
-    assert!(clients.iter().all(Client::is_open));
+    assert!(clients.iter().all(WebSocket::is_open));
     assert_eq!(proxy.heads().len(), 2);
     assert!(!device.proxy.log().contains(login.1), "{}", device.proxy.log());
 }

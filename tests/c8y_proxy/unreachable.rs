@@ -193,7 +193,7 @@ fn a_cloud_that_takes_no_more_of_a_body_for_60_seconds_is_too_late() {
     device.cloud().answer("/x", Script::new().hold());
     let mut client = device.connect();
     client.send("PUT /c8y/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n").unwrap();
-    let mut sending = client.stream().try_clone().unwrap();
+    let mut sending = client.socket().try_clone().unwrap();
     let start = Instant::now();
     let sender = std::thread::spawn(move || {
         // It ends with the connection.
@@ -201,8 +201,8 @@ fn a_cloud_that_takes_no_more_of_a_body_for_60_seconds_is_too_late() {
     });
     // The kernel takes a little more late, when it probes the cloud's window (after 52 s here),
     // and the minute counts from that.
-    client.stream().set_read_timeout(Some(Duration::from_secs(130))).unwrap();
-    let answer = client.answer("PUT").unwrap();
+    client.set_patience(Duration::from_secs(130));
+    let answer = client.answer();
     assert_eq!(answer.status, 504, "{}", answer.text());
     assert!((55..=125).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
     client.hang_up().unwrap();
@@ -223,7 +223,7 @@ fn a_client_that_sends_no_more_of_a_body_for_60_seconds_is_left() {
     });
     assert!(start.elapsed() > Duration::from_secs(55), "{:?}", start.elapsed());
     assert_eq!(seen.requests[0].digest, None, "the cloud takes it for whole");
-    while client.fill().is_ok_and(|length| length > 0) {}
+    let _end = client.rest();
 }
 
 #[test]

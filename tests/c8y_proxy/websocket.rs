@@ -1,32 +1,32 @@
 //! WebSockets: upstream is asked first, then bytes flow both ways untouched.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Error, Message};
 
 use crate::support::cloud::Script;
 use crate::support::cloud::record::State;
 use crate::support::device::{Device, SOON};
-use crate::support::websocket::{BINARY, CLOSE, Client, PING, PONG, TEXT, decode, encode};
+use crate::support::websocket::{WebSocket, over};
 
-fn ask(device: &Device, target: &str, fields: &str) -> Client<TcpStream> {
-    let stream = TcpStream::connect(device.proxy.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(150))).unwrap();
-    Client::ask(stream, target, fields).unwrap()
+fn ask(device: &Device, target: &str, fields: &str) -> WebSocket {
+    WebSocket::ask(device.connect(), target, fields).unwrap()
 }
 
 #[test]
 fn messages_of_a_megabyte_come_back() {
     let device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
-    assert!(client.is_open(), "{}", client.answer);
+    assert!(client.is_open(), "{:?}", client.answer);
     let message: Vec<u8> = (0_u32..1 << 20).map(|n| (n * 7 % 251) as u8).collect();
+    let message = Message::binary(message);
     for _ in 0..5 {
-        client.send(BINARY, &message).unwrap();
-        let frame = client.receive().unwrap();
-        assert_eq!((frame.opcode, frame.payload.len()), (BINARY, message.len()));
-        assert!(frame.payload == message);
+        client.send(message.clone()).unwrap();
+        assert!(client.receive().unwrap() == message);
     }
 }
 
@@ -34,15 +34,14 @@ fn messages_of_a_megabyte_come_back() {
 fn ten_thousand_small_messages_come_back_in_order() {
     let device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
-    let mut sending = client.stream().try_clone().unwrap();
+    let mut sending = over(client.socket().try_clone().unwrap());
     let sender = thread::spawn(move || {
         for number in 0..10_000 {
-            sending.write_all(&encode(TEXT, format!("message {number}").as_bytes(), true)).unwrap();
+            sending.send(Message::text(format!("message {number}"))).unwrap();
         }
     });
     for number in 0..10_000 {
-        let frame = client.receive().unwrap();
-        assert_eq!(frame.payload, format!("message {number}").as_bytes());
+        assert_eq!(client.receive().unwrap(), Message::text(format!("message {number}")));
     }
     sender.join().unwrap();
 }
@@ -51,13 +50,13 @@ fn ten_thousand_small_messages_come_back_in_order() {
 fn frames_are_not_touched() {
     let device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
-    client.send(PING, b"are you there").unwrap();
-    let frame = client.receive().unwrap();
-    assert_eq!((frame.opcode, frame.payload.as_slice()), (PONG, &b"are you there"[..]));
-    client.send(CLOSE, &[3, 0xe8, b'b', b'y', b'e']).unwrap();
-    let frame = client.receive().unwrap();
-    assert_eq!((frame.opcode, frame.payload.as_slice()), (CLOSE, &b"\x03\xe8bye"[..]));
-    assert!(client.receive().is_err(), "the end of one side is the end of the other");
+    client.send(Message::Ping("are you there".into())).unwrap();
+    assert_eq!(client.receive().unwrap(), Message::Pong("are you there".into()));
+    let bye = Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "bye".into() }));
+    client.send(bye.clone()).unwrap();
+    assert_eq!(client.receive().unwrap(), bye);
+    // The end of one side is the end of the other.
+    assert!(matches!(client.receive(), Err(Error::ConnectionClosed)));
 }
 
 #[test]
@@ -68,7 +67,7 @@ fn query_strings_and_subprotocols_survive() {
     let target = "/service/echo/a;b%2F?token=eyJ.a-b_c=&consumer=x";
     let client = ask(&device, &format!("/c8y{target}"), fields);
     assert!(client.is_open());
-    assert!(client.answer.to_lowercase().contains("sec-websocket-protocol: v12.stomp\r\n"));
+    assert_eq!(client.answer.field("sec-websocket-protocol"), Some("v12.stomp"));
     let request = device.cloud().seen().requests.remove(0);
     assert_eq!(request.target(), target.as_bytes());
     assert_eq!(request.all("sec-websocket-protocol"), [b"v12.stomp, mqtt"]);
@@ -85,14 +84,14 @@ fn notifications_reach_a_consumer() {
     let token = token["token"].as_str().unwrap();
     let target = format!("/c8y/notification2/consumer/?token={token}");
     let mut client = ask(&device, &target, "");
-    assert!(client.is_open(), "{}", client.answer);
+    assert!(client.is_open(), "{:?}", client.answer);
     let event = br#"{"source":{"id":"7"},"type":"t","text":"hi"}"#;
     // The cloud subscribes before it answers 101.
     assert_eq!(device.post("/c8y/event/events", event).status, 201);
-    let message = String::from_utf8(client.receive().unwrap().payload).unwrap();
+    let message = client.receive().unwrap().into_text().unwrap();
     let lines: Vec<_> = message.lines().collect();
     assert_eq!(lines[1..3], ["/t12345/events/7", "CREATE"], "{message}");
-    client.send(TEXT, lines[0].as_bytes()).unwrap();
+    client.send(lines[0]).unwrap();
 }
 
 #[test]
@@ -100,23 +99,23 @@ fn a_refusal_is_passed_on_as_it_is() {
     let device = Device::start();
     device.warm();
     let client = ask(&device, "/c8y/notification2/consumer/?token=wrong", "");
-    assert!(client.answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{}", client.answer);
+    assert_eq!((client.answer.status, client.answer.reason.as_str()), (403, "Forbidden"));
     assert_eq!(device.bridge().asked(), 1);
     device.cloud().answer("/x", Script::answer("404 Not Found\r\nX-Mine: 1", b"nothing here"));
-    let mut client = ask(&device, "/c8y/x", "");
-    assert!(client.answer.starts_with("HTTP/1.1 404 "), "{}", client.answer);
-    assert!(client.answer.to_lowercase().contains("x-mine: 1"));
-    let body = client.receive_bytes(b"nothing here".len()).unwrap();
-    assert_eq!(body, b"nothing here");
+    let answer = ask(&device, "/c8y/x", "").answer;
+    assert_eq!((answer.status, answer.field("x-mine")), (404, Some("1")));
+    assert_eq!(answer.body, b"nothing here");
 }
 
 #[test]
 fn a_200_in_place_of_a_101_is_an_answer_like_any_other() {
     let device = Device::start();
     device.cloud().answer("/x", Script::answer("200 OK", b"plain"));
-    let mut client = ask(&device, "/c8y/x", "");
-    assert!(client.answer.starts_with("HTTP/1.1 200 OK\r\n"), "{}", client.answer);
-    assert_eq!(client.receive_bytes(5).unwrap(), b"plain");
+    let answer = ask(&device, "/c8y/x", "").answer;
+    assert_eq!(
+        (answer.status, answer.reason.as_str(), answer.body.as_slice()),
+        (200, "OK", &b"plain"[..])
+    );
 }
 
 #[test]
@@ -129,8 +128,7 @@ fn a_stale_token_is_renewed_once() {
     assert_eq!(device.cloud().requests("/service/echo").len(), 2);
     let refusal = Script::answer("401 Unauthorized", b"no");
     device.cloud().answer("/x", refusal);
-    let client = ask(&device, "/c8y/x", "");
-    assert!(client.answer.starts_with("HTTP/1.1 401 "), "{}", client.answer);
+    assert_eq!(ask(&device, "/c8y/x", "").answer.status, 401);
     assert_eq!(device.cloud().requests("/x").len(), 2);
 }
 
@@ -140,30 +138,21 @@ fn what_follows_a_head_at_once_is_not_lost() {
     let greeting = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
         Upgrade: mine\r\n\r\nfirst bytes of the cloud";
     device.cloud().answer("/x", Script::new().send(greeting).hold());
-    let mut stream = TcpStream::connect(device.proxy.address).unwrap();
-    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut client = device.connect();
     let head = "GET /c8y/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: mine\r\n\r\n";
-    stream.write_all(head.as_bytes()).unwrap();
-    let mut text = Vec::new();
-    while !text.ends_with(b"first bytes of the cloud") {
-        let mut piece = [0; 1024];
-        let length = stream.read(&mut piece).unwrap();
-        assert_ne!(length, 0, "{}", text.escape_ascii());
-        text.extend_from_slice(&piece[..length]);
-    }
-    let text = String::from_utf8(text).unwrap().to_lowercase();
-    assert!(text.starts_with("http/1.1 101 "), "{text}");
-    assert!(text.contains("upgrade: mine\r\n"), "other protocols than websocket: {text}");
+    let answer = client.exchange(head);
+    // Other protocols than WebSocket as well.
+    assert_eq!((answer.status, answer.field("upgrade")), (101, Some("mine")));
+    client.wait_for("first bytes of the cloud");
 }
 
 #[test]
 fn the_client_that_goes_is_gone_upstream_within_a_second() {
     let device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
-    client.send(TEXT, b"hello").unwrap();
-    client.receive().unwrap();
+    client.echo("hello");
     let start = Instant::now();
-    client.stream().shutdown(Shutdown::Both).unwrap();
+    client.socket().shutdown(Shutdown::Both).unwrap();
     device.cloud().wait(SOON, |seen| matches!(seen.requests[0].state, State::Gone(_)));
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
 }
@@ -172,8 +161,7 @@ fn the_client_that_goes_is_gone_upstream_within_a_second() {
 fn a_cloud_that_goes_is_the_end_for_the_client_within_a_second() {
     let mut device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
-    client.send(TEXT, b"hello").unwrap();
-    client.receive().unwrap();
+    client.echo("hello");
     let start = Instant::now();
     device.outside.cloud.stop();
     assert!(client.receive().is_err());
@@ -185,25 +173,7 @@ fn a_cloud_that_goes_is_the_end_for_the_client_within_a_second() {
 fn two_quiet_minutes_end_nothing() {
     let device = Device::start();
     let mut client = ask(&device, "/c8y/service/echo", "");
-    client.send(TEXT, b"before").unwrap();
-    assert_eq!(client.receive().unwrap().payload, b"before");
+    client.echo("before");
     thread::sleep(Duration::from_secs(125));
-    client.send(TEXT, b"after").unwrap();
-    assert_eq!(client.receive().unwrap().payload, b"after");
-}
-
-#[test]
-fn our_own_frames_are_read_as_they_are_written() {
-    for length in [0, 1, 125, 126, 65_535, 65_536, 70_000] {
-        for masked in [false, true] {
-            let payload: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
-            let mut bytes = encode(BINARY, &payload, masked);
-            let last = bytes.pop();
-            assert_eq!(decode(&mut bytes), None, "{length}");
-            bytes.extend(last);
-            let frame = decode(&mut bytes).unwrap();
-            assert!(bytes.is_empty() && frame.last && frame.masked == masked);
-            assert_eq!((frame.opcode, frame.payload), (BINARY, payload));
-        }
-    }
+    client.echo("after");
 }

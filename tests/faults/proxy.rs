@@ -10,12 +10,13 @@
 
 #[path = "../support"]
 mod support {
+    pub(crate) mod answer;
     pub(crate) mod bridge;
     pub(crate) mod broker;
     pub(crate) mod certificates;
+    pub(crate) mod client;
     pub(crate) mod cloud;
     pub(crate) mod directory;
-    pub(crate) mod http_client;
     pub(crate) mod memory;
     pub(crate) mod mqtt;
     pub(crate) mod service;

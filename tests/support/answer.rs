@@ -2,13 +2,21 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
-/// A response, whole.
+use ring::digest::{SHA256, digest};
+
+/// A response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// What follows the status in its line.
+    pub(crate) reason: String,
     /// Names in lower case, in the order in which they came.
     pub(crate) fields: Vec<(String, Vec<u8>)>,
+    /// The statuses of the interim responses before it.
+    pub(crate) interim: Vec<u16>,
     pub(crate) body: Vec<u8>,
+    /// Why the body is not whole.
+    pub(crate) broken: Option<String>,
 }
 
 impl Answer {
@@ -16,6 +24,17 @@ impl Answer {
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let (_, value) = self.fields.iter().find(|(field, _)| field == name)?;
         Some(std::str::from_utf8(value).unwrap())
+    }
+
+    /// The values of all fields of that name (in lower case).
+    pub(crate) fn values(&self, name: &str) -> Vec<&[u8]> {
+        let fields = self.fields.iter().filter(|(field, _)| field == name);
+        fields.map(|(_, value)| value.as_slice()).collect()
+    }
+
+    /// The SHA-256 of the body.
+    pub(crate) fn digest(&self) -> Vec<u8> {
+        digest(&SHA256, &self.body).as_ref().to_vec()
     }
 
     /// The body as text, for messages.
@@ -30,6 +49,7 @@ impl Answer {
         let version = words.next().unwrap_or_default();
         let status = words.next().and_then(|word| std::str::from_utf8(word).ok());
         let status = status.and_then(|word| word.parse().ok());
+        let reason = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
         let (true, Some(status)) = (version.starts_with(b"HTTP/1."), status) else {
             return Err(malformed(&status_line));
         };
@@ -37,7 +57,7 @@ impl Answer {
         loop {
             let line = line(stream)?.ok_or(ErrorKind::UnexpectedEof)?;
             if line.is_empty() {
-                return Ok(Some(Self { status, fields, body: Vec::new() }));
+                return Ok(Some(Self { status, reason, fields, ..Self::default() }));
             }
             let colon =
                 line.iter().position(|&byte| byte == b':').ok_or_else(|| malformed(&line))?;
@@ -46,17 +66,37 @@ impl Answer {
         }
     }
 
-    /// Reads a response to its end, passing over interim ones. `None` at the end of the stream.
+    /// Reads a response to its end. `None` at the end of the stream; an error where the body is not
+    /// whole.
     pub(crate) fn read(stream: &mut impl BufRead, is_head: bool) -> io::Result<Option<Self>> {
+        let Some((answer, end)) = Self::read_to_end(stream, is_head)? else { return Ok(None) };
+        end.map(|()| Some(answer))
+    }
+
+    /// Reads a response as far as it comes. An error where there is no head.
+    pub(crate) fn read_broken(stream: &mut impl BufRead, is_head: bool) -> io::Result<Self> {
+        let read = Self::read_to_end(stream, is_head)?;
+        let (mut answer, end) = read.ok_or(ErrorKind::UnexpectedEof)?;
+        answer.broken = end.err().map(|error| error.to_string());
+        Ok(answer)
+    }
+
+    /// A final response, and whether its body is whole.
+    fn read_to_end(
+        stream: &mut impl BufRead,
+        is_head: bool,
+    ) -> io::Result<Option<(Self, io::Result<()>)>> {
+        let mut interim = Vec::new();
         loop {
             let Some(mut answer) = Self::read_head(stream)? else { return Ok(None) };
             if (100..200).contains(&answer.status) && answer.status != 101 {
+                interim.push(answer.status);
                 continue;
             }
-            if !is_head && !matches!(answer.status, 101 | 204 | 304) {
-                answer.read_body(stream)?;
-            }
-            return Ok(Some(answer));
+            answer.interim = interim;
+            let is_empty = is_head || matches!(answer.status, 101 | 204 | 304);
+            let end = if is_empty { Ok(()) } else { answer.read_body(stream) };
+            return Ok(Some((answer, end)));
         }
     }
 
@@ -78,8 +118,14 @@ impl Answer {
             let digits = std::str::from_utf8(&size).map_err(|_| malformed(&size))?;
             let size = u64::from_str_radix(digits, 16).map_err(|_| malformed(&size))?;
             let read = stream.by_ref().take(size).read_to_end(&mut self.body)?;
-            if read as u64 != size || !line(stream)?.is_some_and(|line| line.is_empty()) {
+            if read as u64 != size {
                 return Err(ErrorKind::UnexpectedEof.into());
+            }
+            // Behind the last chunk there may be trailers.
+            while !line(stream)?.ok_or(ErrorKind::UnexpectedEof)?.is_empty() {
+                if size > 0 {
+                    return Err(malformed(b"a chunk that is longer than it says"));
+                }
             }
             if size == 0 {
                 return Ok(());

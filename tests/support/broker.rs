@@ -1,20 +1,18 @@
 //! The real mosquitto, on a port of its own, in a directory of its own.
 
-use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-static NUMBER: AtomicUsize = AtomicUsize::new(0);
+use super::directory::Directory;
 
 /// A running broker; it ends when it is dropped.
 pub(crate) struct Broker {
-    directory: PathBuf,
+    directory: Directory,
     address: SocketAddr,
     extra: String,
     child: Option<Child>,
@@ -28,11 +26,8 @@ impl Broker {
 
     /// Starts one with these lines below the `listener` line of its configuration.
     pub(crate) fn with(lines: &str) -> io::Result<Self> {
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let name = format!("broker-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory)?;
-        let (address, extra) = (SocketAddr::from(([127, 0, 0, 1], 0)), lines.to_owned());
+        let (directory, extra) = (Directory::new(), lines.to_owned());
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut broker = Self { directory, address, extra, child: None };
         let mut outcome = Ok(());
         // mosquitto cannot bind port 0: a port that was free a moment ago may be taken by then.
@@ -53,7 +48,7 @@ impl Broker {
 
     /// Its directory, for files that its configuration names.
     pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+        self.directory.path()
     }
 
     /// Ends it.
@@ -84,14 +79,13 @@ impl Broker {
     /// Starts it again on the same port, and returns when it serves.
     pub(crate) fn restart(&mut self) -> io::Result<()> {
         self.stop();
-        let file = self.directory.join("mosquitto.conf");
         let text = format!(
             "per_listener_settings true\nuser root\npersistence false\nlog_dest stderr\nlog_type all\n\
              listener {} 127.0.0.1\n{}",
             self.address.port(),
             self.extra
         );
-        fs::write(&file, text)?;
+        let file = self.directory.write("mosquitto.conf", text);
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "mosquitto", "-c"])
             .arg(&file)
@@ -123,7 +117,5 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.stop();
-        // What is left in the directory for temporary files harms nobody.
-        let _removed = fs::remove_dir_all(&self.directory);
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ring::digest;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -16,8 +17,8 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use super::answer::Answer;
 use super::certificates::Pair;
 
-/// How long a server may keep a client waiting before a test fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a server may keep a client waiting before a test fails: longer than any limit of ours.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A connection, and what was read from it ahead.
 pub(crate) struct Client {
@@ -32,7 +33,12 @@ enum Stream {
 impl Client {
     /// Connects without TLS.
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self { stream: BufReader::new(Stream::Plain(dial(address))) }
+        Self::try_connect(address).unwrap()
+    }
+
+    /// Connects without TLS to a server that may be gone.
+    pub(crate) fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_timeout(&address, PATIENCE).map(Self::over)
     }
 
     /// Speaks over a connection that is there.
@@ -45,7 +51,8 @@ impl Client {
     pub(crate) fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").unwrap();
         let mut connection = ClientConnection::new(Arc::clone(config), name).unwrap();
-        let mut socket = dial(address);
+        let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+        prepare(&socket);
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }
@@ -73,6 +80,11 @@ impl Client {
         let _ = self.socket().shutdown(Shutdown::Write);
     }
 
+    /// Ends the connection, both ways.
+    pub(crate) fn hang_up(self) -> io::Result<()> {
+        self.socket().shutdown(Shutdown::Both)
+    }
+
     /// Closes at once, so that the server is told by a reset.
     pub(crate) fn reset(self) {
         let _ = rustix::net::sockopt::set_socket_linger(self.socket(), Some(Duration::ZERO));
@@ -86,6 +98,12 @@ impl Client {
     /// The next final response, `None` where the server has closed instead.
     pub(crate) fn try_answer(&mut self) -> io::Result<Option<Answer>> {
         Answer::read(&mut self.stream, false)
+    }
+
+    /// The next final response to a request with that method, be its body whole or not; an error
+    /// where there is no head.
+    pub(crate) fn answer_to(&mut self, method: &str) -> io::Result<Answer> {
+        Answer::read_broken(&mut self.stream, method == "HEAD")
     }
 
     /// The next head, interim or final, without its body.
@@ -116,9 +134,36 @@ impl Client {
         heard
     }
 
+    /// Reads until these bytes have come.
+    pub(crate) fn wait_for(&mut self, wanted: impl AsRef<[u8]>) {
+        let (mut read, wanted) = (Vec::new(), wanted.as_ref());
+        while !read.ends_with(wanted) {
+            let mut byte = [0];
+            let outcome = self.stream.read_exact(&mut byte);
+            assert!(outcome.is_ok(), "{outcome:?} after {}", read.escape_ascii());
+            read.extend(byte);
+        }
+    }
+
     /// Reads and forgets so many bytes.
     pub(crate) fn skip(&mut self, count: u64) -> io::Result<u64> {
         io::copy(&mut (&mut self.stream).take(count), &mut io::sink())
+    }
+
+    /// The SHA-256 of the next so many bytes, which are not kept.
+    pub(crate) fn digest(&mut self, count: u64) -> io::Result<Vec<u8>> {
+        let (mut context, mut left) = (digest::Context::new(&digest::SHA256), count);
+        while left > 0 {
+            let bytes = self.stream.fill_buf()?;
+            if bytes.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let length = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            context.update(&bytes[..length]);
+            self.stream.consume(length);
+            left -= length as u64;
+        }
+        Ok(context.finish().as_ref().to_vec())
     }
 
     /// How long the next read may take.
@@ -149,10 +194,13 @@ impl Client {
     }
 }
 
-fn dial(address: SocketAddr) -> TcpStream {
-    let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-    prepare(&socket);
-    socket
+/// Sends one request on a connection of its own and reads the answer.
+pub(crate) fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> io::Result<Answer> {
+    let request = request.as_ref();
+    let mut client = Client::try_connect(address)?;
+    client.send(request)?;
+    let method = request.split(|&byte| byte == b' ').next().unwrap_or_default();
+    client.answer_to(&String::from_utf8_lossy(method))
 }
 
 fn prepare(socket: &TcpStream) {
@@ -179,6 +227,22 @@ pub(crate) fn tls(authority: &Path, pair: Option<&Pair>) -> Arc<ClientConfig> {
             builder.with_client_auth_cert(chain, key).unwrap()
         }
     })
+}
+
+impl Read for Client {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Client {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.get_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.get_mut().flush()
+    }
 }
 
 impl Read for Stream {

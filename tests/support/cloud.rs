@@ -26,6 +26,8 @@ use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use body::Content;
 use notifications::Subscribers;
+#[allow(unused_imports, reason = "the program has no client")]
+pub(crate) use notifications::accept;
 use platform::Store;
 use record::{Record, Request, Seen};
 #[allow(unused_imports, reason = "the tests of faults have no use for it")]

@@ -3,12 +3,14 @@
 //! It prints `Serving https://ADDRESS` when it does, then the request line of each request that it gets,
 //! never its fields: tokens are among them.
 #![allow(dead_code, unused_imports, reason = "the tests use all of it, the program a part")]
+#![allow(clippy::unwrap_used, reason = "it ends by panicking, as a test does")]
+#![allow(clippy::disallowed_methods, reason = "it has no executor to stall")]
 #![allow(clippy::print_stdout, reason = "a program for people to look at")]
 
 mod bridge;
 mod cloud;
+mod directory;
 mod mqtt;
-mod websocket;
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};

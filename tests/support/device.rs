@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::answer::Answer;
 use super::bridge::Bridge;
 use super::broker::Broker;
 use super::certificates::{Authority, Pair};
+use super::client::{self, Client};
 use super::cloud::{Cloud, Options};
 use super::directory::Directory;
-use super::http_client::{self, Answer, HttpClient};
 use super::service::{Service, Setup};
 
 /// The program that is tested.
@@ -101,7 +102,7 @@ impl Device {
 
     /// Sends a request as it is and reads the answer.
     pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
-        http_client::ask(self.proxy.address, request).unwrap()
+        client::ask(self.proxy.address, request).unwrap()
     }
 
     /// Sends a request without a body.
@@ -120,8 +121,8 @@ impl Device {
     }
 
     /// Opens a connection to the proxy.
-    pub(crate) fn connect(&self) -> HttpClient {
-        HttpClient::connect(self.proxy.address).unwrap()
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.proxy.address)
     }
 
     /// Asks once, so that the proxy has a token, and forgets that.

@@ -5,11 +5,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::directory::Directory;
 
 /// A directory with a `tedge` in it, which goes with the value.
 pub(crate) struct Device {
     pub(crate) directory: PathBuf,
+    _directory: Directory,
 }
 
 /// What a command left behind.
@@ -22,13 +24,11 @@ pub(crate) struct Done {
 
 impl Device {
     pub(crate) fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name =
-            format!("tedge-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(directory.join("etc")).unwrap();
+        let _directory = Directory::new();
+        let directory = _directory.path().to_owned();
+        fs::create_dir(directory.join("etc")).unwrap();
         symlink(env!("CARGO_BIN_EXE_tedge-file-transfer"), directory.join("tedge")).unwrap();
-        Self { directory }
+        Self { directory, _directory }
     }
 
     /// The configuration directory.
@@ -83,12 +83,6 @@ impl Device {
     /// What `tedge config get` prints, which succeeds and warns of nothing.
     pub(crate) fn get(&self, key: &str) -> String {
         self.tedge(&["config", "get", key]).silent_success()
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.directory).unwrap();
     }
 }
 

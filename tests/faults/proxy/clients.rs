@@ -2,20 +2,22 @@
 //! network, and judge each answer.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ring::digest::{SHA256, digest};
+use tungstenite::Message;
 
 use super::audit::ECHO;
 use super::chance::{Chance, content};
 use super::tally::Tally;
+use crate::support::answer::Answer;
+use crate::support::client;
 use crate::support::cloud::body::blocks_digest;
-use crate::support::http_client::{Answer, HttpClient};
-use crate::support::websocket::{self, BINARY};
+use crate::support::websocket::WebSocket;
 
 /// What an answer of the proxy's own begins with.
 const HONEST: &str = "Error communicating with Cumulocity: ";
@@ -74,44 +76,40 @@ impl Setting {
                         self.tally.count(&self.tally.torn);
                     }
                 }
-                Ok(client) if client.answer.starts_with("HTTP/1.1 401 ") => {
+                Ok(client) if client.answer.status == 401 => {
                     self.tally.count(&self.tally.refused);
                 }
-                Ok(client) if client.answer.starts_with("HTTP/1.1 50") => {
+                Ok(client) if client.answer.status / 10 == 50 => {
                     self.tally.honest("a WebSocket");
                 }
-                Ok(client) => self.tally.violation(format!("a WebSocket: {}", client.answer)),
+                Ok(client) => self.tally.violation(format!("a WebSocket: {:?}", client.answer)),
                 Err(error) => self.tally.violation(format!("no answer to a WebSocket: {error}")),
             }
             self.pause(&mut chance);
         }
     }
 
-    fn open(&self) -> io::Result<websocket::Client<TcpStream>> {
+    fn open(&self) -> io::Result<WebSocket> {
         let number = self.next();
-        let stream = TcpStream::connect(self.proxy)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let client = client::Client::try_connect(self.proxy)?;
+        client.set_patience(PATIENCE);
         let start = Instant::now();
-        let client = websocket::Client::ask(stream, &format!("/c8y{ECHO}{number}-0"), "")?;
+        let client = WebSocket::ask(client, &format!("/c8y{ECHO}{number}-0"), "")?;
         self.tally.took(number, start.elapsed());
         Ok(client)
     }
 
-    fn talk(
-        &self,
-        client: &mut websocket::Client<TcpStream>,
-        chance: &mut Chance,
-    ) -> io::Result<()> {
+    fn talk(&self, client: &mut WebSocket, chance: &mut Chance) -> tungstenite::Result<()> {
         // A message that is under way when the cable is cut for long may stay there for long.
-        client.stream().set_read_timeout(Some(Duration::from_secs(30)))?;
+        client.socket().set_read_timeout(Some(Duration::from_secs(30)))?;
         for _ in 0..1 + chance.below(40) {
             if self.over.load(Relaxed) {
                 return Ok(());
             }
             let message = content(chance.below(1 << 40), chance.below(40_000) as usize);
-            client.send(BINARY, &message)?;
-            let frame = client.receive()?;
-            if (frame.opcode, &frame.payload) == (BINARY, &message) {
+            let message = Message::binary(message);
+            client.send(message.clone())?;
+            if client.receive()? == message {
                 self.tally.count(&self.tally.echoed);
             } else {
                 self.tally.violation("a message came back as another".to_owned());
@@ -126,7 +124,7 @@ impl Setting {
 struct Client<'a> {
     setting: &'a Setting,
     chance: Chance,
-    kept: Option<HttpClient>,
+    kept: Option<client::Client>,
 }
 
 /// The digest of an answer that has no content, and so cannot break off.
@@ -201,12 +199,12 @@ impl Client<'_> {
         Question { number, method: "GET", bytes, digest: blocks_digest(*length) }
     }
 
-    fn connection(&mut self) -> HttpClient {
+    fn connection(&mut self) -> client::Client {
         let kept = self.kept.take().filter(|_| !self.chance.once_in(5));
         kept.unwrap_or_else(|| {
-            let client = HttpClient::connect(self.setting.proxy).unwrap();
-            client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
-            client.stream().set_write_timeout(Some(PATIENCE)).unwrap();
+            let client = client::Client::connect(self.setting.proxy);
+            client.set_patience(PATIENCE);
+            client.socket().set_write_timeout(Some(PATIENCE)).unwrap();
             client
         })
     }
@@ -215,8 +213,8 @@ impl Client<'_> {
         let mut client = self.connection();
         // Who is answered early need not send everything.
         let _early = client.send(&question.bytes);
-        let answer = client.answer(question.method)?;
-        let closes = answer.field("connection").is_some_and(|value| value == b"close");
+        let answer = client.answer_to(question.method)?;
+        let closes = answer.field("connection") == Some("close");
         if answer.broken.is_none() && answer.status == 200 && !closes {
             self.kept = Some(client);
         }
@@ -248,23 +246,25 @@ impl Client<'_> {
             }
         };
         // What is slow to load counts only until it comes; the cable is thin at times.
-        if answer.broken.is_none() && answer.length < 100_000 && question.bytes.len() < 100_000 {
+        if answer.broken.is_none() && answer.body.len() < 100_000 && question.bytes.len() < 100_000
+        {
             tally.took(*number, time);
         }
         let is_whole = answer.broken.is_none();
-        let of_the_cloud = answer.field("server") == Some(b"nginx");
+        let of_the_cloud = answer.field("server") == Some("nginx");
         match (of_the_cloud, answer.status) {
             (true, 200..300) if !is_whole => tally.count(&tally.torn),
-            (true, 200) if answer.digest == question.digest => tally.count(&tally.answered),
+            (true, 200) if answer.digest() == question.digest => tally.count(&tally.answered),
             (true, 401) => tally.count(&tally.refused),
             (false, 502 | 504) if is_whole && answer.text().starts_with(HONEST) => {
                 tally.honest(&answer.text()[HONEST.len()..]);
             }
             _ => tally.violation(format!(
-                "{method} {number} of {} bytes was answered by {} and {} bytes, broken: {:?}: {}",
+                "{method} {number} of {} bytes was answered by {} {:?} and {} bytes, broken: {:?}: {}",
                 question.bytes.len(),
-                String::from_utf8_lossy(&answer.head),
-                answer.length,
+                answer.status,
+                answer.fields,
+                answer.body.len(),
                 answer.broken,
                 answer.text().chars().take(200).collect::<String>(),
             )),

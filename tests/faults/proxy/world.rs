@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use super::clients::Setting;
 use super::names::{NAME, Names};
 use super::network::{FAR, Network};
+use crate::support::answer::Answer;
 use crate::support::bridge::Bridge;
 use crate::support::broker::Broker;
 use crate::support::certificates::{Authority, Pair};
+use crate::support::client::Client;
 use crate::support::cloud::tokens::Claims;
 use crate::support::cloud::{Cloud, Options};
 use crate::support::directory::Directory;
-use crate::support::http_client::{Answer, HttpClient};
 use crate::support::service::Service;
 use crate::support::wait::eventually;
 
@@ -141,10 +142,10 @@ impl World {
 
     /// Asks the proxy on a connection of its own.
     pub(crate) fn get(&self, path: &str, limit: Duration) -> std::io::Result<Answer> {
-        let mut client = HttpClient::connect(self.proxy.address)?;
-        client.stream().set_read_timeout(Some(limit))?;
+        let mut client = Client::try_connect(self.proxy.address)?;
+        client.set_patience(limit);
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))?;
-        client.answer("GET")
+        client.answer_to("GET")
     }
 
     /// Waits until the cloud answers again, three times in a row, and returns how long it took.

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ring::digest;
 
+use super::super::directory::Directory;
+
 /// A body of up to this many bytes stays in memory, a longer one goes to a file.
 const IN_MEMORY: usize = 4 << 20;
 
@@ -170,12 +172,9 @@ impl Spool {
     }
 }
 
-/// A file in the directory for temporary files that goes with its last handle.
+/// A file whose directory is gone already: it goes with its last handle.
 fn nameless() -> io::Result<File> {
-    let moment = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let name = format!("cloud-{}-{}", std::process::id(), moment.unwrap_or_default().as_nanos());
-    let path = std::env::temp_dir().join(name);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+    let directory = Directory::new();
+    let path = directory.path().join("body");
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
 }

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::{HandshakeKind, ServerConnection, StreamOwned};
+use tungstenite::error::ProtocolError;
+use tungstenite::protocol::{Role, WebSocket};
+use tungstenite::{Error, Message};
 
-use super::super::websocket::{self, Frame};
 use super::body::{Content, Framing, Spool};
 use super::record::{KEPT, Request, State};
 use super::{Greeting, Inner, platform};
@@ -275,19 +277,10 @@ impl Connection {
         Ok(length)
     }
 
-    /// The next frame of a WebSocket, if it is there whole within `time` of the last byte.
-    pub(super) fn frame(&mut self, time: Duration) -> Result<Option<Frame>, Ended> {
-        if let Some(frame) = websocket::decode(&mut self.buffer) {
-            return Ok(Some(frame));
-        }
-        self.stream.sock.set_read_timeout(Some(time))?;
-        match self.fill() {
-            Ok(0) => return Err(Ended::Gone(io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(websocket::decode(&mut self.buffer))
+    /// The rest of the connection, which is a WebSocket from now on.
+    pub(super) fn frames(&mut self) -> Frames<'_> {
+        let ahead = std::mem::take(&mut self.buffer);
+        Frames(WebSocket::from_partially_read(&mut self.stream, ahead, Role::Server, None))
     }
 
     /// Sends bytes as they are.
@@ -330,6 +323,38 @@ impl Connection {
             }
         }
         Ok(())
+    }
+}
+
+/// The server's side of a WebSocket.
+pub(super) struct Frames<'a>(WebSocket<&'a mut StreamOwned<ServerConnection, TcpStream>>);
+
+impl Frames<'_> {
+    /// The next message, if it is there whole within `time` of the last byte.
+    pub(super) fn next(&mut self, time: Duration) -> Result<Option<Message>, Ended> {
+        self.0.get_ref().sock.set_read_timeout(Some(time))?;
+        match self.0.read() {
+            Ok(message) => Ok(Some(message)),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn send(&mut self, message: Message) -> Result<(), Ended> {
+        Ok(self.0.send(message)?)
+    }
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::ConnectionClosed => Self::Closed,
+            Error::Io(error) => Self::Gone(error),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                Self::Gone(io::ErrorKind::UnexpectedEof.into())
+            }
+            _ => Self::Broken,
+        }
     }
 }
 

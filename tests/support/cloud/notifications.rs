@@ -4,7 +4,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::super::websocket::{self, CLOSE, PING, PONG, TEXT};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest;
+use tungstenite::Message;
+
 use super::body::Content;
 use super::connection::{Connection, Ended};
 
@@ -32,19 +36,16 @@ pub(super) fn is_asked(connection: &Connection) -> bool {
     upgrade.is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Sends back each message as it came, in the first subprotocol that was offered.
+/// Sends back each message as it came, in the first subprotocol that was offered. A client's frame
+/// that is not masked is an error (RFC 6455, 5.1): somebody has touched it.
 pub(super) fn echo(connection: &mut Connection) -> Result<(), Ended> {
     open(connection)?;
+    let mut frames = connection.frames();
     loop {
-        let Some(frame) = connection.frame(Duration::from_secs(1))? else { continue };
-        if !frame.masked {
-            // RFC 6455, 5.1: a client's frames are masked, or somebody has touched them.
-            return Err(Ended::Broken);
-        }
-        let opcode = if frame.opcode == PING { PONG } else { frame.opcode };
-        connection.send(&websocket::encode(opcode, &frame.payload, false))?;
-        if frame.opcode == CLOSE {
-            return Err(Ended::Closed);
+        let message = frames.next(Duration::from_secs(1))?;
+        // Pings and the closing handshake are answered as the next message is waited for.
+        if let Some(message @ (Message::Text(_) | Message::Binary(_))) = message {
+            frames.send(message)?;
         }
     }
 }
@@ -60,22 +61,20 @@ pub(super) fn consume(connection: &mut Connection) -> Result<(), Ended> {
     }
     let messages = connection.cloud.subscribers.join();
     open(connection)?;
+    let mut frames = connection.frames();
     loop {
         for message in messages.try_iter() {
-            connection.send(&websocket::encode(TEXT, message.as_bytes(), false))?;
+            frames.send(Message::text(message))?;
         }
-        let Some(frame) = connection.frame(Duration::from_millis(10))? else { continue };
-        match frame.opcode {
-            // An acknowledgement; what was sent is not sent again here.
-            TEXT => {}
-            PING => connection.send(&websocket::encode(PONG, &frame.payload, false))?,
-            CLOSE => {
-                connection.send(&websocket::encode(CLOSE, &frame.payload, false))?;
-                return Err(Ended::Closed);
-            }
-            _ => {}
-        }
+        // An acknowledgement, or nothing; what was sent is not sent again here.
+        frames.next(Duration::from_millis(10))?;
     }
+}
+
+/// `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
+pub(crate) fn accept(key: &[u8]) -> String {
+    let text = [key, b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+    STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
 }
 
 fn open(connection: &mut Connection) -> Result<(), Ended> {
@@ -83,7 +82,7 @@ fn open(connection: &mut Connection) -> Result<(), Ended> {
     let mut head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {}\r\n",
-        websocket::accept(key)
+        accept(key)
     );
     if let Some(offered) = connection.request.field("sec-websocket-protocol") {
         let first = offered.split(|byte| *byte == b',').next().unwrap_or_default();
