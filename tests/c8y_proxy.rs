@@ -29,6 +29,7 @@ mod promises {
     mod big;
     mod bodies;
     mod breaking;
+    mod broker_packets;
     mod broker_tls;
     mod check;
     mod clients;

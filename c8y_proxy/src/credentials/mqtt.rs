@@ -1,12 +1,14 @@
 //! A token by way of the broker: an empty message asks Cumulocity for it, the answer is the token.
 //!
-//! [`Mqtt`] asks; the `connector` keeps the connection, over the `transport`; `broker` is what they
-//! share. This module does not know how long a token lives or who waits for it.
+//! [`Mqtt`] asks; the `connector` keeps the connection, over the `transport`, which looks at the
+//! `packets`; `broker` is what they share. This module does not know how long a token lives or who waits for it.
 
 mod broker;
 mod connector;
+mod packets;
 mod transport;
 
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +19,8 @@ use common::error::Error as StartError;
 use futures_lite::FutureExt;
 use paho_mqtt::{AsyncClient, Message};
 
-use self::broker::Broker;
 pub use self::broker::BrokerOptions;
+use self::broker::{Broker, Question};
 use self::connector::{Connector, QOS};
 use super::error::Error;
 use super::jwt;
@@ -55,28 +57,46 @@ impl Mqtt {
     /// Asks, and asks again if the connection is lost before the answer or no answer comes.
     async fn ask(&self) -> Result<String, Error> {
         let broker = &self.broker;
-        broker.change(|status| {
-            status.wanted = true;
-            status.message = None;
-        });
+        let _asking = Asking::begin(broker);
         let answer = loop {
             broker.until(|status| status.connection.is_ok().then_some(())).await;
             drop(self.client.publish(Message::new(broker.question_topic.as_str(), "", QOS)));
-            let came = broker.until(|status| match status.message.take() {
-                Some(message) => Some(Some(message)),
-                None => status.connection.is_err().then_some(None),
+            let came = broker.until(|status| match &mut status.question {
+                Question::Answered(answer) => Some(Some(mem::take(answer))),
+                _ => status.connection.is_err().then_some(None),
             });
             let late = async {
                 Timer::after(REPEAT).await;
                 None
             };
-            if let Some(message) = came.or(late).await {
-                break message;
+            if let Some(answer) = came.or(late).await {
+                break answer;
             }
         };
-        broker.change(|status| status.wanted = false);
         let malformed = |fault| Error::Malformed { topic: broker.answer_topic.clone(), fault };
         jwt::from_answer(&answer).map(str::to_owned).map_err(malformed)
+    }
+}
+
+/// A token is asked for as long as this lives.
+struct Asking<'a>(&'a Broker);
+
+impl<'a> Asking<'a> {
+    fn begin(broker: &'a Broker) -> Self {
+        broker.change(|status| {
+            status.wanted = true;
+            status.question = Question::Asked;
+        });
+        Self(broker)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.change(|status| {
+            status.wanted = false;
+            status.question = Question::None;
+        });
     }
 }
 

@@ -10,6 +10,8 @@ use common::tls::explain_io;
 use event_listener::Event;
 use rustls::ClientConfig;
 
+use super::packets::BadPacket;
+
 /// Where the broker is (`mqtt.client.*`), and what to ask it for.
 #[derive(Clone, Debug)]
 pub struct BrokerOptions {
@@ -32,6 +34,8 @@ pub(super) enum Outage {
     NotTried,
     #[error("it takes no connection; see mqtt.client.host and mqtt.client.port")]
     NotReached,
+    #[error("it takes no connection; see mqtt.client.host and mqtt.client.port ({0})")]
+    Socket(Arc<io::Error>),
     #[error("no answer within {0} s")]
     Silent(u64),
     #[error("it refuses the connection: {0}; see mqtt.client.auth.username")]
@@ -42,16 +46,23 @@ pub(super) enum Outage {
     Lost,
     #[error("{0}")]
     Other(String),
-    #[error("cannot connect: {0}")]
-    Socket(Arc<io::Error>),
     #[error("no TLS: {}", explain_io(.0))]
     Tls(Arc<io::Error>),
     #[error("the connection broke off: {}", explain_io(.0))]
     Broken(Arc<io::Error>),
+    #[error(transparent)]
+    BadPacket(BadPacket),
     #[error("{}: {}", .0.display(), .1)]
     Directory(PathBuf, Arc<io::Error>),
     #[error("mqtt.client.auth.password_file: {}: {}", .0.display(), .1)]
     Password(PathBuf, Arc<io::Error>),
+}
+
+/// A question for a token. An answer is kept only where there is a question.
+pub(super) enum Question {
+    None,
+    Asked,
+    Answered(Vec<u8>),
 }
 
 pub(super) struct Broker {
@@ -70,8 +81,10 @@ pub(super) struct Status {
     pub(super) connection: Result<(), Outage>,
     /// What the log was told last.
     pub(super) announced: Option<bool>,
-    /// The last message on the topic of the answers.
-    pub(super) message: Option<Vec<u8>>,
+    /// The last connection was ended for what the broker sent.
+    pub(super) sends_bad_packets: bool,
+    /// Whether a token was asked for.
+    pub(super) question: Question,
     /// A token is wanted, so that a new attempt to connect should not wait.
     pub(super) wanted: bool,
 }
@@ -86,7 +99,8 @@ impl Broker {
             status: Mutex::new(Status {
                 connection: Err(Outage::NotTried),
                 announced: None,
-                message: None,
+                sends_bad_packets: false,
+                question: Question::None,
                 wanted: false,
             }),
             changed: Event::new(),
@@ -113,9 +127,20 @@ impl Broker {
         }
     }
 
+    /// A message came on the topic of the answers.
+    pub(super) fn answer(&self, answer: &[u8]) {
+        if matches!(self.status().question, Question::Asked) {
+            self.change(|status| status.question = Question::Answered(answer.to_vec()));
+        }
+    }
+
     /// Connection and subscription stand.
     pub(super) fn connected(&self) {
         self.change(|status| status.connection = Ok(()));
+    }
+
+    /// Has the log say that the broker is back.
+    pub(super) fn announce(&self) {
         if self.status().announced.replace(true) != Some(true) {
             log::info!("connected to the broker at {}", self.address);
         }
@@ -126,6 +151,32 @@ impl Broker {
         if self.status().announced.replace(false) != Some(false) {
             log::warn!("the broker at {} is away: {outage}", self.address);
         }
-        self.change(|status| status.connection = Err(outage));
+        self.change(|status| {
+            status.sends_bad_packets = matches!(outage, Outage::BadPacket(_));
+            status.connection = Err(outage);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_only_where_there_is_a_question() {
+        let broker = Broker::new(&BrokerOptions {
+            origin: Origin::parse("localhost", 1).unwrap(),
+            login: None,
+            tls: None,
+            runtime_directory: PathBuf::new(),
+            topic_prefix: "c8y".to_owned(),
+        });
+        broker.answer(b"71,planted");
+        assert!(matches!(broker.status().question, Question::None));
+        broker.change(|status| status.question = Question::Asked);
+        broker.answer(b"71,first");
+        broker.answer(b"71,second");
+        let Question::Answered(answer) = &broker.status().question else { panic!("no answer") };
+        assert_eq!(answer, b"71,first");
     }
 }

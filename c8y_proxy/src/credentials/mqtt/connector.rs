@@ -4,7 +4,7 @@
 //! the broker comes or goes, not each attempt. It asks for nothing and reads no message.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{io, mem};
@@ -32,30 +32,20 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 pub(super) struct Connector {
-    options: BrokerOptions,
+    login: Option<(String, Option<PathBuf>)>,
     broker: Arc<Broker>,
     client: AsyncClient,
-    transport: Option<Transport>,
+    transport: Transport,
 }
 
 impl Connector {
     pub(super) fn new(options: BrokerOptions, broker: Arc<Broker>) -> Result<Self, StartError> {
         // 23 characters at most are a promise of every broker (MQTT 3.1.1, 3.1.3.1).
         let name = format!("c8y-proxy-{:012x}", RandomState::new().hash_one(0) >> 16);
-        let transport = match &options.tls {
-            Some(tls) => Some(Transport::new(
-                options.origin.clone(),
-                Arc::clone(tls),
-                options.runtime_directory.join(&name),
-            )?),
-            None => None,
-        };
-        let uri = match &transport {
-            Some(transport) => format!("unix://{}", transport.socket().display()),
-            None => format!("tcp://{}", broker.address),
-        };
+        let directory = options.runtime_directory.join(&name);
+        let transport = Transport::new(options.origin, options.tls, directory)?;
         let created = CreateOptionsBuilder::new_v3()
-            .server_uri(uri)
+            .server_uri(format!("unix://{}", transport.socket().display()))
             .client_id(name)
             .persistence(PersistenceType::None)
             .finalize();
@@ -63,7 +53,7 @@ impl Connector {
             StartError::Configuration(format!("mqtt.client.host: {}: {error}", broker.address))
         })?;
         note_events(&client, &broker);
-        Ok(Self { options, broker, client, transport })
+        Ok(Self { login: options.login, broker, client, transport })
     }
 
     /// The client, to publish with.
@@ -95,16 +85,13 @@ impl Connector {
 
     /// One connection, from the attempt to its end. Returns why it ended.
     async fn connection(&self, pause: &mut Duration) -> Outage {
-        let Some(transport) = &self.transport else {
-            return self.session(pause).await;
-        };
-        let entrance = match transport.open() {
+        let entrance = match self.transport.open() {
             Ok(entrance) => entrance,
             Err(outage) => return outage,
         };
         let broken = OnceLock::new();
         let carry = async {
-            if let Err(outage) = transport.carry(entrance).await {
+            if let Err(outage) = self.transport.carry(entrance).await {
                 // Nobody else sets it.
                 let _ = broken.set(outage);
             }
@@ -120,12 +107,21 @@ impl Connector {
             self.disconnect().await;
             return outage;
         }
-        *pause = FIRST_PAUSE;
         self.broker.connected();
         if !self.client.is_connected() {
             return Outage::Lost;
         }
-        self.broker.until(|status| status.connection.clone().err()).await
+        let ended = self.broker.until(|status| status.connection.clone().err());
+        let stands = async {
+            // A broker that sends bad packets is not back because it lets us connect.
+            if self.broker.status().sends_bad_packets {
+                Timer::after(LONGEST_PAUSE).await;
+            }
+            self.broker.announce();
+            *pause = FIRST_PAUSE;
+            future::pending().await
+        };
+        ended.or(stands).await
     }
 
     async fn connect(&self) -> Result<(), Outage> {
@@ -145,7 +141,7 @@ impl Connector {
         let password = self.password().await?;
         let mut connect = ConnectOptionsBuilder::with_mqtt_version(MqttVersion::V3_1_1);
         connect.clean_session(true).connect_timeout(CONNECT_LIMIT).keep_alive_interval(KEEP_ALIVE);
-        if let Some((user, _)) = &self.options.login {
+        if let Some((user, _)) = &self.login {
             connect.user_name(user);
         }
         if let Some(password) = password {
@@ -156,7 +152,7 @@ impl Connector {
 
     /// Read for each connection, so that a new password needs no restart.
     async fn password(&self) -> Result<Option<Vec<u8>>, Outage> {
-        let Some((_, Some(path))) = self.options.login.clone() else { return Ok(None) };
+        let Some((_, Some(path))) = self.login.clone() else { return Ok(None) };
         blocking::unblock(move || match read_password(&path) {
             Ok(password) => Ok(Some(password)),
             Err(error) => Err(Outage::Password(path, Arc::new(error))),
@@ -183,7 +179,7 @@ fn note_events(client: &AsyncClient, broker: &Arc<Broker>) {
     let noted = Arc::clone(broker);
     client.set_message_callback(move |_, message| {
         if let Some(message) = message.filter(|message| !message.retained()) {
-            noted.change(|status| status.message = Some(message.payload().to_vec()));
+            noted.answer(message.payload());
         }
     });
     let noted = Arc::clone(broker);

@@ -1,8 +1,8 @@
-//! The transport under the MQTT client: TLS to the broker for a client that has none.
+//! The transport under the MQTT client: TCP or TLS to the broker, with a limit on what comes back.
 //!
-//! The client connects to a socket in a directory that nobody else may enter, and what it sends
-//! there goes to the broker over TLS. The directory is removed as soon as the client has connected.
-//! This module knows no MQTT.
+//! The client has neither TLS nor a limit for a packet, which it reads into memory whole. So it
+//! connects to a socket in a directory that nobody else may enter, and what it sends there goes to
+//! the broker. The directory is removed as soon as the client has connected.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -16,23 +16,22 @@ use async_net::TcpStream;
 use async_net::unix::{UnixListener, UnixStream};
 use common::error::Error as StartError;
 use common::net::Origin;
-use futures_lite::FutureExt;
+use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use futures_rustls::TlsConnector;
-use futures_rustls::client::TlsStream;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::broker::Outage;
+use super::packets::Checked;
 use crate::relay::relay;
 
 /// To connect, and to agree on TLS, may take this long each.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The way to a broker over TLS.
+/// The way to a broker.
 pub(super) struct Transport {
     origin: Origin,
-    name: ServerName<'static>,
-    tls: Arc<ClientConfig>,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     directory: PathBuf,
 }
 
@@ -44,16 +43,18 @@ impl Transport {
     /// A host that no certificate can be for, a path too long for a socket.
     pub(super) fn new(
         origin: Origin,
-        tls: Arc<ClientConfig>,
+        tls: Option<Arc<ClientConfig>>,
         directory: PathBuf,
     ) -> Result<Self, StartError> {
-        let name = origin.host.server_name().map_err(|_| {
-            let host = &origin.host;
-            StartError::Configuration(format!(
-                "mqtt.client.host: no certificate can be for \"{host}\""
-            ))
-        })?;
-        let transport = Self { origin, name, tls, directory };
+        let named = |config| match origin.host.server_name() {
+            Ok(name) => Ok((config, name)),
+            Err(_) => Err(StartError::Configuration(format!(
+                "mqtt.client.host: no certificate can be for \"{}\"",
+                origin.host
+            ))),
+        };
+        let tls = tls.map(named).transpose()?;
+        let transport = Self { origin, tls, directory };
         let socket = transport.socket();
         match rustix::net::SocketAddrUnix::new(&socket) {
             Ok(_) => Ok(transport),
@@ -83,18 +84,33 @@ impl Transport {
         let accepted = entrance.accept().await;
         let client = accepted.map_err(|error| Outage::Socket(Arc::new(error)))?;
         let broker = self.dial().await?;
-        relay(client, broker).await.map_err(|error| Outage::Broken(Arc::new(error)))
+        relay(client, Checked::new(broker)).await.map_err(|error| {
+            match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(bad) => Outage::BadPacket(*bad),
+                None => Outage::Broken(Arc::new(error)),
+            }
+        })
     }
 
-    async fn dial(&self) -> Result<TlsStream<TcpStream>, Outage> {
+    async fn dial(&self) -> Result<Box<dyn Duplex>, Outage> {
         let address = (self.origin.host.bare(), self.origin.port);
         let socket = within_limit(TcpStream::connect(address)).await;
-        let socket = socket.map_err(|error| Outage::Socket(Arc::new(error)))?;
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
-        let secured = within_limit(connector.connect(self.name.clone(), socket)).await;
-        secured.map_err(|error| Outage::Tls(Arc::new(error)))
+        let socket = socket.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => Outage::Silent(LIMIT.as_secs()),
+            _ => Outage::Socket(Arc::new(error)),
+        })?;
+        let Some((config, name)) = &self.tls else { return Ok(Box::new(socket)) };
+        let connector = TlsConnector::from(Arc::clone(config));
+        match within_limit(connector.connect(name.clone(), socket)).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(Outage::Tls(Arc::new(error))),
+        }
     }
 }
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 async fn within_limit<T>(action: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let late = async {

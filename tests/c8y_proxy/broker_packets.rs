@@ -1,0 +1,141 @@
+//! A broker, or whoever may publish on it, sends packets that are too long: no memory is
+//! spent on them, the log complains once, and the proxy works again when they end.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::device::{Device, Outside, SOON};
+use crate::support::memory::Memory;
+use crate::support::mqtt::Client;
+use crate::support::wait::eventually;
+
+const MB: u64 = 1024 * 1024;
+
+const COMPLAINT: &str = "bytes, and 16384 are the most that is read";
+
+/// Has the proxy fetch a new token.
+fn renew(device: &Device) {
+    device.cloud().tokens().revoke_all();
+    eventually("a new token is fetched", 3 * SOON, || {
+        device.get("/c8y/tenant/currentTenant").status == 200
+    });
+}
+
+/// What the attack has cost at its height.
+fn cost(device: &Device, attack: impl FnOnce()) -> u64 {
+    let before = device.proxy.memory().resident;
+    Memory::forget_peak(device.proxy.pid());
+    attack();
+    device.proxy.memory().peak.saturating_sub(before)
+}
+
+fn complaints(device: &Device) -> usize {
+    device.proxy.log().lines().filter(|line| line.contains(COMPLAINT)).count()
+}
+
+#[test]
+fn a_message_of_200_mb_costs_no_memory_and_one_complaint() {
+    let device = Device::start();
+    device.warm();
+    renew(&device);
+    let mut attacker = Client::connect(device.outside.broker.address(), "attacker").unwrap();
+    let cost = cost(&device, || {
+        attacker.publish("c8y/s/dat", &vec![b'x'; 200_000_000]).unwrap();
+        device.proxy.wait_for(COMPLAINT, 3 * SOON);
+        renew(&device);
+    });
+    assert!(cost < MB, "{cost} bytes");
+    assert_eq!(complaints(&device), 1, "{}", device.proxy.log());
+}
+
+#[test]
+fn a_broker_that_announces_256_mb_is_tried_less_and_less_and_used_again_once_it_is_well() {
+    let outside = Outside::new();
+    let hostile = Hostile::start(outside.broker.address());
+    let device = Device::among(outside, |setup| setup.set_raw("mqtt.client.port", hostile.port));
+    device.proxy.wait_for(COMPLAINT, SOON);
+    let cost = cost(&device, || {
+        eventually("it is tried again", 2 * SOON, || hostile.tried.load(SeqCst) >= 3);
+    });
+    assert!(cost < MB, "{cost} bytes");
+    assert_eq!(complaints(&device), 1, "{}", device.proxy.log());
+    // After pauses of 1 s, 2 s and 4 s there are four tries, and a fifth 8 s later.
+    thread::sleep(Duration::from_secs(6));
+    let tried = hostile.tried.load(SeqCst);
+    assert!(tried <= 5, "{tried} tries");
+    hostile.is_well.store(true, SeqCst);
+    renew(&device);
+    assert!(!device.proxy.log().contains("connected to the broker"), "{}", device.proxy.log());
+}
+
+/// A broker that lets the proxy connect and subscribe, and then sends a packet that never ends;
+/// once it is well it is the real broker.
+struct Hostile {
+    port: u16,
+    tried: Arc<AtomicUsize>,
+    is_well: Arc<AtomicBool>,
+}
+
+impl Hostile {
+    fn start(real: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tried, is_well) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let started = Self { port, tried: Arc::clone(&tried), is_well: Arc::clone(&is_well) };
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                tried.fetch_add(1, SeqCst);
+                if is_well.load(SeqCst) {
+                    join(client, TcpStream::connect(real).unwrap());
+                } else {
+                    // The proxy has gone: that is what the test is about.
+                    let _gone = attack(client);
+                }
+            }
+        });
+        started
+    }
+}
+
+fn attack(mut client: TcpStream) -> io::Result<()> {
+    let connect = packet(&mut client)?;
+    assert_eq!(connect.0, 0x10);
+    client.write_all(&[0x20, 2, 0, 0])?;
+    let (kind, body) = packet(&mut client)?;
+    assert_eq!((kind, &body[2..body.len() - 1]), (0x82, &b"\0\x09c8y/s/dat"[..]), "one topic");
+    client.write_all(&[0x90, 3, body[0], body[1], 1])?;
+    client.write_all(&[0x30, 0xff, 0xff, 0xff, 0x7f, 0, 9])?;
+    client.write_all(b"c8y/s/dat")?;
+    loop {
+        client.write_all(&[b'x'; 4096])?;
+    }
+}
+
+/// A short packet: its first byte and what follows its length.
+fn packet(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head)?;
+    if head[1] > 0x7f {
+        return Err(ErrorKind::InvalidData.into());
+    }
+    let mut body = vec![0; head[1].into()];
+    stream.read_exact(&mut body)?;
+    Ok((head[0], body))
+}
+
+fn join(client: TcpStream, broker: TcpStream) {
+    for (mut from, mut to) in
+        [(client.try_clone().unwrap(), broker.try_clone().unwrap()), (broker, client)]
+    {
+        thread::spawn(move || {
+            // One of both has gone, and takes the other along.
+            let _gone = io::copy(&mut from, &mut to);
+            let _gone = to.shutdown(Shutdown::Both);
+        });
+    }
+}
