@@ -20,10 +20,10 @@ use crate::server::listener::Site;
 pub mod certificates;
 #[path = "../../tests/fuzz/properties/environment.rs"]
 pub mod environment;
+#[path = "../../tests/fuzz/properties/patch.rs"]
+pub mod patch;
 #[path = "../../tests/fuzz/properties/settings.rs"]
 pub mod settings;
-#[path = "../../tests/fuzz/properties/splice.rs"]
-pub mod splice;
 
 /// Serves one stream without TLS, as one that was accepted, until it is closed. Panics come out.
 pub async fn serve<S>(
@@ -47,7 +47,7 @@ mod corpus;
 
 #[cfg(test)]
 mod tests {
-    use super::{certificates, corpus, environment, settings, splice};
+    use super::{certificates, corpus, environment, patch, settings};
 
     #[test]
     fn every_certificate_that_is_kept_is_read_rightly() {
@@ -66,6 +66,6 @@ mod tests {
 
     #[test]
     fn every_file_that_is_kept_is_changed_in_one_key_only() {
-        corpus::check_all("splice", splice::check);
+        corpus::check_all("patch", patch::check);
     }
 }

@@ -21,6 +21,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod journal;
 pub mod net;
+mod regular;
 pub mod run;
 pub mod server;
 pub mod settings;

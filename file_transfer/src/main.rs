@@ -22,7 +22,7 @@ impl Service for FileTransfer {
     type State = State;
 
     const PROGRAM: &'static str = "tedge-file-transfer";
-    const SUMMARY: &'static str = "files for the devices around, over HTTP";
+    const SUMMARY: &'static str = "file transfer between a device and its child devices";
     const HALF_CLOSE: bool = true;
     const POOL: usize = file_transfer::storage::JOBS;
     const PREFIXES: &'static [&'static str] = file_transfer::PREFIXES;

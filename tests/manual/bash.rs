@@ -52,7 +52,7 @@ pub(crate) fn tedge() -> String {
                 "        *:{name}:{verb_name}:-*) _tedge_words {} ;;",
                 [options.join(" "), everywhere.clone()].join(" ").trim_start(),
             );
-            for (index, argument) in verb.follows().split_whitespace().enumerate() {
+            for (index, argument) in verb.arguments().split_whitespace().enumerate() {
                 let number = match argument.ends_with('…') {
                     true => "*".to_owned(),
                     false => (index + 2).to_string(),
@@ -113,14 +113,14 @@ fn values<'a>(text: &mut String, options: impl Iterator<Item = &'a Word> + Clone
             "mapfile -t COMPREPLY < <(compgen -W 'error warn info debug trace' -- \"$word\")",
         ),
     ] {
-        let of_kind = options.clone().filter(|option| option.follows() == kind);
+        let of_kind = options.clone().filter(|option| option.arguments() == kind);
         let pattern: Vec<_> = of_kind.map(Word::name).collect();
         if !pattern.is_empty() {
             let _ = writeln!(text, "        {}) {action}; return ;;", pattern.join("|"));
         }
     }
     let others: Vec<_> = options
-        .filter(|option| !["", "DIR", "FILE", "LEVEL"].contains(&option.follows()))
+        .filter(|option| !["", "DIR", "FILE", "LEVEL"].contains(&option.arguments()))
         .map(Word::name)
         .collect();
     if !others.is_empty() {
@@ -171,7 +171,7 @@ fn value_of_setting() -> String {
 /// A pattern of the options that take something.
 fn taking<'a>(options: impl Iterator<Item = &'a Word>) -> String {
     let names: Vec<_> =
-        options.filter(|option| !option.follows().is_empty()).map(Word::name).collect();
+        options.filter(|option| !option.arguments().is_empty()).map(Word::name).collect();
     names.join("|")
 }
 

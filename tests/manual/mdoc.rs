@@ -96,7 +96,7 @@ impl Page {
         self.list(words.iter().map(|word| {
             let only = match word.verbs {
                 [] => String::new(),
-                verbs => format!(" With {}.", verbs.join(", ")),
+                verbs => format!(" Only with {}.", verbs.join(", ")),
             };
             (typed(word), format!("{}.{only}", capital(word.meaning)))
         }));
@@ -114,7 +114,7 @@ pub(crate) fn typed(word: &Word) -> String {
         Some(option) => format!("Fl {option}"),
         None => format!("Cm {}", word.name()),
     };
-    name + &arguments(word.follows())
+    name + &arguments(word.arguments())
 }
 
 /// The arguments of a verb or an option: `URI [CONTENT]`.

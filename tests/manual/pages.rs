@@ -38,7 +38,7 @@ pub(crate) fn tedge() -> String {
         page.subsection(&format!("tedge {}: {}", command.name, command.summary));
         page.words(command.verbs);
         page.paragraph();
-        page.text("Its options:");
+        page.text("Options:");
         page.words(command.options);
         for paragraph in command.notes.split("\n\n") {
             match paragraph.strip_prefix("Example: ") {
@@ -89,8 +89,8 @@ pub(crate) fn tedge() -> String {
 pub(crate) fn service(program: Program) -> String {
     let name = program.name();
     let about = match program {
-        Program::FileTransfer => "serve files to a device, its children and its mappers",
-        _ => "serve Cumulocity's REST API to local programs",
+        Program::FileTransfer => "file transfer between a device and its child devices",
+        _ => "local proxy for the REST API of Cumulocity",
     };
     let mut page = Page::new(name, 8, about);
     page.section("SYNOPSIS");

@@ -270,16 +270,16 @@ fn show_says_what_a_file_holds() {
 fn a_line_that_cannot_be_understood_is_exit_2_and_makes_nothing() {
     let device = Device::new();
     for (words, said) in [
-        ("", "is missing"),
-        ("sign", "'sign' is none of ca, server, client, show"),
-        ("server", "NAME is missing"),
+        ("", "missing command"),
+        ("sign", "unknown command 'sign': expected ca, server, client, show"),
+        ("server", "missing NAME"),
         ("server ../x", "NAME is '../x'"),
         ("server tedge-local-ca", "NAME is 'tedge-local-ca'"),
-        ("server a b", "'b' is one word too many"),
+        ("server a b", "unexpected argument 'b'"),
         ("server a --host http://x", "--host is 'http://x'"),
         ("server a --days 0", "--days is '0'"),
-        ("client a --host x", "'--host' is no option here"),
-        ("show", "FILE is missing"),
+        ("client a --host x", "unknown option '--host'"),
+        ("show", "missing FILE"),
     ] {
         certs(&device, words).failed(2, &[said]);
     }

@@ -41,15 +41,15 @@ fn an_unknown_key_is_exit_2_and_names_the_nearest() {
 fn a_line_that_cannot_be_understood_is_exit_2() {
     let device = Device::new();
     for (arguments, said) in [
-        (&[][..], "no command"),
-        (&["confg"], "'confg' is no command"),
-        (&["config"], "is missing"),
-        (&["config", "got", "c8y.url"], "'got' is none of"),
-        (&["config", "get"], "KEY is missing"),
-        (&["config", "get", "c8y.url", "x"], "'x' is one word too many"),
-        (&["config", "set", "c8y.url"], "VALUE is missing"),
-        (&["config", "set", "c8y.url", "--force"], "'--force' is no option here"),
-        (&["config", "list", "a", "b"], "'b' is one word too many"),
+        (&[][..], "missing command"),
+        (&["confg"], "unknown command 'confg'"),
+        (&["config"], "missing command: expected get"),
+        (&["config", "got", "c8y.url"], "unknown command 'got'"),
+        (&["config", "get"], "missing KEY"),
+        (&["config", "get", "c8y.url", "x"], "unexpected argument 'x'"),
+        (&["config", "set", "c8y.url"], "missing VALUE"),
+        (&["config", "set", "c8y.url", "--force"], "unknown option '--force'"),
+        (&["config", "list", "a", "b"], "unexpected argument 'b'"),
         (&["config", "get", "c8y.url", "--config-dir"], "--config-dir"),
     ] {
         device.tedge(arguments).failed(2, &[said, "--help`"]);

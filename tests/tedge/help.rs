@@ -60,7 +60,7 @@ fn every_option_of_the_table_is_taken_where_the_table_says_and_nowhere_else() {
                 line.extend(["--no-such-option"]);
                 let done = device.tedge(&line);
                 let unknown = if belongs { "--no-such-option" } else { option.name() };
-                done.failed(2, &[&format!("'{unknown}' is no option here")]);
+                done.failed(2, &[&format!("unknown option '{unknown}'")]);
             }
         }
     }
@@ -75,7 +75,7 @@ fn every_option_of_the_table_is_taken_where_the_table_says_and_nowhere_else() {
 
 /// Something that an option can have as its value.
 fn value(option: &Word) -> Option<&'static str> {
-    match option.follows() {
+    match option.arguments() {
         "" => None,
         "N" => Some("1"),
         "FILE" => Some("/dev/null"),

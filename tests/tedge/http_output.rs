@@ -80,7 +80,7 @@ fn a_download_that_breaks_off_at_any_byte_is_finished_by_the_same_line() {
                 &["http", "get", URI, "--output", "file"],
             )
         };
-        get().failed(1, &["the same command goes on from there"]);
+        get().failed(1, &["run the same command again to resume"]);
         assert!(!device.directory.join("file").exists());
         get().silent_success();
         assert_eq!(fs::read(device.directory.join("file")).unwrap(), CONTENT);
@@ -109,7 +109,7 @@ fn what_has_changed_meanwhile_is_taken_anew() {
             &["http", "get", URI, "--output", "file"],
         )
     };
-    get().failed(1, &["the same command goes on from there"]);
+    get().failed(1, &["run the same command again to resume"]);
     get().silent_success();
     assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"new");
     assert_eq!(left(&device), ["etc", "file", "tedge"]);

@@ -1,12 +1,14 @@
-//! `tedge config`: prints settings and changes them. What a setting is, which one holds and how
-//! a file is written is known to [`settings`](crate::settings) alone.
+//! `tedge config`: prints settings and changes them. What a setting is, which value holds and how a
+//! file is written is known to [`settings`](crate::settings) alone.
 
 use std::path::Path;
 
-use super::{Command, Line, Stop, Token, Word, print, report};
+use super::command_line::{Argument, Command, CommandLine, Exit, Word};
+use super::print::{print, report, warn};
 use crate::error::Error;
-use crate::settings::load::Values;
-use crate::settings::{self, OLD_SPELLINGS, Origin, Program, SETTINGS, Setting, Shape, edit};
+use crate::settings::{
+    self, Layer, OLD_SPELLINGS, Program, SETTINGS, Setting, Shape, Values, find,
+};
 
 /// The subcommand.
 pub const COMMAND: Command = Command {
@@ -14,23 +16,23 @@ pub const COMMAND: Command = Command {
     summary: "read and change settings",
     verbs: &[
         Word::new("get KEY", "print the value"),
-        Word::new("set KEY VALUE", "change it"),
-        Word::new("unset KEY", "go back to the default"),
-        Word::new("add KEY VALUE", "add to a list"),
-        Word::new("remove KEY VALUE", "remove from a list"),
-        Word::new("list [FILTER]", "print all, or those that have FILTER in the key"),
+        Word::new("set KEY VALUE", "change the value"),
+        Word::new("unset KEY", "restore the default"),
+        Word::new("add KEY VALUE", "add VALUE to a list"),
+        Word::new("remove KEY VALUE", "remove VALUE from a list"),
+        Word::new("list [FILTER]", "print the settings whose key contains FILTER"),
     ],
     options: &[
-        Word::with(&["list"], "--all", "list also what is not set"),
-        Word::with(&["list"], "--doc", "say what each means, with an example"),
+        Word::with(&["list"], "--all", "include settings that are not set"),
+        Word::with(&["list"], "--doc", "explain each setting, with an example"),
     ],
-    notes: "A variable wins over the files: TEDGE_HTTP_BIND_PORT over http.bind.port.\n\
-            A value that begins with a dash comes after --.\n\n\
+    notes: "An environment variable overrides the files: TEDGE_HTTP_BIND_PORT for\n\
+            http.bind.port. Put `--` before a VALUE that begins with a dash.\n\n\
             Example: tedge config set http.bind.address 192.168.1.6\n",
     run,
 };
 
-fn run(line: &mut Line) -> Result<(), Stop> {
+fn run(line: &mut CommandLine) -> Result<(), Exit> {
     match line.verb()? {
         "get" => get(line),
         "list" => list(line),
@@ -38,45 +40,47 @@ fn run(line: &mut Line) -> Result<(), Stop> {
     }
 }
 
-fn get(line: &mut Line) -> Result<(), Stop> {
+fn get(line: &mut CommandLine) -> Result<(), Exit> {
     let key = line.expect("KEY")?;
     line.end()?;
-    let (index, setting) = find(&key)?;
+    let setting = known(&key)?;
     let values = read(&line.config_dir())?;
-    warn(&values);
-    values.check(index)?;
-    match values.found(index) {
-        Some(found) => print(&format!("{}\n", found.text)),
+    warn(&values.warnings);
+    values.check(setting)?;
+    match values.found(setting) {
+        Some(found) => Ok(print(&format!("{}\n", found.text))?),
         None => {
             report(&format!("The provided config key: '{}' is not set", setting.key));
-            Err(Stop::Reported(1))
+            Err(Exit::Reported(1))
         }
     }
 }
 
-fn change(line: &mut Line, verb: &str) -> Result<(), Stop> {
+fn change(line: &mut CommandLine, verb: &str) -> Result<(), Exit> {
     let key = line.expect("KEY")?;
     let value = if verb == "unset" { None } else { Some(line.expect("VALUE")?) };
     line.end()?;
-    let (index, setting) = find(&key)?;
+    let setting = known(&key)?;
     let value = value.map(|value| checked(setting, value)).transpose()?;
     let config_dir = line.config_dir();
 
     let before = Values::read(&config_dir, Vec::new(), &[]);
-    edit::change(&config_dir, setting, |old| changed(setting, verb, old, value.clone()))?;
+    settings::change(&config_dir, setting, |old| changed(setting, verb, old, value.clone()))?;
     let after = Values::read(&config_dir, Vec::new(), &[])?;
 
-    warn_of_others(setting, index, &after, &config_dir)?;
+    warn_of_others(setting, &after, &config_dir)?;
     if let Ok(before) = before {
+        let text = |values: &Values, setting: &Setting| {
+            values.found(setting).map(|found| found.text.clone())
+        };
         for service in [Program::FileTransfer, Program::C8yProxy] {
-            let is_concerned = |(index, setting): (usize, &Setting)| {
+            let is_changed = |setting: &Setting| {
                 setting.used_by.contains(&service)
-                    && before.found(index).map(|found| &found.text)
-                        != after.found(index).map(|found| &found.text)
+                    && text(&before, setting) != text(&after, setting)
             };
-            if SETTINGS.iter().enumerate().any(is_concerned) {
+            if SETTINGS.iter().any(is_changed) {
                 let name = service.name();
-                report(&format!("{name} uses this from its next start: systemctl restart {name}"));
+                report(&format!("Restart {name} to apply this: systemctl restart {name}"));
             }
         }
     }
@@ -114,8 +118,9 @@ fn changed(
 /// The value as it is written, a path made absolute.
 fn checked(setting: &Setting, value: String) -> Result<String, Error> {
     if !(setting.kind.is_valid)(&value) {
+        let shown = if setting.kind.is_secret { "…" } else { &value };
         return Err(Error::Failed(format!(
-            "{} cannot be '{value}': expected {}",
+            "{} cannot be '{shown}': expected {}",
             setting.key, setting.kind.expected
         )));
     }
@@ -128,60 +133,54 @@ fn checked(setting: &Setting, value: String) -> Result<String, Error> {
     text.map_err(|path| Error::Failed(format!("{} is not UTF-8", path.to_string_lossy())))
 }
 
-/// Says where something else than the files has the last word.
-fn warn_of_others(
-    setting: &Setting,
-    index: usize,
-    after: &Values,
-    config_dir: &Path,
-) -> Result<(), Error> {
-    let values = read(config_dir)?;
-    if let Some((found, Origin::Environment(variable))) =
-        values.found(index).map(|found| (found, &found.origin))
-    {
-        report(&format!("Warning: {variable} is set here, so {} is '{}'", setting.key, found.text));
+/// Warns if the new value does not hold, because something overrides the files.
+fn warn_of_others(setting: &Setting, after: &Values, config_dir: &Path) -> Result<(), Error> {
+    let key = setting.key;
+    if let Some(found) = read(config_dir)?.found(setting) {
+        if let Layer::Environment(variable) = &found.layer {
+            let shown = found.shown(setting);
+            report(&format!(
+                "Warning: {variable} is set here and overrides this: {key} is '{shown}'"
+            ));
+        }
     }
-    if let Some((found, Origin::Certificate(path))) =
-        after.found(index).map(|found| (found, &found.origin))
-    {
-        report(&format!(
-            "Warning: {} is still '{}', the common name in {}",
-            setting.key,
-            found.text,
-            path.display()
-        ));
+    if let Some(found) = after.found(setting) {
+        if let Layer::Certificate(path) = &found.layer {
+            let (shown, path) = (found.shown(setting), path.display());
+            report(&format!("Warning: {key} is still '{shown}', the common name in {path}"));
+        }
     }
     Ok(())
 }
 
-fn list(line: &mut Line) -> Result<(), Stop> {
+fn list(line: &mut CommandLine) -> Result<(), Exit> {
     let (mut all, mut doc, mut filter) = (false, false, None);
-    while let Some(argument) = line.token()? {
+    while let Some(argument) = line.argument()? {
         match argument {
-            Token::Option("--all") => all = true,
-            Token::Option("--doc") => doc = true,
-            Token::Word(word) if filter.is_none() => {
+            Argument::Option("--all") => all = true,
+            Argument::Option("--doc") => doc = true,
+            Argument::Word(word) if filter.is_none() => {
                 filter = Some(word.to_string_lossy().into_owned());
             }
             other => return Err(other.unexpected()),
         }
     }
     let filter = filter.unwrap_or_default();
-    let wanted = SETTINGS.iter().enumerate().filter(|(_, setting)| setting.key.contains(&filter));
+    let wanted = SETTINGS.iter().filter(|setting| setting.key.contains(&filter));
     if doc {
-        let paragraphs: Vec<_> = wanted.map(|(_, setting)| setting.describe()).collect();
-        return print(&paragraphs.join("\n"));
+        let paragraphs: Vec<_> = wanted.map(Setting::describe).collect();
+        return Ok(print(&paragraphs.join("\n"))?);
     }
     let values = read(&line.config_dir())?;
-    warn(&values);
+    warn(&values.warnings);
     let mut text = String::new();
     let mut refused = None;
-    for (index, setting) in wanted {
-        let value = values.found(index).map(|found| found.text.as_str());
+    for setting in wanted {
+        let value = values.found(setting).map(|found| found.shown(setting));
         if let Some(value) = value.or_else(|| all.then_some("")) {
             text.push_str(&format!("{}={value}\n", setting.key));
         }
-        refused = refused.or_else(|| values.check(index).err());
+        refused = refused.or_else(|| values.check(setting).err());
     }
     print(&text)?;
     refused.map_or(Ok(()), |error| Err(error.into()))
@@ -191,21 +190,15 @@ fn read(config_dir: &Path) -> Result<Values, Error> {
     Values::read(config_dir, std::env::vars_os().collect(), &[])
 }
 
-fn warn(values: &Values) {
-    for warning in &values.warnings {
-        report(&format!("Warning: {warning}"));
+/// The setting with this key, or with this old spelling. An unknown key fails with the nearest ones.
+fn known(key: &str) -> Result<&'static Setting, Error> {
+    if let Some(setting) = find(key) {
+        return Ok(setting);
     }
-}
-
-/// The setting that a key means. An unknown key fails with the nearest ones.
-fn find(key: &str) -> Result<(usize, &'static Setting), Error> {
-    if let Some(found) = settings::find(key) {
-        return Ok(found);
-    }
-    let new = OLD_SPELLINGS.iter().find(|(old, _)| *old == key).map(|(_, new)| new);
-    if let Some((new, found)) = new.and_then(|new| Some((new, settings::find(new)?))) {
+    let new = OLD_SPELLINGS.iter().find(|(old, _)| *old == key);
+    if let Some((new, setting)) = new.and_then(|(_, new)| Some((new, find(new)?))) {
         report(&format!("Warning: '{key}' is an old spelling of '{new}'"));
-        return Ok(found);
+        return Ok(setting);
     }
     let nearest = settings::nearest(key);
     let hint = if nearest.is_empty() {

@@ -10,10 +10,10 @@ use crate::error::Error;
 
 /// The options of a service.
 pub const OPTIONS: &[Word] = &[
-    Word::new("--config-dir DIR", "of the settings, else TEDGE_CONFIG_DIR, else /etc/tedge"),
-    Word::new("--log-level LEVEL", "error, warn, info, debug or trace, else RUST_LOG, else info"),
-    Word::new("--check", "say what would be served and whether settings are right"),
-    Word::new("--help", "print this"),
+    Word::new("--config-dir DIR", "directory of tedge.toml (default: /etc/tedge)"),
+    Word::new("--log-level LEVEL", "error, warn, info, debug or trace (default: RUST_LOG, info)"),
+    Word::new("--check", "check the settings and print what would be served"),
+    Word::new("--help", "print this help"),
     Word::new("--version", "print the version"),
 ];
 
@@ -81,8 +81,8 @@ Options:
     columns(&mut text, "", &[OPTIONS]);
     text.push_str(
         "
-Signals: SIGHUP reads certificates, keys and revocation lists again,
-SIGTERM and SIGINT finish what is under way and stop, two of them stop at once.
+Signals: SIGHUP reloads certificates, keys and revocation lists. SIGTERM and
+SIGINT finish running requests, then exit; a second one exits immediately.
 
 `tedge config set` changes settings, `tedge config list --doc` explains them.
 ",

@@ -22,7 +22,7 @@ use super::{Context, Service, Socket, memory, say};
 use crate::error::Error;
 use crate::server::listener::{self, Bound, Connections, Site};
 use crate::server::state::Order;
-use crate::settings::{Loaded, Settings};
+use crate::settings::{LoadedSettings, Settings};
 use crate::{staging, tls};
 
 /// What is under way when a service is asked to stop may take this long.
@@ -31,7 +31,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(60);
 
 /// `--check`: everything but to serve.
-pub(super) fn check<S: Service>(loaded: &Loaded, config_dir: &Path) -> Result<(), Error> {
+pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> Result<(), Error> {
     let socket = S::socket(&loaded.settings);
     let tls = socket.tls.load()?;
     S::check(&loaded.settings, config_dir)?;

@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 
-use super::{Fallback, SETTINGS, Setting, Shape};
+use super::column::Shape;
+use super::setting::{Fallback, Setting};
+use super::table::SETTINGS;
 
 impl Setting {
     /// What the setting means, on one line.
@@ -177,7 +179,7 @@ mod tests {
         let loaded = Settings::load(&directory, [], &[]).unwrap();
         assert_eq!((loaded.warnings, loaded.unknown), (Vec::new(), Vec::new()));
         let defaults = SETTINGS.iter().filter(|setting| {
-            matches!(loaded.settings.origin(setting.key), crate::settings::Origin::Default)
+            matches!(loaded.settings.layer(setting.key), crate::settings::Layer::Default)
         });
         assert_eq!(defaults.count(), 0);
         fs::remove_dir_all(directory).unwrap();

@@ -1,6 +1,6 @@
 //! Which key somebody meant. Knows names alone.
 
-use super::SETTINGS;
+use super::table::SETTINGS;
 
 /// The keys that are near enough to this one to be what was meant, nearest first, at most three.
 pub fn nearest(key: &str) -> Vec<&'static str> {
@@ -18,9 +18,9 @@ pub fn nearest(key: &str) -> Vec<&'static str> {
     near.into_iter().take(3).map(|(_, key)| key).collect()
 }
 
-/// The key that this one is a slip of. A variable's name, too, may be compared: dots and
-/// underscores are the same here.
-pub(super) fn slip_of(written: &str) -> Option<&'static str> {
+/// The key that this one is a misspelling of. Dots and underscores are the same here, so that the
+/// names of variables can be compared as well.
+pub(super) fn misspelt(written: &str) -> Option<&'static str> {
     let written = written.replace('.', "_");
     if SIMILAR_KEYS.contains(&&*written) {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn slip_of(written: &str) -> Option<&'static str> {
     })
 }
 
-/// Keys of thin-edge.io that are no slips, near as they are to ones of ours.
+/// Keys of thin-edge.io that are not misspelt, near as they are to ones of ours.
 const SIMILAR_KEYS: &[&str] = &["device_csr_path"];
 
 /// How many letters have to be added, left out, replaced or swapped with their neighbour.
@@ -60,15 +60,15 @@ mod tests {
     #[test]
     fn finds_what_was_meant() {
         assert_eq!(nearest("c8y.proxy.ca_pathh"), ["c8y.proxy.ca_path"]);
-        assert_eq!(slip_of("http.bind.prot"), Some("http.bind.port"));
-        assert_eq!(slip_of("http.cert-path"), Some("http.cert_path"));
+        assert_eq!(misspelt("http.bind.prot"), Some("http.bind.port"));
+        assert_eq!(misspelt("http.cert-path"), Some("http.cert_path"));
         assert!(nearest("something.else.entirely").is_empty());
     }
 
     #[test]
-    fn other_keys_of_thin_edge_are_no_slips() {
+    fn other_keys_of_thin_edge_are_not_misspelt() {
         for key in THIN_EDGE_KEYS {
-            assert_eq!(slip_of(key), None, "{key}");
+            assert_eq!(misspelt(key), None, "{key}");
         }
     }
 

@@ -12,8 +12,7 @@ use super::copies;
 use super::directory::StagingDirectory;
 use super::walk::{self, PathWalk};
 use crate::error::Error;
-use crate::settings::load::Values;
-use crate::settings::{PathTo, SETTINGS};
+use crate::settings::{PathTo, SETTINGS, Values};
 
 /// Copies what the settings of this program name.
 ///
@@ -30,10 +29,10 @@ pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
         return staged.clear();
     };
     let walk = PathWalk::new(config_dir);
-    for (index, setting) in SETTINGS.iter().enumerate() {
+    for setting in SETTINGS {
         let is_used = setting.used_by.iter().any(|user| user.name() == program);
         let (true, Some(path_to)) = (is_used, setting.kind.path_to) else { continue };
-        let Some(path) = values.found(index).map(|found| PathBuf::from(&found.text)) else {
+        let Some(path) = values.found(setting).map(|found| PathBuf::from(&found.text)) else {
             continue;
         };
         let copied = match path_to {

@@ -7,9 +7,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use crate::net::Host;
-use crate::settings::load::Values;
 use crate::settings::{
-    Column, Count, Free, HostPort, List, Origin, Proxy, SETTINGS, Settings, Size, variable,
+    Column, Count, Free, HostPort, Layer, List, Proxy, SETTINGS, Settings, Size, Values, variable,
 };
 
 /// Panics where something does not hold.
@@ -50,14 +49,14 @@ pub fn check(input: &[u8]) {
 
 fn check_loaded(settings: &Settings, environment: Vec<(OsString, OsString)>) {
     let values = Values::read(Path::new("/nowhere"), environment.clone(), &[]).unwrap();
-    for (index, setting) in SETTINGS.iter().enumerate() {
+    for setting in SETTINGS {
         let name = variable(setting.key);
         let said = environment.iter().find(|(other, text)| *other == *name && !text.is_empty());
         let Some((_, text)) = said else { continue };
         let text = text.to_str().unwrap();
         assert!((setting.kind.is_valid)(text), "{name}={text}");
-        assert_eq!(values.found(index).unwrap().text, text);
-        assert_eq!(*settings.origin(setting.key), Origin::Environment(name));
+        assert_eq!(values.found(setting).unwrap().text, text);
+        assert_eq!(*settings.layer(setting.key), Layer::Environment(name));
     }
 }
 

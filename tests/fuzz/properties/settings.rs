@@ -5,8 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::settings::load::Values;
-use crate::settings::{SETTINGS, Settings, edit, find};
+use crate::settings::{SETTINGS, Settings, Values, change, find};
 
 /// A directory that goes with what is in it.
 struct Directory(PathBuf);
@@ -63,7 +62,7 @@ pub fn check(input: &[u8]) {
         }
     };
     let refusals: Vec<_> =
-        (0..SETTINGS.len()).filter_map(|index| values.check(index).err()).collect();
+        SETTINGS.iter().filter_map(|setting| values.check(setting).err()).collect();
     assert_eq!(loaded.is_ok(), refusals.is_empty(), "{refusals:?}");
     for refusal in refusals {
         assert!(refusal.to_string().contains(".toml, line "), "it names no place: {refusal}");
@@ -73,13 +72,13 @@ pub fn check(input: &[u8]) {
 
 fn check_change(directory: &Path, line: &str, before: &Values) {
     let (key, value) = line.split_once(' ').unwrap_or((line, ""));
-    let Some((index, setting)) = find(key) else { return };
+    let Some(setting) = find(key) else { return };
     if !value.is_empty() && !(setting.kind.is_valid)(value) {
         return;
     }
     let new = (!value.is_empty()).then(|| value.to_owned());
-    let changed = edit::change(directory, setting, |old| {
-        assert_eq!(old, before.written(index));
+    let changed = change(directory, setting, |old| {
+        assert_eq!(old, before.written(setting));
         new.clone()
     });
     let after = Values::read(directory, Vec::new(), &[]).unwrap();
@@ -87,12 +86,12 @@ fn check_change(directory: &Path, line: &str, before: &Values) {
         // A file has no leading zeros.
         let number =
             |text: &str| text.parse().map_or_else(|_| text.to_owned(), |n: u128| n.to_string());
-        assert_eq!(after.written(index).map(number), new.as_deref().map(number), "{key}");
-        assert!(new.is_none() || after.check(index).is_ok(), "{key} cannot be read back");
+        assert_eq!(after.written(setting).map(number), new.as_deref().map(number), "{key}");
+        assert!(new.is_none() || after.check(setting).is_ok(), "{key} cannot be read back");
     }
-    for (other, setting) in SETTINGS.iter().enumerate() {
-        if other != index {
-            assert_eq!(after.written(other), before.written(other), "{} changed", setting.key);
+    for other in SETTINGS {
+        if other.key != setting.key {
+            assert_eq!(after.written(other), before.written(other), "{} changed", other.key);
         }
     }
 }

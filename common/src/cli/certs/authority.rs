@@ -4,8 +4,8 @@
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::store::Store;
-use super::{CA, say, section, sections, unable};
+use super::read::{invalid, section, sections};
+use super::store::{CA, Store};
 use crate::error::Error;
 use crate::tls::source::SectionKind;
 use crate::x509::Time;
@@ -30,19 +30,19 @@ impl Authority {
         let secret = sections(&key_path)?
             .into_iter()
             .find_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der))
-            .ok_or_else(|| say(&key_path, "holds no private key without a passphrase"))?;
+            .ok_or_else(|| invalid(&key_path, "holds no private key without a passphrase"))?;
         let key = Key::new(secret)
-            .map_err(|Unable| say(&key_path, "holds a key of a kind that cannot be used"))?;
+            .map_err(|Unable| invalid(&key_path, "holds a key of a kind that cannot be used"))?;
         let certificate = section(&certificate_path, SectionKind::Certificate)?
-            .ok_or_else(|| say(&certificate_path, "holds no certificate"))?;
+            .ok_or_else(|| invalid(&certificate_path, "holds no certificate"))?;
         let described = Certificate::parse(&certificate)
-            .map_err(|error| say(&certificate_path, format_args!("is {error}")))?;
+            .map_err(|error| invalid(&certificate_path, format_args!("is {error}")))?;
         if key.public().map_err(unable)? != described.key.content() {
-            return Err(say(&key_path, format_args!("is not the key of {CA}.crt beside it")));
+            return Err(invalid(&key_path, format_args!("is not the key of {CA}.crt beside it")));
         }
         if described.not_after < Time::now() {
             let when = described.not_after;
-            return Err(say(
+            return Err(invalid(
                 &certificate_path,
                 format_args!("has expired on {when}: renew it with `tedge certs ca --force`"),
             ));
@@ -58,4 +58,9 @@ impl Authority {
             Issuer { name: described.subject, key: &self.key, key_id: described.extensions.key_id };
         draft.sign(issuer).map_err(unable)
     }
+}
+
+/// The failure of a command that cannot sign.
+pub(super) fn unable(Unable: Unable) -> Error {
+    Error::Failed("cannot make a key or a signature: the system gives no randomness".to_owned())
 }

@@ -7,20 +7,21 @@ use std::path::Path;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::super::{Stop, print};
-use super::{say, sections};
+use super::read::{invalid, sections};
+use crate::cli::command_line::Exit;
+use crate::cli::print::print;
 use crate::tls::source::SectionKind;
 use crate::x509::certificate::{Certificate, PublicKey, Serial};
 use crate::x509::issue::Key;
 use crate::x509::{Malformed, Request, RevocationList, Time};
 
 /// Prints what is in each of the files.
-pub(super) fn show(files: &[OsString]) -> Result<(), Stop> {
+pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
     for (index, file) in files.iter().enumerate() {
         let path = Path::new(file);
         let sections = sections(path)?;
         if sections.is_empty() {
-            return Err(say(path, "holds nothing in PEM, text with BEGIN and END lines").into());
+            return Err(invalid(path, "holds nothing in PEM, text with BEGIN and END lines").into());
         }
         let mut text = if index > 0 { "\n".to_owned() } else { String::new() };
         for (number, (kind, der)) in sections.into_iter().enumerate() {
@@ -29,7 +30,7 @@ pub(super) fn show(files: &[OsString]) -> Result<(), Stop> {
             }
             let _ = write!(text, "{}: ", path.display());
             describe(&mut text, kind, der)
-                .map_err(|error| say(path, format_args!("is {error}")))?;
+                .map_err(|error| invalid(path, format_args!("is {error}")))?;
         }
         print(&text)?;
     }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
+/// The CA's files are called this, its common name `tedge-ca`, as in the documentation.
+pub(super) const CA: &str = "tedge-local-ca";
+
 /// A directory of certificates.
 pub(super) struct Store {
     pub(super) dir: PathBuf,

@@ -1,208 +1,153 @@
-//! Where the answer of `tedge http get` goes: standard output, or a file that is whole or not
-//! there.
-//!
-//! What has come so far is kept beside the file, under a name that holds the entity tag of what
-//! it is a part of. Thus the same command goes on where the last one broke off, and starts anew
-//! where the service has something else by now (If-Range, RFC 9110, 13.1.5).
+//! Where the response of `tedge http get` goes: standard output, a file that is whole or not there,
+//! or, as `cp` has it, into what is no regular file.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, Response};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, ftruncate, openat, statat};
 
-use super::progress::Progress;
-use super::unreadable;
-use crate::cli::Stop;
-use crate::error::chain;
+use super::download::Download;
+use crate::error::{Error, chain};
 use crate::http::Body;
 
-/// The longest entity tag that fits a file's name, in bytes.
-const LONGEST_TAG: usize = 64;
-
-/// The target of an answer.
+/// The target of a response.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved about")]
 pub(super) enum Output {
     Standard,
-    File { path: PathBuf, part: Option<Part> },
+    /// A pipe, a device, or a descriptor of a process.
+    Stream(File),
+    File(Download),
 }
 
-/// What an earlier try has left.
-pub(super) struct Part {
-    path: PathBuf,
-    tag: HeaderValue,
-    length: u64,
+/// Why a response was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    #[error("cannot write to {path}: {source}")]
+    Unwritable { path: String, source: io::Error },
+    /// The response ended before its end.
+    #[error("{reason}")]
+    Incomplete { reason: String },
+    #[error("{reason} (run the same command again to resume)")]
+    Resumable { reason: String },
+}
+
+impl From<OutputError> for Error {
+    fn from(error: OutputError) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 impl Output {
     /// Standard output for nothing and for `-`.
-    pub(super) fn open(path: Option<&str>) -> Result<Self, Stop> {
-        let path = match path {
-            None | Some("-") => return Ok(Self::Standard),
-            Some(path) => PathBuf::from(path),
-        };
-        if path.is_dir() || path.file_name().is_none() {
-            let error = io::Error::other("it is a directory");
-            return Err(unreadable(&format!("cannot write {}", path.display()), &error));
+    pub(super) fn open(path: Option<&str>) -> Result<Self, OutputError> {
+        match path {
+            None | Some("-") => Ok(Self::Standard),
+            Some(path) => Self::open_path(path)
+                .map_err(|source| OutputError::Unwritable { path: path.to_owned(), source }),
         }
-        let part = find_part(&path)
-            .map_err(|error| unreadable(&format!("cannot write {}", path.display()), &error))?;
-        Ok(Self::File { path, part })
+    }
+
+    fn open_path(path: &str) -> io::Result<Self> {
+        let target = Path::new(path);
+        // Links are followed by the kernel, which knows in which directories it must not.
+        let opened = match openat(CWD, target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(opened) => opened,
+            Err(rustix::io::Errno::NOENT) => {
+                if statat(CWD, target, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                    return Err(io::Error::other("it is a link to a file that does not exist"));
+                }
+                return Ok(Self::File(Download::open(target, path, None)?));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let found = fstat(opened)?;
+        let kind = FileType::from_raw_mode(found.st_mode);
+        if kind == FileType::Directory {
+            return Err(io::Error::other("it is a directory"));
+        }
+        if kind == FileType::RegularFile && !leads_through_proc(target) {
+            let real = fs::canonicalize(target)?;
+            let again = statat(CWD, &real, AtFlags::SYMLINK_NOFOLLOW)?;
+            if !is_same(&found, &again) {
+                return Err(io::Error::other("it was replaced meanwhile"));
+            }
+            return Ok(Self::File(Download::open(&real, path, Some(found))?));
+        }
+        if fstat(io::stdout()).is_ok_and(|stdout| is_same(&stdout, &found)) {
+            return Ok(Self::Standard);
+        }
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(Self::Stream(openat(CWD, target, flags, Mode::empty())?.into()))
     }
 
     /// Asks for no more than is missing.
     pub(super) fn ask(&self, fields: &mut HeaderMap) {
-        if let Self::File { part: Some(part), .. } = self {
-            if let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", part.length)) {
-                fields.insert(header::RANGE, range);
-                fields.insert(header::IF_RANGE, part.tag.clone());
-            }
+        if let Self::File(download) = self {
+            download.ask(fields);
         }
     }
 
-    /// Whether what was kept is of no use, so that all of it has to be asked for.
-    pub(super) fn is_outdated(&mut self, answer: &Response<Body>) -> Result<bool, Stop> {
-        let Self::File { part, .. } = self else { return Ok(false) };
-        let fits = match (answer.status(), &*part) {
-            (_, None) => return Ok(false),
-            (StatusCode::RANGE_NOT_SATISFIABLE, _) => false,
-            (StatusCode::PARTIAL_CONTENT, Some(part)) => {
-                let range = answer.headers().get(header::CONTENT_RANGE);
-                let start = format!("bytes {}-", part.length);
-                range.is_some_and(|range| range.as_bytes().starts_with(start.as_bytes()))
-            }
-            _ => true,
-        };
-        if !fits {
-            if let Some(part) = part.take() {
-                let removed = fs::remove_file(&part.path);
-                removed.map_err(|error| unreadable("cannot start anew", &error))?;
-            }
-        }
-        Ok(!fits)
-    }
-
-    /// Takes the content. That nobody reads on is no error.
-    pub(super) async fn take(self, answer: Response<Body>) -> Result<(), String> {
+    /// Whether the partial download is of no use, so that the whole has to be asked for.
+    pub(super) fn is_outdated(&mut self, response: &Response<Body>) -> Result<bool, OutputError> {
         match self {
-            Self::Standard => print(answer).await,
-            Self::File { path, part } => save(answer, &path, part).await,
+            Self::File(download) => download.is_outdated(response),
+            _ => Ok(false),
+        }
+    }
+
+    /// Takes the content. A reader that has gone is not an error.
+    pub(super) async fn take(self, response: Response<Body>) -> Result<(), OutputError> {
+        match self {
+            Self::Standard => copy(response, io::stdout(), "standard output").await,
+            Self::Stream(file) => {
+                // A regular file here is one that /proc leads to, which `cp` would empty.
+                let _ = ftruncate(&file, 0);
+                copy(response, file, "the file").await
+            }
+            Self::File(download) => download.save(response).await,
         }
     }
 }
 
-async fn print(answer: Response<Body>) -> Result<(), String> {
-    let mut body = answer.into_body();
-    let mut output = io::stdout().lock();
+async fn copy(
+    response: Response<Body>,
+    mut output: impl Write,
+    name: &str,
+) -> Result<(), OutputError> {
+    let mut body = response.into_body();
     while let Some(chunk) = body.chunk().await {
-        let chunk = chunk.map_err(|error| chain(&*error))?;
+        let chunk = chunk.map_err(|error| OutputError::Incomplete { reason: chain(&*error) })?;
         match output.write_all(&chunk).and_then(|()| output.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => {
-                written.map_err(|error| format!("cannot write to standard output: {error}"))?;
-            }
+            written => written.map_err(|source| {
+                let path = name.to_owned();
+                OutputError::Unwritable { path, source }
+            })?,
         }
     }
     Ok(())
 }
 
-async fn save(answer: Response<Body>, path: &Path, part: Option<Part>) -> Result<(), String> {
-    let unwritable = |error: io::Error| format!("cannot write {}: {error}", path.display());
-    let (head, mut body) = answer.into_parts();
-    let is_rest = head.status == StatusCode::PARTIAL_CONTENT;
-    let tag = head.headers.get(header::ETAG).filter(|tag| is_lasting(tag));
-    let kept = match (&part, is_rest) {
-        (Some(part), true) => part.path.clone(),
-        (Some(part), false) => {
-            fs::remove_file(&part.path).map_err(unwritable)?;
-            part_path(path, tag)
+/// Whether a path is a descriptor of a process, as /dev/stdout is one.
+fn leads_through_proc(path: &Path) -> bool {
+    /// As many links as Linux follows.
+    const LINKS_MAX: usize = 40;
+    let mut path = PathBuf::from(path);
+    for _ in 0..LINKS_MAX {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = fs::canonicalize(parent.unwrap_or_else(|| Path::new(".")));
+        if parent.is_ok_and(|parent| parent.starts_with("/proc")) {
+            return true;
         }
-        (None, _) => part_path(path, tag),
-    };
-    let mut file = if is_rest {
-        File::options().append(true).open(&kept).map_err(unwritable)?
-    } else {
-        File::create(&kept).map_err(unwritable)?
-    };
-    let done = part.filter(|_| is_rest).map_or(0, |part| part.length);
-    let total = http_body::Body::size_hint(&body).exact().map(|rest| done + rest);
-    let mut progress = Progress::new(total, done);
-    while let Some(chunk) = body.chunk().await {
-        let chunk = chunk.map_err(|error| {
-            let error = chain(&*error);
-            match tag {
-                Some(_) => format!("{error} (the same command goes on from there)"),
-                None => {
-                    let _ = fs::remove_file(&kept);
-                    error
-                }
-            }
-        })?;
-        file.write_all(&chunk).map_err(unwritable)?;
-        if let Some(progress) = &mut progress {
-            progress.add(chunk.len());
-        }
+        let Ok(target) = fs::read_link(&path) else { break };
+        path.pop();
+        path.push(target);
     }
-    file.sync_all().and_then(|()| fs::rename(&kept, path)).map_err(unwritable)
+    false
 }
 
-/// `.name.<tag in hexadecimal>.part`, or `.name.part` for what cannot be gone on with.
-fn part_path(path: &Path, tag: Option<&HeaderValue>) -> PathBuf {
-    let mut name = start_of_part(path);
-    if let Some(tag) = tag {
-        name.extend(tag.as_bytes().iter().map(|byte| format!("{byte:02x}")));
-        name.push('.');
-    }
-    path.with_file_name(name + "part")
-}
-
-fn start_of_part(path: &Path) -> String {
-    format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
-}
-
-fn find_part(path: &Path) -> io::Result<Option<Part>> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let start = start_of_part(path);
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let tag = name.to_str().and_then(|name| name.strip_prefix(&start)?.strip_suffix(".part"));
-        let Some(tag) = tag.and_then(decode) else { continue };
-        let length = entry.metadata()?.len();
-        if is_lasting(&tag) && length > 0 {
-            return Ok(Some(Part { path: path.with_file_name(name), tag, length }));
-        }
-    }
-    Ok(None)
-}
-
-fn decode(digits: &str) -> Option<HeaderValue> {
-    let pairs = digits.as_bytes().chunks(2);
-    let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    HeaderValue::from_bytes(&bytes.collect::<Option<Vec<u8>>>()?).ok()
-}
-
-/// A weak entity tag does not say that bytes are the same.
-fn is_lasting(tag: &HeaderValue) -> bool {
-    let tag = tag.as_bytes();
-    tag.starts_with(b"\"") && tag.len() > 2 && tag.len() <= LONGEST_TAG
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_a_part_tells_what_it_is_a_part_of() {
-        let tag = HeaderValue::from_static("\"a/1\"");
-        let part = part_path(Path::new("/tmp/x.bin"), Some(&tag));
-        assert_eq!(part, Path::new("/tmp/.x.bin.22612f3122.part"));
-        assert_eq!(decode("22612f3122"), Some(tag));
-        assert_eq!(
-            (decode("2"), decode("zz"), decode("0a")),
-            (HeaderValue::from_str("\u{2}").ok(), None, None)
-        );
-    }
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }

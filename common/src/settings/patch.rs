@@ -6,17 +6,17 @@ use std::path::Path;
 
 use toml_edit::{Item, Table, TableLike};
 
-use super::file::{self, Written, written_value};
+use super::document::{self, Written, written_value};
 use crate::error::Error;
 
 /// The text with this key set.
 pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
-    let document = file::parse(path, text)?;
+    let document = document::parse(path, text)?;
     let place = Place::find(document.as_table(), key);
     let literal = literal(new);
     let edited = match place.item() {
         Some(item) if written_value(item, text) == *new => return Ok(text.to_owned()),
-        Some(item) => item.span().map(|span| spliced(text, span.start, span.end, &literal)),
+        Some(item) => item.span().map(|span| replaced(text, span.start, span.end, &literal)),
         None => place.insert(text, &literal),
     };
     checked(path, key, Some(new), edited)
@@ -24,7 +24,7 @@ pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<
 
 /// The text without this key. The comments around it stay.
 pub(crate) fn without(path: &Path, text: &str, key: &str) -> Result<String, Error> {
-    let document = file::parse(path, text)?;
+    let document = document::parse(path, text)?;
     let place = Place::find(document.as_table(), key);
     match place.item() {
         Some(item) => checked(path, key, None, place.remove(text, item)),
@@ -40,7 +40,7 @@ fn checked(
     edited: Option<String>,
 ) -> Result<String, Error> {
     let is_done = |edited: &String| {
-        file::parse(path, edited).is_ok_and(|document| {
+        document::parse(path, edited).is_ok_and(|document| {
             let item = Place::find(document.as_table(), key).item();
             item.map(|item| written_value(item, edited)).as_ref() == expected
         })
@@ -100,7 +100,7 @@ impl<'a> Place<'a> {
         let Some(table) = self.standard else {
             let (key, end) = last?;
             let start = &text[dotted_start(text, key)..key];
-            return Some(spliced(text, end, end, &format!(", {start}{rest} = {literal}")));
+            return Some(replaced(text, end, end, &format!(", {start}{rest} = {literal}")));
         };
         if rest.contains('.') && !table.is_dotted() || table.is_implicit() && last.is_none() {
             return Some(with_new_table(text, self.name, rest, literal));
@@ -118,7 +118,7 @@ impl<'a> Place<'a> {
                 let at = head.filter(|&head| text[..head].lines().all(is_comment)).unwrap_or(0);
                 let blank = if at == 0 { "" } else { newline };
                 let line = format!("{rest} = {literal}{newline}{blank}");
-                Some(spliced(text, at, at, &line))
+                Some(replaced(text, at, at, &line))
             }
             None => {
                 let header = table.span()?.start;
@@ -137,17 +137,17 @@ impl<'a> Place<'a> {
                 text[value.end..line_end(text, value.end)].trim_start_matches([' ', '\t']);
             let end = line_end(text, value.end);
             let end = if comment.trim().is_empty() { end } else { end - comment.len() };
-            return Some(spliced(text, line_start(text, key.start), end, ""));
+            return Some(replaced(text, line_start(text, key.start), end, ""));
         }
         // Among others in braces, with the comma before or behind it.
         let start = dotted_start(text, key.start);
         let (before, behind) = (text[..start].trim_end(), text[value.end..].trim_start());
         Some(match (before.strip_suffix(','), behind.strip_prefix(',')) {
-            (Some(before), _) => spliced(text, before.len(), value.end, ""),
+            (Some(before), _) => replaced(text, before.len(), value.end, ""),
             (None, Some(behind)) => {
-                spliced(text, start, text.len() - behind.trim_start().len(), "")
+                replaced(text, start, text.len() - behind.trim_start().len(), "")
             }
-            (None, None) => spliced(text, start, value.end, ""),
+            (None, None) => replaced(text, start, value.end, ""),
         })
     }
 }
@@ -167,10 +167,10 @@ fn with_new_table(text: &str, name: &str, rest: &str, literal: &str) -> String {
 fn with_line(text: &str, at: usize, line: &str) -> String {
     let newline = newline(text);
     let before = if at == 0 || text[..at].ends_with('\n') { "" } else { newline };
-    spliced(text, at, at, &format!("{before}{line}{newline}"))
+    replaced(text, at, at, &format!("{before}{line}{newline}"))
 }
 
-fn spliced(text: &str, start: usize, end: usize, new: &str) -> String {
+fn replaced(text: &str, start: usize, end: usize, new: &str) -> String {
     [&text[..start], new, &text[end..]].concat()
 }
 
@@ -311,7 +311,7 @@ mod tests {
         for text in ["", "a\"b\\c", "tab\t and newline\n", "ü\u{7f}\u{85}"] {
             let written = Written::Text(text.to_owned());
             let file = with(Path::new("t.toml"), "", "a", &written).unwrap();
-            let document = file::parse(Path::new("t.toml"), &file).unwrap();
+            let document = document::parse(Path::new("t.toml"), &file).unwrap();
             assert_eq!(document["a"].as_str(), Some(text));
         }
     }

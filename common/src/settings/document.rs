@@ -1,45 +1,14 @@
-//! The files that hold settings: where each one is, and how one is read into keys and values with
-//! the line of each. Knows TOML, and not which keys there are.
+//! A file of settings, read into keys and values with the line of each. Knows TOML, and not which
+//! keys there are.
 
 #![expect(clippy::disallowed_methods, reason = "read once, at start or by a command")]
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml_edit::{Document, Item, TableLike, Value};
 
 use crate::error::Error;
-
-/// One of the files, by what it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum File {
-    /// What thin-edge.io has, too.
-    Tedge,
-    /// What thin-edge.io 2 keeps of a cloud, without the cloud's name before each key.
-    Mapper,
-    /// What thin-edge.io lacks and would drop.
-    Own,
-}
-
-/// The keys that [`File::Mapper`] holds begin so elsewhere.
-pub(super) const MAPPER_PREFIX: &str = "c8y.";
-
-impl File {
-    pub(super) const ALL: [Self; 3] = [Self::Tedge, Self::Mapper, Self::Own];
-
-    pub(super) fn path(self, config_dir: &Path) -> PathBuf {
-        config_dir.join(match self {
-            Self::Tedge => "tedge.toml",
-            Self::Mapper => "mappers/c8y/mapper.toml",
-            Self::Own => "tedge-http.toml",
-        })
-    }
-
-    /// What this file leaves out at the front of each key.
-    pub(super) fn prefix(self) -> &'static str {
-        if self == Self::Mapper { MAPPER_PREFIX } else { "" }
-    }
-}
 
 /// One value of a file.
 #[derive(Debug)]

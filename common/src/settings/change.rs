@@ -8,9 +8,13 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::file::{self, File, MAPPER_PREFIX, Written};
-use super::load::Values;
-use super::{OLD_SPELLINGS, Setting, Shape, find, replace, sources, splice};
+use super::column::Shape;
+use super::document::{self, Written};
+use super::home::Home;
+use super::setting::Setting;
+use super::table::OLD_SPELLINGS;
+use super::values::Values;
+use super::{patch, replace};
 use crate::error::Error;
 
 /// Gives a setting the value that `new` makes of what the files say now; `None` unsets.
@@ -25,30 +29,30 @@ pub fn change(
 ) -> Result<(), Error> {
     let _lock = lock(config_dir)?;
     let values = Values::read(config_dir, Vec::new(), &[])?;
-    let written = find(setting.key).and_then(|(index, _)| values.written(index));
-    let new = new(written);
-    let has_mapper = File::Mapper.path(config_dir).exists();
-    let home = sources::home(setting, has_mapper);
+    let new = new(values.written(setting));
+    let has_mapper = Home::Mapper.path(config_dir).exists();
+    let home = Home::of(setting, has_mapper);
     // The home first: at no time is the setting nowhere.
-    let others = File::ALL
+    let others = Home::ALL
         .into_iter()
-        .filter(|&file| file != home && may_hold(file, setting.key, has_mapper));
+        .filter(|&file| file != home && file.is_read_for(setting.key, has_mapper));
     for file in std::iter::once(home).chain(others) {
         let path = file.path(config_dir);
-        let Some(old_text) = file::read_text(&path)?.or_else(|| (file == home).then(String::new))
+        let Some(old_text) =
+            document::read_text(&path)?.or_else(|| (file == home).then(String::new))
         else {
             continue;
         };
         let mut text = old_text.clone();
         for (old, _) in OLD_SPELLINGS.iter().filter(|(_, new)| *new == setting.key) {
-            text = splice::without(&path, &text, relative(old, file))?;
+            text = patch::without(&path, &text, file.relative(old))?;
         }
         text = match &new {
             Some(new) if file == home => {
                 let new = as_written(new, setting.kind.shape);
-                splice::with(&path, &text, relative(setting.key, file), &new)?
+                patch::with(&path, &text, file.relative(setting.key), &new)?
             }
-            _ => splice::without(&path, &text, relative(setting.key, file))?,
+            _ => patch::without(&path, &text, file.relative(setting.key))?,
         };
         if text != old_text {
             replace::replace(&path, &text).map_err(|error| {
@@ -67,21 +71,6 @@ fn lock(config_dir: &Path) -> Result<OpenFile, Error> {
         Ok(directory)
     });
     locked.map_err(|error| Error::Failed(format!("cannot lock {}: {error}", config_dir.display())))
-}
-
-/// A key as this file spells it.
-fn relative(key: &str, file: File) -> &str {
-    key.strip_prefix(file.prefix()).unwrap_or(key)
-}
-
-/// Whether a file is read for this key.
-fn may_hold(file: File, key: &str, has_mapper: bool) -> bool {
-    let is_of_mapper = key.starts_with(MAPPER_PREFIX);
-    match file {
-        File::Tedge => !(has_mapper && is_of_mapper),
-        File::Mapper => has_mapper && is_of_mapper,
-        File::Own => true,
-    }
 }
 
 /// A value as a file is to hold it.

@@ -1,0 +1,179 @@
+//! Makes keys, certificates and requests, and writes them to the directory of certificates.
+
+use std::path::Path;
+
+use super::arguments::{Arguments, file_name};
+use super::authority::{Authority, unable};
+use super::read::{invalid, section};
+use super::store::{CA, Store};
+use crate::cli::command_line::Exit;
+use crate::cli::print::{print, report};
+use crate::error::Error;
+use crate::net::Host;
+use crate::settings::{self, Values};
+use crate::tls::source::SectionKind;
+use crate::x509::certificate::PublicKey;
+use crate::x509::issue::{self, Draft, Issuer, Key, Part, Use};
+use crate::x509::{Name, Request, Time};
+
+const DAYS: i64 = 100;
+/// A child's clock may be slow by this much.
+const SLACK: i64 = 3600;
+/// A clock before this was never set. 2024-01-01.
+const EARLIEST: Time = Time::from_unix(1_704_067_200);
+
+/// Makes keys, certificates and requests.
+pub(super) struct Maker {
+    store: Store,
+    device: String,
+    name: String,
+    arguments: Arguments,
+    now: Time,
+}
+
+impl Maker {
+    pub(super) fn new(config_dir: &Path, arguments: Arguments) -> Result<Self, Error> {
+        let now = Time::now();
+        if now < EARLIEST {
+            return Err(Error::Failed(format!(
+                "this device's clock says {now}: set it first, or nobody will believe the \
+                 certificate"
+            )));
+        }
+        let name = arguments.words.first().map_or_else(|| Ok(CA.to_owned()), file_name)?;
+        let dir = arguments.dir.clone().unwrap_or_else(|| config_dir.join("device-local-certs"));
+        let store = Store { dir, force: arguments.force };
+        Ok(Self { store, device: device(config_dir)?, name, arguments, now })
+    }
+
+    pub(super) fn ca(&self) -> Result<(), Exit> {
+        let subject = self.subject(&[Part::CommonName("tedge-ca")]);
+        let (key, secret) = Key::generate().map_err(unable)?;
+        let public = key.public().map_err(unable)?;
+        let draft = self.draft(&subject, PublicKey::new(&public), Use::Authority, None);
+        let id = issue::key_id(draft.key);
+        let issuer = Issuer { name: Name::new(&subject), key: &key, key_id: Some(&id) };
+        self.write(&[("key", secret), ("crt", draft.sign(issuer).map_err(unable)?)])?;
+        report(&format!(
+            "Keep {CA}.key secret. Let clients trust {CA}.crt: copy it to \
+             /usr/local/share/ca-certificates on each device and run update-ca-certificates."
+        ));
+        Ok(())
+    }
+
+    pub(super) fn server(&self) -> Result<(), Exit> {
+        let ca = Authority::load(&self.store)?.ok_or_else(|| {
+            let dir = self.store.dir.display();
+            Error::Failed(format!("there is no {CA}.key in {dir}: make one with `tedge certs ca`"))
+        })?;
+        let host_name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        let mut hosts = Vec::new();
+        let own =
+            [&*host_name, "localhost", "127.0.0.1", "::1"].into_iter().filter_map(Host::parse);
+        for host in own.chain(self.arguments.hosts.iter().cloned()) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        let subject = self.subject(&[Part::Surname(&self.name), Part::CommonName("localhost")]);
+        let (key, secret) = Key::generate().map_err(unable)?;
+        let public = key.public().map_err(unable)?;
+        let draft = self.draft(&subject, PublicKey::new(&public), Use::Server(&hosts), Some(&ca));
+        let certificate = ca.sign(&draft)?;
+        self.write(&[("key", secret), ("crt", certificate)])
+    }
+
+    pub(super) fn client(&self) -> Result<(), Exit> {
+        let ca = Authority::load(&self.store)?;
+        let Some(csr) = &self.arguments.csr else {
+            let subject = self.subject(&[Part::Surname("child"), Part::CommonName(&self.name)]);
+            let (key, secret) = Key::generate().map_err(unable)?;
+            let Some(ca) = ca else {
+                let request = issue::request(&subject, &key).map_err(unable)?;
+                self.write(&[("key", secret), ("csr", request)])?;
+                report(&format!(
+                    "There is no {CA}.key here. Where it is, sign the request: tedge certs client \
+                     {name} --csr {name}.csr",
+                    name = self.name
+                ));
+                return Ok(());
+            };
+            let public = key.public().map_err(unable)?;
+            let draft = self.draft(&subject, PublicKey::new(&public), Use::Client, Some(&ca));
+            let certificate = ca.sign(&draft)?;
+            return self.write(&[("key", secret), ("crt", certificate)]);
+        };
+        let ca = ca.ok_or_else(|| {
+            let dir = self.store.dir.display();
+            Error::Failed(format!("there is no {CA}.key in {dir} to sign {} with", csr.display()))
+        })?;
+        let request = section(csr, SectionKind::Csr)?
+            .ok_or_else(|| invalid(csr, "holds no certificate signing request in PEM"))?;
+        let request =
+            Request::parse(&request).map_err(|error| invalid(csr, format_args!("is {error}")))?;
+        if !request
+            .is_signed_by_its_key(crate::crypto::provider().signature_verification_algorithms)
+        {
+            return Err(invalid(
+                csr,
+                "has a wrong signature, or a key of a kind that cannot be used (RSA of 2048 bits \
+                 or more, P-256, P-384 and Ed25519 can)",
+            )
+            .into());
+        }
+        let draft = self.draft(request.subject.content(), request.key, Use::Client, Some(&ca));
+        let certificate = ca.sign(&draft)?;
+        self.write(&[("crt", certificate)])
+    }
+
+    fn subject(&self, last: &[Part<'_>]) -> Vec<u8> {
+        let first = [Part::Organization("thin-edge"), Part::Unit(&self.device)];
+        issue::subject(&[&first, last].concat())
+    }
+
+    /// A certificate that ends no later than the one that signs it.
+    fn draft<'a>(
+        &self,
+        subject: &'a [u8],
+        key: PublicKey<'a>,
+        purpose: Use<'a>,
+        ca: Option<&Authority>,
+    ) -> Draft<'a> {
+        let wanted = self.now.plus_days(self.arguments.days.unwrap_or(DAYS));
+        let not_after = ca.map_or(wanted, |ca| ca.not_after.min(wanted));
+        if not_after.plus_days(1) < wanted {
+            report(&format!(
+                "It ends with its CA, on {not_after}: renew that with --force, or \
+                             after it everything it signed."
+            ));
+        }
+        let not_before = Time::from_unix(self.now.unix() - SLACK);
+        Draft { subject, key, not_before, not_after, purpose }
+    }
+
+    /// Writes all of the files, or none where one is there already, and prints their names.
+    fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<(), Exit> {
+        let files = files.iter().map(|(kind, der)| {
+            let (label, mode) = match *kind {
+                "key" => ("PRIVATE KEY", 0o600),
+                "csr" => ("CERTIFICATE REQUEST", 0o644),
+                _ => ("CERTIFICATE", 0o644),
+            };
+            (format!("{}.{kind}", self.name), issue::pem(label, der), mode)
+        });
+        for path in self.store.write(&files.collect::<Vec<_>>())? {
+            print(&format!("{}\n", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The device's id, or its host name where it has none yet.
+fn device(config_dir: &Path) -> Result<String, Error> {
+    let values = Values::read(config_dir, std::env::vars_os().collect(), &[])?;
+    let id = settings::find("device.id").and_then(|setting| values.found(setting));
+    Ok(match id {
+        Some(found) => found.text.clone(),
+        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    })
+}

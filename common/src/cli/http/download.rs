@@ -1,0 +1,184 @@
+//! A file that is downloaded: whole or not there, and resumed where an earlier try has ended.
+//!
+//! What has come so far is kept beside the file, under a name that holds the entity tag of what it is
+//! a part of. Thus the same command resumes, and starts anew where the service has another version by
+//! now (If-Range, RFC 9110, 13.1.5). The directory may be one in which others write: everything
+//! happens relative to its descriptor, and only a part that nobody else can have written is resumed.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{fchmod, fchown, fstat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::{geteuid, umask};
+
+use super::output::OutputError;
+use super::part_name::{self, is_strong};
+use super::progress::Progress;
+use crate::error::chain;
+use crate::http::Body;
+
+/// A file to write, and what an earlier try has left of it.
+pub(super) struct Download {
+    directory: OwnedFd,
+    name: OsString,
+    /// The path as it was typed.
+    path: String,
+    replaced: Option<Stat>,
+    part: Option<Part>,
+}
+
+/// What an earlier try has left.
+struct Part {
+    name: OsString,
+    file: File,
+    tag: HeaderValue,
+    length: u64,
+}
+
+impl Download {
+    /// The file at `target`, called `path` in messages, and what is known of the one to replace.
+    pub(super) fn open(target: &Path, path: &str, replaced: Option<Stat>) -> io::Result<Self> {
+        let name = target.file_name().ok_or_else(|| io::Error::other("it is a directory"))?;
+        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory =
+            openat(CWD, parent.unwrap_or_else(|| Path::new(".")), flags, Mode::empty())?;
+        let part = find_part(&directory, name.as_encoded_bytes())?;
+        Ok(Self { directory, name: name.to_owned(), path: path.to_owned(), replaced, part })
+    }
+
+    /// Asks for no more than is missing.
+    pub(super) fn ask(&self, fields: &mut HeaderMap) {
+        let Some(part) = &self.part else { return };
+        if let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", part.length)) {
+            fields.insert(header::RANGE, range);
+            fields.insert(header::IF_RANGE, part.tag.clone());
+        }
+    }
+
+    /// Whether the part is of no use, so that the whole has to be asked for.
+    pub(super) fn is_outdated(&mut self, response: &Response<Body>) -> Result<bool, OutputError> {
+        let Some(part) = &self.part else { return Ok(false) };
+        let is_useful = match response.status() {
+            StatusCode::RANGE_NOT_SATISFIABLE => false,
+            StatusCode::PARTIAL_CONTENT => {
+                let range = response.headers().get(header::CONTENT_RANGE);
+                let start = format!("bytes {}-", part.length);
+                range.is_some_and(|range| range.as_bytes().starts_with(start.as_bytes()))
+            }
+            _ => true,
+        };
+        if !is_useful {
+            self.drop_part()?;
+        }
+        Ok(!is_useful)
+    }
+
+    fn drop_part(&mut self) -> Result<(), OutputError> {
+        let Some(part) = self.part.take() else { return Ok(()) };
+        let removed = unlinkat(&self.directory, &part.name, AtFlags::empty());
+        removed.map_err(|errno| self.unwritable(errno))
+    }
+
+    /// Writes the content to a temporary file, and renames it once it is whole.
+    pub(super) async fn save(mut self, response: Response<Body>) -> Result<(), OutputError> {
+        let (head, mut body) = response.into_parts();
+        if head.status != StatusCode::PARTIAL_CONTENT {
+            self.drop_part()?;
+        }
+        let tag = head.headers.get(header::ETAG).filter(|tag| is_strong(tag));
+        let (name, mut file, done) = match self.part.take() {
+            Some(part) => (part.name, part.file, part.length),
+            None => {
+                let (name, file) = self.create(tag).map_err(|errno| self.unwritable(errno))?;
+                (name, file, 0)
+            }
+        };
+        let total = http_body::Body::size_hint(&body).exact().map(|rest| done + rest);
+        let mut progress = Progress::new(total, done);
+        while let Some(chunk) = body.chunk().await {
+            let chunk = chunk.map_err(|error| self.broken(chain(&*error), tag, &name))?;
+            file.write_all(&chunk).map_err(|error| self.unwritable(error))?;
+            if let Some(progress) = &mut progress {
+                progress.add(chunk.len());
+            }
+        }
+        self.install(&file, &name).map_err(|error| self.unwritable(error))
+    }
+
+    /// A new file that nobody else can read or has opened, under the part's name if possible.
+    fn create(&self, tag: Option<&HeaderValue>) -> Result<(OsString, File), Errno> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
+        let create = |name: &OsString| {
+            openat(&self.directory, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+        };
+        let name = part_name::of(self.name.as_encoded_bytes(), tag);
+        // One that is there was not resumed, so it is of no use, or it is somebody else's.
+        let _ = unlinkat(&self.directory, &name, AtFlags::empty());
+        match create(&name) {
+            Err(Errno::EXIST) => {
+                let name = part_name::random(self.name.as_encoded_bytes())?;
+                create(&name).map(|file| (name, file.into()))
+            }
+            created => created.map(|file| (name, file.into())),
+        }
+    }
+
+    fn install(&self, file: &File, name: &OsString) -> io::Result<()> {
+        let mode = match &self.replaced {
+            Some(old) => {
+                // Not everybody may give a file away; it is as new then.
+                let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+                let _ = fchown(file, Some(uid), Some(gid));
+                old.st_mode & 0o777
+            }
+            None => {
+                let mask = umask(Mode::empty());
+                umask(mask);
+                0o666 & !mask.bits()
+            }
+        };
+        fchmod(file, Mode::from_raw_mode(mode))?;
+        file.sync_all()?;
+        Ok(renameat(&self.directory, name, &self.directory, &self.name)?)
+    }
+
+    fn broken(&self, reason: String, tag: Option<&HeaderValue>, name: &OsString) -> OutputError {
+        if tag.is_some() {
+            return OutputError::Resumable { reason };
+        }
+        let _ = unlinkat(&self.directory, name, AtFlags::empty());
+        OutputError::Incomplete { reason }
+    }
+
+    fn unwritable(&self, error: impl Into<io::Error>) -> OutputError {
+        OutputError::Unwritable { path: self.path.clone(), source: error.into() }
+    }
+}
+
+/// The first part of this file that nobody else can have written.
+fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let Some(tag) = part_name::tag(entry.file_name().to_bytes(), name) else { continue };
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let Ok(file) = openat(directory, entry.file_name(), flags, Mode::empty()) else { continue };
+        let found = fstat(&file)?;
+        let is_ours = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+            && found.st_uid == geteuid().as_raw()
+            && found.st_mode & 0o022 == 0
+            && found.st_nlink == 1;
+        if let (true, Ok(length @ 1..)) = (is_ours, u64::try_from(found.st_size)) {
+            let name = part_name::owned(entry.file_name());
+            return Ok(Some(Part { name, file: file.into(), tag, length }));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,180 @@
+//! What `tedge http` sends: a text, a file or standard input, a piece at a time, and of a file what
+//! `cat` would send.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use blocking::Task;
+use bytes::Bytes;
+use http::HeaderValue;
+use http_body::{Frame, SizeHint};
+
+use super::gate::Gate;
+use super::progress::Progress;
+use crate::error::Error;
+use crate::http::{Body, BodyError};
+
+/// How much is read at once.
+const PIECE: usize = 64 * 1024;
+
+type Input = Box<dyn Read + Send>;
+
+/// The content of a request, until it is sent.
+#[derive(Default)]
+pub(super) struct Upload {
+    media_type: Option<&'static str>,
+    input: Arc<Mutex<Option<Input>>>,
+    /// How long it is, where that cannot change any more.
+    length: Option<u64>,
+    /// How long it probably is, for a progress bar.
+    expected: Option<u64>,
+}
+
+impl Upload {
+    /// What stands on the command line, `-` for standard input.
+    pub(super) fn data(text: String) -> Self {
+        if text == "-" {
+            return Self::new("application/json", io::stdin(), None);
+        }
+        let length = text.len() as u64;
+        Self::new("application/json", Cursor::new(text), Some(length))
+    }
+
+    /// A file, `-` for standard input.
+    pub(super) fn file(path: &str) -> Result<Self, Error> {
+        let media_type = match path.rsplit_once('.') {
+            Some((_, "json")) => "application/json",
+            Some((_, "txt" | "log")) => "text/plain",
+            _ => "application/octet-stream",
+        };
+        if path == "-" {
+            return Ok(Self::new(media_type, io::stdin(), None));
+        }
+        let unreadable = |error| Error::Failed(format!("cannot read {path}: {error}"));
+        let mut file = File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if metadata.is_dir() {
+            return Err(Error::Failed(format!("cannot send {path}: it is a directory")));
+        }
+        if !metadata.is_file() {
+            return Ok(Self::new(media_type, file, None));
+        }
+        // Files of /proc and /sys are not as long as they say, and others may grow or shrink. So the
+        // length of a file is sent only where the whole of it is read.
+        let mut start = Vec::new();
+        file.by_ref().take(PIECE as u64).read_to_end(&mut start).map_err(unreadable)?;
+        if start.len() < PIECE {
+            let length = start.len() as u64;
+            return Ok(Self::new(media_type, Cursor::new(start), Some(length)));
+        }
+        let expected = Some(metadata.len());
+        Ok(Self { expected, ..Self::new(media_type, Cursor::new(start).chain(file), None) })
+    }
+
+    fn new(
+        media_type: &'static str,
+        input: impl Read + Send + 'static,
+        length: Option<u64>,
+    ) -> Self {
+        let input: Input = Box::new(input);
+        let input = Arc::new(Mutex::new(Some(input)));
+        Self { media_type: Some(media_type), input, length, expected: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.media_type.is_none() || self.length == Some(0)
+    }
+
+    /// The media type, as far as it can be told.
+    pub(super) fn media_type(&self) -> HeaderValue {
+        HeaderValue::from_static(self.media_type.unwrap_or("application/octet-stream"))
+    }
+
+    /// The body that sends it once the gate is open.
+    pub(super) fn body(&self, gate: Gate) -> Body {
+        Body::stream(UploadBody {
+            gate,
+            input: Arc::clone(&self.input),
+            rest: self.length,
+            reading: None,
+            progress: self.expected.and_then(|total| Progress::new(Some(total), 0)),
+        })
+    }
+}
+
+/// The content while it is sent.
+struct UploadBody {
+    gate: Gate,
+    input: Arc<Mutex<Option<Input>>>,
+    rest: Option<u64>,
+    reading: Option<Task<(Input, io::Result<Vec<u8>>)>>,
+    progress: Option<Progress>,
+}
+
+impl http_body::Body for UploadBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Err(error) = ready!(this.gate.poll(cx)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        if this.rest == Some(0) {
+            return Poll::Ready(None);
+        }
+        let reading = match &mut this.reading {
+            Some(reading) => reading,
+            None => {
+                let input = this.input.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let Some(input) = input else { return Poll::Ready(None) };
+                this.reading.insert(blocking::unblock(move || read(input)))
+            }
+        };
+        let (input, piece) = ready!(Pin::new(reading).poll(cx));
+        this.reading = None;
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return Poll::Ready(Some(Err(error.into()))),
+        };
+        if piece.is_empty() {
+            return Poll::Ready(None);
+        }
+        *this.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
+        this.rest = this.rest.map(|rest| rest.saturating_sub(piece.len() as u64));
+        if let Some(progress) = &mut this.progress {
+            progress.add(piece.len());
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.rest.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+fn read(mut input: Input) -> (Input, io::Result<Vec<u8>>) {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match input.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => {
+                let read = read.map(|count| {
+                    piece.truncate(count);
+                    piece
+                });
+                return (input, read);
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The one table of all settings: key, type, default, who reads it, an example, what it means. The
+//! typed struct, the loader, the writer and every text about settings come from it.
+
+use std::net::IpAddr;
+
+use super::column::{Column, Kind};
+use super::layer::Layer;
+use super::path::{CaPath, CertificatePath, CrlPath, DataPath, KeyPath, PasswordPath};
+use super::setting::Fallback::{Below, Const, Like, Unset};
+use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
+use super::setting::{Setting, Typed};
+use super::value::{AuthMethod, Count, Free, HostPort, List, Port, Proxy, Secret, Size, Text};
+use crate::error::Error;
+use crate::net::Host;
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $meaning:literal])+
+        $field:ident: $type:ty = $key:literal $(($own:ident))?, $fallback:expr, [$($user:expr),+], $example:literal;
+    )+) => {
+        /// All settings in effect, defaults resolved. A field is named as its key, with
+        /// underscores for dots.
+        #[derive(Clone, Debug)]
+        pub struct Settings {
+            $($(#[doc = $meaning])+ pub $field: <$type as Column>::Value,)+
+            layers: Vec<Layer>,
+        }
+
+        impl Settings {
+            pub(super) fn new(values: &impl Typed, layers: Vec<Layer>) -> Result<Self, Error> {
+                Ok(Self {
+                    $($field: values.typed::<$type>(&SETTINGS[Place::$field as usize])?,)+
+                    layers,
+                })
+            }
+        }
+
+        #[expect(non_camel_case_types, reason = "named as the fields are")]
+        enum Place {
+            $($field,)+
+        }
+
+        /// Every setting there is, in the order in which they are shown.
+        pub static SETTINGS: &[Setting] = &[$(Setting {
+            place: Place::$field as usize,
+            key: $key,
+            meaning: concat!($($meaning),+),
+            kind: Kind::of::<$type>(),
+            fallback: $fallback,
+            used_by: &[$($user),+],
+            example: $example,
+            own: settings!(@own $($own)?),
+        },)+];
+    };
+    (@own own) => { true };
+    (@own) => { false };
+}
+
+settings! {
+    /// The name of this device. The common name of device.cert_path's certificate wins where
+    /// there is one.
+    device_id: Option<Text> = "device.id", Unset, [Tedge], "rpi4-dca632efb150";
+    /// The device's own certificate, PEM.
+    device_cert_path: CertificatePath = "device.cert_path", Below("device-certs/tedge-certificate.pem"),
+        [Tedge], "/etc/tedge/device-certs/tedge-certificate.pem";
+    /// The private key of device.cert_path, PEM.
+    device_key_path: KeyPath = "device.key_path", Below("device-certs/tedge-private-key.pem"),
+        [Tedge], "/etc/tedge/device-certs/tedge-private-key.pem";
+    /// The directory below which transferred files are kept, in file-transfer.
+    data_path: DataPath = "data.path", Const("/var/tedge"), [FileTransfer], "/data/tedge";
+    /// The address that the File Transfer Service listens on; 0.0.0.0 or :: for all.
+    http_bind_address: IpAddr = "http.bind.address",
+        Like(&["mqtt.external.bind.address", "mqtt.bind.address"], Some("127.0.0.1")),
+        [FileTransfer], "192.168.1.6";
+    /// The port that the File Transfer Service listens on.
+    http_bind_port: Port = "http.bind.port", Const("8000"), [FileTransfer], "8000";
+    /// The server certificate of the File Transfer Service, PEM with its chain. Together with
+    /// http.key_path it turns HTTPS on.
+    http_cert_path: Option<CertificatePath> = "http.cert_path", Unset,
+        [FileTransfer], "/etc/tedge/device-local-certs/main-agent.crt";
+    /// The private key of http.cert_path, PEM.
+    http_key_path: Option<KeyPath> = "http.key_path", Unset,
+        [FileTransfer], "/etc/tedge/device-local-certs/main-agent.key";
+    /// The CA certificates, a directory or a file, of which clients of the File Transfer Service
+    /// must have one. Turns client authentication on; needs http.cert_path.
+    http_ca_path: Option<CaPath> = "http.ca_path", Unset, [FileTransfer], "/etc/ssl/certs";
+    /// Revocation lists, a directory or a file, PEM: clients named there are refused. Needs
+    /// http.ca_path.
+    http_crl_path: Option<CrlPath> = "http.crl_path" (own), Unset,
+        [FileTransfer], "/etc/tedge/device-local-certs/revoked.pem";
+    /// The host on which clients find the File Transfer Service.
+    http_client_host: Host = "http.client.host", Const("127.0.0.1"), [Tedge], "rpi4-dca632efb150";
+    /// The port on which clients find the File Transfer Service.
+    http_client_port: Port = "http.client.port", Const("8000"), [Tedge], "8000";
+    /// The certificate with which this device authenticates itself to a service that asks for
+    /// one, PEM. Together with http.client.auth.key_file.
+    http_client_auth_cert_file: Option<CertificatePath> = "http.client.auth.cert_file", Unset,
+        [Tedge], "/etc/tedge/device-local-certs/tedge-client.crt";
+    /// The private key of http.client.auth.cert_file, PEM.
+    http_client_auth_key_file: Option<KeyPath> = "http.client.auth.key_file", Unset,
+        [Tedge], "/etc/tedge/device-local-certs/tedge-client.key";
+    /// The largest file that may be uploaded. No limit where it is not set.
+    http_upload_max_size: Option<Size> = "http.upload.max_size" (own), Unset, [FileTransfer], "500M";
+    /// What uploads must leave free on the file system.
+    http_upload_min_free: Free = "http.upload.min_free" (own), Const("5%"), [FileTransfer], "100M";
+    /// Whether an upload is synced to the disk before it is answered. With false it is still
+    /// atomic, but no longer proof against a power cut.
+    http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
+    /// How many connections the File Transfer Service holds at once.
+    http_connections_max: Count = "http.connections.max" (own), Const("128"), [FileTransfer], "32";
+    /// The Cumulocity tenant, the default of c8y.http and c8y.mqtt.
+    c8y_url: Option<HostPort<443>> = "c8y.url", Unset, [C8yProxy, Tedge], "example.cumulocity.com";
+    /// Where Cumulocity's REST API is, port 443 where none is given.
+    c8y_http: Option<HostPort<443>> = "c8y.http", Like(&["c8y.url"], None),
+        [C8yProxy], "example.cumulocity.com:8443";
+    /// Where Cumulocity's MQTT broker is, port 8883 where none is given.
+    c8y_mqtt: Option<HostPort<8883>> = "c8y.mqtt", Like(&["c8y.url"], None),
+        [Tedge], "mqtt.example.com:8883";
+    /// The CA certificates, a directory or a file, that servers are checked against.
+    c8y_root_cert_path: CaPath = "c8y.root_cert_path", Const("/etc/ssl/certs"),
+        [C8yProxy, Tedge], "/etc/ssl/certs/ca-certificates.crt";
+    /// How the device authenticates itself to Cumulocity; auto is basic where c8y.credentials_path
+    /// exists, else certificate.
+    c8y_auth_method: AuthMethod = "c8y.auth_method", Const("certificate"), [C8yProxy], "basic";
+    /// The file with user name and password, for basic.
+    c8y_credentials_path: PasswordPath = "c8y.credentials_path", Below("credentials.toml"),
+        [C8yProxy], "/etc/tedge/credentials.toml";
+    /// The topic prefix under which the MQTT bridge to Cumulocity is reached.
+    c8y_bridge_topic_prefix: Text = "c8y.bridge.topic_prefix", Const("c8y"),
+        [C8yProxy], "c8y-second";
+    /// The address that the Cumulocity Proxy listens on; 0.0.0.0 or :: for all.
+    c8y_proxy_bind_address: IpAddr = "c8y.proxy.bind.address", Const("127.0.0.1"),
+        [C8yProxy], "192.168.1.6";
+    /// The port that the Cumulocity Proxy listens on.
+    c8y_proxy_bind_port: Port = "c8y.proxy.bind.port", Const("8001"), [C8yProxy], "8001";
+    /// The server certificate of the Cumulocity Proxy, PEM with its chain. Together with
+    /// c8y.proxy.key_path it turns HTTPS on.
+    c8y_proxy_cert_path: Option<CertificatePath> = "c8y.proxy.cert_path", Unset,
+        [C8yProxy], "/etc/tedge/device-local-certs/c8y-mapper.crt";
+    /// The private key of c8y.proxy.cert_path, PEM.
+    c8y_proxy_key_path: Option<KeyPath> = "c8y.proxy.key_path", Unset,
+        [C8yProxy], "/etc/tedge/device-local-certs/c8y-mapper.key";
+    /// The CA certificates, a directory or a file, of which clients of the Cumulocity Proxy must
+    /// have one. Turns client authentication on; needs c8y.proxy.cert_path.
+    c8y_proxy_ca_path: Option<CaPath> = "c8y.proxy.ca_path", Unset, [C8yProxy], "/etc/ssl/certs";
+    /// Revocation lists, a directory or a file, PEM: clients named there are refused. Needs
+    /// c8y.proxy.ca_path.
+    c8y_proxy_crl_path: Option<CrlPath> = "c8y.proxy.crl_path" (own), Unset,
+        [C8yProxy], "/etc/tedge/device-local-certs/revoked.pem";
+    /// The host on which clients find the Cumulocity Proxy.
+    c8y_proxy_client_host: Host = "c8y.proxy.client.host", Const("127.0.0.1"),
+        [Tedge], "rpi4-dca632efb150";
+    /// The port on which clients find the Cumulocity Proxy.
+    c8y_proxy_client_port: Port = "c8y.proxy.client.port",
+        Like(&["c8y.proxy.bind.port"], Some("8001")),
+        [Tedge], "8001";
+    /// How many connections the Cumulocity Proxy holds at once.
+    c8y_proxy_connections_max: Count = "c8y.proxy.connections.max" (own), Const("64"),
+        [C8yProxy], "16";
+    /// The host of the local MQTT broker, which hands out the device's token.
+    mqtt_client_host: Host = "mqtt.client.host", Const("127.0.0.1"), [C8yProxy], "192.168.1.6";
+    /// The port of the local MQTT broker.
+    mqtt_client_port: Port = "mqtt.client.port", Const("1883"), [C8yProxy], "8883";
+    /// The CA certificates, a file, that the MQTT broker is checked against. Turns TLS on.
+    mqtt_client_auth_ca_file: Option<CaPath> = "mqtt.client.auth.ca_file", Unset,
+        [C8yProxy], "/etc/tedge/device-local-certs/broker-ca.crt";
+    /// The CA certificates, a directory, that the MQTT broker is checked against. Turns TLS on.
+    mqtt_client_auth_ca_dir: Option<CaPath> = "mqtt.client.auth.ca_dir", Unset,
+        [C8yProxy], "/etc/ssl/certs";
+    /// The certificate for an MQTT broker that asks for one, PEM.
+    mqtt_client_auth_cert_file: Option<CertificatePath> = "mqtt.client.auth.cert_file", Unset,
+        [C8yProxy], "/etc/tedge/device-local-certs/broker-client.crt";
+    /// The private key of mqtt.client.auth.cert_file, PEM.
+    mqtt_client_auth_key_file: Option<KeyPath> = "mqtt.client.auth.key_file", Unset,
+        [C8yProxy], "/etc/tedge/device-local-certs/broker-client.key";
+    /// The user name for the MQTT broker.
+    mqtt_client_auth_username: Option<Text> = "mqtt.client.auth.username", Unset,
+        [C8yProxy], "proxy";
+    /// The file that holds the password for the MQTT broker.
+    mqtt_client_auth_password_file: Option<PasswordPath> = "mqtt.client.auth.password_file", Unset,
+        [C8yProxy], "/etc/tedge/mqtt-password";
+    /// The HTTP CONNECT proxy through which Cumulocity is reached.
+    proxy_address: Option<Proxy> = "proxy.address", Unset,
+        [C8yProxy], "http://proxy.example.com:3128";
+    /// The user name for the HTTP CONNECT proxy.
+    proxy_username: Option<Text> = "proxy.username", Unset, [C8yProxy], "device";
+    /// The password for the HTTP CONNECT proxy.
+    proxy_password: Option<Secret> = "proxy.password", Unset, [C8yProxy], "secret";
+    /// The hosts that are reached without the HTTP CONNECT proxy.
+    proxy_no_proxy: List = "proxy.no_proxy", Unset, [C8yProxy], "localhost,.example.com";
+}
+
+impl Settings {
+    /// Where the value of this key came from, for messages: `"{key} in {layer}"`.
+    pub fn layer(&self, key: &str) -> &Layer {
+        find(key).and_then(|setting| self.layers.get(setting.place)).unwrap_or(&Layer::Default)
+    }
+}
+
+/// The setting with this key.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// Every key that is read: settings, their old spellings, and what a default is taken from.
+pub(super) fn readable_keys() -> impl Iterator<Item = &'static str> {
+    let own = SETTINGS.iter().map(|setting| setting.key);
+    let others = SETTINGS.iter().filter_map(|setting| match setting.fallback {
+        Like(keys, _) => Some(keys),
+        _ => None,
+    });
+    own.chain(OLD_SPELLINGS.iter().map(|(old, _)| *old)).chain(others.flatten().copied())
+}
+
+/// Spellings of the past, with the key that each one means.
+pub const OLD_SPELLINGS: &[(&str, &str)] = &[
+    ("http.port", "http.bind.port"),
+    ("http.address", "http.bind.address"),
+    ("mqtt.client.auth.cafile", "mqtt.client.auth.ca_file"),
+    ("mqtt.client.auth.cadir", "mqtt.client.auth.ca_dir"),
+    ("mqtt.client.auth.certfile", "mqtt.client.auth.cert_file"),
+    ("mqtt.client.auth.keyfile", "mqtt.client.auth.key_file"),
+];

@@ -1,4 +1,0 @@
-//! One key of a TOML file.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| common::fuzzing::splice::check(data));
