@@ -1,14 +1,18 @@
 //! The log, on stderr: priorities for journald, timestamps for everybody else, and the same
 //! complaint at most once a minute.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, Uri, request};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::escape::Escaped;
+use crate::x509::Time;
 
 /// Sends the log to stderr, from `level` on.
 pub(crate) fn start(level: LevelFilter) {
@@ -43,11 +47,12 @@ impl Log for Journal {
         if !self.enabled(record.metadata()) {
             return;
         }
+        let text = record.args().to_string();
+        let text = Escaped(&text);
         let line = if self.is_journald {
-            format!("<{}>{}\n", priority(record.level()), record.args())
+            format!("<{}>{text}\n", priority(record.level()))
         } else {
-            let now = timestamp(SystemTime::now());
-            format!("{now} {:5} {}\n", record.level(), record.args())
+            format!("{} {:5} {text}\n", Time::now(), record.level())
         };
         // Nowhere is left to say that stderr is gone.
         let _ = std::io::stderr().write_all(line.as_bytes());
@@ -74,25 +79,6 @@ impl RequestLog {
     }
 }
 
-/// RFC 3339, UTC, in seconds. From days to a date as in "chrono-Compatible Low-Level Date
-/// Algorithms" by Howard Hinnant.
-fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (year, month, day) = (
-        era * 400 + year + u64::from(month >= 10),
-        if month < 10 { month + 3 } else { month - 9 },
-        day - (153 * month + 2) / 5 + 1,
-    );
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 /// The numbers of syslog(3).
 fn priority(level: Level) -> u8 {
     match level {
@@ -106,49 +92,132 @@ fn priority(level: Level) -> u8 {
 /// Warns of `complaint` about `subject`, at most once a minute for the same complaint; the next
 /// line says how many were left out.
 pub fn complain(complaint: &str, subject: &dyn Display) {
-    once_a_minute(Level::Warn, complaint, &format_args!("{subject}: {complaint}"));
+    static COMPLAINTS: Mutex<Throttle> = Mutex::new(Throttle::new(64));
+    let line = format_args!("{subject}: {complaint}");
+    once_a_minute(&COMPLAINTS, Level::Warn, (complaint, ""), &line);
 }
 
 /// Says that this has failed, under the same rule: whoever asks for it again and again must not
 /// fill the disk.
 pub(crate) fn fail(complaint: &str) {
-    once_a_minute(Level::Error, complaint, &complaint);
+    static FAILURES: Mutex<Throttle> = Mutex::new(Throttle::new(64));
+    once_a_minute(&FAILURES, Level::Error, (complaint, ""), &complaint);
 }
 
-fn once_a_minute(level: Level, complaint: &str, line: &dyn Display) {
-    const PERIOD: Duration = Duration::from_secs(60);
-    /// Different complaints remembered at once, and how much of each: a peer must not choose how
-    /// much is kept.
-    const KINDS: usize = 64;
-    const LENGTH: usize = 256;
-    static PAST: Mutex<Option<HashMap<String, (Instant, u64)>>> = Mutex::new(None);
+/// Why a peer was refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// To be read after its address.
+    pub(crate) words: String,
+    /// One of a few kinds: the words may be of the peer's choice.
+    pub(crate) kind: &'static str,
+    /// Whether it has a certificate that was good once.
+    pub(crate) is_known: bool,
+}
 
-    let end = complaint.char_indices().nth(LENGTH).map_or(complaint.len(), |(end, _)| end);
-    let complaint = &complaint[..end];
-    let mut past = PAST.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let past = past.get_or_insert_default();
-    if let Some((since, silent)) = past.get_mut(complaint) {
-        if since.elapsed() < PERIOD {
-            *silent += 1;
-            return;
+/// Warns of a peer that was refused, at most once a minute for each address and kind. Peers with
+/// a certificate that was good once have lines of their own: strangers cannot use them up.
+pub(crate) fn refuse(peer: SocketAddr, refusal: &Refusal) {
+    static STRANGERS: Mutex<Throttle> = Mutex::new(Throttle::new(32));
+    static KNOWN: Mutex<Throttle> = Mutex::new(Throttle::new(32));
+    let throttle = if refusal.is_known { &KNOWN } else { &STRANGERS };
+    let line = format_args!("{peer}: TLS handshake failed: {}", refusal.words);
+    once_a_minute(throttle, Level::Warn, (&peer.ip().to_string(), refusal.kind), &line);
+}
+
+fn once_a_minute(
+    throttle: &Mutex<Throttle>,
+    level: Level,
+    (subject, kind): (&str, &'static str),
+    line: &dyn Display,
+) {
+    let mut throttle = throttle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let (count, note) = match throttle.pass(subject, kind, Instant::now()) {
+        Verdict::Silent => return,
+        Verdict::Say(count) => (count, ""),
+        Verdict::SayForAll(count) => (count, " (and others, which are not named for a minute)"),
+    };
+    match count {
+        0 => log::log!(level, "{line}{note}"),
+        _ => {
+            log::log!(level, "{line}{note} (and {count} more times since the last such line)");
         }
-        match *silent {
-            0 => log::log!(level, "{line}"),
-            count => {
-                log::log!(level, "{line} (and {count} more times since the last such line)");
+    }
+}
+
+/// What was said in the last minute, and how often it was left out since.
+struct Throttle {
+    /// More subjects than this share one line: a peer must not choose how much is kept.
+    most: usize,
+    past: BTreeMap<(String, &'static str), Past>,
+    of_all: Option<Past>,
+}
+
+#[derive(Clone, Copy)]
+struct Past {
+    since: Instant,
+    silent: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Silent,
+    /// With the number of lines that were left out.
+    Say(u64),
+    /// The same, for all subjects beyond those that are remembered.
+    SayForAll(u64),
+}
+
+impl Throttle {
+    const fn new(most: usize) -> Self {
+        Self { most, past: BTreeMap::new(), of_all: None }
+    }
+
+    fn pass(&mut self, subject: &str, kind: &'static str, now: Instant) -> Verdict {
+        /// How much of a subject is kept.
+        const LENGTH: usize = 256;
+        let subject: String = subject.chars().take(LENGTH).collect();
+        if let Some(past) = self.past.get_mut(&(subject.clone(), kind)) {
+            return past.pass(now).map_or(Verdict::Silent, Verdict::Say);
+        }
+        if self.subjects_without(&subject) >= self.most {
+            self.past.retain(|_, past| past.is_recent(now));
+        }
+        let fresh = Past { since: now, silent: 0 };
+        if self.subjects_without(&subject) < self.most {
+            self.past.insert((subject, kind), fresh);
+            return Verdict::Say(0);
+        }
+        match &mut self.of_all {
+            Some(past) => past.pass(now).map_or(Verdict::Silent, Verdict::SayForAll),
+            none => {
+                *none = Some(fresh);
+                Verdict::SayForAll(0)
             }
         }
-        (*since, *silent) = (Instant::now(), 0);
-        return;
     }
-    if past.len() >= KINDS {
-        past.retain(|_, (since, _)| since.elapsed() < PERIOD);
+
+    /// How many subjects are remembered, this one left out.
+    fn subjects_without(&self, subject: &str) -> usize {
+        let subjects: BTreeSet<_> = self.past.keys().map(|(subject, _)| subject.as_str()).collect();
+        subjects.len() - usize::from(subjects.contains(subject))
     }
-    if past.len() < KINDS {
-        past.insert(complaint.to_owned(), (Instant::now(), 0));
-        log::log!(level, "{line}");
-    } else {
-        log::debug!("{line}");
+}
+
+impl Past {
+    fn is_recent(&self, now: Instant) -> bool {
+        now.duration_since(self.since) < Duration::from_secs(60)
+    }
+
+    /// The number of lines left out, where it is time for one.
+    fn pass(&mut self, now: Instant) -> Option<u64> {
+        if self.is_recent(now) {
+            self.silent += 1;
+            return None;
+        }
+        let silent = self.silent;
+        *self = Self { since: now, silent: 0 };
+        Some(silent)
     }
 }
 
@@ -169,16 +238,23 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_are_rfc_3339() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (4_102_444_800, "2100-01-01T00:00:00Z"),
-        ] {
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(timestamp(time), text);
+    fn a_minute_has_one_line_for_each_subject_and_kind_and_one_for_all_beyond() {
+        let now = Instant::now();
+        let mut throttle = Throttle::new(32);
+        for number in 0..32 {
+            let address = format!("10.0.0.{number}");
+            assert_eq!(throttle.pass(&address, "revoked", now), Verdict::Say(0), "{number}");
+            assert_eq!(throttle.pass(&address, "expired", now), Verdict::Say(0), "{number}");
+            assert_eq!(throttle.pass(&address, "revoked", now), Verdict::Silent, "{number}");
         }
+        assert_eq!(throttle.pass("10.0.1.1", "revoked", now), Verdict::SayForAll(0));
+        for number in 0..1000 {
+            let address = format!("10.1.{number}.1");
+            assert_eq!(throttle.pass(&address, "revoked", now), Verdict::Silent);
+        }
+        assert_eq!(throttle.past.len(), 64);
+        let later = now + Duration::from_secs(61);
+        assert_eq!(throttle.pass("10.0.0.1", "revoked", later), Verdict::Say(1));
+        assert_eq!(throttle.pass("10.0.2.1", "revoked", later), Verdict::Say(0));
     }
 }

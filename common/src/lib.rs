@@ -15,6 +15,7 @@ pub mod cli;
 pub mod client;
 mod crypto;
 pub mod error;
+mod escape;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

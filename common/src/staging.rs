@@ -1,10 +1,14 @@
-//! What root hands to a service, and how the service finds it.
+//! What root hands to a service that may not read it, and how the service finds it.
 
-mod copies;
 mod directory;
+mod find;
 mod hand_over;
+mod original;
+#[cfg(test)]
+mod tests;
 mod walk;
 
-pub use copies::{copy, read};
-pub(crate) use copies::{directory as runtime_directory, renew};
+pub use find::read;
+pub(crate) use find::{Entry, entries, renew};
 pub(crate) use hand_over::stage;
+pub use original::Unreadable;

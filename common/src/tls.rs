@@ -11,14 +11,17 @@ mod explain;
 mod fingerprint;
 mod identity;
 mod pinned;
+mod revocation;
 mod server;
-pub mod source;
+mod source;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 pub use client::{ClientFiles, ClientIdentity};
+pub(crate) use explain::refusal;
 pub use explain::{explain, explain_io};
-pub use server::{ReloadingServer, ServerFiles, ServerIdentity, recheck};
+pub use server::{ReloadingServer, ServerFiles, ServerIdentity};
 
 /// The application protocol that is agreed on in a handshake (ALPN).
 const HTTP: &[u8] = b"http/1.1";

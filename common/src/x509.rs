@@ -1,15 +1,22 @@
-//! X.509 by hand: DER, certificates, names, requests, revocation lists, and issuing.
+//! X.509 by hand: DER and PEM, certificates, names, keys, requests, revocation lists, issuing.
+//!
+//! It stands below [`tls`](crate::tls): it verifies and makes single signatures, and knows no
+//! configuration of TLS, no file and no setting.
 
 pub mod certificate;
 mod der;
 pub mod issue;
+pub mod key;
 mod list;
 mod name;
+pub mod pem;
 mod request;
+pub mod signature;
 mod time;
 
 pub use der::Malformed;
-pub use list::RevocationList;
+pub use list::{IndexedList, RevocationList};
 pub use name::Name;
 pub use request::Request;
+pub use signature::PublicKey;
 pub use time::Time;

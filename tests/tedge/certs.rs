@@ -177,7 +177,8 @@ fn a_request_that_does_not_prove_its_key_is_refused() {
     for (name, said) in [
         ("forged.csr", "forged.csr has a wrong signature"),
         ("cut.csr", "cut.csr is cut off"),
-        ("kid.der", "kid.der holds no certificate signing request"),
+        ("kid.der", "kid.der has a wrong signature"),
+        ("kid.key", "kid.key holds no certificate signing request"),
         ("nowhere.csr", "nowhere.csr does not exist"),
     ] {
         let path = device.path(&format!("{DIR}/{name}"));

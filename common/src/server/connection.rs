@@ -132,19 +132,11 @@ async fn greet(
     }
     match guarded(watch, Stream::accept(socket, tls.current())).await? {
         Ok(stream) => {
-            if let Some(Err(error)) = stream.session().map(tls::recheck) {
-                journal::complain(
-                    &format!("TLS handshake failed: {}", tls::explain(&error)),
-                    &peer,
-                );
-                return None;
-            }
             watch.enter(Phase::Head);
             Some((stream, false))
         }
         Err((error, stream)) => {
-            let reason = tls::explain_io(&error);
-            journal::complain(&format!("TLS handshake failed: {reason}"), &peer);
+            journal::refuse(peer, &tls::refusal(&error));
             linger(stream, watch).await;
             None
         }

@@ -3,11 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-
 use crate::regular;
 use crate::x509::certificate::Certificate;
+use crate::x509::pem::{self, Kind};
 
 /// More than any certificate with its chain needs.
 const MAX_SIZE: u64 = 1024 * 1024;
@@ -25,6 +23,7 @@ pub(super) fn name(path: &Path) -> Result<Option<String>, String> {
 }
 
 fn common_name(pem: &[u8]) -> Option<String> {
-    let der = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
-    Some(Certificate::parse(&der).ok()?.common_name()?.into_owned())
+    let contents = pem::read(pem);
+    let der = &contents.first(Kind::Certificate)?.der;
+    Some(Certificate::parse(der).ok()?.common_name()?.into_owned())
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
 use rustix::fs::{fchown, fstat, open, openat, renameat, unlinkat};
 
-use super::copies;
+use super::find::Copy;
 use crate::error::Error;
 
 pub(super) struct StagingDirectory {
@@ -31,10 +31,10 @@ impl StagingDirectory {
         opened.map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))
     }
 
-    /// Puts a copy of the file at `original` there, whole or not at all.
-    pub(super) fn put(&mut self, original: &Path, content: &[u8]) -> Result<(), String> {
+    /// Puts a copy for the path `original` there, whole or not at all.
+    pub(super) fn put(&mut self, copy: Copy, original: &Path, content: &[u8]) -> Result<(), Error> {
         const NEW: &str = "new";
-        let name = copies::name(original);
+        let name = copy.name(original);
         let _ = unlinkat(&self.directory, NEW, AtFlags::empty());
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
         let written = openat(&self.directory, NEW, flags | OFlags::CLOEXEC, Mode::RUSR)
@@ -45,12 +45,15 @@ impl StagingDirectory {
                 fchown(&file, Some(self.owner.0), Some(self.owner.1))?;
                 Ok(renameat(&self.directory, NEW, &self.directory, name.as_str())?)
             });
-        written.map_err(|error| format!("cannot be handed to the service: {error}"))?;
+        written.map_err(|error| {
+            let original = original.display();
+            Error::Failed(format!("{original} cannot be handed to the service: {error}"))
+        })?;
         self.kept.insert(name);
         Ok(())
     }
 
-    /// Takes away what was not put there this time: old copies, and the wish for new ones.
+    /// Takes away what was not put there this time: old copies, and the request for new ones.
     pub(super) fn clear(self) -> Result<(), Error> {
         let failed =
             |error| Error::Failed(format!("cannot clear the directory of copies: {error}"));
@@ -82,13 +85,13 @@ mod tests {
         fs::create_dir(&directory).unwrap();
         let original = Path::new("/etc/tedge/key.pem");
         symlink(&victim, directory.join("new")).unwrap();
-        symlink(&victim, directory.join(copies::name(original))).unwrap();
+        symlink(&victim, directory.join(Copy::Content.name(original))).unwrap();
 
         let mut staged = StagingDirectory::open(&directory).unwrap();
-        staged.put(original, b"key").unwrap();
+        staged.put(Copy::Content, original, b"key").unwrap();
         staged.clear().unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
-        let copy = directory.join(copies::name(original));
+        let copy = directory.join(Copy::Content.name(original));
         assert!(fs::symlink_metadata(&copy).unwrap().is_file());
         assert_eq!(fs::read_to_string(&copy).unwrap(), "key");
         assert_eq!(fs::metadata(&copy).unwrap().mode() & 0o777, 0o400);

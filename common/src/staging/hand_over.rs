@@ -1,18 +1,25 @@
 //! Root's part of a unit: before the service starts and when it is reloaded, copies what the
 //! service needs and may not read into the unit's directory, readable for the service alone.
 //!
-//! Settings may be in other hands than root's, and the directory is the service's. So nothing is
-//! copied but certificates, keys and lists that are such; what lies outside of the configuration
-//! only where nobody but root can have named it; and no link leads a copy anywhere. It keeps no
-//! service from starting: what is wrong with a file, the service says itself.
+//! Settings may be in other hands than root's, and the directory is the service's. So of each file
+//! no more is copied than its setting means; what lies outside of the configuration only where
+//! nobody but root can have named it; and no link leads a copy anywhere. It judges nothing: of
+//! what is odd the copy is as odd, and the service says so itself.
 
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::copies;
 use super::directory::StagingDirectory;
+use super::find::{self, Copy, Entry};
+use super::original::{self, Unreadable};
 use super::walk::{self, PathWalk};
 use crate::error::Error;
 use crate::settings::{PathTo, SETTINGS, Values};
+use crate::x509::RevocationList;
+use crate::x509::certificate::Certificate;
+use crate::x509::key::{Key, Unusable};
+use crate::x509::pem::{self, Contents, Kind, Section};
 
 /// Copies what the settings of this program name.
 ///
@@ -20,65 +27,154 @@ use crate::settings::{PathTo, SETTINGS, Values};
 ///
 /// Where no unit gave a directory, or it cannot be written.
 pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
-    let directory = copies::directory().ok_or_else(|| {
+    let directory = find::runtime_directory().ok_or_else(|| {
         Error::Usage("--stage is for the unit of the service, which sets RUNTIME_DIRECTORY".into())
     })?;
-    let mut staged = StagingDirectory::open(&directory)?;
+    let staged = StagingDirectory::open(&directory)?;
     // Settings that cannot be read are the service's to complain of, once.
-    let Ok(values) = Values::read(config_dir, std::env::vars_os().collect(), &[]) else {
-        return staged.clear();
+    let named = match Values::read(config_dir, std::env::vars_os().collect(), &[]) {
+        Ok(values) => named(&values, program),
+        Err(_) => BTreeMap::new(),
     };
-    let walk = PathWalk::new(config_dir);
+    hand_over(&PathWalk::new(Path::new("/"), config_dir), &named, staged)
+}
+
+/// The paths that the settings of a program name, with what each may lead to.
+fn named(values: &Values, program: &str) -> BTreeMap<PathBuf, Vec<PathTo>> {
+    let mut named = BTreeMap::<_, Vec<_>>::new();
     for setting in SETTINGS {
         let is_used = setting.used_by.iter().any(|user| user.name() == program);
-        let (true, Some(path_to)) = (is_used, setting.kind.path_to) else { continue };
-        let Some(path) = values.found(setting).map(|found| PathBuf::from(&found.text)) else {
-            continue;
-        };
-        let copied = match path_to {
-            PathTo::Data => Ok(()),
-            PathTo::Password => secret(&walk, &path, &mut staged),
-            PathTo::Certificate
-            | PathTo::PrivateKey
-            | PathTo::Authorities
-            | PathTo::RevocationLists => pem(&walk, &path, &mut staged),
-        };
-        if let Err(what) = copied {
-            log::warn!("{}: {} {what}", setting.key, path.display());
+        let path_to = setting.kind.path_to.filter(|path_to| is_used && *path_to != PathTo::Data);
+        if let Some((found, path_to)) = values.found(setting).zip(path_to) {
+            named.entry(PathBuf::from(&found.text)).or_default().push(path_to);
+        }
+    }
+    named
+}
+
+pub(super) fn hand_over(
+    walk: &PathWalk,
+    named: &BTreeMap<PathBuf, Vec<PathTo>>,
+    mut staged: StagingDirectory,
+) -> Result<(), Error> {
+    let authorities = named.iter().filter(|(_, meant)| meant.contains(&PathTo::Authorities));
+    let authorities: Vec<_> = authorities.flat_map(|(path, _)| certificates(walk, path)).collect();
+    for (path, meant) in named {
+        let filter = Filter { meant, authorities: &authorities, walk };
+        match list(walk, path) {
+            // What is there is for the service to say, and what is open it can read.
+            _ if walk::is_open_to_all(path) && !path.is_dir() => {}
+            Some(listing) => {
+                for entry in Entry::all(path, &listing) {
+                    if !entry.is_directory && !walk::is_open_to_all(&entry.path) {
+                        filter.copy(&entry.path, &mut staged)?;
+                    }
+                }
+                if !walk::is_open_to_all(path) {
+                    staged.put(Copy::Listing, path, &listing)?;
+                }
+            }
+            None => filter.copy(path, &mut staged)?,
         }
     }
     staged.clear()
 }
 
-fn secret(walk: &PathWalk, path: &Path, staged: &mut StagingDirectory) -> Result<(), String> {
-    if walk::is_open_to_all(path) || !walk::exists(path) {
-        return Ok(());
-    }
-    staged.put(path, &walk.secret(path)?)
+/// The entries of a directory; `None` where the path leads to none.
+fn list(walk: &PathWalk, path: &Path) -> Option<Vec<u8>> {
+    find::list(walk.open(path).ok()?.as_fd()).ok()
 }
 
-/// A file, or the files of a directory: one by one where the directory itself is open, else all
-/// of them as one.
-fn pem(walk: &PathWalk, path: &Path, staged: &mut StagingDirectory) -> Result<(), String> {
-    if !path.is_dir() {
-        return pem_file(walk, path, staged);
-    }
-    let mut files: Vec<PathBuf> = std::fs::read_dir(path)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
-        .map_err(|error| format!("cannot be read: {error}"))?;
-    files.retain(|file| !file.is_dir());
-    files.sort();
-    if walk::is_open_to_all(path) {
-        return files.iter().try_for_each(|file| pem_file(walk, file, staged));
-    }
-    // What is no PEM may lie there too.
-    let texts = files.iter().filter_map(|file| walk.pem(file).ok());
-    staged.put(path, texts.collect::<String>().as_bytes())
+/// The certificates in a file or in the files of a directory.
+fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
+    let files = match list(walk, path) {
+        Some(listing) => Entry::all(path, &listing).into_iter().map(|entry| entry.path).collect(),
+        None => vec![path.to_owned()],
+    };
+    let read = files.iter().filter_map(|file| read(walk, file).ok());
+    let sections = read.flat_map(|bytes| pem::read(&bytes).sections);
+    sections.filter(|section| section.kind == Kind::Certificate).map(|found| found.der).collect()
 }
 
-fn pem_file(walk: &PathWalk, path: &Path, staged: &mut StagingDirectory) -> Result<(), String> {
-    if walk::is_open_to_all(path) || !walk::exists(path) {
-        return Ok(());
+fn read(walk: &PathWalk, path: &Path) -> Result<Vec<u8>, Unreadable> {
+    original::read_opened(walk.open(path)?)
+}
+
+/// What of a file may be handed over.
+struct Filter<'a> {
+    meant: &'a [PathTo],
+    /// The certificates of the CAs that the service trusts.
+    authorities: &'a [Vec<u8>],
+    walk: &'a PathWalk,
+}
+
+impl Filter<'_> {
+    fn copy(&self, path: &Path, staged: &mut StagingDirectory) -> Result<(), Error> {
+        match read(self.walk, path).and_then(|bytes| self.content(path, &bytes)) {
+            Ok(content) => staged.put(Copy::Content, path, &content),
+            Err(reason) => staged.put(Copy::Reason, path, reason.to_string().as_bytes()),
+        }
     }
-    staged.put(path, walk.pem(path)?.as_bytes())
+
+    fn content(&self, path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        let refusal = |what: &str| {
+            let message = format!("is not handed to the service by root: it holds {what}");
+            Err(Unreadable::NotHandedOver(message))
+        };
+        let contents = pem::read(bytes);
+        let key = contents.first(Kind::PrivateKey);
+        if self.meant.contains(&PathTo::Password) {
+            return if key.is_some() { refusal("a private key") } else { Ok(bytes.to_vec()) };
+        }
+        let is_meant = self.meant.contains(&PathTo::PrivateKey);
+        if let Some(key) = key.filter(|key| is_meant && self.is_authoritys(path, &contents, key)) {
+            return refusal(&format!("the private key of a CA (line {})", key.line));
+        }
+        let first_key = key.filter(|_| is_meant);
+        Ok(contents.restate(|section| match section.kind {
+            Kind::Certificate => {
+                self.means(&[PathTo::Certificate, PathTo::Authorities])
+                    && Certificate::parse(&section.der).is_ok()
+            }
+            Kind::RevocationList => {
+                self.means(&[PathTo::RevocationLists])
+                    && RevocationList::parse(&section.der).is_ok()
+            }
+            Kind::PrivateKey => {
+                first_key == Some(section)
+                    && Key::new(&section.der).err() != Some(Unusable::Unknown)
+            }
+            _ => false,
+        }))
+    }
+
+    fn means(&self, any: &[PathTo]) -> bool {
+        any.iter().any(|path_to| self.meant.contains(path_to))
+    }
+
+    /// Whether it is the key of a CA: of one that the service trusts, or of one whose certificate
+    /// stands beside it under the same name, or in the same file.
+    fn is_authoritys(&self, path: &Path, contents: &Contents, key: &Section) -> bool {
+        let beside = ["crt", "pem", "cert", "cer", "der"].map(|end| path.with_extension(end));
+        let beside = beside.iter().filter(|beside| *beside != path);
+        let beside = beside.flat_map(|beside| certificates(self.walk, beside));
+        let within = contents.sections.iter().filter(|found| found.kind == Kind::Certificate);
+        let beside = beside.chain(within.map(|found| found.der.clone())).filter(|der| {
+            Certificate::parse(der).is_ok_and(|read| read.extensions.is_authority == Some(true))
+        });
+        // Of a key that ring cannot read, the name has to do.
+        belongs(beside, &key.der, true)
+            || belongs(self.authorities.iter().cloned(), &key.der, false)
+    }
+}
+
+/// Whether it is the key of one of these certificates; `unknown` where that cannot be told.
+fn belongs(mut owners: impl Iterator<Item = Vec<u8>>, key: &[u8], unknown: bool) -> bool {
+    owners.any(|der| {
+        let Ok(owner) = Certificate::parse(&der) else { return false };
+        match Key::of(owner.key, key).map(|key| key.public()) {
+            Ok(Ok(found)) => found == owner.key.content(),
+            _ => unknown,
+        }
+    })
 }

@@ -1,78 +1,188 @@
-//! What root reads for a service, and what it refuses to: see [`stage`](super).
+//! How root goes to a file that a setting names: a component at a time, each by the descriptor of
+//! the one before, through nothing that somebody else could have put there.
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
-use crate::tls::source::{self, SectionKind};
-use crate::x509::{RevocationList, certificate::Certificate, issue};
+use super::original::{FLAGS, Unreadable};
 
-/// No certificate, key, list or password is larger.
-const MAX_SIZE: u64 = 4 * 1024 * 1024;
+/// In a configuration directory of somebody else nothing larger is read.
+const MAX_SIZE_OF_OTHERS: i64 = 1024 * 1024;
 
-/// Where root will go for a service.
+/// Where root goes for a service.
 pub(super) struct PathWalk {
+    /// Where paths begin: `/`.
+    root: PathBuf,
     config_dir: PathBuf,
+    /// Whether nobody else can have written the settings.
     is_roots_alone: bool,
 }
 
+/// Where a walk is.
+struct Place {
+    directory: OwnedFd,
+    path: PathBuf,
+    /// Whether somebody else may change one of the directories on the way.
+    is_others: bool,
+}
+
 impl PathWalk {
-    pub(super) fn new(config_dir: &Path) -> Self {
+    pub(super) fn new(root: &Path, config_dir: &Path) -> Self {
         let config_dir = config_dir.canonicalize().unwrap_or_else(|_| config_dir.to_owned());
-        let names = ["", "tedge.toml", "tedge-http.toml", "mappers", "mappers/c8y"];
+        let names = ["tedge.toml", "tedge-http.toml", "mappers", "mappers/c8y"];
         let written = names.into_iter().chain(["mappers/c8y/mapper.toml"]);
-        let is_roots_alone = written.map(|name| config_dir.join(name)).all(|path| is_roots(&path));
-        Self { config_dir, is_roots_alone }
+        let above = config_dir.ancestors().take_while(|path| path.starts_with(root));
+        let is_roots_alone = written
+            .map(|name| config_dir.join(name))
+            .chain(above.map(Path::to_owned))
+            .all(|path| is_roots(&path));
+        Self { root: root.to_owned(), config_dir, is_roots_alone }
     }
 
-    /// The certificates, keys and lists in this file, and nothing else that is in it.
-    pub(super) fn pem(&self, path: &Path) -> Result<String, String> {
-        let file = if self.is_roots_alone { open(path)? } else { self.open_below(path)? };
-        let sections = source::sections(BufReader::new(file.take(MAX_SIZE)))?;
-        let text: String = sections.iter().filter_map(|(kind, der)| section(*kind, der)).collect();
-        if text.is_empty() {
-            return Err("holds no certificate, key or list in PEM, and only those are handed to \
-                        the service"
-                .to_owned());
+    /// Opens a file or a directory.
+    pub(super) fn open(&self, path: &Path) -> Result<OwnedFd, Unreadable> {
+        /// As many links as Linux follows.
+        const LINKS_MAX: usize = 40;
+        let mut place = self.start(path)?;
+        let below = path.strip_prefix(&place.path).unwrap_or(path);
+        let mut rest: VecDeque<OsString> = components(below);
+        let mut links = 0;
+        let mut opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
+        while let Some(name) = rest.pop_front() {
+            let path = if name == ".." {
+                place.path.parent().unwrap_or(&self.root).to_owned()
+            } else {
+                place.path.join(&name)
+            };
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = openat(&place.directory, &name, flags, Mode::empty())?;
+            let stat = fstat(&found)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Symlink => {
+                    links += 1;
+                    if place.is_others || !self.is_roots_alone || !is_ours(&stat) {
+                        return Err(refusal(&path, "a link that others than root can change"));
+                    } else if links > LINKS_MAX {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = readlinkat(&found, "", Vec::new())?;
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    if target.is_absolute() {
+                        place = self.start(&target)?;
+                    }
+                    let below = target.strip_prefix(&place.path).unwrap_or(&target).to_owned();
+                    for component in components(&below).into_iter().rev() {
+                        rest.push_front(component);
+                    }
+                    opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
+                }
+                FileType::Directory => {
+                    place.enter(found, path, &stat, &self.config_dir)?;
+                    opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
+                }
+                _ if rest.is_empty() => {
+                    opened =
+                        openat(&place.directory, &name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
+                    place.check(&opened, &path)?;
+                }
+                _ => return Err(Errno::NOTDIR.into()),
+            }
         }
-        Ok(text)
+        Ok(opened)
     }
 
-    /// This file as it is.
-    pub(super) fn secret(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let mut content = Vec::new();
-        let file = self.open_below(path)?;
-        file.take(MAX_SIZE)
-            .read_to_end(&mut content)
-            .map_err(|e| format!("cannot be read: {e}"))?;
-        Ok(content)
-    }
-
-    fn open_below(&self, path: &Path) -> Result<File, String> {
-        let refusal = || {
-            format!(
-                "is not handed to the service by root: for that it has to be a regular file below \
-                 {}, without links",
+    /// Where the walk to this path begins: in the configuration directory, or at the root.
+    fn start(&self, path: &Path) -> Result<Place, Unreadable> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let begin =
+            |path: &Path| Ok::<_, Errno>((open(path, flags, Mode::empty())?, path.to_owned()));
+        let leaves = components(path).iter().any(|name| name == "..");
+        if path.starts_with(&self.config_dir) && !leaves {
+            let (directory, path) = begin(&self.config_dir)?;
+            let is_others = !is_ours(&fstat(&directory)?);
+            return Ok(Place { directory, path, is_others });
+        }
+        if !self.is_roots_alone {
+            return Err(Unreadable::NotHandedOver(format!(
+                "is not handed to the service by root: others than root can change the settings \
+                 in {0}, and it is not below {0}",
                 self.config_dir.display()
-            )
-        };
-        // A link to the directory itself was there before anybody wrote into it.
-        let parent = path.parent().and_then(|parent| parent.canonicalize().ok());
-        let canonical = parent.zip(path.file_name()).map(|(parent, name)| parent.join(name));
-        let canonical = canonical.ok_or_else(refusal)?;
-        let below = canonical.strip_prefix(&self.config_dir).map_err(|_| refusal())?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let directory = openat(CWD, &self.config_dir, OFlags::DIRECTORY | flags, Mode::empty())
-            .map_err(|error| format!("cannot be read: {error}"))?;
-        let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let file = openat2(directory, below, flags, Mode::empty(), rules).map_err(|_| refusal())?;
-        let file = regular(File::from(file))?;
-        // Another name of the file may be anywhere.
-        let links = file.metadata().map_or(0, |file| file.nlink());
-        if links == 1 { Ok(file) } else { Err(refusal()) }
+            )));
+        }
+        let (directory, path) = begin(&self.root)?;
+        Ok(Place { directory, path, is_others: false })
+    }
+}
+
+impl Place {
+    fn enter(
+        &mut self,
+        directory: OwnedFd,
+        path: PathBuf,
+        stat: &Stat,
+        config_dir: &Path,
+    ) -> Result<(), Unreadable> {
+        if !is_ours(stat) {
+            if !path.starts_with(config_dir) {
+                return Err(refusal(&path, "a directory that others than root can change"));
+            }
+            self.is_others = true;
+        }
+        (self.directory, self.path) = (directory, path);
+        Ok(())
+    }
+
+    /// What others may have put there is a file without another name, and of no great size.
+    fn check(&self, file: &OwnedFd, path: &Path) -> Result<(), Unreadable> {
+        let stat = fstat(file)?;
+        if self.is_others && stat.st_nlink > 1 {
+            return Err(refusal(path, "a file with another name elsewhere (a hard link)"));
+        }
+        if self.is_others && stat.st_size > MAX_SIZE_OF_OTHERS {
+            return Err(refusal(path, "larger than 1 MiB, in a directory of others than root"));
+        }
+        Ok(())
+    }
+}
+
+fn refusal(path: &Path, what: &str) -> Unreadable {
+    Unreadable::NotHandedOver(format!(
+        "is not handed to the service by root: {} is {what}",
+        path.display()
+    ))
+}
+
+/// The names on the way, `..` among them.
+fn components(path: &Path) -> VecDeque<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Whether nobody but root and the caller can change it.
+fn is_ours(stat: &Stat) -> bool {
+    let is_owned = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
+    let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+    is_owned && (is_link || stat.st_mode & 0o022 == 0)
+}
+
+/// Whether nobody but root and the caller can have written it, or it is not there.
+fn is_roots(path: &Path) -> bool {
+    match rustix::fs::lstat(path) {
+        Ok(stat) => is_ours(&stat) && FileType::from_raw_mode(stat.st_mode) != FileType::Symlink,
+        Err(error) => error == Errno::NOENT,
     }
 }
 
@@ -89,122 +199,123 @@ pub(super) fn is_open_to_all(path: &Path) -> bool {
         && !HIDDEN.iter().any(|hidden| path.starts_with(hidden))
 }
 
-pub(super) fn exists(path: &Path) -> bool {
-    fs::metadata(path).is_ok()
-}
-
-/// Whether nobody but root can have written it, or it is not there.
-fn is_roots(path: &Path) -> bool {
-    match fs::metadata(path) {
-        Ok(found) => found.uid() == 0 && found.mode() & 0o022 == 0,
-        Err(_) => true,
-    }
-}
-
-fn open(path: &Path) -> Result<File, String> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = openat(CWD, path, flags, Mode::empty());
-    regular(file.map_err(|error| format!("cannot be read: {error}"))?.into())
-}
-
-fn regular(file: File) -> Result<File, String> {
-    let metadata = file.metadata().map_err(|error| format!("cannot be read: {error}"))?;
-    if !metadata.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    if metadata.len() > MAX_SIZE {
-        return Err("is too large to be handed to the service".to_owned());
-    }
-    Ok(file)
-}
-
-/// The section, encoded anew, if it is what it says.
-fn section(kind: SectionKind, der: &[u8]) -> Option<String> {
-    let key = |label| {
-        let key = rustls_pki_types::pem::PemObject::from_pem(kind, der.to_vec())?;
-        crate::crypto::provider().key_provider.load_private_key(key).ok().map(|_| label)
-    };
-    let label = match kind {
-        SectionKind::Certificate => Certificate::parse(der).ok().map(|_| "CERTIFICATE"),
-        SectionKind::Crl => RevocationList::parse(der).ok().map(|_| "X509 CRL"),
-        SectionKind::PrivateKey => key("PRIVATE KEY"),
-        SectionKind::RsaPrivateKey => key("RSA PRIVATE KEY"),
-        SectionKind::EcPrivateKey => key("EC PRIVATE KEY"),
-        _ => None,
-    };
-    label.map(|label| issue::pem(label, der))
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::testing::{Dir, EC_KEY};
+    use crate::staging::original::read_opened;
+    use crate::testing::Dir;
 
-    /// A configuration directory that root alone writes, or everybody; beside it a key.
+    /// A configuration directory with this mode, in a directory of root's alone.
     fn configured(mode: u32) -> (Dir, PathWalk) {
         let dir = Dir::new();
-        dir.ca("ca");
-        dir.issue("ca", "server", EC_KEY, "100");
-        fs::create_dir(dir.path("etc")).unwrap();
-        fs::set_permissions(dir.path("etc"), fs::Permissions::from_mode(mode)).unwrap();
-        let mut walk = PathWalk::new(&dir.path("etc"));
-        // Tests may run as somebody else than root.
-        walk.is_roots_alone = mode & 0o022 == 0;
+        directory(&dir, "etc", mode);
+        dir.write("outside.key", "outside");
+        dir.write("etc/own.key", "own");
+        let walk = PathWalk::new(&dir.path(""), &dir.path("etc"));
         (dir, walk)
     }
 
-    #[test]
-    fn copies_what_is_pem_and_nothing_beside_it() {
-        let (dir, walk) = configured(0o755);
-        let key = String::from_utf8_lossy(&fs_read(&dir.path("server.key"))).into_owned();
-        dir.write("mixed.pem", format!("root:$y$secret:1:::\n{key}\nmore secrets\n"));
-        let copied = walk.pem(&dir.path("mixed.pem")).unwrap();
-        assert!(copied.contains("PRIVATE KEY-----"), "{copied}");
-        assert!(!copied.contains("secret"), "{copied}");
+    fn directory(dir: &Dir, name: &str, mode: u32) {
+        fs::create_dir(dir.path(name)).unwrap();
+        fs::set_permissions(dir.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// What is read at this path, or why nothing is, with `DIR` for the directory.
+    fn read(dir: &Dir, walk: &PathWalk, name: &str) -> Result<String, String> {
+        let read = walk.open(&dir.path(name)).and_then(read_opened);
+        let base = dir.path("");
+        let base = base.to_str().unwrap().trim_end_matches('/');
+        read.map(|bytes| String::from_utf8(bytes).unwrap())
+            .map_err(|error| error.to_string().replace(base, "DIR"))
+    }
+
+    fn is_refused(read: Result<String, String>, what: &str) {
+        let message = read.unwrap_err();
+        assert!(message.contains("is not handed to the service by root"), "{message}");
+        assert!(message.contains(what), "{message}");
     }
 
     #[test]
-    fn copies_no_file_that_is_something_else() {
+    fn follows_the_links_of_root_alone() {
         let (dir, walk) = configured(0o755);
-        dir.write("shadow", "root:$y$secret:1:::\n");
-        dir.write("lie.pem", "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
-        for name in ["shadow", "lie.pem"] {
-            assert!(walk.pem(&dir.path(name)).unwrap_err().contains("holds no certificate"));
+        for (link, target) in [
+            ("etc/absolute.key", dir.path("outside.key")),
+            ("etc/relative.key", "../outside.key".into()),
+            ("etc/chain.key", "relative.key".into()),
+            ("etc/up", "..".into()),
+        ] {
+            symlink(target, dir.path(link)).unwrap();
         }
-        assert!(walk.pem(Path::new("/dev/zero")).unwrap_err().contains("not a regular file"));
+        for name in [
+            "outside.key",
+            "etc/absolute.key",
+            "etc/relative.key",
+            "etc/chain.key",
+            "etc/up/outside.key",
+        ] {
+            assert_eq!(read(&dir, &walk, name).as_deref(), Ok("outside"), "{name}");
+        }
+        symlink("loop", dir.path("etc/loop")).unwrap();
+        assert!(read(&dir, &walk, "etc/loop").unwrap_err().contains("symbolic links"));
+        assert_eq!(read(&dir, &walk, "etc/none").unwrap_err(), "does not exist");
+        assert!(read(&dir, &walk, "etc/own.key/x").unwrap_err().contains("Not a directory"));
+    }
+
+    #[test]
+    fn passes_no_link_or_directory_that_others_can_change_and_names_it() {
+        let (dir, walk) = configured(0o755);
+        // The settings are root's, and a directory below them is not.
+        directory(&dir, "etc/certs", 0o777);
+        symlink(dir.path("outside.key"), dir.path("etc/certs/link.key")).unwrap();
+        symlink(dir.path(""), dir.path("etc/certs/out")).unwrap();
+        fs::hard_link(dir.path("outside.key"), dir.path("etc/certs/hard.key")).unwrap();
+        dir.write("etc/certs/big.pem", vec![b' '; 1024 * 1024 + 1]);
+        dir.write("etc/certs/plain.key", "plain");
+        symlink("certs/link.key", dir.path("etc/indirect.key")).unwrap();
+        is_refused(
+            read(&dir, &walk, "etc/certs/link.key"),
+            "DIR/etc/certs/link.key is a link that",
+        );
+        is_refused(read(&dir, &walk, "etc/certs/out/outside.key"), "DIR/etc/certs/out is a link");
+        is_refused(read(&dir, &walk, "etc/indirect.key"), "DIR/etc/certs/link.key is a link that");
+        is_refused(read(&dir, &walk, "etc/certs/hard.key"), "a file with another name");
+        is_refused(read(&dir, &walk, "etc/certs/big.pem"), "larger than 1 MiB");
+        assert_eq!(read(&dir, &walk, "etc/certs/plain.key").as_deref(), Ok("plain"));
+        assert_eq!(read(&dir, &walk, "etc/own.key").as_deref(), Ok("own"));
+
+        directory(&dir, "home", 0o777);
+        dir.write("home/plain.key", "plain");
+        is_refused(read(&dir, &walk, "home/plain.key"), "DIR/home is a directory that others");
     }
 
     #[test]
     fn goes_nowhere_for_settings_that_others_can_write() {
-        let (dir, walk) = configured(0o777);
-        assert!(walk.pem(&dir.path("server.key")).is_err(), "outside");
-        symlink(dir.path("server.key"), dir.path("etc/link.key")).unwrap();
-        assert!(walk.pem(&dir.path("etc/link.key")).is_err(), "by a link");
-        symlink(dir.path(""), dir.path("etc/out")).unwrap();
-        assert!(walk.pem(&dir.path("etc/out/server.key")).is_err(), "through a link");
-        fs::hard_link(dir.path("server.key"), dir.path("etc/hard.key")).unwrap();
-        assert!(walk.pem(&dir.path("etc/hard.key")).is_err(), "by another name");
-        dir.write("etc/own.key", fs_read(&dir.path("server.key")));
-        assert!(walk.pem(&dir.path("etc/own.key")).is_ok());
+        for (open, mode) in [("etc", 0o777), ("etc/tedge.toml", 0o666), ("etc/mappers", 0o777)] {
+            let dir = Dir::new();
+            directory(&dir, "etc", 0o755);
+            directory(&dir, "etc/mappers", 0o755);
+            dir.write("etc/tedge.toml", "");
+            dir.write("outside.key", "outside");
+            dir.write("etc/own.key", "own");
+            symlink("own.key", dir.path("etc/link.key")).unwrap();
+            fs::set_permissions(dir.path(open), fs::Permissions::from_mode(mode)).unwrap();
+            let walk = PathWalk::new(&dir.path(""), &dir.path("etc"));
+            for name in ["outside.key", "etc/../outside.key"] {
+                is_refused(read(&dir, &walk, name), "it is not below DIR/etc");
+            }
+            is_refused(read(&dir, &walk, "etc/link.key"), "DIR/etc/link.key is a link that");
+            assert_eq!(read(&dir, &walk, "etc/own.key").as_deref(), Ok("own"), "{open}");
+        }
     }
 
     #[test]
-    fn passwords_come_from_the_configuration_alone() {
+    fn waits_for_no_fifo_and_reads_no_device() {
         let (dir, walk) = configured(0o755);
-        dir.write("shadow", "secret");
-        symlink(dir.path("shadow"), dir.path("etc/password")).unwrap();
-        for path in ["shadow", "etc/password", "etc/../shadow"] {
-            let refused = walk.secret(&dir.path(path)).unwrap_err();
-            assert!(refused.contains("regular file below"), "{refused}");
-        }
-        dir.write("etc/credentials.toml", "mine");
-        assert_eq!(walk.secret(&dir.path("etc/credentials.toml")).unwrap(), b"mine");
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test blocks nobody")]
-    fn fs_read(path: &Path) -> Vec<u8> {
-        fs::read(path).unwrap()
+        dir.run("mkfifo", &["etc/pipe"]);
+        assert_eq!(read(&dir, &walk, "etc/pipe").unwrap_err(), "is not a regular file");
+        let zero = PathWalk::new(Path::new("/"), &dir.path("etc")).open(Path::new("/dev/zero"));
+        assert!(zero.and_then(read_opened).is_err());
     }
 }

@@ -1,151 +1,179 @@
-//! Which clients may connect: those whom an authority vouches for, and who are on no list.
+//! Which clients may connect: those that an authority vouches for, and that are on no list.
 //!
 //! rustls verifies the certificate. What its own look at revocation lists does otherwise than
 //! promised is done here: it asks the first list of an issuer only, and takes a list of another
 //! CA of the same name, which a renewed CA leaves behind, for a reason to refuse everybody.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore,
+    SignatureScheme,
 };
-use rustls_pki_types::pem::SectionKind;
 use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
-use super::authorities::MANY;
+use super::authorities::{Authorities, MANY};
+use super::revocation::Lists;
 use super::source::Source;
 use crate::error::Error;
-use crate::x509::Name;
-use crate::x509::RevocationList;
-use crate::x509::Time;
-use crate::x509::certificate::{Certificate, PublicKey};
+use crate::x509::certificate::Certificate;
+use crate::x509::{Malformed, PublicKey};
 
 /// Who may connect.
 #[derive(Debug)]
 pub(super) struct Admission {
     verifier: Arc<dyn ClientCertVerifier>,
-    roots: Arc<RootCertStore>,
-    lists: Vec<Box<[u8]>>,
+    pub(super) roots: Arc<RootCertStore>,
+    lists: Lists,
     algorithms: WebPkiSupportedAlgorithms,
 }
+
+/// A key in a presented certificate whose signatures cannot be verified.
+#[derive(Debug)]
+pub(super) struct WeakKey(String);
+
+impl fmt::Display for WeakKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "its certificate, or that of its CA, has a key that cannot be verified here ({}): RSA \
+             of 2048 to 8192 bits, P-256, P-384 and Ed25519 can",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for WeakKey {}
 
 impl Admission {
     /// Builds it, with warnings of its own. No list means that nobody is revoked.
     pub(super) fn new(
-        authorities: &Source,
-        roots: RootCertStore,
+        source: &Source,
+        authorities: Authorities,
         lists: Option<&Source>,
-        provider: &Arc<CryptoProvider>,
         warnings: &mut Vec<String>,
     ) -> Result<Arc<Self>, Error> {
-        let roots = Arc::new(roots);
-        let mut builder =
-            WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(provider));
+        let provider = crate::crypto::provider();
+        let algorithms = provider.signature_verification_algorithms;
+        let Authorities { mut store, certificates, .. } = authorities;
+        let lists = match lists {
+            Some(lists) => Lists::load(lists, &store, warnings)?,
+            None => Lists::default(),
+        };
+        let revoked = lists.revoked_authorities(&store, &certificates);
+        for index in revoked.into_iter().rev() {
+            let root = store.roots.remove(index);
+            warnings.push(source.say(format_args!(
+                "holds a CA that is revoked, left out: {}",
+                crate::x509::Name::new(&root.subject)
+            )));
+        }
+        let roots = Arc::new(store);
+        let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
         // Their names would be 46 KB in each handshake.
         if roots.len() > MANY {
             builder = builder.clear_root_hint_subjects();
-            warnings.push(authorities.say(format_args!(
+            warnings.push(source.say(format_args!(
                 "names {} CAs: public ones, it seems, and each of them can vouch for a client; \
                  a file with your own CA alone is safer",
                 roots.len()
             )));
         }
-        let verifier = builder
-            .build()
-            .map_err(|error| authorities.error(format_args!("cannot be used: {error}")))?;
-        let algorithms = provider.signature_verification_algorithms;
-        let mut admission = Self { verifier, roots, lists: Vec::new(), algorithms };
-        if let Some(source) = lists {
-            admission.load_lists(source, warnings)?;
-        }
-        Ok(Arc::new(admission))
+        let verifier = builder.build().map_err(|error| match roots.is_empty() {
+            true => source.error("holds no CA that is not revoked"),
+            false => source.error(format_args!("cannot be used: {error}")),
+        })?;
+        Ok(Arc::new(Self { verifier, roots, lists, algorithms }))
     }
 
-    fn load_lists(&mut self, source: &Source, warnings: &mut Vec<String>) -> Result<(), Error> {
-        for file in &source.files()?.sources {
-            let mut lists = Vec::new();
-            file.each_section(|kind, der| {
-                if kind == SectionKind::Crl {
-                    lists.push(der);
-                }
-            })
-            .map_err(|what| file.error(what))?;
-            for der in lists {
-                self.check_list(file, &der, warnings)?;
-                self.lists.push(der.into());
-            }
-        }
-        if self.lists.is_empty() {
-            return Err(source.error(format_args!("holds no revocation list{}", source.guess())));
-        }
-        Ok(())
-    }
-
-    /// A list that cannot be relied on stops the start: to pass it over would let in whom it
-    /// keeps out.
-    fn check_list(
+    /// Whether the client with this certificate may connect, on the chain that it sent.
+    pub(super) fn judge(
         &self,
-        file: &Source,
-        der: &[u8],
-        warnings: &mut Vec<String>,
-    ) -> Result<(), Error> {
-        let list = RevocationList::parse(der)
-            .map_err(|malformed| file.error(format_args!("holds a list that is {malformed}")))?;
-        if list.is_partial {
-            return Err(file.error("holds a delta or an indirect list; a complete one is needed"));
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self
+            .verifier
+            .verify_client_cert(end_entity, intermediates, now)
+            .map_err(|error| self.weak_key(end_entity, intermediates).unwrap_or(error))?;
+        let bad = |_: Malformed| rustls::Error::from(CertificateError::BadEncoding);
+        let leaf = Certificate::parse(end_entity).map_err(bad)?;
+        if !leaf.key.can_be_verified(self.algorithms) {
+            return Err(weak(leaf.key));
         }
-        let issuer = list.issuer;
-        let mut keys = self.root_keys(issuer).peekable();
-        if keys.peek().is_none() {
-            warnings
-                .push(file.say(format_args!("is a list of a CA that is not trusted: {issuer}")));
-        } else if !keys.any(|key| list.is_signed_by(key, self.algorithms)) {
-            return Err(file.error(format_args!(
-                "holds a list that is not signed by the trusted CA of this name, but perhaps by \
-                 an older one: {issuer}"
-            )));
+        let is_listed =
+            |certificate: &Certificate<'_>| self.lists.name(certificate.issuer, certificate.serial);
+        let presented = intermediates.iter().map(|der| Certificate::parse(der));
+        // Nobody else has to wait for a second look at signatures.
+        if is_listed(&leaf) || presented.flatten().any(|certificate| is_listed(&certificate)) {
+            self.find_unrevoked_path(end_entity, intermediates, now)?;
         }
-        if let Some(due) = list.next_update.filter(|due| *due < Time::now()) {
-            warnings.push(
-                file.say(format_args!(
-                    "holds a list that has expired on {due}, used still: {issuer}"
-                )),
-            );
+        Ok(verified)
+    }
+
+    /// Of all paths to an authority one has to be without a revoked certificate. What else was
+    /// presented does not count.
+    fn find_unrevoked_path(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let is_unrevoked = |path: &VerifiedPath<'_>| self.check_path(path);
+        EndEntityCert::try_from(end_entity)
+            .and_then(|certificate| {
+                certificate
+                    .verify_for_usage(
+                        self.algorithms.all,
+                        &self.roots.roots,
+                        intermediates,
+                        now,
+                        KeyUsage::client_auth(),
+                        None,
+                        Some(&is_unrevoked),
+                    )
+                    .map(drop)
+            })
+            // That there is a path has been seen before.
+            .map_err(|_| CertificateError::Revoked.into())
+    }
+
+    fn check_path(&self, path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+        let mut issuer_key = path.anchor().subject_public_key_info.to_vec();
+        let leaf: &webpki::Cert<'_> = path.end_entity();
+        for certificate in path.intermediate_certificates().rev().chain([leaf]) {
+            let key = PublicKey::new(&issuer_key);
+            if self.lists.revoke(certificate.issuer(), certificate.serial(), key, self.algorithms) {
+                return Err(webpki::Error::CertRevoked);
+            }
+            let spki = certificate.subject_public_key_info();
+            let key = PublicKey::parse(&spki).map_err(|_| webpki::Error::BadDer)?;
+            issuer_key = key.content().to_vec();
         }
         Ok(())
     }
 
-    fn root_keys(&self, name: Name<'_>) -> impl Iterator<Item = PublicKey<'_>> {
-        self.roots
-            .roots
-            .iter()
-            .filter(move |root| root.subject.as_ref() == name.content())
-            .map(|root| PublicKey::new(&root.subject_public_key_info))
+    /// The real reason where a signature of a presented CA was called wrong.
+    fn weak_key(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Option<rustls::Error> {
+        let presented = std::iter::once(end_entity).chain(intermediates);
+        let mut keys = presented.flat_map(|der| Certificate::parse(der)).map(|read| read.key);
+        keys.find(|key| !key.can_be_verified(self.algorithms)).map(weak)
     }
+}
 
-    /// Whether a list that the certificate's own issuer signed holds it.
-    fn is_revoked(&self, certificate: &Certificate<'_>, chain: &[Certificate<'_>]) -> bool {
-        self.lists.iter().any(|der| {
-            // Serial numbers first: signatures are looked at for nobody but those on a list.
-            RevocationList::parse(der).is_ok_and(|list| {
-                list.issuer == certificate.issuer
-                    && list.holds(certificate.serial)
-                    && chain
-                        .iter()
-                        .filter(|issuer| issuer.subject == list.issuer)
-                        .map(|issuer| issuer.key)
-                        .chain(self.root_keys(list.issuer))
-                        .any(|key| {
-                            list.is_signed_by(key, self.algorithms)
-                                && certificate.is_signed_by(key, self.algorithms)
-                        })
-            })
-        })
-    }
+fn weak(key: PublicKey<'_>) -> rustls::Error {
+    CertificateError::Other(OtherError(Arc::new(WeakKey(key.to_string())))).into()
 }
 
 impl ClientCertVerifier for Admission {
@@ -159,19 +187,7 @@ impl ClientCertVerifier for Admission {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self.verifier.verify_client_cert(end_entity, intermediates, now)?;
-        if self.lists.is_empty() {
-            return Ok(verified);
-        }
-        let malformed = |_| rustls::Error::from(CertificateError::BadEncoding);
-        let presented = std::iter::once(end_entity)
-            .chain(intermediates)
-            .map(|der| Certificate::parse(der).map_err(malformed))
-            .collect::<Result<Vec<_>, _>>()?;
-        if presented.iter().any(|certificate| self.is_revoked(certificate, &presented)) {
-            return Err(CertificateError::Revoked.into());
-        }
-        Ok(verified)
+        self.judge(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(

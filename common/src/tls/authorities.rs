@@ -1,18 +1,14 @@
 //! Certificates of authorities (CAs): whose signature is believed.
 
-use std::collections::HashSet;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::SectionKind;
 
 use super::pinned::Pins;
-use super::source::Source;
+use super::source::{Source, guess};
 use crate::error::Error;
 use crate::x509::Time;
 use crate::x509::certificate::Certificate;
+use crate::x509::pem::Kind;
 
 /// More complaints about single files than this are only counted.
 const COMPLAINTS: usize = 3;
@@ -23,16 +19,18 @@ pub(super) const MANY: usize = 16;
 /// The authorities that a file or a directory names, each once.
 pub(super) struct Authorities {
     pub(super) store: RootCertStore,
-    /// Those certificates that are CAs' own.
+    /// For each of the store's roots, the certificates that make it one.
+    pub(super) certificates: Vec<Vec<Vec<u8>>>,
+    /// The certificates by which a peer may be known without a CA.
     pub(super) pins: Pins,
     pub(super) warnings: Vec<String>,
 }
 
-/// Whom to take for an authority.
+/// Which certificates are taken for authorities.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accept {
-    /// Only who may sign others: a stray certificate of a server must not make its owner a judge
-    /// over clients.
+    /// Only those that may sign others: a stray certificate of a server must not make its owner a
+    /// judge over clients.
     Authorities,
     /// A peer's own certificate too, pinned in this way.
     Anybody,
@@ -45,23 +43,13 @@ impl Authorities {
             accept,
             is_directory: files.is_directory,
             store: RootCertStore::empty(),
+            certificates: Vec::new(),
             pins: Pins::default(),
             complaints: Vec::new(),
-            expired: Vec::new(),
+            minor: Vec::new(),
         };
-        let mut seen = HashSet::new();
         for file in &files.sources {
-            // /etc/ssl/certs has two links to each file.
-            let identity = fs::metadata(&file.path).map(|file| (file.dev(), file.ino()));
-            if identity.is_ok_and(|identity| !seen.insert(identity)) {
-                continue;
-            }
-            if let Err(what) = loading.file(file) {
-                if !files.is_directory {
-                    return Err(file.error(what));
-                }
-                loading.complaints.push(file.say(what));
-            }
+            loading.file(file)?;
         }
         loading.finish(source)
     }
@@ -71,36 +59,56 @@ struct Loading {
     accept: Accept,
     is_directory: bool,
     store: RootCertStore,
+    certificates: Vec<Vec<Vec<u8>>>,
     pins: Pins,
     complaints: Vec<String>,
-    expired: Vec<String>,
+    /// What is always wrong with some of the public CAs, and nobody here can mend.
+    minor: Vec<String>,
 }
 
 impl Loading {
-    fn file(&mut self, file: &Source) -> Result<(), String> {
-        let mut holds_something = false;
-        file.each_section(|kind, der| {
-            holds_something = true;
-            if kind == SectionKind::Certificate {
-                if let Err(what) = self.certificate(file, &der) {
-                    self.complaints.push(file.say(what));
-                }
+    /// A directory may hold anything beside certificates: one bad file in it is a warning.
+    fn file(&mut self, file: &Source) -> Result<(), Error> {
+        let contents = match file.contents() {
+            Ok(contents) => contents,
+            Err(what) if self.is_directory => {
+                self.complaints.push(file.say(what));
+                return Ok(());
             }
-        })?;
+            Err(what) => return Err(file.error(what)),
+        };
+        for fault in &contents.faults {
+            if fault.is_damage() && !self.is_directory {
+                return Err(file.error(fault));
+            }
+            self.complaints.push(file.say(fault));
+        }
+        for section in &contents.sections {
+            if section.kind == Kind::Certificate {
+                self.certificate(file, &section.der, section.line);
+            }
+        }
         // Keys, requests and lists that lie in the same directory are nobody's mistake.
-        if holds_something && self.is_directory {
-            return Ok(());
+        let is_elsewhere = self.is_directory && !contents.sections.is_empty();
+        if contents.first(Kind::Certificate).is_none()
+            && contents.faults.is_empty()
+            && !is_elsewhere
+        {
+            self.complaints
+                .push(file.say(format_args!("holds no certificate{}", guess(&contents))));
         }
-        if holds_something || file.mentions("-----BEGIN ") {
-            Ok(())
-        } else {
-            Err(format!("holds no certificate{}", file.guess()))
-        }
+        Ok(())
     }
 
-    fn certificate(&mut self, file: &Source, der: &[u8]) -> Result<(), String> {
-        let described =
-            Certificate::parse(der).map_err(|e| format!("holds a certificate that is {e}"))?;
+    fn certificate(&mut self, file: &Source, der: &[u8], line: usize) {
+        let say = |what: std::fmt::Arguments<'_>| file.say(format_args!("{what} (line {line})"));
+        let described = match Certificate::parse(der) {
+            Ok(described) => described,
+            Err(error) => {
+                let what = say(format_args!("holds a certificate that is {error}"));
+                return self.complaints.push(what);
+            }
+        };
         let subject = described.subject;
         let is_own_issuer = subject == described.issuer;
         // A CA that says nothing of itself is an old root, and so signed by itself.
@@ -108,40 +116,62 @@ impl Loading {
         if self.accept == Accept::Authorities && !is_authority {
             // Beside the CA's own certificate stand those that it signed, where all of them lie
             // in one directory.
-            return if self.is_directory && !is_own_issuer {
-                Ok(())
-            } else {
-                Err(format!("holds a certificate that is no CA's, left out: {subject}"))
-            };
+            if !self.is_directory || is_own_issuer {
+                self.complaints.push(say(format_args!(
+                    "holds a certificate that is no CA's, left out: {subject}"
+                )));
+            }
+            return;
         }
-        self.store.add(CertificateDer::from(der)).map_err(|error| {
-            format!("holds a certificate that cannot be used ({error}): {subject}")
-        })?;
-        if is_authority {
+        let algorithms = crate::crypto::provider().signature_verification_algorithms;
+        if !described.key.can_be_verified(algorithms) {
+            return self.minor.push(say(format_args!(
+                "holds a CA, left out, whose signatures cannot be verified, since its key is {}: \
+                 {subject}",
+                described.key
+            )));
+        }
+        if let Err(error) = self.store.add(CertificateDer::from(der)) {
+            return self.complaints.push(say(format_args!(
+                "holds a certificate that cannot be used ({error}): {subject}"
+            )));
+        }
+        if self.accept == Accept::Anybody {
             self.pins.add(der);
         }
         // Two certificates of one name and key are one authority.
-        let added = self.store.roots.last();
-        if self.store.roots.iter().filter(|known| Some(*known) == added).count() > 1 {
+        let roots = &self.store.roots;
+        let known = roots.iter().position(|known| Some(known) == roots.last()).unwrap_or_default();
+        if known + 1 < roots.len() {
             self.store.roots.pop();
-        } else if described.not_after < Time::now() {
-            self.expired.push(file.say(format_args!(
-                "holds a CA that has expired on {}, trusted still: {subject}",
-                described.not_after
-            )));
+        } else {
+            self.certificates.push(Vec::new());
+            if described.not_after < Time::now() {
+                self.minor.push(say(format_args!(
+                    "holds a CA that has expired on {}, trusted still: {subject}",
+                    described.not_after
+                )));
+            }
         }
-        Ok(())
+        // Whether a CA is revoked is asked of those that vouch for clients.
+        if self.accept == Accept::Authorities {
+            self.certificates[known].push(der.to_vec());
+        }
     }
 
     fn finish(mut self, source: &Source) -> Result<Authorities, Error> {
         if self.store.is_empty() {
-            let why =
-                self.complaints.first().map(|first| format!(" ({first})")).unwrap_or_default();
-            return Err(source.error(format_args!("holds no usable CA certificate{why}")));
+            let first = self.complaints.iter().chain(&self.minor).next();
+            return Err(match first {
+                Some(first) if !self.is_directory => Error::Configuration(first.clone()),
+                first => {
+                    let why = first.map(|first| format!(" ({first})")).unwrap_or_default();
+                    source.error(format_args!("holds no usable CA certificate{why}"))
+                }
+            });
         }
-        // Of the public ones some have always expired, and nobody here can mend that.
         if self.store.len() <= MANY {
-            self.complaints.append(&mut self.expired);
+            self.complaints.append(&mut self.minor);
         }
         let more = self.complaints.len().saturating_sub(COMPLAINTS);
         self.complaints.truncate(COMPLAINTS);
@@ -149,6 +179,11 @@ impl Loading {
             self.complaints.push(source.say(format_args!("has {more} more such certificates")));
         }
         self.store.roots.shrink_to_fit();
-        Ok(Authorities { store: self.store, pins: self.pins, warnings: self.complaints })
+        Ok(Authorities {
+            store: self.store,
+            certificates: self.certificates,
+            pins: self.pins,
+            warnings: self.complaints,
+        })
     }
 }

@@ -54,10 +54,11 @@ impl ClientFiles {
         let roots = Source::new(self.roots_key.to_owned(), &self.roots);
         let identity = self.identity()?;
         let identity = match &identity {
-            Some([certificate, key]) => Some(Identity::load(certificate, key, &provider)?),
+            Some([certificate, key]) => Some(Identity::load(certificate, key)?),
             None => None,
         };
-        let Authorities { store, pins, mut warnings } = Authorities::load(&roots, Accept::Anybody)?;
+        let Authorities { store, pins, mut warnings, .. } =
+            Authorities::load(&roots, Accept::Anybody)?;
         let authorities = store.len();
         let unfit = |error: &dyn Display| roots.error(format_args!("cannot be used: {error}"));
         let usual =

@@ -5,11 +5,10 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
-use super::identity::OLD_VERSION;
+use super::admission::WeakKey;
+use crate::journal::Refusal;
 use crate::x509::Time;
-
-/// How the verifier says that a CA's certificate stands for a peer.
-pub(super) const CA_AS_PEER: &str = "CaUsedAsEndEntity";
+use crate::x509::signature::Algorithm;
 
 /// What went wrong, to be read after the peer's address: "sent no certificate, …".
 pub fn explain(error: &Error) -> String {
@@ -26,13 +25,38 @@ pub fn explain(error: &Error) -> String {
 
 /// The same for what comes out of a stream, where rustls's error is wrapped.
 pub fn explain_io(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    match inner(error) {
         Some(inner) => explain(inner),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             "went away during the handshake".to_owned()
         }
         None => error.to_string(),
     }
+}
+
+/// The same as the log wants it.
+pub(crate) fn refusal(error: &io::Error) -> Refusal {
+    let (kind, is_known) = match inner(error) {
+        None => ("transport", false),
+        Some(Error::NoCertificatesPresented) => ("no certificate", false),
+        Some(Error::InvalidCertificate(error)) => match error {
+            CertificateError::Revoked => ("revoked", true),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                ("expired", true)
+            }
+            CertificateError::UnknownIssuer => ("unknown issuer", false),
+            _ => ("certificate", false),
+        },
+        Some(Error::AlertReceived(_)) => ("alert", false),
+        Some(Error::PeerIncompatible(_)) => ("incompatible", false),
+        Some(Error::InvalidMessage(_)) => ("message", false),
+        Some(_) => ("handshake", false),
+    };
+    Refusal { words: explain_io(error), kind, is_known }
+}
+
+fn inner(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn certificate(error: &CertificateError) -> String {
@@ -74,23 +98,39 @@ fn certificate(error: &CertificateError) -> String {
             "its certificate is made for another purpose (extendedKeyUsage)".to_owned()
         }
         CertificateError::BadEncoding => "its certificate is damaged".to_owned(),
-        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "its certificate is signed with an algorithm that is too old or unknown".to_owned()
+        CertificateError::UnsupportedSignatureAlgorithmContext {
+            signature_algorithm_id, ..
         }
-        CertificateError::Other(cause) => {
-            let cause = cause.0.to_string();
-            match cause.as_str() {
-                CA_AS_PEER => "its certificate is that of a CA (basicConstraints CA:TRUE), which \
-                               vouches for others: it needs one of its own, signed by that CA"
-                    .to_owned(),
-                OLD_VERSION => {
-                    "its certificate is of X.509 version 1, without extensions".to_owned()
-                }
-                _ => format!("its certificate cannot be used: {cause}"),
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id,
+            ..
+        } => format!(
+            "its certificate is signed with {}, which cannot be verified here: SHA-256 and \
+             SHA-384 can, by a CA with a key of RSA 2048 or more, P-256 or P-384",
+            Algorithm(signature_algorithm_id)
+        ),
+        CertificateError::Other(other) => match cause(error) {
+            Some(webpki::Error::CaUsedAsEndEntity) => "its certificate is that of a CA \
+                (basicConstraints CA:TRUE), which vouches for others: it needs one of its own, \
+                signed by that CA"
+                .to_owned(),
+            Some(webpki::Error::UnsupportedCertVersion) => {
+                "its certificate is of X.509 version 1, without extensions".to_owned()
             }
-        }
+            _ => match other.0.downcast_ref::<WeakKey>() {
+                Some(weak) => weak.to_string(),
+                None => format!("its certificate cannot be used: {}", other.0),
+            },
+        },
         other => format!("its certificate cannot be used: {other}"),
+    }
+}
+
+/// What the verifier said, where rustls has no word of its own for it.
+pub(super) fn cause(error: &CertificateError) -> Option<&webpki::Error> {
+    match error {
+        CertificateError::Other(cause) => cause.0.downcast_ref(),
+        _ => None,
     }
 }
 

@@ -1,21 +1,19 @@
 //! Who we are to a peer: a certificate with its chain, and the private key that belongs to it.
 
-use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys};
-use rustls_pki_types::pem::{PemObject, SectionKind};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 
-use super::source::Source;
+use super::explain::cause;
+use super::source::{Source, guess};
 use crate::error::Error;
-use crate::x509::Time;
 use crate::x509::certificate::Certificate;
+use crate::x509::key::Key;
+use crate::x509::pem::Kind;
+use crate::x509::{PublicKey, Time};
 
 /// A certificate that ends sooner than this is worth a warning.
 const SOON: i64 = 14;
-
-/// How the verifier says that a certificate has no extensions.
-pub(super) const OLD_VERSION: &str = "UnsupportedCertVersion";
 
 /// A certificate and its key, fit for each other.
 pub(super) struct Identity {
@@ -27,25 +25,17 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Reads the chain from one file and the key from the other, or from the same.
-    pub(super) fn load(
-        certificate: &Source,
-        key: &Source,
-        provider: &CryptoProvider,
-    ) -> Result<Self, Error> {
-        let chain = chain(certificate)?;
+    pub(super) fn load(certificate: &Source, key: &Source) -> Result<Self, Error> {
+        let mut warnings = Vec::new();
+        let chain = chain(certificate, &mut warnings)?;
         let first = chain.first().map(AsRef::as_ref).unwrap_or_default();
         let described = Certificate::parse(first)
             .map_err(|malformed| certificate.error(format_args!("is {malformed}")))?;
         let subject = described.subject.to_string();
         let not_after = described.not_after;
-        let warnings = warn(certificate, &described, Time::now());
+        warnings.extend(warn(certificate, &described, Time::now()));
 
-        let signing = provider.key_provider.load_private_key(private_key(key)?).map_err(|_| {
-            key.error(
-                "holds a key of a kind that cannot be used; RSA of 2048 bits or more, \
-                       P-256, P-384 and Ed25519 can",
-            )
-        })?;
+        let signing = private_key(key, described.key)?.into_signing();
         let key_pair = CertifiedKey::new(chain, signing);
         match key_pair.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
@@ -56,14 +46,16 @@ impl Identity {
                     certificate.key,
                 )));
             }
+            Err(rustls::Error::InvalidCertificate(error))
+                if cause(&error) == Some(&webpki::Error::UnsupportedCertVersion) =>
+            {
+                return Err(certificate.error(
+                    "is of X.509 version 1, which names no host: sign it again with extensions \
+                     (openssl x509 -req -extfile …)",
+                ));
+            }
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause))) => {
-                return Err(match cause.0.to_string().as_str() {
-                    OLD_VERSION => certificate.error(
-                        "is of X.509 version 1, which names no host: sign it again with extensions \
-                         (openssl x509 -req -extfile …)",
-                    ),
-                    other => certificate.error(format_args!("cannot be used: {other}")),
-                });
+                return Err(certificate.error(format_args!("cannot be used: {}", cause.0)));
             }
             Err(other) => return Err(certificate.error(format_args!("cannot be used: {other}"))),
         }
@@ -71,32 +63,33 @@ impl Identity {
     }
 }
 
-fn chain(source: &Source) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let mut chain = Vec::new();
-    source
-        .each_section(|kind, der| {
-            if kind == SectionKind::Certificate {
-                chain.push(CertificateDer::from(der));
-            }
-        })
-        .map_err(|what| source.error(what))?;
-    if chain.is_empty() {
-        return Err(source.error(format_args!("holds no certificate{}", source.guess())));
+fn chain(
+    source: &Source,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let contents = source.contents().map_err(|what| source.error(what))?;
+    let has_any = contents.first(Kind::Certificate).is_some();
+    for fault in &contents.faults {
+        if fault.is_damage() || !has_any {
+            return Err(source.error(fault));
+        }
+        warnings.push(source.say(fault));
     }
-    Ok(chain)
+    if !has_any {
+        return Err(source.error(format_args!("holds no certificate{}", guess(&contents))));
+    }
+    let found = contents.sections.into_iter().filter(|found| found.kind == Kind::Certificate);
+    Ok(found.map(|found| found.der.into()).collect())
 }
 
-fn private_key(source: &Source) -> Result<PrivateKeyDer<'static>, Error> {
-    let mut found = None;
-    let read = source.each_section(|kind, der| {
-        if found.is_none() {
-            found = PrivateKeyDer::from_pem(kind, der);
-        }
-    });
-    match (found, read) {
-        (Some(key), Ok(())) => Ok(key),
-        (_, Err(what)) if !source.mentions("ENCRYPTED") => Err(source.error(what)),
-        _ => Err(source.error(format_args!("holds no private key{}", source.guess()))),
+fn private_key(source: &Source, owner: PublicKey<'_>) -> Result<Key, Error> {
+    let contents = source.contents().map_err(|what| source.error(what))?;
+    let key = contents.first(Kind::PrivateKey);
+    // Of two keys the first is meant, and of anything else nothing.
+    match (key, contents.faults.first()) {
+        (_, Some(fault)) if fault.is_damage() || key.is_none() => Err(source.error(fault)),
+        (Some(key), _) => Key::of(owner, &key.der).map_err(|what| source.error(what)),
+        (None, _) => Err(source.error(format_args!("holds no private key{}", guess(&contents)))),
     }
 }
 

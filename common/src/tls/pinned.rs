@@ -1,8 +1,9 @@
-//! A server that shows a CA's certificate as its own, as `openssl req -x509` makes it: refused by
-//! the rules of the public web, and fine where that very certificate is among our roots.
+//! A server whose very certificate is among our roots: a CA's own, as `openssl req -x509` makes
+//! it, or one that a CA signed which is not there. The rules of the public web refuse both; curl
+//! and openssl take them.
 //!
-//! Nobody gains by it: whoever holds the key of a root could sign itself any certificate. Everything
-//! else is verified as ever; the name and the dates of such a certificate too.
+//! Nobody gains by it: that certificate was chosen to be believed. Everything else is verified as
+//! ever; the name and the dates of such a certificate too.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::explain::CA_AS_PEER;
+use super::explain::cause;
 use crate::x509::Time;
 use crate::x509::certificate::Certificate;
 
@@ -32,7 +33,7 @@ impl Pins {
     }
 }
 
-/// The usual verifier, and what to do where it says that a CA stands for a server.
+/// The usual verifier, and what to do where it finds no CA that vouches for a server.
 #[derive(Debug)]
 pub(super) struct Verifier {
     pub(super) usual: Arc<WebPkiServerVerifier>,
@@ -49,7 +50,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.usual.verify_server_cert(certificate, chain, name, ocsp, now) {
-            Err(error) if is_ca_as_peer(&error) && self.pins.contain(certificate) => {
+            Err(error) if has_no_ca(&error) && self.pins.contain(certificate) => {
                 verify_pinned(certificate, name, now)
             }
             verdict => verdict,
@@ -79,13 +80,11 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-fn is_ca_as_peer(error: &Error) -> bool {
-    match error {
-        Error::InvalidCertificate(CertificateError::Other(cause)) => {
-            cause.0.to_string() == CA_AS_PEER
-        }
-        _ => false,
-    }
+/// Whether no CA vouches for the certificate, since it is one itself or the CA is unknown.
+fn has_no_ca(error: &Error) -> bool {
+    let Error::InvalidCertificate(error) = error else { return false };
+    *error == CertificateError::UnknownIssuer
+        || cause(error) == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
 fn verify_pinned(

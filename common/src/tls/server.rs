@@ -3,13 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rustls::compress::CompressionCache;
 use rustls::crypto::ring::Ticketer;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertificateError, ServerConfig, ServerConnection};
+use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::UnixTime;
 
 use super::admission::Admission;
@@ -17,9 +16,9 @@ use super::authorities::{Accept, Authorities};
 use super::fingerprint::Fingerprint;
 use super::identity::Identity;
 use super::source::Source;
+use super::tickets::Tickets;
 use crate::error::Error;
 use crate::x509::Time;
-use crate::x509::certificate::Certificate;
 
 /// Which files make a server's identity and say who may connect, and the keys that name them.
 #[derive(Clone, Debug)]
@@ -49,6 +48,7 @@ pub struct ServerIdentity {
     pub authorities: usize,
     /// What a person should look into, a sentence each.
     pub warnings: Vec<String>,
+    admission: Option<Arc<Admission>>,
     /// What the files looked like before they were read.
     fingerprint: Fingerprint,
 }
@@ -93,39 +93,29 @@ impl ServerFiles {
         }
 
         let fingerprint = self.fingerprint();
-        let provider = crate::crypto::provider();
-        let identity = Identity::load(&certificate, &private_key, &provider)?;
+        let identity = Identity::load(&certificate, &private_key)?;
         let mut warnings = identity.warnings;
         let admission = match &self.ca_path {
             None => None,
             Some(path) => {
-                let source_of_lists = self.crl_path.as_ref().map(|path| source("crl_path", path));
                 let ca_path = source("ca_path", path);
-                let authorities = Authorities::load(&ca_path, Accept::Authorities)?;
-                warnings.extend(authorities.warnings);
-                let count = authorities.store.len();
-                let admission = Admission::new(
-                    &ca_path,
-                    authorities.store,
-                    source_of_lists.as_ref(),
-                    &provider,
-                    &mut warnings,
-                )?;
-                Some((admission, count))
+                let lists = self.crl_path.as_ref().map(|path| source("crl_path", path));
+                let mut authorities = Authorities::load(&ca_path, Accept::Authorities)?;
+                warnings.append(&mut authorities.warnings);
+                Some(Admission::new(&ca_path, authorities, lists.as_ref(), &mut warnings)?)
             }
         };
 
-        let builder = ServerConfig::builder_with_provider(provider)
+        let unfit = |error| certificate.error(format_args!("cannot be used: {error}"));
+        let builder = ServerConfig::builder_with_provider(crate::crypto::provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| certificate.error(format_args!("cannot be used: {error}")))?;
-        let authorities = admission.as_ref().map_or(0, |(_, count)| *count);
-        let builder = match admission {
-            Some((admission, _)) => builder.with_client_cert_verifier(admission),
+            .map_err(unfit)?;
+        let builder = match &admission {
+            Some(admission) => builder.with_client_cert_verifier(Arc::clone(admission) as Arc<_>),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key)));
-        remember_sessions(&mut config)
-            .map_err(|error| certificate.error(format_args!("cannot be used: {error}")))?;
+        remember_sessions(&mut config, admission.as_ref()).map_err(unfit)?;
         config.alpn_protocols = vec![super::HTTP.to_vec()];
         config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
         // The provider has the suites in the order in which this machine is quick at them.
@@ -134,8 +124,9 @@ impl ServerFiles {
             config: Arc::new(config),
             subject: identity.subject,
             not_after: identity.not_after,
-            authorities,
+            authorities: admission.as_ref().map_or(0, |admission| admission.roots.len()),
             warnings,
+            admission,
             fingerprint,
         }))
     }
@@ -148,36 +139,22 @@ impl ServerFiles {
 
 /// Sessions are remembered by the clients, in tickets under a key that dies with this
 /// configuration: that costs no memory here, and nobody resumes what a reload has ended.
-fn remember_sessions(config: &mut ServerConfig) -> Result<(), rustls::Error> {
-    config.ticketer = Ticketer::new()?;
+fn remember_sessions(
+    config: &mut ServerConfig,
+    admission: Option<&Arc<Admission>>,
+) -> Result<(), rustls::Error> {
+    let usual = Ticketer::new()?;
+    config.ticketer = match admission {
+        None => usual,
+        Some(admission) => Arc::new(Tickets {
+            usual,
+            admission: Arc::clone(admission),
+            time: Arc::clone(&config.time_provider),
+        }),
+    };
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // Such a ticket can be used more than once, so one is enough.
     config.send_tls13_tickets = 1;
-    Ok(())
-}
-
-/// Whether the client's certificate still holds, once a handshake is done.
-///
-/// Of a session that is resumed rustls does not look at it again, and each resumption gives a new
-/// ticket: without this, whoever came once in time could come for ever.
-pub fn recheck(connection: &ServerConnection) -> Result<(), rustls::Error> {
-    recheck_at(connection, Time::now())
-}
-
-fn recheck_at(connection: &ServerConnection, now: Time) -> Result<(), rustls::Error> {
-    for der in connection.peer_certificates().unwrap_or_default() {
-        let certificate = Certificate::parse(der).map_err(|_| CertificateError::BadEncoding)?;
-        if certificate.not_after < now {
-            let since_1970 = |time: Time| {
-                UnixTime::since_unix_epoch(Duration::from_secs(time.unix().unsigned_abs()))
-            };
-            return Err(CertificateError::ExpiredContext {
-                time: since_1970(now),
-                not_after: since_1970(certificate.not_after),
-            }
-            .into());
-        }
-    }
     Ok(())
 }
 
@@ -185,20 +162,42 @@ fn recheck_at(connection: &ServerConnection, now: Time) -> Result<(), rustls::Er
 #[derive(Debug)]
 pub struct ReloadingServer {
     files: ServerFiles,
-    current: Mutex<Arc<ServerConfig>>,
+    current: Mutex<Current>,
     fingerprint: Mutex<Fingerprint>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    admission: Option<Arc<Admission>>,
 }
 
 impl ReloadingServer {
     /// Serves with what was loaded from these files.
     pub fn new(files: ServerFiles, loaded: &ServerIdentity) -> Self {
-        let current = Mutex::new(Arc::clone(&loaded.config));
+        let current = Mutex::new(Current::of(loaded));
         Self { files, current, fingerprint: Mutex::new(loaded.fingerprint) }
     }
 
     /// What the next connection is accepted with.
     pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&lock(&self.current))
+        Arc::clone(&lock(&self.current).config)
+    }
+
+    /// Whether the client of an open connection would be let in now.
+    ///
+    /// # Errors
+    ///
+    /// Why it would not.
+    pub fn judge(&self, connection: &ServerConnection) -> Result<(), rustls::Error> {
+        let admission = lock(&self.current).admission.clone();
+        let Some(admission) = admission else { return Ok(()) };
+        match connection.peer_certificates().and_then(<[_]>::split_first) {
+            Some((end_entity, intermediates)) => {
+                admission.judge(end_entity, intermediates, UnixTime::now()).map(drop)
+            }
+            None => Err(rustls::Error::NoCertificatesPresented),
+        }
     }
 
     /// Reads the files again. On an error the old configuration stays. Blocks on the disk.
@@ -209,7 +208,7 @@ impl ReloadingServer {
         let loaded = self.files.load()?.ok_or_else(|| {
             Error::Configuration(format!("{}.cert_path is not set", self.files.prefix))
         })?;
-        *lock(&self.current) = Arc::clone(&loaded.config);
+        *lock(&self.current) = Current::of(&loaded);
         Ok(loaded)
     }
 
@@ -221,16 +220,25 @@ impl ReloadingServer {
     }
 }
 
+impl Current {
+    fn of(loaded: &ServerIdentity) -> Self {
+        Self { config: Arc::clone(&loaded.config), admission: loaded.admission.clone() }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use rustls::HandshakeKind;
+    use std::time::Duration;
+
+    use rustls::time_provider::TimeProvider;
+    use rustls::{AlertDescription, CertificateError, HandshakeKind, version};
 
     use super::*;
-    use crate::testing::{Dir, EC_KEY, client, files, shake};
+    use crate::testing::{Dir, EC_KEY, alert, client, client_of, files, shake, show};
     use crate::tls::explain;
 
     #[test]
@@ -257,22 +265,61 @@ mod tests {
         assert_eq!(explain(&refused), "its certificate is revoked");
     }
 
+    /// A clock that is two days ahead.
+    #[derive(Debug)]
+    struct Late;
+
+    impl TimeProvider for Late {
+        fn current_time(&self) -> Option<UnixTime> {
+            let now = UnixTime::now().as_secs();
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(now + 2 * 86_400)))
+        }
+    }
+
     #[test]
-    fn a_session_ends_with_the_certificate_of_the_client() {
+    fn a_session_ends_with_the_certificate_of_the_client_who_is_told_so() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        dir.issue("ca", "server", EC_KEY, "100");
+        dir.issue("ca", "child", EC_KEY, "1");
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", ""]);
+        for version in [&version::TLS12, &version::TLS13] {
+            let loaded = named.load().unwrap().unwrap();
+            let child = Arc::new(show(client_of(&dir, version), &dir, Some("child")));
+            shake(&loaded.config, &child).unwrap();
+            let (resumed, _) = shake(&loaded.config, &child).unwrap();
+            assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
+
+            let mut late = (*loaded.config).clone();
+            late.time_provider = Arc::new(Late);
+            late.ticketer = Arc::new(Tickets {
+                usual: Arc::clone(&late.ticketer),
+                admission: loaded.admission.unwrap(),
+                time: Arc::new(Late),
+            });
+            let late = Arc::new(late);
+            assert_eq!(alert(&late, &child), Some(AlertDescription::CertificateExpired));
+            let refused = shake(&late, &child).unwrap_err();
+            assert!(explain(&refused).starts_with("its certificate has expired on "));
+        }
+    }
+
+    #[test]
+    fn an_open_connection_is_judged_by_the_list_of_today() {
         let dir = Dir::new();
         dir.ca("ca");
         for name in ["server", "child"] {
-            dir.issue("ca", name, EC_KEY, "1");
+            dir.issue("ca", name, EC_KEY, "100");
         }
-        let named = files(&dir, ["server.crt", "server.key", "ca.crt", ""]);
-        let server = named.load().unwrap().unwrap().config;
+        dir.revoke("ca", &[], "");
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
         let child = Arc::new(client(&dir, Some("child")));
-        shake(&server, &child).unwrap();
-        let (resumed, _) = shake(&server, &child).unwrap();
-        assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
-        assert_eq!(recheck(&resumed), Ok(()));
-        let late = recheck_at(&resumed, Time::now().plus_days(2)).unwrap_err();
-        assert!(explain(&late).starts_with("its certificate has expired on "));
+        let (connection, _) = shake(&server.current(), &child).unwrap();
+        assert_eq!(server.judge(&connection), Ok(()));
+        dir.revoke("ca", &["child"], "");
+        server.reload().unwrap();
+        assert_eq!(server.judge(&connection), Err(CertificateError::Revoked.into()));
     }
 
     #[test]

@@ -82,8 +82,6 @@ fn says_what_is_wrong_with_a_file() {
     dir.write("cut.crt", &dir.read("server.crt")[..300]);
     dir.write("bom.crt", [b"\xef\xbb\xbf", &dir.read("server.crt")[..]].concat());
     files(&dir, ["bom.crt", "server.key", "", ""]).load().unwrap();
-    dir.openssl("x509 -in server.crt -outform DER -out server.der");
-    dir.openssl("x509 -in server.crt -trustout -out trusted.crt");
     dir.openssl("x509 -req -in server.csr -signkey server.key -out first.crt");
     dir.openssl("ec -in server.key -aes128 -passout pass:x -out old.key");
     dir.openssl("pkcs8 -topk8 -in server.key -passout pass:x -out secret.key");
@@ -91,7 +89,6 @@ fn says_what_is_wrong_with_a_file() {
         ("nowhere", "server.key", "http.cert_path: DIR/nowhere does not exist"),
         ("", "server.key", "http.cert_path: DIR/ is a directory, not a file"),
         ("empty", "server.key", "http.cert_path: DIR/empty holds no certificate; PEM is expected"),
-        ("server.der", "server.key", "http.cert_path: DIR/server.der holds no certificate; PEM"),
         ("server.key", "server.key", "DIR/server.key holds no certificate; it holds a private key"),
         ("server.csr", "server.key", "holds a certificate signing request"),
         (

@@ -10,8 +10,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::der::{BIT_STRING, BOOLEAN, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::der::{BOOLEAN, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
 use super::name::{Name, ObjectId, write_escaped};
+use super::signature::{PublicKey, Signed};
 use super::time::Time;
 
 /// What a certificate says of itself.
@@ -58,19 +59,6 @@ pub enum AlternativeName<'a> {
     Other(u8, &'a [u8]),
 }
 
-/// A public key: the content of a SubjectPublicKeyInfo.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PublicKey<'a>(&'a [u8]);
-
-/// Something signed: a certificate, a request for one, a revocation list.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Signed<'a> {
-    /// The part that is signed, with its tag and length.
-    message: &'a [u8],
-    algorithm: &'a [u8],
-    signature: &'a [u8],
-}
-
 impl<'a> Certificate<'a> {
     /// Reads one certificate in DER.
     pub fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
@@ -83,7 +71,7 @@ impl<'a> Certificate<'a> {
         let not_before = Time::read(&mut validity)?;
         let not_after = Time::read(&mut validity)?;
         let subject = Name::new(fields.take(SEQUENCE)?);
-        let key = PublicKey(fields.take(SEQUENCE)?);
+        let key = PublicKey::new(fields.take(SEQUENCE)?);
         fields.optional(0x81)?;
         fields.optional(0x82)?;
         let extensions = match fields.optional(0xa3)? {
@@ -91,6 +79,12 @@ impl<'a> Certificate<'a> {
             None => Extensions::default(),
         };
         Ok(Self { serial, issuer, subject, not_before, not_after, key, extensions, signed })
+    }
+
+    /// The certificate with which these bytes begin.
+    pub fn at_start(bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let der = Reader::new(bytes).any().ok()?.whole;
+        Self::parse(der).is_ok().then_some(der)
     }
 
     /// The last common name of its subject: of a device's certificate, the device's id.
@@ -173,86 +167,6 @@ impl fmt::Display for AlternativeName<'_> {
             Self::Other(0x81 | 0x86, text) => write_escaped(f, &String::from_utf8_lossy(text)),
             Self::Other(..) => f.write_str("(a name of another kind)"),
         }
-    }
-}
-
-impl<'a> PublicKey<'a> {
-    /// A key of this content of a SubjectPublicKeyInfo, without its tag and length.
-    pub fn new(content: &'a [u8]) -> Self {
-        Self(content)
-    }
-
-    /// The content of the SubjectPublicKeyInfo, without its tag and length.
-    pub fn content(self) -> &'a [u8] {
-        self.0
-    }
-
-    /// The key itself, without its kind.
-    pub fn bits(self) -> Option<&'a [u8]> {
-        self.parts().ok().map(|(_, bits)| bits)
-    }
-
-    fn parts(self) -> Result<(&'a [u8], &'a [u8]), Malformed> {
-        let mut parts = Reader::new(self.0);
-        Ok((parts.take(SEQUENCE)?, parts.octets_of_bits()?))
-    }
-}
-
-impl fmt::Display for PublicKey<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok((algorithm, key)) = self.parts() else {
-            return f.write_str("(damaged key)");
-        };
-        let mut algorithm = Reader::new(algorithm);
-        let kind = algorithm.take(OID).unwrap_or_default();
-        match kind {
-            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1] => {
-                let modulus =
-                    Reader::new(key).enter(SEQUENCE).and_then(|mut key| key.take(INTEGER));
-                let digits = modulus.unwrap_or_default();
-                let digits = digits.strip_prefix(&[0]).unwrap_or(digits);
-                write!(f, "RSA {}", digits.len() * 8)
-            }
-            [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1] => match algorithm.take(OID).unwrap_or_default() {
-                [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7] => f.write_str("P-256"),
-                [0x2b, 0x81, 4, 0, 0x22] => f.write_str("P-384"),
-                [0x2b, 0x81, 4, 0, 0x23] => f.write_str("P-521"),
-                curve => write!(f, "elliptic curve {}", ObjectId(curve)),
-            },
-            [0x2b, 0x65, 0x70] => f.write_str("Ed25519"),
-            other => ObjectId(other).fmt(f),
-        }
-    }
-}
-
-impl<'a> Signed<'a> {
-    /// Takes apart what is signed and by which signature; also a reader of the signed fields.
-    pub(super) fn parse(der: &'a [u8]) -> Result<(Self, Reader<'a>), Malformed> {
-        let mut outer = Reader::new(der);
-        let mut parts = outer.enter(SEQUENCE)?;
-        outer.end()?;
-        let message = parts.any()?;
-        if message.tag != SEQUENCE {
-            return Err(Malformed);
-        }
-        let algorithm = parts.take(SEQUENCE)?;
-        let signature =
-            if parts.is_at(BIT_STRING) { parts.octets_of_bits()? } else { return Err(Malformed) };
-        parts.end()?;
-        Ok((Self { message: message.whole, algorithm, signature }, Reader::new(message.content)))
-    }
-
-    /// Whether this key made the signature.
-    pub(super) fn is_by(&self, key: PublicKey<'_>, algorithms: WebPkiSupportedAlgorithms) -> bool {
-        let Ok((key_algorithm, key)) = key.parts() else { return false };
-        algorithms
-            .all
-            .iter()
-            .filter(|algorithm| {
-                algorithm.signature_alg_id().as_ref() == self.algorithm
-                    && algorithm.public_key_alg_id().as_ref() == key_algorithm
-            })
-            .any(|algorithm| algorithm.verify_signature(key, self.message, self.signature).is_ok())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads DER (X.690), the encoding of certificates, one element at a time.
+//! Reads and writes DER (X.690), the encoding of certificates, one element at a time.
 //!
 //! Every length is checked against what is there, so no input panics, recurses or allocates. It
 //! knows tags and lengths, and nothing of what certificates put in them.
@@ -48,6 +48,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How far from the beginning of `whole` it stands, if it is a part of that.
+    pub(super) fn position_in(&self, whole: &[u8]) -> Option<usize> {
+        let offset = (self.0.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+        (offset + self.0.len() <= whole.len()).then_some(offset)
     }
 
     /// Whether the next element has this tag.
@@ -104,6 +110,26 @@ impl<'a> Reader<'a> {
     pub(super) fn end(&self) -> Result<(), Malformed> {
         if self.is_empty() { Ok(()) } else { Err(Malformed) }
     }
+}
+
+/// An element of this tag, with these parts one after the other as its content.
+pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let digits = length.to_be_bytes();
+    let digits = &digits[(length.leading_zeros() / 8) as usize..];
+    let mut encoded = vec![tag];
+    if length >= 0x80 {
+        encoded.push(0x80 | digits.len() as u8);
+        encoded.extend(digits);
+    } else {
+        encoded.push(length as u8);
+    }
+    encoded.extend(parts.concat());
+    encoded
+}
+
+pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    element(SEQUENCE, parts)
 }
 
 #[cfg(test)]

@@ -1,30 +1,21 @@
-//! Makes keys, certificates and signing requests.
+//! Makes certificates and signing requests.
 //!
 //! Written by hand over ring: rcgen with its reader of requests adds 281 KB to a program, and 20
 //! crates. It writes nothing to disk and knows no setting.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
-use rustls::SignatureScheme;
-use rustls::sign::{Signer, SigningKey};
-use rustls_pki_types::{AlgorithmIdentifier, PrivateKeyDer, PrivatePkcs8KeyDer, alg_id};
 
-use super::certificate::PublicKey;
 use super::der::{
-    BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE,
-    SET, UTC_TIME, UTF8_STRING,
+    BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, UTC_TIME,
+    UTF8_STRING, element, sequence,
 };
+use super::key::{Key, Unable};
 use super::name::Name;
+use super::signature::PublicKey;
 use super::time::Time;
 use crate::net::Host;
-
-/// A private key that signs, of any kind that a server may have.
-pub struct Key(Arc<dyn SigningKey>);
 
 /// What a certificate allows.
 #[derive(Clone, Copy, Debug)]
@@ -76,64 +67,6 @@ pub struct Issuer<'a> {
     pub key_id: Option<&'a [u8]>,
 }
 
-/// ring cannot do what was asked of it, or has no randomness to do it with.
-#[derive(Clone, Copy, Debug)]
-pub struct Unable;
-
-impl Key {
-    /// A new P-256 key, and its PKCS #8 encoding to be kept secret.
-    pub fn generate() -> Result<(Self, Vec<u8>), Unable> {
-        let random = SystemRandom::new();
-        let encoded = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
-            .map_err(|_| Unable)?
-            .as_ref()
-            .to_vec();
-        let key = Self::new(PrivatePkcs8KeyDer::from(encoded.clone()).into())?;
-        Ok((key, encoded))
-    }
-
-    /// A key that exists already.
-    pub fn new(encoded: PrivateKeyDer<'static>) -> Result<Self, Unable> {
-        crate::crypto::provider()
-            .key_provider
-            .load_private_key(encoded)
-            .map(Self)
-            .map_err(|_| Unable)
-    }
-
-    /// The SubjectPublicKeyInfo of the other half.
-    pub fn public(&self) -> Result<Vec<u8>, Unable> {
-        let encoded = self.0.public_key().ok_or(Unable)?;
-        Reader::new(&encoded).take(SEQUENCE).map(<[u8]>::to_vec).map_err(|Malformed| Unable)
-    }
-
-    /// The encoded identifier of the algorithm that it signs with.
-    fn algorithm(&self) -> Result<Vec<u8>, Unable> {
-        let scheme = self.signer()?.scheme();
-        let known = SCHEMES.iter().find(|(known, _)| *known == scheme).ok_or(Unable)?;
-        Ok(sequence(&[known.1.as_ref()]))
-    }
-
-    fn signer(&self) -> Result<Box<dyn Signer>, Unable> {
-        self.0.choose_scheme(&SCHEMES.map(|(scheme, _)| scheme)).ok_or(Unable)
-    }
-
-    /// These fields, signed: a certificate or a request in DER.
-    fn sign(&self, fields: &[&[u8]]) -> Result<Vec<u8>, Unable> {
-        let message = sequence(fields);
-        let signature = self.signer()?.sign(&message).map_err(|_| Unable)?;
-        Ok(sequence(&[&message, &self.algorithm()?, &bits(&signature)]))
-    }
-}
-
-/// How each kind of key signs, in the order in which they are tried.
-const SCHEMES: [(SignatureScheme, AlgorithmIdentifier); 4] = [
-    (SignatureScheme::ECDSA_NISTP256_SHA256, alg_id::ECDSA_SHA256),
-    (SignatureScheme::ECDSA_NISTP384_SHA384, alg_id::ECDSA_SHA384),
-    (SignatureScheme::RSA_PKCS1_SHA256, alg_id::RSA_PKCS1_SHA256),
-    (SignatureScheme::ED25519, alg_id::ED25519),
-];
-
 impl Draft<'_> {
     /// The certificate in DER. An authority that is its own issuer signs itself.
     pub fn sign(&self, issuer: Issuer<'_>) -> Result<Vec<u8>, Unable> {
@@ -161,24 +94,21 @@ impl Draft<'_> {
         let is_authority = matches!(self.purpose, Use::Authority);
         let constraints = if is_authority { sequence(&[&TRUE]) } else { sequence(&[]) };
         list.push(extension(19, true, &constraints));
-        let [key_usage, purposes] = match self.purpose {
+        // A bit string: how many bits of the byte are unused, and the byte.
+        let (key_usage, purposes): (_, &[u8]) = match self.purpose {
             // keyCertSign and cRLSign.
-            Use::Authority => [[BIT_STRING, 2, 1, 0x06], [0; 4]],
+            Use::Authority => ([1, 0x06], &[]),
             // digitalSignature and keyAgreement.
-            Use::Server(_) => [[BIT_STRING, 2, 3, 0x88], [1, 2, 0, 0]],
-            Use::Client => [[BIT_STRING, 2, 7, 0x80], [2, 0, 0, 0]],
+            Use::Server(_) => ([3, 0x88], &[SERVER_AUTH, CLIENT_AUTH]),
+            Use::Client => ([7, 0x80], &[CLIENT_AUTH]),
         };
-        list.push(extension(15, true, &key_usage));
+        list.push(extension(15, true, &element(BIT_STRING, &[&key_usage])));
         if !is_authority {
-            let purposes = purposes
+            let purposes: Vec<_> = purposes
                 .iter()
-                .filter(|purpose| **purpose > 0)
-                .map(|purpose| element(OID, &[&[0x2b, 6, 1, 5, 5, 7, 3, *purpose]]));
-            list.push(extension(
-                37,
-                false,
-                &element(SEQUENCE, &slices(&purposes.collect::<Vec<_>>())),
-            ));
+                .map(|purpose| element(OID, &[&[0x2b, 6, 1, 5, 5, 7, 3, *purpose]]))
+                .collect();
+            list.push(extension(37, false, &element(SEQUENCE, &slices(&purposes))));
         }
         if let Use::Server(hosts) = self.purpose {
             let names: Vec<_> = hosts.iter().map(alternative_name).collect();
@@ -220,18 +150,6 @@ pub fn key_id(key: PublicKey<'_>) -> Vec<u8> {
     ring::digest::digest(&ring::digest::SHA256, bits).as_ref()[..20].to_vec()
 }
 
-/// PEM: base64 between a BEGIN and an END line.
-pub fn pem(label: &str, der: &[u8]) -> String {
-    let mut text = format!("-----BEGIN {label}-----\n");
-    // 48 bytes make a line of 64 characters.
-    for line in der.chunks(48) {
-        STANDARD.encode_string(line, &mut text);
-        text.push('\n');
-    }
-    text.push_str(&format!("-----END {label}-----\n"));
-    text
-}
-
 fn alternative_name(host: &Host) -> Vec<u8> {
     match host {
         Host::Name(name) => element(0x82, &[name.as_bytes()]),
@@ -239,6 +157,10 @@ fn alternative_name(host: &Host) -> Vec<u8> {
         Host::Address(IpAddr::V6(address)) => element(0x87, &[&address.octets()]),
     }
 }
+
+/// The last arcs of the purposes in extendedKeyUsage.
+const SERVER_AUTH: u8 = 1;
+const CLIENT_AUTH: u8 = 2;
 
 const TRUE: [u8; 3] = [BOOLEAN, 1, 0xff];
 
@@ -258,32 +180,8 @@ fn time(time: Time) -> Vec<u8> {
     }
 }
 
-fn bits(bytes: &[u8]) -> Vec<u8> {
-    element(BIT_STRING, &[&[0], bytes])
-}
-
-fn sequence(parts: &[&[u8]]) -> Vec<u8> {
-    element(SEQUENCE, parts)
-}
-
 fn slices(parts: &[Vec<u8>]) -> Vec<&[u8]> {
     parts.iter().map(Vec::as_slice).collect()
-}
-
-/// An element of this tag, with these parts one after the other as its content.
-fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    let digits = length.to_be_bytes();
-    let digits = &digits[(length.leading_zeros() / 8) as usize..];
-    let mut encoded = vec![tag];
-    if length >= 0x80 {
-        encoded.push(0x80 | digits.len() as u8);
-        encoded.extend(digits);
-    } else {
-        encoded.push(length as u8);
-    }
-    encoded.extend(parts.concat());
-    encoded
 }
 
 #[cfg(test)]
@@ -291,7 +189,7 @@ mod tests {
     use super::*;
     use crate::testing::Dir;
     use crate::x509::certificate::Certificate;
-    use crate::x509::{Malformed, Request};
+    use crate::x509::{Malformed, Request, pem};
 
     const FROM: Time = Time::from_unix(1_700_000_000);
 
@@ -307,13 +205,13 @@ mod tests {
         let id = key_id(PublicKey::new(&ca_key));
         let issuer = Issuer { name: Name::new(&ca_name), key: &ca, key_id: Some(&id) };
         let root = draft(&ca_name, &ca_key, Use::Authority).sign(issuer).unwrap();
-        dir.write("ca.crt", pem("CERTIFICATE", &root));
+        dir.write("ca.crt", pem::encode("CERTIFICATE", &root));
 
         let (key, _) = Key::generate().unwrap();
         let name = subject(&[Part::Organization("Grüße, & Söhne"), Part::CommonName("leaf")]);
         let leaf = draft(&name, &key.public().unwrap(), purpose).sign(issuer).unwrap();
-        dir.write("leaf.crt", pem("CERTIFICATE", &leaf));
-        dir.write("leaf.csr", pem("CERTIFICATE REQUEST", &request(&name, &key).unwrap()));
+        dir.write("leaf.crt", pem::encode("CERTIFICATE", &leaf));
+        dir.write("leaf.csr", pem::encode("CERTIFICATE REQUEST", &request(&name, &key).unwrap()));
 
         let read = Certificate::parse(&leaf).unwrap();
         assert_eq!(read.subject.to_string(), "CN=leaf, O=Grüße\\, & Söhne");

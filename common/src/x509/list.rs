@@ -1,14 +1,17 @@
 //! Reads revocation lists (RFC 5280, section 5) far enough to look up a certificate in them.
 //!
-//! A list stays in its encoding and is searched from its beginning: no second copy of it is in
-//! memory. Whether it is to be believed is for the caller to find out by its signature.
+//! A list that is kept stays in its encoding, with an index of 4 bytes for each entry: one of
+//! 200,000 entries takes 7 MB and 800 KB more. Whether it is to be believed is for the caller to
+//! find out by its signature.
+
+use std::ops::Range;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::certificate::{PublicKey, Signed};
 use super::der::{BOOLEAN, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
 use super::der::{GENERALIZED_TIME, UTC_TIME};
 use super::name::Name;
+use super::signature::{PublicKey, Signed};
 use super::time::Time;
 
 /// What a revocation list says.
@@ -71,6 +74,18 @@ impl<'a> RevocationList<'a> {
         self.signed.is_by(key, algorithms)
     }
 
+    /// Where the entries' contents are, in the order of their serial numbers.
+    fn index(&self, der: &[u8]) -> Result<Box<[u32]>, Malformed> {
+        let mut index = Vec::new();
+        let mut entries = self.revoked;
+        while !entries.is_empty() {
+            let offset = entries.enter(SEQUENCE)?.position_in(der).ok_or(Malformed)?;
+            index.push(u32::try_from(offset).map_err(|_| Malformed)?);
+        }
+        index.sort_unstable_by_key(|&offset| serial_at(der, offset));
+        Ok(index.into())
+    }
+
     fn search(&self, mut is_it: impl FnMut(&[u8]) -> bool) -> Result<bool, Malformed> {
         let mut entries = self.revoked;
         while !entries.is_empty() {
@@ -81,6 +96,50 @@ impl<'a> RevocationList<'a> {
         }
         Ok(false)
     }
+}
+
+/// A list that is looked up for each connection.
+#[derive(Debug)]
+pub struct IndexedList {
+    der: Box<[u8]>,
+    issuer: Range<usize>,
+    index: Box<[u32]>,
+}
+
+impl IndexedList {
+    /// Reads one list in DER, and sorts its entries.
+    pub fn new(der: Vec<u8>) -> Result<Self, Malformed> {
+        let list = RevocationList::parse(&der)?;
+        let issuer = list.issuer.content();
+        let start = Reader::new(issuer).position_in(&der).ok_or(Malformed)?;
+        let (issuer, index) = (start..start + issuer.len(), list.index(&der)?);
+        Ok(Self { der: der.into(), issuer, index })
+    }
+
+    /// Whether the certificate of this issuer with this serial number is on it.
+    pub fn holds(&self, issuer: Name<'_>, serial: &[u8]) -> bool {
+        let wanted = order(number(serial));
+        let compare = |offset: &u32| serial_at(&self.der, *offset).cmp(&wanted);
+        self.der.get(self.issuer.clone()) == Some(issuer.content())
+            && self.index.binary_search_by(compare).is_ok()
+    }
+
+    /// Whether this key made its signature.
+    pub fn is_signed_by(&self, key: PublicKey<'_>, algorithms: WebPkiSupportedAlgorithms) -> bool {
+        Signed::parse(&self.der).is_ok_and(|(signed, _)| signed.is_by(key, algorithms))
+    }
+}
+
+/// The serial number of the entry whose content begins here, as it is sorted.
+fn serial_at(der: &[u8], offset: u32) -> (usize, &[u8]) {
+    let entry = der.get(offset as usize..).unwrap_or_default();
+    // The entries were read when the list was parsed.
+    order(number(Reader::new(entry).take(INTEGER).unwrap_or_default()))
+}
+
+/// Shorter numbers are the smaller ones.
+fn order(number: &[u8]) -> (usize, &[u8]) {
+    (number.len(), number)
 }
 
 /// The digits of an integer without leading zeros, which some issuers write and others do not.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
 use super::der::{BMP_STRING, Malformed, OID, Reader, SEQUENCE, SET, UTF8_STRING};
+use crate::escape::is_unsafe;
 
 /// A subject or an issuer, still in its encoding. Equal bytes are equal names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +131,7 @@ pub(super) fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Resu
     for character in text.chars() {
         match character {
             ',' | '+' | '\\' | '"' => write!(f, "\\{character}")?,
-            other if other.is_control() => write!(f, "{}", other.escape_unicode())?,
+            other if is_unsafe(other) => write!(f, "{}", other.escape_unicode())?,
             other => f.write_char(other)?,
         }
     }
@@ -190,6 +191,9 @@ mod tests {
     fn keeps_hostile_names_on_one_line() {
         let der = set(COMMON_NAME, UTF8_STRING, b"a\n\x1b[31m, CN=b");
         assert_eq!(Name::new(&der).to_string(), "CN=a\\u{a}\\u{1b}[31m\\, CN=b");
+        // C1, and marks that turn the direction of writing.
+        let der = set(COMMON_NAME, UTF8_STRING, "a\u{9b}31m\u{202e}b\u{2066}".as_bytes());
+        assert_eq!(Name::new(&der).to_string(), "CN=a\\u{9b}31m\\u{202e}b\\u{2066}");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::certificate::{PublicKey, Signed};
 use super::der::{INTEGER, Malformed, Reader, SEQUENCE};
 use super::name::Name;
+use super::signature::{Algorithm, PublicKey, Signed};
 
 /// What somebody asks to have certified. The extensions it asks for are left unread: what its
 /// certificate allows is for the signer to say.
@@ -25,6 +25,15 @@ impl<'a> Request<'a> {
         let subject = Name::new(fields.take(SEQUENCE)?);
         let key = PublicKey::new(fields.take(SEQUENCE)?);
         Ok(Self { subject, key, signed })
+    }
+
+    /// The algorithm of its signature, where that cannot be verified with this kind of key.
+    pub fn unknown_algorithm(
+        &self,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Option<Algorithm<'a>> {
+        let is_known = self.signed.can_be_verified(self.key, algorithms);
+        (!is_known).then(|| self.signed.algorithm())
     }
 
     /// Whether it was made by the owner of the key. Otherwise somebody asks for another's.

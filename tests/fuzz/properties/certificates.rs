@@ -3,21 +3,29 @@
 
 use std::sync::OnceLock;
 
-use crate::tls::source::{SectionKind, sections};
-use crate::x509::certificate::{Certificate, PublicKey, Serial};
-use crate::x509::issue::{Draft, Issuer, Key, Use};
-use crate::x509::{Name, Request, RevocationList, Time};
+use crate::x509::certificate::{Certificate, Serial};
+use crate::x509::issue::{Draft, Issuer, Use};
+use crate::x509::key::Key;
+use crate::x509::pem::{self, Kind};
+use crate::x509::{IndexedList, Name, PublicKey, Request, RevocationList, Time};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
-    if let Ok(sections) = sections(input) {
-        for (kind, der) in sections {
-            assert!(der.len() < input.len());
-            if matches!(kind, SectionKind::Certificate | SectionKind::Crl | SectionKind::Csr) {
-                check_der(&der);
-            }
+    let contents = pem::read(input);
+    for section in &contents.sections {
+        assert!(section.der.len() <= input.len());
+        match section.kind {
+            Kind::Certificate | Kind::RevocationList | Kind::Request => check_der(&section.der),
+            Kind::PrivateKey => drop(Key::new(&section.der).map(|key| key.public())),
+            Kind::EncryptedKey | Kind::Parameters => {}
         }
     }
+    let faults = |contents: &pem::Contents| {
+        contents.faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let restated = pem::read(&contents.restate(|_| true));
+    assert_eq!(faults(&restated), faults(&contents));
+    assert_eq!(restated.sections, contents.sections);
     check_der(input);
 }
 
@@ -46,6 +54,10 @@ fn check_der(der: &[u8]) {
         assert_eq!(read.is_empty(), length == 0);
         assert!(!(read.is_empty() && read.holds(&[1])));
         assert_eq!(read.holds(&[5]), read.holds(&[0, 5]), "a leading zero counts");
+        let indexed = IndexedList::new(der.to_vec()).unwrap();
+        for serial in [&[1][..], &[5], &[0, 5], &[]] {
+            assert_eq!(indexed.holds(read.issuer, serial), read.holds(serial), "{serial:?}");
+        }
     }
 }
 

@@ -1,16 +1,14 @@
 //! The local CA: a key and a certificate in the directory, made here or by the documentation's
 //! openssl commands.
 
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
-
-use super::read::{invalid, section, sections};
+use super::read::{invalid, section};
 use super::store::{CA, Store};
 use crate::error::Error;
-use crate::tls::source::SectionKind;
 use crate::x509::Time;
 use crate::x509::certificate::Certificate;
-use crate::x509::issue::{Draft, Issuer, Key, Unable};
+use crate::x509::issue::{Draft, Issuer};
+use crate::x509::key::{Key, Unable};
+use crate::x509::pem::Kind;
 
 /// Whoever signs.
 pub(super) struct Authority {
@@ -27,16 +25,11 @@ impl Authority {
         if !key_path.exists() {
             return Ok(None);
         }
-        let secret = sections(&key_path)?
-            .into_iter()
-            .find_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der))
-            .ok_or_else(|| invalid(&key_path, "holds no private key without a passphrase"))?;
-        let key = Key::new(secret)
-            .map_err(|Unable| invalid(&key_path, "holds a key of a kind that cannot be used"))?;
-        let certificate = section(&certificate_path, SectionKind::Certificate)?
-            .ok_or_else(|| invalid(&certificate_path, "holds no certificate"))?;
+        let secret = section(&key_path, Kind::PrivateKey, "private key without a passphrase")?;
+        let certificate = section(&certificate_path, Kind::Certificate, "certificate")?;
         let described = Certificate::parse(&certificate)
             .map_err(|error| invalid(&certificate_path, format_args!("is {error}")))?;
+        let key = Key::of(described.key, &secret).map_err(|what| invalid(&key_path, what))?;
         if key.public().map_err(unable)? != described.key.content() {
             return Err(invalid(&key_path, format_args!("is not the key of {CA}.crt beside it")));
         }

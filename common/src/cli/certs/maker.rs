@@ -11,10 +11,10 @@ use crate::cli::print::{print, report};
 use crate::error::Error;
 use crate::net::Host;
 use crate::settings::{self, Values};
-use crate::tls::source::SectionKind;
-use crate::x509::certificate::PublicKey;
-use crate::x509::issue::{self, Draft, Issuer, Key, Part, Use};
-use crate::x509::{Name, Request, Time};
+use crate::x509::issue::{self, Draft, Issuer, Part, Use};
+use crate::x509::key::Key;
+use crate::x509::pem::{self, Kind};
+use crate::x509::{Name, PublicKey, Request, Time};
 
 const DAYS: i64 = 100;
 /// A child's clock may be slow by this much.
@@ -107,19 +107,25 @@ impl Maker {
             let dir = self.store.dir.display();
             Error::Failed(format!("there is no {CA}.key in {dir} to sign {} with", csr.display()))
         })?;
-        let request = section(csr, SectionKind::Csr)?
-            .ok_or_else(|| invalid(csr, "holds no certificate signing request in PEM"))?;
+        let request = section(csr, Kind::Request, "certificate signing request")?;
         let request =
             Request::parse(&request).map_err(|error| invalid(csr, format_args!("is {error}")))?;
-        if !request
-            .is_signed_by_its_key(crate::crypto::provider().signature_verification_algorithms)
-        {
+        let algorithms = crate::crypto::provider().signature_verification_algorithms;
+        if let Some(algorithm) = request.unknown_algorithm(algorithms) {
             return Err(invalid(
                 csr,
-                "has a wrong signature, or a key of a kind that cannot be used (RSA of 2048 bits \
-                 or more, P-256, P-384 and Ed25519 can)",
+                format_args!(
+                    "is signed by a key of the kind {} with {algorithm}, which cannot be verified \
+                     here: RSA of 2048 bits or more with SHA-256, SHA-384 or SHA-512, P-256 and \
+                     P-384 with SHA-256 or SHA-384, and Ed25519 can",
+                    request.key
+                ),
             )
             .into());
+        }
+        if !request.is_signed_by_its_key(algorithms) {
+            let what = "has a wrong signature: its maker does not have its key";
+            return Err(invalid(csr, what).into());
         }
         let draft = self.draft(request.subject.content(), request.key, Use::Client, Some(&ca));
         let certificate = ca.sign(&draft)?;
@@ -159,7 +165,7 @@ impl Maker {
                 "csr" => ("CERTIFICATE REQUEST", 0o644),
                 _ => ("CERTIFICATE", 0o644),
             };
-            (format!("{}.{kind}", self.name), issue::pem(label, der), mode)
+            (format!("{}.{kind}", self.name), pem::encode(label, der), mode)
         });
         for path in self.store.write(&files.collect::<Vec<_>>())? {
             print(&format!("{}\n", path.display()))?;

@@ -1,26 +1,39 @@
-//! Reads PEM for `tedge certs`, and says what is wrong with it.
+//! Reads certificates, keys and requests for `tedge certs`, and says what is wrong with them.
 
 use std::fmt;
-use std::io::{self, BufReader};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::Error;
-use crate::tls::source::{self, SectionKind};
+use crate::x509::pem::{self, Contents, Kind};
 
-/// The PEM sections of a file, or of standard input where it is called `-`.
-pub(super) fn sections(path: &Path) -> Result<Vec<(SectionKind, Vec<u8>)>, Error> {
+/// What is in a file, which may be a pipe, or in standard input where it is called `-`.
+pub(super) fn contents(path: &Path) -> Result<Contents, Error> {
+    /// No certificate, request or list is larger.
+    const MAX_SIZE: u64 = 32 * 1024 * 1024;
+    let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        source::sections(BufReader::new(io::stdin().lock()))
+        io::stdin().lock().take(MAX_SIZE).read_to_end(&mut bytes)
     } else {
-        source::open(path).and_then(source::sections)
+        File::open(path).and_then(|file| file.take(MAX_SIZE).read_to_end(&mut bytes))
     };
-    read.map_err(|what| invalid(path, what))
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => invalid(path, "does not exist"),
+        io::ErrorKind::IsADirectory => invalid(path, "is a directory, not a file"),
+        _ => invalid(path, format_args!("cannot be read: {error}")),
+    })?;
+    Ok(pem::read(&bytes))
 }
 
-/// The first section of this kind in a file.
-pub(super) fn section(path: &Path, wanted: SectionKind) -> Result<Option<Vec<u8>>, Error> {
-    let found = sections(path)?.into_iter().find(|(kind, _)| *kind == wanted);
-    Ok(found.map(|(_, der)| der))
+/// The first section of this kind in a file, called `what` where there is none.
+pub(super) fn section(path: &Path, kind: Kind, what: &str) -> Result<Vec<u8>, Error> {
+    let contents = contents(path)?;
+    match (contents.first(kind), contents.faults.first()) {
+        (Some(section), _) => Ok(section.der.clone()),
+        (None, Some(fault)) => Err(invalid(path, fault)),
+        (None, None) => Err(invalid(path, format_args!("holds no {what}"))),
+    }
 }
 
 pub(super) fn invalid(path: &Path, what: impl fmt::Display) -> Error {

@@ -4,47 +4,52 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 
-use rustls_pki_types::PrivateKeyDer;
-use rustls_pki_types::pem::PemObject;
-
-use super::read::{invalid, sections};
+use super::read::{contents, invalid};
 use crate::cli::command_line::Exit;
 use crate::cli::print::print;
-use crate::tls::source::SectionKind;
-use crate::x509::certificate::{Certificate, PublicKey, Serial};
-use crate::x509::issue::Key;
-use crate::x509::{Malformed, Request, RevocationList, Time};
+use crate::x509::certificate::{Certificate, Serial};
+use crate::x509::key::Key;
+use crate::x509::pem::{Kind, Section};
+use crate::x509::{Malformed, PublicKey, Request, RevocationList, Time};
 
 /// Prints what is in each of the files.
 pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
     for (index, file) in files.iter().enumerate() {
         let path = Path::new(file);
-        let sections = sections(path)?;
-        if sections.is_empty() {
-            return Err(invalid(path, "holds nothing in PEM, text with BEGIN and END lines").into());
+        let contents = contents(path)?;
+        if contents.sections.is_empty() {
+            return Err(match contents.faults.first() {
+                Some(fault) => invalid(path, fault),
+                None => invalid(path, "holds nothing in PEM, text with BEGIN and END lines"),
+            }
+            .into());
         }
         let mut text = if index > 0 { "\n".to_owned() } else { String::new() };
-        for (number, (kind, der)) in sections.into_iter().enumerate() {
+        for (number, section) in contents.sections.iter().enumerate() {
             if number > 0 {
                 text.push('\n');
             }
             let _ = write!(text, "{}: ", path.display());
-            describe(&mut text, kind, der)
-                .map_err(|error| invalid(path, format_args!("is {error}")))?;
+            describe(&mut text, section).map_err(|error| {
+                invalid(path, format_args!("is {error} (line {})", section.line))
+            })?;
         }
         print(&text)?;
+        // What could be read is shown first.
+        if let Some(fault) = contents.faults.first() {
+            return Err(invalid(path, fault).into());
+        }
     }
     Ok(())
 }
 
-fn describe(text: &mut String, kind: SectionKind, der: Vec<u8>) -> Result<(), Malformed> {
-    match kind {
-        SectionKind::Certificate => certificate(text, &der),
-        SectionKind::Csr => request(text, &der),
-        SectionKind::Crl => list(text, &der),
+fn describe(text: &mut String, section: &Section) -> Result<(), Malformed> {
+    match section.kind {
+        Kind::Certificate => certificate(text, &section.der),
+        Kind::Request => request(text, &section.der),
+        Kind::RevocationList => list(text, &section.der),
         _ => {
-            let key = PrivateKeyDer::from_pem(kind, der).and_then(|der| Key::new(der).ok());
-            let public = key.and_then(|key| key.public().ok());
+            let public = Key::new(&section.der).ok().and_then(|key| key.public().ok());
             let _ = match public {
                 Some(public) => {
                     let public = PublicKey::new(&public);
@@ -115,7 +120,11 @@ fn request(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
     row(text, "subject", read.subject);
     row(text, "key", read.key);
     let is_right = read.is_signed_by_its_key(algorithms);
-    row(text, "signature", if is_right { "right" } else { "wrong, or of an unknown kind" });
+    let signature = match read.unknown_algorithm(algorithms) {
+        Some(algorithm) => format!("{algorithm}, which cannot be verified here"),
+        None => if is_right { "right" } else { "wrong" }.to_owned(),
+    };
+    row(text, "signature", signature);
     Ok(())
 }
 

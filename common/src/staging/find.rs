@@ -1,0 +1,150 @@
+//! Where a service finds what it may not read itself: copies that root has made for it alone, in
+//! the directory that systemd gives to its unit.
+//!
+//! It knows where a copy is and how to ask for new ones, not what is in it. Where no unit gave a
+//! directory there are no copies, and every file is what it is.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, statat};
+
+use super::original::{self, Unreadable};
+
+/// The name of the file by which the service asks for new copies; the unit's path unit waits
+/// for it.
+const RENEW: &str = "renew";
+
+/// What root leaves for a path; the extension of the copy's name says which.
+#[derive(Clone, Copy)]
+pub(super) enum Copy {
+    /// The content of the file.
+    Content,
+    /// The names of the entries of a directory, each with a NUL after it.
+    Listing,
+    /// Why there is neither.
+    Reason,
+}
+
+/// An entry of a directory.
+pub(crate) struct Entry {
+    pub(crate) path: PathBuf,
+    pub(crate) is_directory: bool,
+}
+
+/// The first of the unit's RuntimeDirectory=, systemd.exec(5).
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
+    let given = std::env::var_os("RUNTIME_DIRECTORY")?;
+    let first = given.as_bytes().split(|byte| *byte == b':').next()?;
+    (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+}
+
+impl Copy {
+    /// The name of the copy for this path: one without slashes, however deep and long the path is.
+    pub(super) fn name(self, path: &Path) -> String {
+        let digest = ring::digest::digest(&ring::digest::SHA256, path.as_os_str().as_bytes());
+        let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        let extension = match self {
+            Self::Content => "",
+            Self::Listing => ".directory",
+            Self::Reason => ".reason",
+        };
+        digits.chain([extension.to_owned()]).collect()
+    }
+
+    fn find(self, path: &Path) -> Option<Vec<u8>> {
+        original::read(&runtime_directory()?.join(self.name(path))).ok()
+    }
+}
+
+/// Reads a file, or its copy where the file itself is out of reach. Blocks on the disk.
+///
+/// # Errors
+///
+/// Those of the file itself, or why root has not handed it over.
+pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    original::read(path)
+        .or_else(|error| Copy::Content.find(path).ok_or_else(|| reason(path).unwrap_or(error)))
+}
+
+/// The entries of a directory, or `None` where the path leads to something else. Blocks on the
+/// disk.
+///
+/// # Errors
+///
+/// As [`read`].
+pub(crate) fn entries(path: &Path) -> Result<Option<Vec<Entry>>, Unreadable> {
+    let flags = original::FLAGS | OFlags::DIRECTORY;
+    let listed = match open(path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOTDIR) => return Ok(None),
+        opened => opened.map_err(Unreadable::from).and_then(|directory| list(directory.as_fd())),
+    };
+    let error = match listed {
+        Ok(names) => return Ok(Some(Entry::all(path, &names))),
+        Err(error) => error,
+    };
+    if let Some(names) = Copy::Listing.find(path) {
+        return Ok(Some(Entry::all(path, &names)));
+    }
+    match Copy::Content.find(path) {
+        Some(_) => Ok(None),
+        None => Err(reason(path).unwrap_or(error)),
+    }
+}
+
+fn reason(path: &Path) -> Option<Unreadable> {
+    let reason = Copy::Reason.find(path)?;
+    Some(Unreadable::NotHandedOver(String::from_utf8_lossy(&reason).into_owned()))
+}
+
+/// The names in a directory, sorted, each with a NUL after it, directories with a slash before
+/// that; of several links to one file the first.
+pub(super) fn list(directory: BorrowedFd<'_>) -> Result<Vec<u8>, Unreadable> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            // Put where it belongs: a sort costs 8 KB of program.
+            let place = names.partition_point(|other| *other < name);
+            names.insert(place, name);
+        }
+    }
+    let mut seen = HashSet::new();
+    let mut listing = Vec::new();
+    for name in names {
+        let stat = statat(directory, name.as_slice(), AtFlags::empty()).ok();
+        // /etc/ssl/certs has two links to each file.
+        if stat.as_ref().is_some_and(|stat| !seen.insert((stat.st_dev, stat.st_ino))) {
+            continue;
+        }
+        let is_directory =
+            stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+        listing.extend(name);
+        listing.extend(if is_directory { &b"/\0"[..] } else { b"\0" });
+    }
+    Ok(listing)
+}
+
+impl Entry {
+    pub(super) fn all(directory: &Path, listing: &[u8]) -> Vec<Self> {
+        let names = listing.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        names
+            .map(|name| Self {
+                path: directory.join(OsStr::from_bytes(name.strip_suffix(b"/").unwrap_or(name))),
+                is_directory: name.ends_with(b"/"),
+            })
+            .collect()
+    }
+}
+
+/// Asks for new copies, where there are any: then the unit is reloaded soon. Otherwise false, and
+/// the caller can read everything itself. Blocks on the disk.
+pub(crate) fn renew() -> bool {
+    let Some(directory) = runtime_directory() else { return false };
+    let is_empty = fs::read_dir(&directory).map_or(true, |mut entries| entries.next().is_none());
+    !is_empty && File::create(directory.join(RENEW)).is_ok()
+}

@@ -1,0 +1,101 @@
+//! Reads the files that settings name, themselves or what root opened, and says why it cannot.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::io::Errno;
+
+use crate::regular;
+
+/// Files larger than this hold no certificates, whatever else they are.
+const MAX_SIZE: u64 = 32 * 1024 * 1024;
+
+/// With these flags nothing waits: to open a FIFO otherwise waits for its writer.
+pub(super) const FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// Why a file was not read, to be read after its name.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// There is none.
+    #[error("does not exist")]
+    Missing,
+    /// It is a directory.
+    #[error("is a directory, not a file")]
+    Directory,
+    /// It is a device, a FIFO or a socket.
+    #[error("is not a regular file")]
+    Irregular,
+    /// It is larger than 32 MiB.
+    #[error("is too large to hold certificates")]
+    TooLarge,
+    /// This process may not read it.
+    #[error("cannot be read: it has to be readable for {}", reader())]
+    Denied,
+    /// Root could not, or would not, hand it over.
+    #[error("{0}")]
+    NotHandedOver(String),
+    /// Something else.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<Errno> for Unreadable {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::NOENT => Self::Missing,
+            Errno::ACCESS | Errno::PERM => Self::Denied,
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+impl From<Unreadable> for io::Error {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Io(error) => error,
+            Unreadable::Missing => Self::new(io::ErrorKind::NotFound, error),
+            Unreadable::Denied => Self::new(io::ErrorKind::PermissionDenied, error),
+            other => Self::other(other),
+        }
+    }
+}
+
+/// Reads the file at this path, following links. Blocks on the disk.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    read_opened(open(path, FLAGS, Mode::empty())?)
+}
+
+/// Reads the file that was opened.
+pub(super) fn read_opened(file: OwnedFd) -> Result<Vec<u8>, Unreadable> {
+    let stat = fstat(&file)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile if stat.st_size as u64 > MAX_SIZE => {
+            return Err(Unreadable::TooLarge);
+        }
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Unreadable::Directory),
+        _ => return Err(Unreadable::Irregular),
+    }
+    Ok(regular::read_open(&File::from(file), MAX_SIZE)?)
+}
+
+/// Who would have to be let in, with the way that packages have.
+fn reader() -> String {
+    let id = rustix::process::geteuid().as_raw();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+    });
+    let user = name.map_or_else(|| format!("user {id}"), |name| format!("user {name}"));
+    // A unit of ours, in which root hands over what only root can read.
+    match std::env::var_os("RUNTIME_DIRECTORY") {
+        None => user,
+        Some(_) => format!("{user}, or for root, who hands it over when the unit is restarted"),
+    }
+}

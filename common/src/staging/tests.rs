@@ -1,0 +1,153 @@
+//! What is handed over for which setting, and what never is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::directory::StagingDirectory;
+use super::find::Copy;
+use super::hand_over::hand_over;
+use super::walk::PathWalk;
+use crate::settings::PathTo;
+use crate::testing::{Dir, EC_KEY};
+use crate::x509::pem::{self, Contents, Kind};
+
+/// A configuration directory with certificates, below which everything is that is named.
+fn configured() -> Dir {
+    let dir = Dir::new();
+    std::fs::create_dir(dir.path("run")).unwrap();
+    dir.ca("ca");
+    for name in ["server", "other"] {
+        dir.issue("ca", name, EC_KEY, "100");
+    }
+    dir.revoke("ca", &["other"], "");
+    dir
+}
+
+fn stage(dir: &Dir, named: &[(&str, PathTo)]) {
+    let mut all = BTreeMap::<_, Vec<_>>::new();
+    for (name, path_to) in named {
+        all.entry(dir.path(name)).or_default().push(*path_to);
+    }
+    let walk = PathWalk::new(&dir.path(""), &dir.path(""));
+    hand_over(&walk, &all, StagingDirectory::open(&dir.path("run")).unwrap()).unwrap();
+}
+
+fn copied(dir: &Dir, copy: Copy, name: &str) -> Option<Vec<u8>> {
+    let path = Path::new("run").join(copy.name(&dir.path(name)));
+    dir.path("").join(&path).exists().then(|| dir.read(path.to_str().unwrap()))
+}
+
+fn contents(dir: &Dir, name: &str) -> Contents {
+    pem::read(&copied(dir, Copy::Content, name).unwrap())
+}
+
+fn reason(dir: &Dir, name: &str) -> String {
+    assert!(copied(dir, Copy::Content, name).is_none());
+    String::from_utf8(copied(dir, Copy::Reason, name).unwrap()).unwrap()
+}
+
+/// The kinds of which something was handed over.
+fn handed_over(contents: &Contents) -> Vec<Kind> {
+    let full = contents.sections.iter().filter(|section| !section.der.is_empty());
+    full.map(|section| section.kind).collect()
+}
+
+#[test]
+fn of_each_file_comes_what_its_setting_means_and_nothing_beside_it() {
+    let dir = configured();
+    let mixed = ["server.crt", "ca.crl", "server.key", "other.key", "other.csr"];
+    let mixed = mixed.map(|name| String::from_utf8(dir.read(name)).unwrap()).join("s3cret\n");
+    for (path_to, kinds) in [
+        (PathTo::Certificate, &[Kind::Certificate][..]),
+        (PathTo::Authorities, &[Kind::Certificate]),
+        (PathTo::RevocationLists, &[Kind::RevocationList]),
+        (PathTo::PrivateKey, &[Kind::PrivateKey]),
+    ] {
+        dir.write("mixed.pem", &mixed);
+        stage(&dir, &[("mixed.pem", path_to)]);
+        let copy = contents(&dir, "mixed.pem");
+        assert_eq!(handed_over(&copy), kinds, "{path_to:?}");
+        assert_eq!(copy.sections.len(), 5);
+        let text = copied(&dir, Copy::Content, "mixed.pem").unwrap();
+        assert!(!String::from_utf8_lossy(&text).contains("s3cret"));
+        let original = pem::read(mixed.as_bytes());
+        let lines = |contents: &Contents| {
+            contents.sections.iter().map(|section| section.line).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&copy), lines(&original));
+    }
+    // A certificate and its key in one file, for both settings.
+    stage(&dir, &[("mixed.pem", PathTo::Certificate), ("mixed.pem", PathTo::PrivateKey)]);
+    assert_eq!(handed_over(&contents(&dir, "mixed.pem")), [Kind::Certificate, Kind::PrivateKey]);
+}
+
+#[test]
+fn what_is_no_certificate_key_or_list_stays_where_it_is() {
+    let dir = configured();
+    dir.write("shadow", "root:$y$secret:1:::\n");
+    dir.write("lie.pem", pem::encode("CERTIFICATE", b"secret"));
+    dir.write("lie.crl", pem::encode("X509 CRL", b"secret"));
+    dir.write("lie.key", pem::encode("PRIVATE KEY", b"secret"));
+    for name in ["shadow", "lie.pem", "lie.crl", "lie.key"] {
+        for path_to in
+            [PathTo::Certificate, PathTo::Authorities, PathTo::RevocationLists, PathTo::PrivateKey]
+        {
+            stage(&dir, &[(name, path_to)]);
+            assert_eq!(handed_over(&contents(&dir, name)), [], "{name} {path_to:?}");
+            let copy = copied(&dir, Copy::Content, name).unwrap();
+            let copy = String::from_utf8(copy).unwrap();
+            assert!(!copy.contains("secret") && !copy.contains("c2VjcmV0"), "{copy}");
+        }
+    }
+}
+
+#[test]
+fn no_key_of_a_ca_is_handed_over_under_any_name() {
+    let dir = configured();
+    dir.run("cp", &["ca.key", "renamed.key"]);
+    let combined = [dir.read("ca.crt"), dir.read("ca.key")].concat();
+    dir.write("combined.pem", combined);
+    dir.openssl("ec -in ca.key -no_public -out bare.key");
+    for (name, named) in [
+        // Its certificate is beside it, in the same file, and in ca_path.
+        ("ca.key", &[("ca.key", PathTo::PrivateKey)][..]),
+        ("combined.pem", &[("combined.pem", PathTo::PrivateKey)]),
+        ("renamed.key", &[("renamed.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)]),
+        ("bare.key", &[("bare.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)]),
+        ("ca.key", &[("ca.key", PathTo::Password)]),
+    ] {
+        stage(&dir, named);
+        let reason = reason(&dir, name);
+        assert!(reason.starts_with("is not handed to the service by root: it holds"), "{reason}");
+    }
+    stage(&dir, &[("server.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)]);
+    assert_eq!(handed_over(&contents(&dir, "server.key")), [Kind::PrivateKey]);
+}
+
+#[test]
+fn of_a_closed_directory_come_its_names_and_of_its_files_what_they_may_give() {
+    let dir = configured();
+    dir.write("cas/ca.crt", dir.read("ca.crt"));
+    dir.write("cas/ca.key", dir.read("ca.key"));
+    dir.write("cas/README", "s3cret\n");
+    dir.write("cas/java/ignored", "");
+    dir.run("mkfifo", &["cas/pipe"]);
+    std::os::unix::fs::symlink("gone", dir.path("cas/dangling")).unwrap();
+    dir.run("chmod", &["600", "cas/README"]);
+    stage(&dir, &[("cas", PathTo::Authorities)]);
+    let listing = copied(&dir, Copy::Listing, "cas").unwrap();
+    assert_eq!(listing, b"README\0ca.crt\0ca.key\0dangling\0java/\0pipe\0");
+    assert_eq!(handed_over(&contents(&dir, "cas/ca.crt")), [Kind::Certificate]);
+    assert_eq!(handed_over(&contents(&dir, "cas/ca.key")), []);
+    assert_eq!(contents(&dir, "cas/README"), Contents::default());
+    assert_eq!(reason(&dir, "cas/dangling"), "does not exist");
+    assert_eq!(reason(&dir, "cas/pipe"), "is not a regular file");
+}
+
+#[test]
+fn a_password_comes_as_it_is() {
+    let dir = configured();
+    dir.write("password", "pass\nword");
+    stage(&dir, &[("password", PathTo::Password)]);
+    assert_eq!(copied(&dir, Copy::Content, "password").unwrap(), b"pass\nword");
+}

@@ -1,0 +1,144 @@
+//! Revocation lists: read from files, each to be relied on or refused, and looked up.
+
+use rustls::RootCertStore;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+
+use super::source::{Files, Source, guess};
+use crate::error::Error;
+use crate::x509::certificate::Certificate;
+use crate::x509::pem::Kind;
+use crate::x509::{IndexedList, Name, PublicKey, RevocationList, Time};
+
+/// All lists that a setting names.
+#[derive(Debug, Default)]
+pub(super) struct Lists(Vec<IndexedList>);
+
+impl Lists {
+    /// Reads all of them. What is not understood stops the start: to pass it over would let in
+    /// whom it keeps out.
+    pub(super) fn load(
+        source: &Source,
+        roots: &RootCertStore,
+        warnings: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let Files { is_directory, sources, directories } = source.files()?;
+        // Tools keep what is theirs in directories like `..data` and `.git`.
+        let is_hidden = |directory: &&Source| {
+            directory.path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.')
+        };
+        if let Some(directory) = directories.iter().find(|directory| !is_hidden(directory)) {
+            return Err(directory.error(
+                "is a directory, and lists in it would not be read: move them to the one above",
+            ));
+        }
+        let mut lists = Vec::new();
+        for file in &sources {
+            let contents = file.contents().map_err(|what| file.error(what))?;
+            if let Some(fault) = contents.faults.first() {
+                return Err(file.error(fault));
+            }
+            let is_other = is_directory && !contents.sections.is_empty();
+            if contents.first(Kind::RevocationList).is_none() && !is_other {
+                let what = format_args!("holds no revocation list{}", guess(&contents));
+                return Err(file.error(what));
+            }
+            for section in contents.sections {
+                if section.kind == Kind::RevocationList {
+                    check(file, &section.der, section.line, roots, warnings)?;
+                    let list = IndexedList::new(section.der).map_err(|what| file.error(what))?;
+                    lists.push(list);
+                }
+            }
+        }
+        if lists.is_empty() {
+            return Err(source.error("holds no revocation list"));
+        }
+        Ok(Self(lists))
+    }
+
+    /// Whether a list of this name has the number. Who signed the list was not asked.
+    pub(super) fn name(&self, issuer: Name<'_>, serial: &[u8]) -> bool {
+        self.0.iter().any(|list| list.holds(issuer, serial))
+    }
+
+    /// Whether a list that this key of the issuer signed has the number.
+    pub(super) fn revoke(
+        &self,
+        issuer: &[u8],
+        serial: &[u8],
+        key: PublicKey<'_>,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> bool {
+        // Numbers first: signatures are looked at for nobody but those on a list.
+        self.0
+            .iter()
+            .any(|list| list.holds(Name::new(issuer), serial) && list.is_signed_by(key, algorithms))
+    }
+
+    /// The places of those roots of which each certificate is on a list of a root that signed
+    /// both, in order.
+    pub(super) fn revoked_authorities(
+        &self,
+        roots: &RootCertStore,
+        certificates: &[Vec<Vec<u8>>],
+    ) -> Vec<usize> {
+        let algorithms = crate::crypto::provider().signature_verification_algorithms;
+        let is_revoked = |der: &Vec<u8>| {
+            let Ok(read) = Certificate::parse(der) else { return false };
+            self.name(read.issuer, read.serial)
+                && keys(roots, read.issuer).any(|key| {
+                    read.is_signed_by(key, algorithms)
+                        && self.revoke(read.issuer.content(), read.serial, key, algorithms)
+                })
+        };
+        let all = certificates.iter().enumerate();
+        all.filter(|(_, of_one)| !of_one.is_empty() && of_one.iter().all(is_revoked))
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+/// A list that cannot be relied on stops the start.
+fn check(
+    file: &Source,
+    der: &[u8],
+    line: usize,
+    roots: &RootCertStore,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let algorithms = crate::crypto::provider().signature_verification_algorithms;
+    let list = RevocationList::parse(der).map_err(|malformed| {
+        file.error(format_args!("holds a list that is {malformed} (line {line})"))
+    })?;
+    let issuer = list.issuer;
+    if list.is_partial {
+        return Err(file.error(format_args!(
+            "holds a delta or an indirect list; a complete one is needed: {issuer} (line {line})"
+        )));
+    }
+    let mut keys = keys(roots, issuer).peekable();
+    if keys.peek().is_none() {
+        warnings.push(
+            file.say(format_args!(
+                "holds a list of a CA that is not trusted: {issuer} (line {line})"
+            )),
+        );
+    } else if !keys.any(|key| list.is_signed_by(key, algorithms)) {
+        return Err(file.error(format_args!(
+            "holds a list that is not signed by the trusted CA of this name, but perhaps by an \
+             older one: {issuer} (line {line})"
+        )));
+    }
+    if let Some(due) = list.next_update.filter(|due| *due < Time::now()) {
+        warnings.push(file.say(format_args!(
+            "holds a list that has expired on {due}, used still: {issuer} (line {line})"
+        )));
+    }
+    Ok(())
+}
+
+/// The keys of the roots of this name.
+fn keys<'a>(roots: &'a RootCertStore, name: Name<'_>) -> impl Iterator<Item = PublicKey<'a>> {
+    let named = roots.roots.iter().filter(move |root| root.subject.as_ref() == name.content());
+    named.map(|root| PublicKey::new(&root.subject_public_key_info))
+}

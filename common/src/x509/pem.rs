@@ -1,0 +1,355 @@
+//! PEM (RFC 7468) as people have it, and DER in its place: bytes in, sections and faults out.
+//!
+//! It reads what can be read without a doubt: sections that are indented, glued together or after
+//! a byte order mark, under the labels of the past. What it cannot read is a fault with its line,
+//! never passed over. It knows no file and no setting.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use rustls_pki_types::PrivateKeyDer;
+
+use super::certificate::Certificate;
+use super::der::{Reader, SEQUENCE};
+use super::list::RevocationList;
+use super::request::Request;
+use crate::escape::Escaped;
+
+/// What is in a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// What could be read, in order.
+    pub sections: Vec<Section>,
+    /// What could not, in order.
+    pub faults: Vec<Fault>,
+}
+
+/// Something between a BEGIN and an END line, or a file in DER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// What its label says that it is.
+    pub kind: Kind,
+    /// Its content; empty where it is encrypted.
+    pub der: Vec<u8>,
+    /// The line of BEGIN, from 1.
+    pub line: usize,
+}
+
+/// What a section is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A certificate.
+    Certificate,
+    /// A revocation list.
+    RevocationList,
+    /// A request for a certificate.
+    Request,
+    /// A private key, in any of its three encodings.
+    PrivateKey,
+    /// A private key under a passphrase.
+    EncryptedKey,
+    /// Parameters or a public key, which tools put beside a private key.
+    Parameters,
+}
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its line, from 1.
+    pub line: usize,
+    what: Damage,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Damage {
+    /// No END line follows the BEGIN line with this label.
+    CutOff(String),
+    NotBase64,
+    Marker,
+    Unknown(String),
+    Utf16,
+}
+
+/// How a section begins; a label and five hyphens follow.
+const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
+const HYPHENS: &[u8] = b"-----";
+/// The byte order marks of UTF-16.
+const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+/// The label that stands for DER of an unknown kind.
+const UNKNOWN_DER: &str = "DER that is no certificate, list, request or key";
+
+/// As openssl: neither padding nor the last bits matter.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &ALPHABET,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl fmt::Display for Fault {
+    /// To be read after the name of a file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            Damage::CutOff(label) => write!(f, "is cut off: no line END {}", Escaped(label)),
+            Damage::NotBase64 => f.write_str("is damaged: not base64 between BEGIN and END"),
+            Damage::Marker => f.write_str("has a damaged BEGIN or END line"),
+            Damage::Unknown(label) if label.starts_with("PKCS") || label == "CMS" => write!(
+                f,
+                "holds {}, which is not read: rewrite it with \
+                 `openssl pkcs7 -print_certs -in FILE -out NEW`",
+                Escaped(label)
+            ),
+            Damage::Unknown(label) => {
+                write!(f, "holds what is not understood: {}", Escaped(label))
+            }
+            Damage::Utf16 => f.write_str("is UTF-16: save it as UTF-8"),
+        }?;
+        write!(f, " (line {})", self.line)
+    }
+}
+
+impl Fault {
+    /// Whether a section was meant to be read here and is broken, other than of a foreign kind.
+    pub fn is_damage(&self) -> bool {
+        !matches!(self.what, Damage::Unknown(_))
+    }
+}
+
+impl Kind {
+    fn of_label(label: &str) -> Option<Self> {
+        Some(match label {
+            "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => Self::Certificate,
+            "X509 CRL" | "CRL" => Self::RevocationList,
+            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Self::Request,
+            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Self::PrivateKey,
+            "ENCRYPTED PRIVATE KEY" => Self::EncryptedKey,
+            other if other.ends_with("PARAMETERS") => Self::Parameters,
+            other if other.ends_with("PUBLIC KEY") => Self::Parameters,
+            _ => return None,
+        })
+    }
+
+    fn of_der(der: &[u8]) -> Option<Self> {
+        if Certificate::parse(der).is_ok() {
+            Some(Self::Certificate)
+        } else if RevocationList::parse(der).is_ok() {
+            Some(Self::RevocationList)
+        } else if Request::parse(der).is_ok() {
+            Some(Self::Request)
+        } else {
+            PrivateKeyDer::try_from(der).is_ok().then_some(Self::PrivateKey)
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Certificate => "CERTIFICATE",
+            Self::RevocationList => "X509 CRL",
+            Self::Request => "CERTIFICATE REQUEST",
+            Self::PrivateKey => "PRIVATE KEY",
+            Self::EncryptedKey => "ENCRYPTED PRIVATE KEY",
+            Self::Parameters => "PARAMETERS",
+        }
+    }
+}
+
+/// Reads all that is in a text, or in DER.
+pub fn read(bytes: &[u8]) -> Contents {
+    let mut contents = Contents::default();
+    if UTF_16.iter().any(|mark| bytes.starts_with(mark)) {
+        contents.faults.push(Fault { line: 1, what: Damage::Utf16 });
+    } else if !contents.read_der(bytes) {
+        contents.read_text(Text { rest: bytes, line: 1 });
+    }
+    contents
+}
+
+/// PEM: base64 between a BEGIN and an END line.
+pub fn encode(label: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    // 48 bytes make a line of 64 characters.
+    for line in der.chunks(48) {
+        STANDARD.encode_string(line, &mut text);
+        text.push('\n');
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
+
+impl Contents {
+    /// The first section of this kind.
+    pub fn first(&self, kind: Kind) -> Option<&Section> {
+        self.sections.iter().find(|section| section.kind == kind)
+    }
+
+    /// A text in which [`read`] finds the same in the same lines, but for the content of sections
+    /// that are not to be kept.
+    pub fn restate(&self, mut keep: impl FnMut(&Section) -> bool) -> Vec<u8> {
+        let sections = self.sections.iter().map(|section| {
+            let label = section.kind.label();
+            let der = if keep(section) { STANDARD.encode(&section.der) } else { String::new() };
+            (section.line, format!("-----BEGIN {label}-----{der}-----END {label}-----"))
+        });
+        let faults = self.faults.iter().map(|fault| (fault.line, fault.what.restate()));
+        if self.faults.iter().any(|fault| fault.what == Damage::Utf16) {
+            return UTF_16[0].to_vec();
+        }
+        let mut items: Vec<_> = sections.chain(faults).collect();
+        items.sort_by_key(|(line, _)| *line);
+        let mut text = Vec::new();
+        let mut at = 1;
+        for (line, item) in items {
+            text.extend(std::iter::repeat_n(b'\n', line - at));
+            text.extend(item.into_bytes());
+            at = line;
+        }
+        text
+    }
+
+    /// Whether it is one element of DER or several, which are then read.
+    fn read_der(&mut self, bytes: &[u8]) -> bool {
+        let mut reader = Reader::new(bytes);
+        let mut elements = Vec::new();
+        while !reader.is_empty() {
+            match reader.any() {
+                Ok(element) if element.tag == SEQUENCE => elements.push(element.whole),
+                _ => return false,
+            }
+        }
+        for &der in &elements {
+            match Kind::of_der(der) {
+                Some(kind) => self.sections.push(Section { kind, der: der.to_vec(), line: 1 }),
+                None => self.fault(1, Damage::Unknown(UNKNOWN_DER.to_owned())),
+            }
+        }
+        !elements.is_empty()
+    }
+
+    fn read_text(&mut self, mut text: Text<'_>) {
+        while let Some(between) = text.take_until(BEGIN) {
+            self.look_between(between);
+            self.read_section(&mut text);
+        }
+        self.look_between(text);
+    }
+
+    /// Reads a section whose BEGIN comes next.
+    fn read_section(&mut self, text: &mut Text<'_>) {
+        let line = text.line;
+        text.skip(BEGIN.len());
+        let Some(label) = text.take_label() else { return self.fault(line, Damage::Marker) };
+        let Some(body) = text.take_until(HYPHENS) else {
+            return self.fault(line, Damage::CutOff(label));
+        };
+        let mut end = *text;
+        let is_end = end.rest.starts_with(END);
+        if is_end {
+            end.skip(END.len());
+            let found = end.take_label();
+            *text = end;
+            if found.is_some_and(|found| found == label) {
+                return match self.decode(&label, body.rest, line) {
+                    Ok(section) => self.sections.push(section),
+                    Err(damage) => self.fault(line, damage),
+                };
+            }
+        }
+        self.fault(line, Damage::CutOff(label));
+    }
+
+    fn decode(&self, label: &str, body: &[u8], line: usize) -> Result<Section, Damage> {
+        let kind = Kind::of_label(label).ok_or_else(|| Damage::Unknown(label.to_owned()))?;
+        // Fields before the content (RFC 1421), which say how it is encrypted.
+        let fields = body.iter().rposition(|byte| *byte == b':').map_or(0, |colon| {
+            let line_end = body[colon..].iter().position(|byte| *byte == b'\n');
+            line_end.map_or(body.len(), |end| colon + end)
+        });
+        let (fields, body) = body.split_at(fields);
+        if kind == Kind::EncryptedKey || find(fields, b"ENCRYPTED").is_some() {
+            return Ok(Section { kind: Kind::EncryptedKey, der: Vec::new(), line });
+        }
+        let digits: Vec<u8> = body.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
+        let mut der = LENIENT.decode(digits).map_err(|_| Damage::NotBase64)?;
+        if label == "TRUSTED CERTIFICATE" {
+            // What openssl's own purposes follow.
+            let end = Reader::new(&der).any().map_or(der.len(), |element| element.whole.len());
+            der.truncate(end);
+        }
+        Ok(Section { kind, der, line })
+    }
+
+    /// Between sections anything may stand, but no line that was meant to begin or end one.
+    fn look_between(&mut self, text: Text<'_>) {
+        for (number, line) in text.rest.split(|byte| *byte == b'\n').enumerate() {
+            let line = String::from_utf8_lossy(line).to_ascii_uppercase();
+            let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
+            if has(&["--", "\u{2013}", "\u{2014}"])
+                && has(&["BEGIN", "END"])
+                && has(&["CERT", "CRL", "KEY", "X509", "PKCS"])
+            {
+                self.fault(text.line + number, Damage::Marker);
+            }
+        }
+    }
+
+    fn fault(&mut self, line: usize, what: Damage) {
+        self.faults.push(Fault { line, what });
+    }
+}
+
+impl Damage {
+    /// A text in which this is found.
+    fn restate(&self) -> String {
+        match self {
+            Self::CutOff(label) => format!("-----BEGIN {label}----------END ?-----"),
+            Self::NotBase64 => "-----BEGIN CRL-----!-----END CRL-----".to_owned(),
+            Self::Marker => "--BEGIN CRL".to_owned(),
+            Self::Unknown(label) => format!("-----BEGIN {label}----------END {label}-----"),
+            Self::Utf16 => String::new(),
+        }
+    }
+}
+
+/// What is left of a text, and the line in which it begins.
+#[derive(Clone, Copy)]
+struct Text<'a> {
+    rest: &'a [u8],
+    line: usize,
+}
+
+impl<'a> Text<'a> {
+    fn skip(&mut self, count: usize) {
+        let (skipped, rest) = self.rest.split_at(count);
+        self.line += skipped.iter().filter(|byte| **byte == b'\n').count();
+        self.rest = rest;
+    }
+
+    /// What comes before these bytes, which come next then.
+    fn take_until(&mut self, bytes: &[u8]) -> Option<Self> {
+        let end = find(self.rest, bytes)?;
+        let before = Self { rest: &self.rest[..end], line: self.line };
+        self.skip(end);
+        Some(before)
+    }
+
+    /// The rest of a BEGIN or END line, with its hyphens.
+    fn take_label(&mut self) -> Option<String> {
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let line_end = self.rest.iter().position(is_end).unwrap_or(self.rest.len());
+        let Some(length) = find(&self.rest[..line_end], HYPHENS) else {
+            self.skip(line_end);
+            return None;
+        };
+        let label = String::from_utf8_lossy(&self.rest[..length]).trim().to_owned();
+        self.skip(length + HYPHENS.len());
+        Some(label)
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
