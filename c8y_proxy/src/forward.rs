@@ -43,7 +43,7 @@ pub(crate) async fn forward(mut request: tide::Request<State>) -> tide::Result {
         target: Uri::from(target),
         fields: received.headers.clone(),
     };
-    let body = request.take_content();
+    let body = request.take_request_body();
     let state = request.state();
     headers::to_upstream(&mut head.fields, state.host());
     if let Some(protocols) = protocols.clone() {

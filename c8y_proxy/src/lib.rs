@@ -2,7 +2,7 @@
 //!
 //! Read it in the order in which a request passes:
 //!
-//! 1. [`app`] routes it; [`State`] is what all requests share.
+//! 1. [`routes`] lead it on; [`State`] is what all requests share.
 //! 2. `forward` takes it to Cumulocity and its answer back, step by step.
 //! 3. `target` says what is asked upstream, and what may not be asked.
 //! 4. `headers` says which fields cross.
@@ -25,23 +25,21 @@ mod state;
 mod target;
 mod upgrade;
 
+use common::http::Routes;
 use common::http::respond::Respond;
 
 use self::error::Error;
 pub use self::state::State;
 
-/// Paths below this lead to one route, whatever follows.
-pub const PREFIXES: &[&str] = &["/c8y/"];
-
 /// The service, without a socket.
-pub fn app(state: State) -> tide::Server<State> {
+pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state);
     app.with(Respond::<Error>::default());
     for path in ["/c8y", "/c8y/", "/c8y/*"] {
         app.at(path).all(forward::forward);
     }
     app.at("/health").all(health::health);
-    app
+    Routes::new(app, &["/c8y/"])
 }
 
 #[cfg(test)]

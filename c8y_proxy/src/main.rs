@@ -1,4 +1,4 @@
-//! The Cumulocity Proxy's program: settings in, [`c8y_proxy::app`] out.
+//! The Cumulocity Proxy's program: settings in, [`c8y_proxy::routes`] out.
 
 mod configure;
 
@@ -10,7 +10,8 @@ use c8y_proxy::State;
 use c8y_proxy::credentials::Credentials;
 use common::client::Client;
 use common::error::Error;
-use common::run::{self, Context, Service, Socket};
+use common::http::Routes;
+use common::run::{self, Context, Listen, Service};
 use common::settings::Settings;
 use common::tls::ServerFiles;
 
@@ -21,18 +22,15 @@ fn main() -> ExitCode {
 struct C8yProxy;
 
 impl Service for C8yProxy {
-    type State = State;
-
     const PROGRAM: &'static str = "tedge-c8y-proxy";
     const SUMMARY: &'static str = "the Cumulocity REST API, with the device's credentials added";
     // When a client goes, its request upstream is dropped.
     const HALF_CLOSE: bool = false;
     // A name server that does not answer occupies one thread for each connection that is opened.
     const POOL: usize = 8;
-    const PREFIXES: &'static [&'static str] = c8y_proxy::PREFIXES;
 
-    fn socket(settings: &Settings) -> Socket {
-        Socket {
+    fn listen(settings: &Settings) -> Listen {
+        Listen {
             address: (settings.c8y_proxy_bind_address, settings.c8y_proxy_bind_port).into(),
             tls: ServerFiles {
                 prefix: "c8y.proxy",
@@ -52,7 +50,7 @@ impl Service for C8yProxy {
         Ok(())
     }
 
-    fn app(settings: &Settings, context: &Context) -> Result<tide::Server<State>, Error> {
+    fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
         let upstream = configure::upstream(settings)?;
         let host = upstream.origin.host_field(443);
         log::info!("Cumulocity is at https://{host}");
@@ -60,6 +58,6 @@ impl Service for C8yProxy {
         let credentials = Credentials::new(configure::method(settings)?, &context.executor)?;
         let client = surf::Client::with_http_client(client);
         let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;
-        Ok(c8y_proxy::app(state))
+        Ok(c8y_proxy::routes(state))
     }
 }

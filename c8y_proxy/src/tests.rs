@@ -9,7 +9,7 @@ use async_executor::Executor;
 use async_io::Timer;
 use bytes::Bytes;
 use common::client::{Client, Options};
-use common::http::{Body, BodyError, respond};
+use common::http::{Answer, Body, BodyError};
 use common::net::Origin;
 use futures_lite::FutureExt;
 use http::{HeaderValue, Request, Response};
@@ -21,7 +21,7 @@ use crate::credentials::tests::Played;
 
 /// A proxy before an upstream, and the source of its tokens: `token-1`, `token-2`, ….
 struct Proxy {
-    app: tide::Server<State>,
+    routes: Routes,
     tokens: Arc<Played>,
     upstream: Upstream,
 }
@@ -32,7 +32,7 @@ impl Proxy {
     }
 
     async fn ask(&self, request: Request<Body>) -> Response<Body> {
-        let (response, upgrade) = respond(&self.app, PREFIXES, request).await;
+        let Answer { response, upgrade } = self.routes.answer(request).await;
         assert!(upgrade.is_none());
         response
     }
@@ -60,7 +60,7 @@ fn play(upstream: Upstream, port: u16, scene: impl AsyncFnOnce(&Proxy)) {
     let client = surf::Client::with_http_client(Client::new(options, Arc::clone(&executor)));
     let state =
         State::new("t1.example", client, tokens.credentials(&executor), Arc::default()).unwrap();
-    let proxy = Proxy { app: app(state), tokens, upstream };
+    let proxy = Proxy { routes: routes(state), tokens, upstream };
     let late = async {
         Timer::after(Duration::from_secs(20)).await;
         panic!("the scene does not end");
@@ -278,7 +278,7 @@ fn an_upgrade_is_upstreams_to_agree_to() {
                 .body(Body::Empty)
                 .unwrap()
         };
-        let (response, upgrade) = respond(&proxy.app, PREFIXES, ask()).await;
+        let Answer { response, upgrade } = proxy.routes.answer(ask()).await;
         assert!(response.status() == 101 && upgrade.is_some());
         assert_eq!(response.headers()["upgrade"], "websocket");
         assert_eq!(response.headers()["connection"], "Upgrade");
@@ -289,7 +289,7 @@ fn an_upgrade_is_upstreams_to_agree_to() {
         assert_eq!(seen.field("connection").unwrap(), b"Upgrade");
         assert_eq!(seen.field("sec-websocket-protocol").unwrap(), b"mqtt, x");
 
-        let (response, upgrade) = respond(&proxy.app, PREFIXES, ask()).await;
+        let Answer { response, upgrade } = proxy.routes.answer(ask()).await;
         assert!(response.status() == 200 && upgrade.is_none());
         assert!(!response.headers().contains_key("connection"));
     });

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use async_io::Async;
 use event_listener::Event;
-use http::{Response, request};
 
-use crate::http::Body;
-use crate::server::ConnectionState;
-use crate::server::connection;
-use crate::server::listener::Site;
+use crate::http::Routes;
+use crate::server::places::Places;
+use crate::server::state::ConnectionState;
+use crate::server::{Server, connection};
 
 #[path = "../../tests/fuzz/properties/certificates.rs"]
 pub mod certificates;
@@ -26,19 +25,12 @@ pub mod patch;
 pub mod settings;
 
 /// Serves one stream without TLS, as one that was accepted, until it is closed. Panics come out.
-pub async fn serve<S>(
-    app: tide::Server<S>,
-    prefixes: &'static [&'static str],
-    at_once: fn(&S, &request::Parts) -> Option<Response<Body>>,
-    stream: TcpStream,
-) where
-    S: Clone + Send + Sync + 'static,
-{
-    let changed = Event::new();
-    let site = Site { app, prefixes, at_once, tls: None, half_close: true, changed };
+pub async fn serve(routes: Routes, stream: TcpStream) {
+    let places = Arc::new(Places::new(1));
+    let server = Server { routes, tls: None, half_close: true, places, changed: Event::new() };
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let stream = Async::new(stream).unwrap();
-    connection::serve(stream, peer, Arc::new(site), Arc::new(ConnectionState::new())).await;
+    connection::serve(stream, peer, &Arc::new(server), &Arc::new(ConnectionState::new())).await;
 }
 
 #[cfg(test)]

@@ -1,7 +1,14 @@
-//! HTTP messages between the wire and the routes: bodies, the bridge to tide and surf, and the one
-//! place where an error becomes a response.
+//! HTTP messages between the connection and the routes: bodies, answers, the bridge to tide and
+//! surf, and the one place where an error becomes a response. It opens no socket.
 
-pub mod bridge;
+mod body;
+mod bridge;
 pub mod respond;
+mod routes;
 
-pub use bridge::*;
+pub use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+
+pub use self::body::{Body, BodyError};
+pub(crate) use self::bridge::{Carried, load, unload};
+pub use self::bridge::{Received, answer, answer_with_upgrade};
+pub use self::routes::{Answer, Routes, Upgrade};

@@ -16,10 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_executor::Executor;
-use http::{Response, request};
 
 use crate::error::Error;
-use crate::http::Body;
+use crate::http::Routes;
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, staging};
@@ -28,9 +27,6 @@ use arguments::{Arguments, Wish};
 
 /// One of the services, as its `main` names it.
 pub trait Service: 'static {
-    /// What its endpoints share.
-    type State: Clone + Send + Sync + 'static;
-
     /// The name of the program and of its unit.
     const PROGRAM: &'static str;
     /// What it is, in a few words.
@@ -42,11 +38,8 @@ pub trait Service: 'static {
     /// How many threads may wait for disks and name servers at once.
     const POOL: usize;
 
-    /// Paths below these lead to one route each, whatever follows. They end with a slash.
-    const PREFIXES: &'static [&'static str];
-
-    /// Where it listens, by these settings.
-    fn socket(settings: &Settings) -> Socket;
+    /// Where and how it listens, by these settings.
+    fn listen(settings: &Settings) -> Listen;
 
     /// Everything that can be found wrong without serving: what `--check` runs.
     ///
@@ -55,25 +48,16 @@ pub trait Service: 'static {
     /// What has to be changed before the service can start.
     fn check(settings: &Settings, config_dir: &Path) -> Result<(), Error>;
 
-    /// The application.
+    /// What it answers requests with.
     ///
     /// # Errors
     ///
     /// What keeps it from starting.
-    fn app(settings: &Settings, context: &Context) -> Result<tide::Server<Self::State>, Error>;
-
-    /// Answers what needs no waiting, for speed: as the application would, which is asked where this
-    /// says `None`. It must not block.
-    fn at_once(_: &Self::State, _: &request::Parts) -> Option<Response<Body>> {
-        None
-    }
-
-    /// Gives back what was kept for speed. Connections have come to rest a moment ago.
-    fn rest(_: &Self::State) {}
+    fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error>;
 }
 
-/// The listening socket a service asks for.
-pub struct Socket {
+/// Where and how a service listens.
+pub struct Listen {
     /// Where to listen; port 0 takes a free one.
     pub address: SocketAddr,
     /// The certificate, key, authorities and revocation lists.

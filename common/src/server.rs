@@ -1,8 +1,28 @@
-//! What is served on a listening socket, from accept to close.
+//! What is served on a listening socket, and how, from accept to close.
 
 pub(crate) mod connection;
 mod exchange;
 pub(crate) mod listener;
+pub(crate) mod places;
+mod refusals;
 pub(crate) mod state;
 
-pub use state::ConnectionState;
+use std::sync::Arc;
+
+use event_listener::Event;
+
+use self::places::Places;
+use crate::http::Routes;
+use crate::tls::ReloadingServer;
+
+/// What is served, and to how many at a time.
+pub(crate) struct Server {
+    pub(crate) routes: Routes,
+    /// HTTPS with this, or plain HTTP.
+    pub(crate) tls: Option<ReloadingServer>,
+    /// Whether a peer that has shut down its sending half still gets its answer.
+    pub(crate) half_close: bool,
+    pub(crate) places: Arc<Places>,
+    /// Notified when a connection was opened, fell idle or was closed.
+    pub(crate) changed: Event,
+}

@@ -84,7 +84,7 @@ fn respond(
 /// PUT of a file.
 pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
     let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
-    let content = request.take_content();
+    let content = request.take_request_body();
     let version =
         crate::upload::receive(&request.state().storage, path, &request.head().headers, content)
             .await?;

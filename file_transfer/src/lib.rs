@@ -1,7 +1,7 @@
 //! The File Transfer Service: HTTP access to the files below one directory. Read it in the order in
 //! which a request passes:
 //!
-//! 1. [`app`] has the routes, `handlers` the functions that answer them.
+//! 1. [`routes`] lead to `handlers`, the functions that answer.
 //! 2. `path` turns the target of a request into the path of a file, or refuses it.
 //! 3. `conditions` evaluates preconditions and ranges.
 //! 4. `upload` unpacks a request body, checks its digest, and passes it to the storage.
@@ -12,9 +12,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::http::Routes;
 use common::http::respond::Respond;
-use common::http::{Body, Response};
-use http::{Method, request};
+use http::Method;
 
 mod conditions;
 pub mod error;
@@ -26,9 +26,8 @@ mod path;
 pub mod storage;
 mod upload;
 
-pub use path::PREFIXES;
-
 use error::Error;
+use path::PREFIXES;
 use storage::Storage;
 
 /// What the handlers share.
@@ -44,19 +43,15 @@ impl State {
         Self { storage, draining }
     }
 
-    /// Closes files that were kept open for speed. Called when the service becomes idle.
-    pub fn close_unused(&self) {
-        self.storage.close_unused();
-    }
-
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 }
 
-/// The routes. The prefix of the documentation and that of thin-edge.io 2 lead to the same files.
-pub fn app(state: State) -> tide::Server<State> {
-    let mut app = tide::with_state(state);
+/// The routes. The prefix of the documentation and that of thin-edge.io 2 lead to the same files. A
+/// GET or a HEAD of a file gets an express answer, unless it has to wait for the disk.
+pub fn routes(state: State) -> Routes {
+    let mut app = tide::with_state(state.clone());
     app.with(Respond::<Error>::default());
     for prefix in PREFIXES {
         app.at(&format!("{prefix}*path"))
@@ -67,14 +62,14 @@ pub fn app(state: State) -> tide::Server<State> {
             .all(handlers::refuse);
     }
     app.at("/health").get(handlers::health).head(handlers::health).all(handlers::refuse_health);
-    app
-}
 
-/// The express answer to a GET or a HEAD: `None` if it has to wait for the disk, or is not about a
-/// file. [`app`] answers those.
-pub fn express_answer(state: &State, head: &request::Parts) -> Option<Response<Body>> {
-    let is_download = matches!(head.method, Method::GET | Method::HEAD);
-    is_download.then(|| handlers::download_cached(state, head))?
+    let storage = state.storage.clone();
+    Routes::new(app, PREFIXES)
+        .with_express_answers(move |head| {
+            let is_download = matches!(head.method, Method::GET | Method::HEAD);
+            is_download.then(|| handlers::download_cached(&state, head))?
+        })
+        .with_release(move || storage.close_unused())
 }
 
 #[cfg(test)]

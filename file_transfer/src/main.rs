@@ -1,16 +1,15 @@
-//! The program of the File Transfer Service: builds [`file_transfer::app`] from the settings.
+//! The program of the File Transfer Service: builds [`file_transfer::routes`] from the settings.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use common::error::Error;
-use common::http::{Body, Response};
-use common::run::{self, Context, Service, Socket};
+use common::http::Routes;
+use common::run::{self, Context, Listen, Service};
 use common::settings::Settings;
 use common::tls::ServerFiles;
 use file_transfer::State;
 use file_transfer::storage::{Options, Storage};
-use http::request;
 
 fn main() -> ExitCode {
     run::main::<FileTransfer>()
@@ -19,16 +18,13 @@ fn main() -> ExitCode {
 struct FileTransfer;
 
 impl Service for FileTransfer {
-    type State = State;
-
     const PROGRAM: &'static str = "tedge-file-transfer";
     const SUMMARY: &'static str = "file transfer between a device and its child devices";
     const HALF_CLOSE: bool = true;
     const POOL: usize = file_transfer::storage::JOBS;
-    const PREFIXES: &'static [&'static str] = file_transfer::PREFIXES;
 
-    fn socket(settings: &Settings) -> Socket {
-        Socket {
+    fn listen(settings: &Settings) -> Listen {
+        Listen {
             address: (settings.http_bind_address, settings.http_bind_port).into(),
             tls: ServerFiles {
                 prefix: "http",
@@ -46,21 +42,13 @@ impl Service for FileTransfer {
         Ok(())
     }
 
-    fn app(settings: &Settings, context: &Context) -> Result<tide::Server<State>, Error> {
+    fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
         let storage = Storage::open(Options {
             directory: settings.data_path.join("file-transfer"),
             max_size: settings.http_upload_max_size,
             min_free: settings.http_upload_min_free,
             sync: settings.http_upload_sync,
         })?;
-        Ok(file_transfer::app(State::new(storage, context.draining.clone())))
-    }
-
-    fn at_once(state: &State, head: &request::Parts) -> Option<Response<Body>> {
-        file_transfer::express_answer(state, head)
-    }
-
-    fn rest(state: &State) {
-        state.close_unused();
+        Ok(file_transfer::routes(State::new(storage, context.draining.clone())))
     }
 }

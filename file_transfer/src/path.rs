@@ -17,7 +17,7 @@ const LONGEST_PART: usize = 255;
 const LONGEST_PATH: usize = 4095;
 
 /// The prefixes under which files are served: that of the documentation, and that of thin-edge.io 2.
-pub const PREFIXES: &[&str] = &["/tedge/file-transfer/", "/te/v1/files/"];
+pub(crate) const PREFIXES: &[&str] = &["/tedge/file-transfer/", "/te/v1/files/"];
 
 /// A file below the directory: relative, decoded, no part empty, `.` or `..`.
 #[derive(Clone, PartialEq, Eq)]

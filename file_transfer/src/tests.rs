@@ -16,17 +16,17 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::http::{Body, BodyError, HeaderMap, Request, Response, respond};
+use common::http::{Body, BodyError, HeaderMap, Request, Response, Routes};
 use common::settings::Free;
 use futures_lite::future::block_on;
 use http_body::Frame;
 
+use crate::State;
 use crate::storage::{Options, Storage};
-use crate::{PREFIXES, State};
 
 /// A service over an empty directory, which goes with it.
 struct Service {
-    app: tide::Server<State>,
+    routes: Routes,
     directory: PathBuf,
     draining: Arc<AtomicBool>,
 }
@@ -61,8 +61,8 @@ impl Service {
     fn of(options: Options, open: impl FnOnce(Options) -> Storage) -> Self {
         let directory = options.directory.clone();
         let draining = Arc::new(AtomicBool::new(false));
-        let app = crate::app(State::new(open(options), draining.clone()));
-        Self { app, directory, draining }
+        let routes = crate::routes(State::new(open(options), draining.clone()));
+        Self { routes, directory, draining }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -95,8 +95,8 @@ impl Service {
         }
         let request = request.body(body).unwrap();
         let (head, body) = request.into_parts();
-        let express = crate::express_answer(self.app.state(), &head);
-        let answer = respond(&self.app, PREFIXES, Request::from_parts(head, body)).await.0;
+        let express = self.routes.express(&head);
+        let answer = self.routes.answer(Request::from_parts(head, body)).await.response;
         if let Some(express) = express {
             assert_eq!((express.status(), express.headers()), (answer.status(), answer.headers()));
             return express;

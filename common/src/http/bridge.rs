@@ -1,134 +1,19 @@
-//! The bridge between hyper, which carries the wire, and tide, which routes.
+//! The bridge between hyper, which carries the wire, tide, which routes, and surf, which asks
+//! upstream.
 //!
-//! The original head and the body travel as extensions of tide's request and response, untouched:
+//! The original head and the body travel as extensions of the messages of http_types, untouched:
 //! http_types would refuse bytes that are not ASCII, normalise the URL and cut lengths to a
-//! `usize`. What tide sees is a method and a URL for routing, no more. This module knows no route
-//! and opens no socket.
+//! `usize`. What tide sees is a method and a URL for routing, no more. Only this file and
+//! [`crate::client`] know http_types.
 
 use std::cell::{Cell, RefCell};
-use std::error::Error;
-use std::fmt;
-use std::pin::Pin;
-use std::sync::Mutex;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use ::http::{Method, request};
-use bytes::Bytes;
+use ::http::{Method, Request, Response, StatusCode, request};
 use futures_lite::future::Boxed;
-use http_body::{Frame, SizeHint};
 
-use crate::net::Stream;
-
-pub use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
-
-/// Why a body could not be read to its end.
-pub type BodyError = Box<dyn Error + Send + Sync>;
-
-/// A message body under way in either direction, a chunk at a time and never whole in memory.
-#[derive(Default)]
-pub enum Body {
-    /// No content.
-    #[default]
-    Empty,
-    /// A short text that is known whole.
-    Text(Bytes),
-    /// What yields chunks: a peer, a file, a body in translation.
-    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
-}
-
-impl Body {
-    /// A body of this text.
-    pub fn text(text: impl Into<Bytes>) -> Self {
-        let text = text.into();
-        if text.is_empty() { Self::Empty } else { Self::Text(text) }
-    }
-
-    /// A body that streams.
-    pub fn stream<B>(body: B) -> Self
-    where
-        B: http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static,
-    {
-        Self::Stream(Box::pin(body))
-    }
-
-    /// The next bytes, or `None` at the end. Trailer fields are dropped.
-    pub async fn chunk(&mut self) -> Option<Result<Bytes, BodyError>> {
-        loop {
-            let frame =
-                std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *self), cx));
-            match frame.await? {
-                Ok(frame) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Some(Ok(data));
-                    }
-                }
-                Err(error) => return Some(Err(error)),
-            }
-        }
-    }
-}
-
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            text @ Self::Text(_) => match std::mem::take(text) {
-                Self::Text(text) => Poll::Ready(Some(Ok(Frame::data(text)))),
-                _ => Poll::Ready(None),
-            },
-            Self::Stream(body) => body.as_mut().poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Text(_) => false,
-            Self::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Text(text) => SizeHint::with_exact(text.len() as u64),
-            Self::Stream(body) => body.size_hint(),
-        }
-    }
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "Body::Empty",
-            Self::Text(_) => "Body::Text",
-            Self::Stream(_) => "Body::Stream",
-        })
-    }
-}
-
-/// What to do with the connection once `101 Switching Protocols` is written.
-pub struct Upgrade(Box<dyn FnOnce(Stream) -> Boxed<()> + Send>);
-
-impl Upgrade {
-    /// `switch` gets the connection, first the bytes that came early.
-    pub fn new<F>(switch: impl FnOnce(Stream) -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Self(Box::new(|stream| Box::pin(switch(stream))))
-    }
-
-    pub(crate) async fn switch(self, stream: Stream) {
-        (self.0)(stream).await;
-    }
-}
+use super::body::Body;
+use super::routes::{Answer, Upgrade};
 
 /// The original message, as it rides in the extensions of http_types' own.
 ///
@@ -170,29 +55,23 @@ pub(crate) fn unload<T: Send + 'static>(
     Ok(value)
 }
 
-/// A response on its way through tide, and what follows it on the connection.
-struct Answer {
-    response: Response<Body>,
-    upgrade: Option<Upgrade>,
-}
-
 /// What an endpoint reads of a request in place of tide's own accessors.
 pub trait Received {
     /// Method, target, version and header fields, byte for byte as they came.
     fn head(&self) -> &request::Parts;
 
-    /// The content, once; empty when asked again.
-    fn take_content(&mut self) -> Body;
+    /// The body, once; empty when asked again.
+    fn take_request_body(&mut self) -> Body;
 }
 
 impl<S> Received for tide::Request<S> {
     fn head(&self) -> &request::Parts {
-        static NOTHING: std::sync::OnceLock<request::Parts> = std::sync::OnceLock::new();
+        static NOTHING: OnceLock<request::Parts> = OnceLock::new();
         self.ext::<request::Parts>()
             .unwrap_or_else(|| NOTHING.get_or_init(|| Request::new(()).into_parts().0))
     }
 
-    fn take_content(&mut self) -> Body {
+    fn take_request_body(&mut self) -> Body {
         self.ext_mut::<Carried<Body>>().and_then(Carried::take).unwrap_or_default()
     }
 }
@@ -217,38 +96,45 @@ pub(crate) fn is_answered(carrier: &tide::Response) -> bool {
     carrier.ext::<Carried<Answer>>().is_some()
 }
 
-/// Lets the application answer one request. No socket is needed for it.
-///
-/// The application is expected to have [`crate::http::respond::Respond`] among its middleware, which
-/// turns errors and what tide says by itself into an [`answer`]; without it they are bare. Paths
-/// below `prefixes` lead to one route each, so that what follows need not be looked at.
-pub async fn respond<S>(
+/// An application as a function from requests to answers.
+pub(super) fn application<S>(
+    app: tide::Server<S>,
+    prefixes: &'static [&'static str],
+) -> Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let app = Arc::new(app);
+    Box::new(move |request| {
+        let app = Arc::clone(&app);
+        Box::pin(async move { respond(&app, prefixes, request).await })
+    })
+}
+
+async fn respond<S>(
     app: &tide::Server<S>,
     prefixes: &'static [&'static str],
     request: Request<Body>,
-) -> (Response<Body>, Option<Upgrade>)
+) -> Answer
 where
     S: Clone + Send + Sync + 'static,
 {
     let (head, body) = request.into_parts();
     let url = route_url(head.uri.path(), prefixes);
-    let mut routed = http_types::Request::new(route_method(&head.method), url);
-    routed.ext_mut().insert(head);
-    routed.ext_mut().insert(Carried::new(body));
+    let mut carrier = http_types::Request::new(route_method(&head.method), url);
+    carrier.ext_mut().insert(head);
+    carrier.ext_mut().insert(Carried::new(body));
 
-    let routed: http_types::Result<http_types::Response> = app.respond(routed).await;
-    let answer = match routed {
+    let responded: http_types::Result<http_types::Response> = app.respond(carrier).await;
+    let answer = match responded {
         Ok(carrier) => unload(carrier),
         Err(error) => Err(error.status()),
     };
-    match answer {
-        Ok(Answer { response, upgrade }) => (response, upgrade),
-        Err(bare) => {
-            let mut response = Response::new(Body::Empty);
-            *response.status_mut() = status(bare);
-            (response, None)
-        }
-    }
+    answer.unwrap_or_else(|bare| {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = status(bare);
+        Answer { response, upgrade: None }
+    })
 }
 
 /// http_types' methods are a closed list. What is not among those that a route may name goes to
@@ -299,7 +185,7 @@ fn url_below(prefix: &'static str) -> Option<http_types::Url> {
 }
 
 fn fallback_url() -> http_types::Url {
-    static NOWHERE: std::sync::OnceLock<http_types::Url> = std::sync::OnceLock::new();
+    static NOWHERE: OnceLock<http_types::Url> = OnceLock::new();
     #[expect(clippy::unwrap_used, reason = "a constant that parses")]
     NOWHERE.get_or_init(|| http_types::Url::parse("http://service/").unwrap()).clone()
 }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::bridge::{self, Body};
+use super::{Body, bridge};
 
 /// An error that knows how a client should hear of it.
 ///

@@ -18,9 +18,11 @@ use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 
-use super::{Context, Service, Socket, memory, say};
+use super::{Context, Listen, Service, memory, say};
 use crate::error::Error;
-use crate::server::listener::{self, Bound, Connections, Site};
+use crate::server::Server;
+use crate::server::listener::{self, Bound};
+use crate::server::places::Places;
 use crate::server::state::Order;
 use crate::settings::{LoadedSettings, Settings};
 use crate::{staging, tls};
@@ -32,10 +34,10 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// `--check`: everything but to serve.
 pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> Result<(), Error> {
-    let socket = S::socket(&loaded.settings);
-    let tls = socket.tls.load()?;
+    let listen = S::listen(&loaded.settings);
+    let tls = listen.tls.load()?;
     S::check(&loaded.settings, config_dir)?;
-    let mut report = serving(&socket.address.to_string(), tls.as_ref());
+    let mut report = serving(&listen.address.to_string(), tls.as_ref());
     report.push('\n');
     for warning in tls.iter().flat_map(|identity| &identity.warnings) {
         report.push_str(&format!("warning: {warning}\n"));
@@ -48,15 +50,15 @@ pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> R
 
 /// Serves until a signal ends it.
 pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Result<(), Error> {
-    let socket = S::socket(settings);
-    let identity = socket.tls.load()?;
-    let connections = Arc::new(Connections::new(affordable(&socket)));
-    let bound = bind(&socket)?;
+    let listen = S::listen(settings);
+    let identity = listen.tls.load()?;
+    let places = Arc::new(Places::new(affordable(&listen)));
+    let bound = bind(&listen)?;
     let executor = Arc::new(Executor::new());
     let draining = Arc::new(AtomicBool::new(false));
     let context =
         Context { executor: Arc::clone(&executor), draining: Arc::clone(&draining), config_dir };
-    let app = S::app(settings, &context)?;
+    let routes = S::routes(settings, &context)?;
     let mut signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int])
         .map_err(|error| Error::Failed(format!("cannot listen for signals: {error}")))?;
 
@@ -65,12 +67,11 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         log::warn!("{warning}");
     }
     warn_of_the_network(&bound, identity.is_some());
-    let site = Arc::new(Site {
-        app,
-        prefixes: S::PREFIXES,
-        at_once: S::at_once,
-        tls: identity.map(|identity| tls::ReloadingServer::new(socket.tls, &identity)),
+    let server = Arc::new(Server {
+        routes,
+        tls: identity.map(|identity| tls::ReloadingServer::new(listen.tls, &identity)),
         half_close: S::HALF_CLOSE,
+        places,
         changed: Event::new(),
     });
 
@@ -78,23 +79,17 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     let tasks = Arc::clone(&executor);
     let life = executor.spawn(async move {
         let executor = tasks;
-        let accept = executor.spawn(listener::accept(
-            bound.socket,
-            Arc::clone(&site),
-            Arc::clone(&connections),
-            Arc::clone(&executor),
-        ));
-        executor.spawn(watch_files(Arc::clone(&site))).detach();
-
-        executor.spawn(give_back::<S>(Arc::clone(&site), Arc::clone(&connections))).detach();
+        let accept = listener::accept(bound.socket, Arc::clone(&server), Arc::clone(&executor));
+        let accept = executor.spawn(accept);
+        executor.spawn(watch_files(Arc::clone(&server))).detach();
+        executor.spawn(give_back(Arc::clone(&server))).detach();
         executor.spawn(feed_the_watchdog()).detach();
         tell_systemd(&[NotifyState::Ready]);
-        memory::unmap_code();
 
         while let Some(signal) = signals.next().await {
             match signal {
                 Ok(Signal::Hup) => {
-                    reload(&site).await;
+                    reload(&server).await;
                     tell_systemd(&[NotifyState::Ready]);
                 }
                 Ok(_) => break,
@@ -105,37 +100,37 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         tell_systemd(&[NotifyState::Stopping]);
         draining.store(true, Relaxed);
         accept.cancel().await;
-        drain(&connections, &mut signals).await;
+        drain(&server.places, &mut signals).await;
     });
     async_io::block_on(executor.run(life));
     Ok(())
 }
 
 /// As many connections as descriptors allow, after asking for more of them.
-fn affordable(socket: &Socket) -> usize {
+fn affordable(listen: &Listen) -> usize {
     /// Standard streams, the reactor's, the listener, directories, the broker.
     const OWN: u64 = 32;
-    let wanted = (socket.connections * socket.descriptors) as u64 + OWN;
+    let wanted = (listen.connections * listen.descriptors) as u64 + OWN;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let affordable = (current.saturating_sub(OWN) / socket.descriptors as u64).max(1) as usize;
-    if affordable < socket.connections {
+    let affordable = (current.saturating_sub(OWN) / listen.descriptors as u64).max(1) as usize;
+    if affordable < listen.connections {
         log::warn!(
             "{affordable} connections at most, not {}: the limit of open files is {current} \
              (raise LimitNOFILE= or `ulimit -n`)",
-            socket.connections,
+            listen.connections,
         );
     }
-    affordable.min(socket.connections)
+    affordable.min(listen.connections)
 }
 
-fn bind(socket: &Socket) -> Result<Bound, Error> {
-    listener::bind(socket.address).map_err(|error| {
-        let prefix = socket.tls.prefix;
+fn bind(listen: &Listen) -> Result<Bound, Error> {
+    listener::bind(listen.address).map_err(|error| {
+        let prefix = listen.tls.prefix;
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "another program is using it; stop it, or choose another port with \
@@ -146,7 +141,7 @@ fn bind(socket: &Socket) -> Result<Bound, Error> {
             }
             _ => format!("see {prefix}.bind.address and {prefix}.bind.port"),
         };
-        Error::Failed(format!("cannot listen on {}: {error}: {hint}", socket.address))
+        Error::Failed(format!("cannot listen on {}: {error}: {hint}", listen.address))
     })
 }
 
@@ -172,9 +167,9 @@ fn warn_of_the_network(bound: &Bound, is_encrypted: bool) {
     }
 }
 
-async fn reload<S: Send + Sync + 'static>(site: &Arc<Site<S>>) {
-    let site = Arc::clone(site);
-    let reloaded = unblock(move || site.tls.as_ref().map(tls::ReloadingServer::reload)).await;
+async fn reload(server: &Arc<Server>) {
+    let server = Arc::clone(server);
+    let reloaded = unblock(move || server.tls.as_ref().map(tls::ReloadingServer::reload)).await;
     match reloaded {
         None => log::info!("nothing to reload: no certificate is configured"),
         Some(Ok(identity)) => {
@@ -187,15 +182,15 @@ async fn reload<S: Send + Sync + 'static>(site: &Arc<Site<S>>) {
     }
 }
 
-async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
-    while site.tls.is_some() {
+async fn watch_files(server: Arc<Server>) {
+    while server.tls.is_some() {
         Timer::after(LOOK).await;
-        let looked_at = Arc::clone(&site);
+        let looked_at = Arc::clone(&server);
         let is_ours_to_reload = unblock(move || {
             looked_at.tls.as_ref().is_some_and(tls::ReloadingServer::changed) && !staging::renew()
         });
         if is_ours_to_reload.await {
-            reload(&site).await;
+            reload(&server).await;
         }
     }
 }
@@ -203,18 +198,17 @@ async fn watch_files<S: Send + Sync + 'static>(site: Arc<Site<S>>) {
 /// Sleeps until connections have come or gone or fallen idle, and a little longer, since they
 /// seldom do so alone; then twice, since what they leave to other threads goes later. What changes
 /// meanwhile counts for the next time.
-async fn give_back<S: Service>(site: Arc<Site<S::State>>, connections: Arc<Connections>) {
+async fn give_back(server: Arc<Server>) {
     const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
-    let mut changed = site.changed.listen();
+    let mut changed = server.changed.listen();
     loop {
         changed.await;
-        changed = site.changed.listen();
+        changed = server.changed.listen();
         for pause in PAUSES {
             Timer::after(pause).await;
-            S::rest(site.app.state());
-            if connections.are_quiet() {
+            server.routes.release();
+            if server.places.are_quiet() {
                 memory::empty_cache();
-                memory::unmap_code();
             }
             memory::give_back();
         }
@@ -235,8 +229,8 @@ fn tell_systemd(states: &[NotifyState<'_>]) {
     }
 }
 
-async fn drain(connections: &Connections, signals: &mut Signals) {
-    connections.ask(Order::Drain);
+async fn drain(places: &Places, signals: &mut Signals) {
+    places.ask(Order::Drain);
     let late = async {
         Timer::after(DRAIN).await;
         log::warn!("stopped before all transfers were finished");
@@ -249,5 +243,5 @@ async fn drain(connections: &Connections, signals: &mut Signals) {
         }
         Poll::Pending => Poll::Pending,
     });
-    connections.gone().or(late).or(again).await;
+    places.emptied().or(late).or(again).await;
 }

@@ -3,9 +3,8 @@
 //! The stream and the bodies note each change here; the task reads its time limits from it, and
 //! the listener finds out whom to close when there are too many. It knows no HTTP.
 
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
@@ -52,8 +51,7 @@ pub(crate) enum Order {
 }
 
 /// The state of one connection, shared between its task, its stream and the listener.
-#[derive(Debug)]
-pub struct ConnectionState {
+pub(crate) struct ConnectionState {
     phase: AtomicU8,
     since: AtomicU64,
     moved: AtomicU64,
@@ -169,18 +167,6 @@ impl ConnectionState {
     /// not keep others waiting until it has all of its own.
     pub(super) fn takes_turn(&self) -> bool {
         !self.has_begun.swap(true, Relaxed)
-    }
-
-    /// Ready when there is a turn to take.
-    pub(super) async fn turn(&self) {
-        poll_fn(|cx| {
-            if self.takes_turn() {
-                return Poll::Ready(());
-            }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
     }
 
     pub(crate) fn order(&self) -> Order {

@@ -12,14 +12,14 @@ use std::time::Duration;
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use common::client::{Client, Options};
-use common::http::{Body, respond};
+use common::http::{Answer, Body, Routes};
 use common::net::Origin;
 use futures_lite::future::{block_on, or};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use http::{Request, Response, StatusCode, header};
 
+use crate::State;
 use crate::credentials::Credentials;
-use crate::{PREFIXES, State};
 
 /// How long the cloud stays after its answer, for another request to come.
 const STAY: Duration = Duration::from_millis(3);
@@ -59,11 +59,11 @@ pub fn check(input: &[u8]) {
         let options = Options { origin, tls: None, proxy: None };
         let client = surf::Client::with_http_client(Client::new(options, Arc::clone(&executor)));
         let state = State::new("t1", client, Credentials::none(), Arc::default()).unwrap();
-        let app = crate::app(state);
+        let routes = crate::routes(state);
         let ask = async {
-            let (heard, content) = ask(&app, method, "/c8y/first").await;
+            let (heard, content) = ask(&routes, method, "/c8y/first").await;
             judge(method, answer, &heard, content);
-            let (heard, content) = ask(&app, "GET", "/c8y/second").await;
+            let (heard, content) = ask(&routes, "GET", "/c8y/second").await;
             let is_second = heard.status() == 200 && content.as_deref() == Some(b"second");
             assert!(is_second || is_honest(&heard, content.as_deref()), "{heard:?} {content:?}");
         };
@@ -125,15 +125,11 @@ async fn next(stream: &Async<TcpStream>, heard: &mut Vec<u8>) -> bool {
 }
 
 /// The answer, and its content where that is whole.
-async fn ask(
-    app: &tide::Server<State>,
-    method: &str,
-    target: &str,
-) -> (Response<()>, Option<Vec<u8>>) {
+async fn ask(routes: &Routes, method: &str, target: &str) -> (Response<()>, Option<Vec<u8>>) {
     let body = if method == "POST" { Body::text("hello") } else { Body::Empty };
     let request = Request::builder().method(method).uri(target);
     let request = request.header(header::AUTHORIZATION, "Basic eDp4").body(body).unwrap();
-    let (response, upgrade) = respond(app, PREFIXES, request).await;
+    let Answer { response, upgrade } = routes.answer(request).await;
     assert!(upgrade.is_none(), "nobody has asked for another protocol");
     let (head, mut body) = response.into_parts();
     let mut content = Some(Vec::new());

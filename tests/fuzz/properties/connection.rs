@@ -36,14 +36,13 @@ pub fn check(input: &[u8]) {
         min_free: Free::Bytes(0),
         sync: false,
     });
-    let app = crate::app(State::new(storage.unwrap(), Arc::new(AtomicBool::new(false))));
+    let routes = crate::routes(State::new(storage.unwrap(), Arc::new(AtomicBool::new(false))));
 
     // A stream of the kernel's that is no TCP serves as well, and costs a tenth.
     let (client, server) = UnixStream::pair().unwrap();
     let server = TcpStream::from(OwnedFd::from(server));
     let talk = talk(&conversation, Async::new(client).unwrap());
-    let (heard, ()) =
-        block_on(zip(talk, common::fuzzing::serve(app, crate::PREFIXES, crate::at_once, server)));
+    let (heard, ()) = block_on(zip(talk, common::fuzzing::serve(routes, server)));
 
     conversation.judge(&heard);
     if let Some(contents) = &conversation.contents {

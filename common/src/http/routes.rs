@@ -1,0 +1,89 @@
+//! What a service answers requests with, as one value, and what an answer is.
+
+use ::http::{Request, Response, request};
+use futures_lite::future::Boxed;
+
+use super::body::Body;
+use super::bridge;
+use crate::net::Stream;
+
+/// How a service answers: its application, and for speed what need not go through it.
+pub struct Routes {
+    answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
+    express: Box<dyn Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync>,
+    release: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Routes {
+    /// The routes of `app`. The paths below one of `prefixes`, which end with a slash, all lead to
+    /// one route of it, so that what follows the prefix is not looked at to find it.
+    ///
+    /// The application is expected to have [`super::respond::Respond`] among its middleware, which
+    /// turns errors and what tide says by itself into answers; without it they are bare.
+    pub fn new<S>(app: tide::Server<S>, prefixes: &'static [&'static str]) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        Self {
+            answer: bridge::application(app, prefixes),
+            express: Box::new(|_| None),
+            release: Box::new(|| {}),
+        }
+    }
+
+    /// The same, with express answers: to requests without a body that can be answered without
+    /// waiting, as the application would answer them. `None` leaves a request to the application.
+    #[must_use]
+    pub fn with_express_answers(
+        self,
+        express: impl Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { express: Box::new(express), ..self }
+    }
+
+    /// The same, with what gives back that was kept for speed. It is called when connections have
+    /// been idle for a moment.
+    #[must_use]
+    pub fn with_release(self, release: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { release: Box::new(release), ..self }
+    }
+
+    /// Has the application answer a request.
+    pub fn answer(&self, request: Request<Body>) -> Boxed<Answer> {
+        (self.answer)(request)
+    }
+
+    /// The express answer to a request without a body, if it has one.
+    pub fn express(&self, head: &request::Parts) -> Option<Response<Body>> {
+        (self.express)(head)
+    }
+
+    pub(crate) fn release(&self) {
+        (self.release)();
+    }
+}
+
+/// What a request is answered with.
+pub struct Answer {
+    /// The response.
+    pub response: Response<Body>,
+    /// What the connection is used for after it; `None`: for the next request.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// What to do with a connection once `101 Switching Protocols` is written.
+pub struct Upgrade(Box<dyn FnOnce(Stream) -> Boxed<()> + Send>);
+
+impl Upgrade {
+    /// `switch` gets the connection, first the bytes that came early.
+    pub fn new<F>(switch: impl FnOnce(Stream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self(Box::new(|stream| Box::pin(switch(stream))))
+    }
+
+    pub(crate) async fn switch(self, stream: Stream) {
+        (self.0)(stream).await;
+    }
+}

@@ -1,0 +1,142 @@
+//! The answers that are given before any route: to a request without a proper `Host`, to one that
+//! expects what nobody does, and to plain HTTP on a TLS port, which is sent to https.
+//!
+//! Pure functions of a request's head.
+
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request};
+
+use crate::http::Body;
+use crate::http::respond::text;
+
+/// The answer to a request that no route should see. The connection is closed after it.
+/// `is_plain_on_tls`: the request came as plain HTTP, to a port for HTTPS.
+pub(super) fn refusal(head: &request::Parts, is_plain_on_tls: bool) -> Option<Response<Body>> {
+    let authority = authority(head);
+    if is_plain_on_tls {
+        return Some(closing(match authority.flatten() {
+            Some(authority) => to_https(&authority, head),
+            None => text(
+                StatusCode::BAD_REQUEST,
+                "This port speaks HTTPS. Use https:// and send a Host field.".to_owned(),
+            ),
+        }));
+    }
+    if authority.is_none() {
+        return Some(closing(text(
+            StatusCode::BAD_REQUEST,
+            "A request has exactly one Host field that names a host and a port.".to_owned(),
+        )));
+    }
+    unmet_expectation(&head.headers).map(closing)
+}
+
+/// The response, after which the connection is closed.
+pub(super) fn closing(mut response: Response<Body>) -> Response<Body> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The host and port that the request is for. `None`: they are missing, given twice or malformed.
+/// `Some(None)`: they are left out as HTTP/1.0 may, or empty.
+fn authority(head: &request::Parts) -> Option<Option<Authority>> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host),
+        (None, None) if head.version == Version::HTTP_10 => None,
+        _ => return None,
+    };
+    let named = match host {
+        Some(host) if host.is_empty() => None,
+        Some(host) => {
+            let authority = Authority::try_from(host.as_bytes()).ok()?;
+            let has_user = authority.as_str().contains('@');
+            let rest = authority.as_str().strip_prefix(authority.host())?;
+            let is_port = rest.is_empty() || rest == ":" || authority.port_u16().is_some();
+            (!has_user && is_port).then_some(Some(authority))?
+        }
+        None => None,
+    };
+    Some(head.uri.authority().cloned().or(named))
+}
+
+fn to_https(authority: &Authority, head: &request::Parts) -> Response<Body> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let location = format!("https://{authority}{target}");
+    let mut response =
+        text(StatusCode::TEMPORARY_REDIRECT, format!("This port speaks HTTPS. Use {location}"));
+    match HeaderValue::from_str(&location) {
+        Ok(location) => {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Err(_) => *response.status_mut() = StatusCode::BAD_REQUEST,
+    }
+    response
+}
+
+fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
+    let mut expectations = fields.get_all(header::EXPECT).iter();
+    expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")).then(|| {
+        text(
+            StatusCode::EXPECTATION_FAILED,
+            "The only expectation that is understood here is 100-continue.".to_owned(),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn head(version: Version, target: &str, hosts: &[&str]) -> request::Parts {
+        let mut request = Request::builder().version(version).uri(target);
+        for host in hosts {
+            request = request.header(header::HOST, *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_request_names_its_host_once() {
+        for (version, hosts, accepted) in [
+            (Version::HTTP_11, &["a:8000"][..], true),
+            (Version::HTTP_11, &["[::1]:8000"], true),
+            (Version::HTTP_11, &[""], true),
+            (Version::HTTP_11, &[], false),
+            (Version::HTTP_11, &["a", "a"], false),
+            (Version::HTTP_11, &["a b"], false),
+            (Version::HTTP_11, &["a/b"], false),
+            (Version::HTTP_11, &["user@a"], false),
+            (Version::HTTP_11, &["a:port"], false),
+            (Version::HTTP_11, &["a:70000"], false),
+            (Version::HTTP_11, &["a:"], true),
+            (Version::HTTP_10, &[], true),
+            (Version::HTTP_10, &["a", "b"], false),
+        ] {
+            let head = head(version, "/", hosts);
+            assert_eq!(authority(&head).is_some(), accepted, "{version:?} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_sent_to_the_same_host_path_and_query() {
+        let head = head(Version::HTTP_11, "/a/%2e%2e//b?x=/;y", &["rpi4:8000"]);
+        let authority = authority(&head).flatten().unwrap();
+        let response = to_https(&authority, &head);
+        assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(response.headers()[header::LOCATION], "https://rpi4:8000/a/%2e%2e//b?x=/;y");
+    }
+
+    #[test]
+    fn only_100_continue_can_be_expected() {
+        let mut fields = HeaderMap::new();
+        assert!(unmet_expectation(&fields).is_none());
+        fields.append(header::EXPECT, HeaderValue::from_static("100-Continue"));
+        assert!(unmet_expectation(&fields).is_none());
+        fields.append(header::EXPECT, HeaderValue::from_static("a-pony"));
+        let refusal = unmet_expectation(&fields).unwrap();
+        assert_eq!(refusal.status(), StatusCode::EXPECTATION_FAILED);
+    }
+}
