@@ -22,33 +22,6 @@ pub(crate) fn settle(pool: usize) {
     }
 }
 
-/// Unmaps the program's code: after the start, most of which is over for good, and whenever there
-/// is nothing to do. What is needed again is mapped again, a few pages at a time, from the
-/// kernel's cache of the file; until then the kernel may use the memory for something else.
-pub(crate) fn unmap_code() {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
-    for (start, end) in maps.lines().filter_map(code) {
-        let start = std::ptr::with_exposed_provenance_mut(start);
-        // SAFETY: the range is a mapping of a file that can be executed and not written, so that
-        // every page is as it is in the file, and is read from there again when it is touched.
-        // A mapping that is gone by now fails with ENOMEM, which changes nothing.
-        let _ = unsafe {
-            rustix::mm::madvise(start, end - start.addr(), rustix::mm::Advice::LinuxDontNeed)
-        };
-    }
-}
-
-/// The range of a line of proc_pid_maps(5) that maps code from a file.
-fn code(line: &str) -> Option<(usize, usize)> {
-    let mut columns = line.split_ascii_whitespace();
-    let (start, end) = columns.next()?.split_once('-')?;
-    let (permissions, _offset, _device, inode) =
-        (columns.next()?, columns.next()?, columns.next()?, columns.next()?);
-    let is_code = permissions == "r-xp" && inode != "0";
-    let address = |text| usize::from_str_radix(text, 16).ok();
-    is_code.then_some((address(start)?, address(end)?))
-}
-
 /// Gives whole free pages back to the kernel.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
@@ -70,31 +43,5 @@ pub(crate) fn empty_cache() {
     // Without a thread to spare they go back to where they were.
     if let Ok(freed) = std::thread::Builder::new().spawn(move || drop(blocks)) {
         let _ = freed.join();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_code_from_a_file_is_unmapped() {
-        let code_line = "7f00-8f00 r-xp 00001000 fe:00 1234   /usr/bin/tedge-file-transfer";
-        assert_eq!(code(code_line), Some((0x7f00, 0x8f00)));
-        for other in [
-            "7f00-8f00 r--p 00001000 fe:00 1234   /usr/bin/tedge-file-transfer",
-            "7f00-8f00 rwxp 00001000 fe:00 1234   /usr/bin/tedge-file-transfer",
-            "7f00-8f00 r-xp 00000000 00:00 0      [vdso]",
-            "7f00 r-xp 00000000 fe:00 1234",
-            "",
-        ] {
-            assert_eq!(code(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn what_was_unmapped_runs_again() {
-        unmap_code();
-        assert_eq!(code("10-20 r-xp 0 0:0 1"), Some((0x10, 0x20)));
     }
 }
