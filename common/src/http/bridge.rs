@@ -7,10 +7,9 @@
 //! [`crate::client`] know http_types.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 use ::http::{Method, Request, Response, StatusCode, request};
-use futures_lite::future::Boxed;
 
 use super::body::Body;
 use super::routes::{Answer, Upgrade};
@@ -96,22 +95,8 @@ pub(crate) fn is_answered(carrier: &tide::Response) -> bool {
     carrier.ext::<Carried<Answer>>().is_some()
 }
 
-/// An application as a function from requests to answers.
-pub(super) fn application<S>(
-    app: tide::Server<S>,
-    prefixes: &'static [&'static str],
-) -> Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>
-where
-    S: Clone + Send + Sync + 'static,
-{
-    let app = Arc::new(app);
-    Box::new(move |request| {
-        let app = Arc::clone(&app);
-        Box::pin(async move { respond(&app, prefixes, request).await })
-    })
-}
-
-async fn respond<S>(
+/// Has the application answer a request.
+pub(super) async fn respond<S>(
     app: &tide::Server<S>,
     prefixes: &'static [&'static str],
     request: Request<Body>,

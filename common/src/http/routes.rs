@@ -1,5 +1,7 @@
 //! What a service answers requests with, as one value, and what an answer is.
 
+use std::sync::Arc;
+
 use ::http::{Request, Response, request};
 use futures_lite::future::Boxed;
 
@@ -10,9 +12,13 @@ use crate::net::Stream;
 /// How a service answers: its application, and for speed what need not go through it.
 pub struct Routes {
     answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
-    express: Box<dyn Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync>,
+    express: Box<dyn Express>,
     release: Box<dyn Fn() + Send + Sync>,
 }
+
+trait Express: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync {}
+
+impl<F: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync> Express for F {}
 
 impl Routes {
     /// The routes of `app`. The paths below one of `prefixes`, which end with a slash, all lead to
@@ -24,8 +30,12 @@ impl Routes {
     where
         S: Clone + Send + Sync + 'static,
     {
+        let app = Arc::new(app);
         Self {
-            answer: bridge::application(app, prefixes),
+            answer: Box::new(move |request| {
+                let app = Arc::clone(&app);
+                Box::pin(async move { bridge::respond(&app, prefixes, request).await })
+            }),
             express: Box::new(|_| None),
             release: Box::new(|| {}),
         }
