@@ -1,5 +1,5 @@
 //! The input is the target of a request. What goes upstream is what came, byte for byte; and no
-//! reading of it asks for what costs the token unless the guard says so.
+//! server, of all those below, serves what costs the token unless the guard says so.
 
 use http::Uri;
 
@@ -18,33 +18,86 @@ pub fn check(input: &[u8]) {
     let path = sent.path();
     let guarded = revokes_the_token(path);
     for times in 0..4 {
-        let read = decode(path.as_bytes(), times).to_ascii_lowercase();
-        if asks_for_a_page(&read) {
-            assert!(guarded, "{path}, decoded {times} times");
+        for flags in 0..1 << 7 {
+            let server = Server::with(times, flags);
+            assert!(guarded || !server.serves_a_page(path), "{path} as {server:?} reads it");
         }
     }
     if !guarded {
         assert!(!revokes_the_token(&path.to_ascii_uppercase().replace("%2F", "%2f")));
-        let encoded: String = path.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encode = |byte| match byte {
+            b'/' | b'\\' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        };
+        let encoded: String = path.bytes().map(encode).collect();
         let is_deep = (0..7).any(|times| !decode(path.as_bytes(), times).contains(&b'%'));
         assert!(!is_deep || !revokes_the_token(&encoded), "{path} once more encoded");
     }
 }
 
-/// What a server might take for a page of the user interface.
-fn asks_for_a_page(path: &[u8]) -> bool {
-    let mut parts = Vec::new();
-    for part in path.split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(parts.pop()),
-            _ => parts.push(part),
+/// A server, and what it does to a path before it looks at it.
+#[derive(Debug)]
+struct Server {
+    decodes: usize,
+    keeps_encoded_slashes: bool,
+    cuts_parameters: bool,
+    knows_backslashes: bool,
+    cuts_ends: bool,
+    ends_at_marks: bool,
+    collapses_slashes: bool,
+    resolves: bool,
+}
+
+impl Server {
+    fn with(decodes: usize, flags: u32) -> Self {
+        let has = |bit: u32| flags >> bit & 1 == 1;
+        Self {
+            decodes,
+            keeps_encoded_slashes: has(0),
+            cuts_parameters: has(1),
+            knows_backslashes: has(2),
+            cuts_ends: has(3),
+            ends_at_marks: has(4),
+            collapses_slashes: has(5),
+            resolves: has(6),
         }
     }
-    let mut written = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
-    path.ends_with(b".js")
-        || parts.first() == Some(&&b"apps"[..])
-        || written.next() == Some(b"apps")
+
+    fn serves_a_page(&self, path: &str) -> bool {
+        let path = if self.keeps_encoded_slashes {
+            path.to_ascii_lowercase().replace("%2f", "%25252f").replace("%5c", "%25255c")
+        } else {
+            path.to_owned()
+        };
+        let read = decode(path.as_bytes(), self.decodes).to_ascii_lowercase();
+        let is_mark = |byte: &u8| matches!(byte, b'?' | b'#' | 0 | b'\n');
+        let end = read.iter().position(is_mark).filter(|_| self.ends_at_marks);
+        let read = &read[..end.unwrap_or(read.len())];
+        let is_slash = |byte: &u8| *byte == b'/' || self.knows_backslashes && *byte == b'\\';
+
+        let mut parts: Vec<&[u8]> = Vec::new();
+        for part in read.split(is_slash).skip(1) {
+            let part = match part.iter().position(|byte| *byte == b';') {
+                Some(end) if self.cuts_parameters => &part[..end],
+                _ => part,
+            };
+            match part {
+                b"" if self.collapses_slashes => {}
+                b"." if self.resolves => {}
+                b".." if self.resolves => drop(parts.pop()),
+                _ => parts.push(part),
+            }
+        }
+        let trim = |part: &[u8]| {
+            let is_cut = |byte: &u8| matches!(byte, b'.' | b'+' | 0..=b' ' | 0x7f);
+            let kept = part.iter().rposition(|byte| !is_cut(byte)).map_or(0, |last| last + 1);
+            part[..if self.cuts_ends { kept } else { part.len() }].to_vec()
+        };
+        let mut names = parts.iter().map(|part| trim(part)).filter(|name| !name.is_empty());
+        let first = names.next();
+        let last = names.last().or_else(|| first.clone()).unwrap_or_default();
+        first.is_some_and(|first| first == b"apps") || last.ends_with(b".js")
+    }
 }
 
 fn decode(path: &[u8], times: usize) -> Vec<u8> {
