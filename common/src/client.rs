@@ -30,7 +30,7 @@ use surf::utils::async_trait;
 use self::dial::Dialer;
 use self::link::Link;
 use self::pool::{Pool, ResponseBody};
-use self::state::{Limits, Pulse};
+use self::state::{ConnectionState, Limits};
 use crate::error::chain;
 use crate::http::{Body, Carried, load, unload};
 use crate::net::socket::Socket;
@@ -113,19 +113,19 @@ impl Client {
         let hop = self.options.proxy.as_ref();
         let hop = hop.map_or_else(|| self.to.to_string(), |proxy| proxy.origin.to_string());
         let socket = self.within(&hop, Step::Connect, self.dialer.dial()).await?;
-        let pulse = Arc::new(Pulse::new(self.limits));
-        let observer = Arc::clone(&pulse) as Arc<dyn Observer>;
+        let state = Arc::new(ConnectionState::new(self.limits));
+        let observer = Arc::clone(&state) as Arc<dyn Observer>;
         let mut stream = Stream::plain(Socket::new(socket, observer));
         if let Some(proxy) = &self.options.proxy {
-            let pulse = Arc::clone(&pulse);
-            let open = connect_proxy::open_tunnel(stream, pulse, &self.to, proxy, &self.executor);
+            let state = Arc::clone(&state);
+            let open = connect_proxy::open_tunnel(stream, state, &self.to, proxy, &self.executor);
             stream = self.within(&hop, Step::Proxy, open).await?;
         }
         if let Some(config) = &self.options.tls {
             let secure = self.secure(stream, Arc::clone(config));
             stream = self.within(&self.to, Step::Handshake, secure).await?;
         }
-        let link = Link::open(stream, pulse, &self.executor).await;
+        let link = Link::open(stream, state, &self.executor).await;
         link.map_err(|error| self.broken(chain(&error), false))
     }
 
@@ -135,13 +135,10 @@ impl Client {
         config: Arc<rustls::ClientConfig>,
     ) -> Result<Stream, Error> {
         let refused = |source| Error::Tls { to: self.to.to_string(), source };
-        let name = self
-            .options
-            .origin
-            .host
-            .server_name()
-            .map_err(|error| refused(io::Error::other(error)))?;
-        stream.connect(config, name).await.map_err(refused)
+        match self.options.origin.host.server_name() {
+            Ok(name) => stream.connect(config, name).await.map_err(refused),
+            Err(error) => Err(refused(io::Error::other(error))),
+        }
     }
 
     async fn within<T>(

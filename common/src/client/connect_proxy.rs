@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Uri, header};
 use super::error::Error;
 use super::link::Link;
 use super::options::ConnectProxy;
-use super::state::Pulse;
+use super::state::ConnectionState;
 use crate::error::chain;
 use crate::http::Body;
 use crate::net::Stream;
@@ -18,7 +18,7 @@ use crate::net::Stream;
 /// Has the proxy at the other end connect to `target`, a `host:port`.
 pub(super) async fn open_tunnel(
     stream: Stream,
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
     target: &str,
     proxy: &ConnectProxy,
     executor: &Executor<'static>,
@@ -27,7 +27,7 @@ pub(super) async fn open_tunnel(
     let refused = |reason: String| Error::Proxy { proxy: name.clone(), reason };
     let request = connect_request(target, proxy).map_err(|error| refused(error.to_string()))?;
 
-    let link = Link::open(stream, pulse, executor).await;
+    let link = Link::open(stream, state, executor).await;
     let mut link = link.map_err(|error| refused(chain(&error)))?;
     let answer = link.exchange(&name, request).await;
     let answer = answer.map_err(|unanswered| unanswered.error)?;

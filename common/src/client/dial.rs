@@ -25,6 +25,9 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// last byte handed over mean that the last byte is soon sent: this much takes 60 s at 2 KB/s.
 const SEND_BUFFER: usize = 128 * 1024;
 
+/// How long the peer may leave unacknowledged what was sent, in milliseconds.
+const UNACKNOWLEDGED: u32 = 60_000;
+
 /// Connects to one origin.
 pub(super) struct Dialer {
     origin: Origin,
@@ -131,14 +134,17 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// The connection works without each of these, so a refusal of the kernel is no error.
+///
+/// A long poll or an upgraded connection may be quiet for minutes or days: that the peer no longer
+/// answers is noticed within a minute, and no byte of HTTP is needed for it.
 fn tune(stream: &Async<TcpStream>) {
     let _ = stream.get_ref().set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
-    // An upgraded connection may be quiet for days: notice within minutes that the peer is gone.
     let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(60));
-    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(20));
-    let _ = sockopt::set_tcp_keepcnt(stream, 4);
+    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(30));
+    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10));
+    let _ = sockopt::set_tcp_keepcnt(stream, 3);
+    let _ = sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED);
 }
 
 #[cfg(test)]

@@ -71,9 +71,9 @@ pub enum Step {
     Proxy,
     /// The TLS handshake, 10 s.
     Handshake,
-    /// The answer, 60 s after the last byte of the request could be sent.
+    /// The answer: the request is not taken for 60 s, or nobody answers at the other end.
     Answer,
-    /// The rest of a body, 60 s without a byte.
+    /// The rest of the answer: nobody answers at the other end.
     Body,
 }
 

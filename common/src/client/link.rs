@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 
 use super::error::{Error, Step};
-use super::state::Pulse;
-use super::stream::Wire;
+use super::state::ConnectionState;
+use super::stream::HttpStream;
 use crate::error::chain;
 use crate::http::{Body, BodyError};
 use crate::net::Stream;
@@ -31,7 +31,7 @@ const BUFFER: usize = 32 * 1024;
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
     task: Task<Option<Stream>>,
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
 }
 
 /// A request that got no answer, with the request where none of it was sent.
@@ -46,18 +46,18 @@ impl Link {
     /// A connection, driven by a task of its own.
     pub(super) async fn open(
         stream: Stream,
-        pulse: Arc<Pulse>,
+        state: Arc<ConnectionState>,
         executor: &Executor<'static>,
     ) -> hyper::Result<Self> {
-        let wire = Wire::new(stream, Arc::clone(&pulse));
+        let stream = HttpStream::new(stream, Arc::clone(&state));
         let (sender, connection) =
-            http1::Builder::new().max_buf_size(BUFFER).handshake(wire).await?;
+            http1::Builder::new().max_buf_size(BUFFER).handshake(stream).await?;
         let driver = Driver {
             connection: Some(connection),
             timer: DeadlineTimer::new(),
-            pulse: Arc::clone(&pulse),
+            state: Arc::clone(&state),
         };
-        Ok(Self { sender, task: executor.spawn(driver), pulse })
+        Ok(Self { sender, task: executor.spawn(driver), state })
     }
 
     /// Whether the next request can be sent, as far as is known. Upstream may just have closed the
@@ -73,7 +73,7 @@ impl Link {
 
     /// Whether everything of the last exchange is done, so that another may follow.
     pub(super) fn rest(&mut self) -> bool {
-        self.pulse.rest();
+        self.state.rest();
         self.sender.is_ready()
     }
 
@@ -85,8 +85,8 @@ impl Link {
     ) -> Result<Response<Incoming>, Unanswered> {
         let may_switch =
             request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
-        self.pulse.begin(may_switch);
-        let request = request.map(|body| RequestBody::new(body, Arc::clone(&self.pulse)));
+        self.state.begin(may_switch);
+        let request = request.map(|body| RequestBody::new(body, Arc::clone(&self.state)));
         let mut failed = match self.sender.try_send_request(request).await {
             Ok(response) => return Ok(response),
             Err(failed) => failed,
@@ -95,7 +95,7 @@ impl Link {
         let sent = request.is_none();
         let error = self.explain(to, Step::Answer, failed.into_error(), sent);
         let is_broken = matches!(error, Error::Broken { .. });
-        let is_answered = self.pulse.is_answered();
+        let is_answered = self.state.is_answered();
         Err(Unanswered { error, request, was_stale: is_broken && !is_answered })
     }
 
@@ -110,9 +110,9 @@ impl Link {
     /// Why the connection ended.
     pub(super) fn explain(&self, to: &str, step: Step, error: hyper::Error, sent: bool) -> Error {
         let to = to.to_owned();
-        if self.pulse.is_overdue() {
+        if self.state.has_timed_out() {
             Error::Timeout { to, step }
-        } else if self.pulse.is_body_failed() {
+        } else if self.state.has_body_failed() {
             Error::RequestBody(error)
         } else if let Some(alert) = alert(&error) {
             Error::Tls { to, source: io::Error::other(alert) }
@@ -148,9 +148,9 @@ fn reason(error: &hyper::Error) -> String {
 
 /// Drives a connection until it is closed, is late, or speaks another protocol.
 struct Driver {
-    connection: Option<Connection<Wire, RequestBody>>,
+    connection: Option<Connection<HttpStream, RequestBody>>,
     timer: DeadlineTimer,
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
 }
 
 impl Future for Driver {
@@ -159,9 +159,9 @@ impl Future for Driver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
         let this = self.get_mut();
         let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-        this.pulse.forget();
+        this.state.begin_turn();
         match Pin::new(connection).poll(cx) {
-            Poll::Ready(Ok(())) if this.pulse.is_switching() => {
+            Poll::Ready(Ok(())) if this.state.is_switching() => {
                 let parts = this.connection.take().map(Connection::into_parts);
                 Poll::Ready(parts.map(|parts| {
                     let mut stream = parts.io.into_stream();
@@ -175,8 +175,8 @@ impl Future for Driver {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                ready!(this.timer.poll(cx, this.pulse.deadline()));
-                this.pulse.overrun();
+                ready!(this.timer.poll(cx, this.state.deadline()));
+                this.state.time_out();
                 this.connection = None;
                 Poll::Ready(None)
             }
@@ -184,15 +184,15 @@ impl Future for Driver {
     }
 }
 
-/// The body of a request. It notes when its sender is slow or fails.
+/// The body of a request. It notes when its sender fails.
 pub(super) struct RequestBody {
     body: Body,
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
 }
 
 impl RequestBody {
-    fn new(body: Body, pulse: Arc<Pulse>) -> Self {
-        Self { body, pulse }
+    fn new(body: Body, state: Arc<ConnectionState>) -> Self {
+        Self { body, state }
     }
 
     fn into_body(mut self) -> Body {
@@ -210,10 +210,8 @@ impl http_body::Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_frame(cx);
-        match &polled {
-            Poll::Pending => this.pulse.waits_for_producer(),
-            Poll::Ready(Some(Err(_))) => this.pulse.fail_body(),
-            Poll::Ready(_) => {}
+        if matches!(polled, Poll::Ready(Some(Err(_)))) {
+            this.state.fail_body();
         }
         polled
     }

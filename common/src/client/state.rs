@@ -1,10 +1,10 @@
-//! Whether a connection upstream still gets on, and for whom it waits.
+//! The state of a connection upstream, shared between its task, its socket and its user.
 //!
-//! The socket and the bodies note each change here; the connection's task reads its one time
-//! limit from it. The limit runs while upstream is waited for, not while the sender of the
-//! request's body or the reader of the answer takes its time: those have limits of their own.
-//! Every byte in either direction begins it anew, so that a long upload over a thin line is as
-//! welcome as a short one.
+//! The task reads its one deadline from it. An exchange is under a time limit only while upstream
+//! does not take what there is of the request: for its answer, and for each next byte of it,
+//! upstream may take as long as the kernel finds it alive (see [`super::dial`]), since long polling
+//! is quiet for minutes. Each byte that crosses begins the limit anew, so that a long upload over a
+//! slow line is as welcome as a short one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::net::clock::{micros, now};
 pub(super) struct Limits {
     /// Connecting, a proxy's answer and a handshake, each.
     pub(super) opening: Duration,
-    /// How long upstream may keep an exchange waiting without a byte.
+    /// How long upstream may take none of a request.
     pub(super) progress: Duration,
-    /// How long a connection may wait for its next request: a bit less than the 60 s at which
-    /// load balancers like to close.
+    /// How long a connection may wait for its next request: a bit less than the 60 s after which
+    /// load balancers close.
     pub(super) idle: Duration,
 }
 
@@ -34,37 +34,33 @@ impl Default for Limits {
     }
 }
 
-/// The state of one connection, shared between its task, its socket and its user.
-pub(super) struct Pulse {
+pub(super) struct ConnectionState {
     limits: Limits,
+    /// When the last byte crossed, or the last exchange began or ended.
     moved: AtomicU64,
-    busy: AtomicBool,
+    in_exchange: AtomicBool,
     begun: AtomicBool,
-    reading: AtomicBool,
     writing: AtomicBool,
-    dry: AtomicBool,
-    producing: AtomicBool,
+    drained: AtomicBool,
     answered: AtomicBool,
     switching: AtomicBool,
     body_failed: AtomicBool,
-    overdue: AtomicBool,
+    timed_out: AtomicBool,
 }
 
-impl Pulse {
+impl ConnectionState {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             moved: AtomicU64::new(now()),
-            busy: AtomicBool::new(false),
+            in_exchange: AtomicBool::new(false),
             begun: AtomicBool::new(false),
-            reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
-            dry: AtomicBool::new(false),
-            producing: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             switching: AtomicBool::new(false),
             body_failed: AtomicBool::new(false),
-            overdue: AtomicBool::new(false),
+            timed_out: AtomicBool::new(false),
         }
     }
 
@@ -73,7 +69,7 @@ impl Pulse {
         self.moved(0);
         self.answered.store(false, Relaxed);
         self.switching.store(switching, Relaxed);
-        self.busy.store(true, Relaxed);
+        self.in_exchange.store(true, Relaxed);
         self.begun.store(true, Relaxed);
     }
 
@@ -85,24 +81,25 @@ impl Pulse {
     /// The exchange is over, and another may follow.
     pub(super) fn rest(&self) {
         self.moved(0);
-        self.busy.store(false, Relaxed);
+        self.in_exchange.store(false, Relaxed);
     }
 
-    /// All that came is read, and the connection's task is woken when there is more.
-    pub(super) fn run_dry(&self) {
-        self.dry.store(true, Relaxed);
+    /// The connection's task is polled, and will find out anew whether the socket is ready.
+    pub(super) fn begin_turn(&self) {
+        self.drained.store(false, Relaxed);
+        self.writing.store(false, Relaxed);
     }
 
-    pub(super) fn is_dry(&self) -> bool {
-        self.dry.load(Relaxed)
+    /// All that came is read, and the connection's task will be woken when there is more.
+    pub(super) fn drain(&self) {
+        self.drained.store(true, Relaxed);
     }
 
-    /// The sender of the request's body has nothing to send yet.
-    pub(super) fn waits_for_producer(&self) {
-        self.producing.store(true, Relaxed);
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.load(Relaxed)
     }
 
-    /// Whether HTTP has come back since the exchange began.
+    /// Whether a byte has come back since the exchange began.
     pub(super) fn is_answered(&self) -> bool {
         self.answered.load(Relaxed)
     }
@@ -111,54 +108,40 @@ impl Pulse {
         self.switching.load(Relaxed)
     }
 
-    /// The sender of the request's body gave up.
+    /// The body of the request could not be read to its end.
     pub(super) fn fail_body(&self) {
         self.body_failed.store(true, Relaxed);
     }
 
-    pub(super) fn is_body_failed(&self) -> bool {
+    pub(super) fn has_body_failed(&self) -> bool {
         self.body_failed.load(Relaxed)
     }
 
-    /// The connection is ended by its time limit.
-    pub(super) fn overrun(&self) {
-        self.overdue.store(true, Relaxed);
+    /// The connection is ended by a time limit, ours or the kernel's.
+    pub(super) fn time_out(&self) {
+        self.timed_out.store(true, Relaxed);
     }
 
-    /// Whether the connection was ended by its time limit.
-    pub(super) fn is_overdue(&self) -> bool {
-        self.overdue.load(Relaxed)
-    }
-
-    /// Forgets what was found out: to be called before the connection is polled, which finds it
-    /// out anew.
-    pub(super) fn forget(&self) {
-        self.dry.store(false, Relaxed);
-        self.reading.store(false, Relaxed);
-        self.writing.store(false, Relaxed);
-        self.producing.store(false, Relaxed);
+    pub(super) fn has_timed_out(&self) -> bool {
+        self.timed_out.load(Relaxed)
     }
 
     /// When upstream has kept us waiting too long, on the process's clock.
     pub(super) fn deadline(&self) -> u64 {
-        let Limits { progress, idle, .. } = self.limits;
-        let limit = if self.busy.load(Relaxed) { progress } else { idle };
-        let reading = self.reading.load(Relaxed) && !self.producing.load(Relaxed);
-        if self.writing.load(Relaxed) || reading {
-            self.moved.load(Relaxed) + micros(limit)
-        } else {
+        let moved = self.moved.load(Relaxed);
+        if self.writing.load(Relaxed) {
+            moved + micros(self.limits.progress)
+        } else if self.in_exchange.load(Relaxed) {
             u64::MAX
+        } else {
+            moved + micros(self.limits.idle)
         }
     }
 }
 
-impl Observer for Pulse {
+impl Observer for ConnectionState {
     fn moved(&self, _: usize) {
         self.moved.store(now(), Relaxed);
-    }
-
-    fn waits_to_read(&self) {
-        self.reading.store(true, Relaxed);
     }
 
     fn waits_to_write(&self, waits: bool) {
@@ -175,17 +158,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_upstream_is_under_a_time_limit() {
-        let pulse = Pulse::new(Limits::default());
-        pulse.begin(false);
-        assert_eq!(pulse.deadline(), u64::MAX, "nobody is waited for");
-        pulse.waits_to_read();
-        assert_ne!(pulse.deadline(), u64::MAX, "an answer is waited for");
-        pulse.waits_for_producer();
-        assert_eq!(pulse.deadline(), u64::MAX, "the request is not complete");
-        pulse.waits_to_write(true);
-        assert_ne!(pulse.deadline(), u64::MAX, "what there is of the request is not taken");
-        pulse.forget();
-        assert_eq!(pulse.deadline(), u64::MAX, "whoever it was, nobody is waited for now");
+    fn an_exchange_has_a_time_limit_only_while_upstream_takes_none_of_it() {
+        let state = ConnectionState::new(Limits::default());
+        assert_ne!(state.deadline(), u64::MAX, "an idle connection is closed");
+        state.begin(false);
+        assert_eq!(state.deadline(), u64::MAX, "an answer is waited for");
+        state.waits_to_write(true);
+        assert_ne!(state.deadline(), u64::MAX, "what there is of the request is not taken");
+        state.begin_turn();
+        assert_eq!(state.deadline(), u64::MAX, "it may be taken now");
+        state.rest();
+        assert_ne!(state.deadline(), u64::MAX, "it is idle again");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection upstream as hyper wants it, which survives that upstream stops to listen.
+//! A connection upstream as hyper wants it: its answer can be read when it takes no more.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -7,20 +7,19 @@ use std::task::{Context, Poll, ready};
 
 use futures_io::AsyncWrite;
 
-use super::state::Pulse;
+use super::state::ConnectionState;
 use crate::net::{Stream, scratch};
 
-/// A stream that has an answer read to its end when writing has failed.
-pub(super) struct Wire {
+/// A stream of which the answer is read to its end also when writing has failed.
+pub(super) struct HttpStream {
     stream: Stream,
-    pulse: Arc<Pulse>,
-    /// The connection takes nothing more, but may still have something to say.
-    deaf: bool,
+    state: Arc<ConnectionState>,
+    has_write_failed: bool,
 }
 
-impl Wire {
-    pub(super) fn new(stream: Stream, pulse: Arc<Pulse>) -> Self {
-        Self { stream, pulse, deaf: false }
+impl HttpStream {
+    pub(super) fn new(stream: Stream, state: Arc<ConnectionState>) -> Self {
+        Self { stream, state, has_write_failed: false }
     }
 
     pub(super) fn into_stream(self) -> Stream {
@@ -28,60 +27,71 @@ impl Wire {
     }
 
     /// Upstream may answer early and close before it has read everything: then writing fails
-    /// while the answer waits to be read. So a failed write is not an error to hyper, which would
-    /// throw the answer away, but a write that never ends, and reading finds out the rest.
-    fn outlive<T>(
+    /// while the answer waits to be read. hyper would throw the answer away, so it is told that the
+    /// write is pending, and reading finds out how the connection ended.
+    fn write<T>(
         &mut self,
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.deaf {
+        if self.has_write_failed {
             return Poll::Pending;
         }
         match ready!(write(Pin::new(&mut self.stream), cx)) {
             Ok(done) => Poll::Ready(Ok(done)),
-            Err(_) => {
-                self.deaf = true;
+            Err(error) => {
+                self.note(&error);
+                self.has_write_failed = true;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
         }
     }
+
+    /// The kernel reports once that the peer no longer answers: later reads find an end.
+    fn note(&self, error: &io::Error) {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        if matches!(error.kind(), TimedOut | HostUnreachable | NetworkUnreachable) {
+            self.state.time_out();
+        }
+    }
 }
 
-impl hyper::rt::Read for Wire {
+impl hyper::rt::Read for HttpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // hyper asks up to four times in one go; the task has been promised to be woken.
-        if self.pulse.is_dry() {
+        // hyper asks up to four times in a row; the task will be woken when there is more.
+        if self.state.is_drained() {
             return Poll::Pending;
         }
-        // Upstream may have closed it a moment ago: to be known before a request is sent in vain.
-        if self.pulse.has_just_begun() {
+        // Upstream may just have closed the connection: find out before the request is sent.
+        if self.state.has_just_begun() {
             self.stream.look_again();
         }
         let polled = scratch::receive(Pin::new(&mut self.stream), cx, buffer);
-        if polled.is_pending() {
-            self.pulse.run_dry();
+        match &polled {
+            Poll::Pending => self.state.drain(),
+            Poll::Ready(Err(error)) => self.note(error),
+            Poll::Ready(Ok(())) => {}
         }
         polled
     }
 }
 
-impl hyper::rt::Write for Wire {
+impl hyper::rt::Write for HttpStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.outlive(cx, |stream, cx| AsyncWrite::poll_write(stream, cx, buffer))
+        self.write(cx, |stream, cx| AsyncWrite::poll_write(stream, cx, buffer))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outlive(cx, AsyncWrite::poll_flush)
+        self.write(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -97,6 +107,6 @@ impl hyper::rt::Write for Wire {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.outlive(cx, |stream, cx| AsyncWrite::poll_write_vectored(stream, cx, buffers))
+        self.write(cx, |stream, cx| AsyncWrite::poll_write_vectored(stream, cx, buffers))
     }
 }

@@ -30,17 +30,17 @@ fn short_progress() -> Limits {
 }
 
 #[test]
-fn no_answer_is_a_time_out() {
-    let mut upstream = Upstream::new(|mut stream, _, tell| {
+fn an_answer_and_each_byte_of_it_may_take_its_time() {
+    let upstream = Upstream::new(|mut stream, _, _| {
         read_head(&mut stream);
-        assert!(!stream.read(&mut [0]).is_ok_and(|count| count > 0));
-        tell("closed");
+        for piece in ["HTTP/1.1 200 OK\r\n", "content-length: 2\r\n\r\n", "a", "b"] {
+            std::thread::sleep(2 * SHORT);
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
     });
     with_limits(plain(upstream.port), short_progress(), async |client| {
-        let error = send(&client, get("/")).await.unwrap_err();
-        assert!(matches!(error, Error::Timeout { step: Step::Answer, .. }), "{error:?}");
-        assert!(error.is_timeout() && error.was_sent());
-        assert_eq!(upstream.event().await, "closed");
+        let answer = send(&client, get("/")).await.unwrap();
+        assert_eq!(read(answer).await.unwrap(), "ab");
     });
 }
 
@@ -59,21 +59,6 @@ fn a_handshake_or_a_tunnel_that_does_not_come_is_a_time_out() {
             assert!(step == expected && !error.was_sent());
         });
     }
-}
-
-#[test]
-fn a_body_that_stops_is_a_time_out() {
-    let upstream = Upstream::new(|mut stream, _, _| {
-        read_head(&mut stream);
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").unwrap();
-        let _ = stream.read(&mut [0]);
-    });
-    with_limits(plain(upstream.port), short_progress(), async |client| {
-        let answer = send(&client, get("/")).await.unwrap();
-        let error = read(answer).await.unwrap_err();
-        let error = error.downcast::<Error>().unwrap();
-        assert!(matches!(*error, Error::Timeout { step: Step::Body, .. }), "{error:?}");
-    });
 }
 
 #[test]
@@ -104,21 +89,6 @@ fn who_takes_time_to_send_or_to_read_is_waited_for() {
         let answer = send(&client, message(Method::POST, "/", body)).await.unwrap();
         async_io::Timer::after(3 * SHORT).await;
         assert_eq!(read(answer).await.unwrap().len(), 4_000_000);
-    });
-}
-
-#[test]
-fn slow_but_steady_is_no_time_out() {
-    let upstream = Upstream::new(|mut stream, _, _| {
-        read_head(&mut stream);
-        for piece in ["HTTP/1.1 200 OK\r\n", "content-length: 4\r\n\r\n", "a", "b", "c", "d"] {
-            std::thread::sleep(SHORT / 2);
-            stream.write_all(piece.as_bytes()).unwrap();
-        }
-    });
-    with_limits(plain(upstream.port), short_progress(), async |client| {
-        let answer = send(&client, get("/")).await.unwrap();
-        assert_eq!(read(answer).await.unwrap(), "abcd");
     });
 }
 
