@@ -75,13 +75,14 @@ fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool)
     }
 }
 
-/// Removes the fields that `Connection` names, except those that say where a body ends. The
-/// commonest, `keep-alive`, goes with what is always removed.
+/// Removes the fields that `Connection` names, except those that are never for one connection: what
+/// says where a body ends, who asks, and whom. A sender that names them would have the request mean
+/// something else to upstream than to him. The most common option, `keep-alive`, is always removed.
 fn remove_named(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = options(fields)
         .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
-        .filter(|name| name != CONTENT_LENGTH && name != TRANSFER_ENCODING)
+        .filter(|name| ![AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING].contains(name))
         .collect();
     for name in named {
         fields.remove(name);
@@ -155,6 +156,16 @@ mod tests {
                 &[("connection", b"content-length"), ("content-length", b"3")],
                 &["content-length", "host"],
                 &["content-length"],
+            ),
+            (
+                &[("connection", b"x-a, Authorization"), ("authorization", b"x"), ("x-a", b"1")],
+                &["authorization", "host"],
+                &["authorization"],
+            ),
+            (
+                &[("connection", b"authorization, close"), ("connection", b"AUTHORIZATION")],
+                &["host"],
+                &[],
             ),
             (&[("transfer-encoding", b"chunked")], &["host", "transfer-encoding"], &[]),
             (

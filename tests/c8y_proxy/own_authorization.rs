@@ -30,6 +30,26 @@ fn it_goes_upstream_unchanged_and_no_token_is_fetched() {
 }
 
 #[test]
+fn connection_cannot_take_it_away() {
+    let device = Device::among(outside_with_ben(), |_| {});
+    device.warm();
+    for authorization in [GOOD, BAD] {
+        device.cloud().forget();
+        device.ask(get(&format!(
+            "{authorization}\r\nConnection: close, Authorization, x-a\r\nX-A: 1"
+        )));
+        let seen = device.cloud().seen().requests;
+        let value = authorization.split_once(": ").unwrap().1;
+        assert_eq!(
+            seen[0].all("authorization"),
+            [value.as_bytes()],
+            "the client speaks as the device"
+        );
+        assert_eq!((seen.len(), seen[0].field("x-a")), (1, None));
+    }
+}
+
+#[test]
 fn a_401_to_it_is_passed_on_with_no_fetch_and_is_sent_once() {
     let device = Device::among(outside_with_ben(), |_| {});
     let answer = device.ask(get(BAD));
