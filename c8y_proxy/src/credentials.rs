@@ -16,8 +16,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_executor::Executor;
-use http::HeaderValue;
 
+use self::basic::Basic;
 use self::cache::Timing;
 pub use self::error::Error;
 pub use self::grant::Grant;
@@ -38,7 +38,7 @@ pub enum Method {
 pub struct Credentials(Kind);
 
 enum Kind {
-    Basic(HeaderValue),
+    Basic(Basic),
     Token(Arc<Tokens>),
 }
 
@@ -53,7 +53,7 @@ impl Credentials {
         executor: &Arc<Executor<'static>>,
     ) -> Result<Self, common::error::Error> {
         match method {
-            Method::Basic(path) => Ok(Self(Kind::Basic(basic::authorization(&path)?))),
+            Method::Basic(path) => Ok(Self(Kind::Basic(Basic::load(path)?))),
             Method::Certificate(broker) => {
                 let source = Mqtt::start(broker, executor)?;
                 Ok(Self(Kind::Token(Tokens::new(Box::new(source), Timing::default(), executor))))
@@ -64,7 +64,12 @@ impl Credentials {
     /// Credentials that nobody accepts, for requests that bring their own.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn none() -> Self {
-        Self(Kind::Basic(HeaderValue::from_static("Basic Og==")))
+        Self::fixed(http::HeaderValue::from_static("Basic Og=="))
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    fn fixed(value: http::HeaderValue) -> Self {
+        Self(Kind::Basic(Basic::new(PathBuf::new(), value)))
     }
 
     /// What to send the next request with.
@@ -74,7 +79,7 @@ impl Credentials {
     /// No token came within 20 s, or what came is none.
     pub async fn grant(&self) -> Result<Grant, Error> {
         match &self.0 {
-            Kind::Basic(value) => Ok(Grant::new(value.clone(), 0)),
+            Kind::Basic(basic) => Ok(basic.grant()),
             Kind::Token(tokens) => tokens.grant().await,
         }
     }
@@ -87,15 +92,23 @@ impl Credentials {
     /// As [`Credentials::grant`].
     pub async fn other_than(&self, refused: &Grant) -> Option<Result<Grant, Error>> {
         match &self.0 {
-            Kind::Basic(_) => None,
+            Kind::Basic(basic) => basic.other_than(refused).await.map(Ok),
             Kind::Token(tokens) => Some(tokens.other_than(refused).await),
         }
     }
 
     /// Upstream answered 401 to these, and the request is not sent again.
-    pub fn refused(&self, grant: &Grant) {
-        if let Kind::Token(tokens) = &self.0 {
-            tokens.refused(grant);
+    pub async fn refused(&self, grant: &Grant) {
+        match &self.0 {
+            Kind::Basic(basic) => drop(basic.other_than(grant).await),
+            Kind::Token(tokens) => tokens.refused(grant),
+        }
+    }
+
+    /// Reads again what was read at the start.
+    pub async fn reload(&self) {
+        if let Kind::Basic(basic) = &self.0 {
+            basic.read_again().await;
         }
     }
 

@@ -129,7 +129,7 @@ async fn send_as_the_device(state: &State, head: Head, body: Body) -> Result<Ans
             let grant = Box::pin(proved(state, grant)).await?;
             let answer = send_with(state, &grant, head, body).await?;
             if is_refused(&answer) {
-                credentials.refused(&grant);
+                credentials.refused(&grant).await;
             }
             return Ok(answer);
         }

@@ -33,13 +33,16 @@ pub use self::state::State;
 
 /// The service, without a socket.
 pub fn routes(state: State) -> Routes {
-    let mut app = tide::with_state(state);
+    let mut app = tide::with_state(state.clone());
     app.with(Respond::<Error>::default());
     for path in ["/c8y", "/c8y/", "/c8y/*"] {
         app.at(path).all(forward::forward);
     }
     app.at("/health").all(health::health);
-    Routes::new(app, &["/c8y/"])
+    Routes::new(app, &["/c8y/"]).with_reload(move || {
+        let state = state.clone();
+        Box::pin(async move { state.reload().await })
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ impl State {
         Ok(Self(Arc::new(Shared { host, client, credentials, draining })))
     }
 
+    /// Reads the device's credentials again, where they are in a file.
+    pub(crate) async fn reload(&self) {
+        self.0.credentials.reload().await;
+    }
+
     pub(crate) fn host(&self) -> &HeaderValue {
         &self.0.host
     }

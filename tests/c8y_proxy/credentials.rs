@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use rustix::process::Signal;
+
 use crate::support::cloud::Cloud;
-use crate::support::device::{Device, Outside, PROGRAM, options};
+use crate::support::device::{Device, Outside, PROGRAM, SOON, options};
 use crate::support::service::{Service, Setup};
 
 const CREDENTIALS: &str = "[c8y]\nusername = \"t12345/ben\"\npassword = \"secret: ü\"\n";
@@ -55,6 +57,57 @@ fn a_wrong_password_is_the_clouds_to_refuse_and_is_not_tried_again() {
     assert!(!device.proxy.log().contains("wrong: "), "{}", device.proxy.log());
 }
 
+const OLD: &str = "[c8y]\nusername = \"t12345/ben\"\npassword = \"old\"\n";
+
+fn with_an_old_password() -> Device {
+    Device::among(outside(), |setup| {
+        write(setup, "credentials.toml", OLD);
+        setup.set("c8y.auth_method", "basic");
+    })
+}
+
+/// Writes the right password, as an editor would: no request sees half of it.
+fn change_the_password(device: &Device) {
+    let directory = device.proxy.directory();
+    fs::write(directory.path().join("new"), CREDENTIALS).unwrap();
+    fs::rename(directory.path().join("new"), directory.path().join("credentials.toml")).unwrap();
+}
+
+#[test]
+fn a_changed_password_is_read_again_on_a_401() {
+    let device = with_an_old_password();
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 401);
+    change_the_password(&device);
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert_eq!(device.cloud().seen().requests.len(), 3, "one is sent a second time");
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert_eq!(device.cloud().seen().requests.len(), 4);
+}
+
+#[test]
+fn a_changed_password_is_read_again_after_a_401_to_a_body_that_is_sent_once() {
+    let device = with_an_old_password();
+    change_the_password(&device);
+    let upload = "POST /c8y/service/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                  2\r\nhi\r\n0\r\n\r\n";
+    assert_eq!(device.ask(upload).status, 401);
+    assert_eq!(device.ask(upload).status, 200);
+}
+
+#[test]
+fn a_changed_password_is_read_again_on_a_reload() {
+    let device = with_an_old_password();
+    fs::remove_file(device.proxy.directory().path().join("credentials.toml")).unwrap();
+    device.proxy.signal(Signal::HUP);
+    device.proxy.wait_for("the credentials in use stay", SOON);
+    change_the_password(&device);
+    device.proxy.signal(Signal::HUP);
+    device.proxy.wait_for("credentials.toml: read again", SOON);
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    assert_eq!(device.cloud().seen().requests.len(), 1);
+    assert!(!device.proxy.log().contains("secret"), "{}", device.proxy.log());
+}
+
 #[test]
 fn auto_is_basic_if_there_is_a_file_and_the_token_if_not() {
     let device = Device::among(outside(), |setup| {
@@ -86,7 +139,7 @@ fn a_file_that_is_missing_or_wrong_is_told_by_its_name() {
                 write(setup, "credentials.toml", text);
             }
         });
-        let ended = service.ended(crate::support::device::SOON);
+        let ended = service.ended(SOON);
         assert_eq!(ended.code(), 78, "{text:?}: {}", ended.log);
         assert!(ended.log.contains(what), "{text:?}: {}", ended.log);
     }

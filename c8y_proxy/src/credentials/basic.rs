@@ -1,20 +1,76 @@
-//! User name and password from a file, for devices that have no certificate.
+//! User name and password from a file, for devices that have no certificate. The file is read again
+//! when upstream refuses them, and on a reload.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::error::Error;
+use common::journal::complain;
 use common::staging;
 use http::HeaderValue;
 use serde::Deserialize;
+
+use super::grant::Grant;
+
+/// The credentials as they were last read.
+pub(super) struct Basic {
+    path: PathBuf,
+    current: Mutex<Grant>,
+}
+
+impl Basic {
+    /// # Errors
+    ///
+    /// As [`authorization`].
+    pub(super) fn load(path: PathBuf) -> Result<Self, Error> {
+        let value = authorization(&path)?;
+        Ok(Self::new(path, value))
+    }
+
+    pub(super) fn new(path: PathBuf, value: HeaderValue) -> Self {
+        Self { path, current: Mutex::new(Grant::new(value, 0)) }
+    }
+
+    pub(super) fn grant(&self) -> Grant {
+        self.current().clone()
+    }
+
+    /// What the file holds now, if it is not what was refused.
+    pub(super) async fn other_than(&self, refused: &Grant) -> Option<Grant> {
+        if self.grant().number() == refused.number() {
+            self.read_again().await;
+        }
+        Some(self.grant()).filter(|grant| grant.number() != refused.number())
+    }
+
+    /// Credentials that cannot be read leave those in use.
+    pub(super) async fn read_again(&self) {
+        let path = self.path.clone();
+        match blocking::unblock(move || authorization(&path)).await {
+            Ok(value) => {
+                let mut current = self.current();
+                if *current.value() != value {
+                    *current = Grant::new(value, current.number() + 1);
+                    log::info!("c8y.credentials_path: {}: read again", self.path.display());
+                }
+            }
+            Err(error) => complain(&error.to_string(), &"the credentials in use stay"),
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Grant> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The value of `Authorization` that the file at `c8y.credentials_path` stands for.
 ///
 /// # Errors
 ///
 /// Names the file and what is wrong with it; never what is in it.
-pub(super) fn authorization(path: &Path) -> Result<HeaderValue, Error> {
+fn authorization(path: &Path) -> Result<HeaderValue, Error> {
     let at = |what: &str| {
         Error::Configuration(format!(
             "c8y.credentials_path: {}: {what}; it should read `[c8y]`, `username = \"…\"`, \

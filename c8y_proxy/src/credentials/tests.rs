@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_io::Timer;
 use event_listener::Event;
 use futures_lite::{FutureExt, future};
+use http::HeaderValue;
 
 use super::jwt::tests::token;
 use super::tokens::{TokenSource, bearer};
@@ -218,13 +219,14 @@ fn renews_in_the_background_ahead_of_the_end() {
 }
 
 #[test]
-fn basic_credentials_are_never_renewed() {
+fn basic_credentials_are_read_again_when_they_are_refused() {
     let value = HeaderValue::from_static("Basic dTpw");
-    let credentials = Credentials(Kind::Basic(value.clone()));
+    let credentials = Credentials::fixed(value.clone());
     future::block_on(async {
         let grant = credentials.grant().await.unwrap();
         assert_eq!(grant.value(), &value);
-        assert!(credentials.other_than(&grant).await.is_none());
+        assert!(credentials.other_than(&grant).await.is_none(), "the file cannot be read");
+        assert_eq!(credentials.grant().await.unwrap().value(), &value);
         assert!(credentials.is_proved(&grant));
         assert_eq!(credentials.health(), ("basic", "unused"));
     });

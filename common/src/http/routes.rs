@@ -14,6 +14,7 @@ pub struct Routes {
     answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
     express: Box<dyn Express>,
     release: Box<dyn Fn() + Send + Sync>,
+    reload: Box<dyn Fn() -> Boxed<()> + Send + Sync>,
 }
 
 trait Express: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync {}
@@ -38,6 +39,7 @@ impl Routes {
             }),
             express: Box::new(|_| None),
             release: Box::new(|| {}),
+            reload: Box::new(|| Box::pin(std::future::ready(()))),
         }
     }
 
@@ -58,6 +60,12 @@ impl Routes {
         Self { release: Box::new(release), ..self }
     }
 
+    /// The same, with what reads again the files of the application. It is called on SIGHUP.
+    #[must_use]
+    pub fn with_reload(self, reload: impl Fn() -> Boxed<()> + Send + Sync + 'static) -> Self {
+        Self { reload: Box::new(reload), ..self }
+    }
+
     /// Has the application answer a request.
     pub fn answer(&self, request: Request<Body>) -> Boxed<Answer> {
         (self.answer)(request)
@@ -66,6 +74,10 @@ impl Routes {
     /// The express answer to a request without a body, if it has one.
     pub fn express(&self, head: &request::Parts) -> Option<Response<Body>> {
         (self.express)(head)
+    }
+
+    pub(crate) async fn reload(&self) {
+        (self.reload)().await;
     }
 
     pub(crate) fn release(&self) {

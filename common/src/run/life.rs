@@ -90,6 +90,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
             match signal {
                 Ok(Signal::Hup) => {
                     reload(&server).await;
+                    server.routes.reload().await;
                     tell_systemd(&[NotifyState::Ready]);
                 }
                 Ok(_) => break,

@@ -95,7 +95,7 @@ impl Server {
         };
         let mut names = parts.iter().map(|part| trim(part)).filter(|name| !name.is_empty());
         let first = names.next();
-        let last = names.last().or_else(|| first.clone()).unwrap_or_default();
+        let last = names.next_back().or_else(|| first.clone()).unwrap_or_default();
         first.is_some_and(|first| first == b"apps") || last.ends_with(b".js")
     }
 }
