@@ -23,6 +23,9 @@ pub enum Error {
     /// The path cannot be a file.
     #[error("Invalid file path: {0:?}: {1}")]
     InvalidPath(String, &'static str),
+    /// The path has too many parts, or is too long.
+    #[error("The path is too deep")]
+    TooDeep,
     /// The file system does not allow such a name.
     #[error("Invalid file path: {0}: the file system does not allow such a name")]
     BadName(FilePath),
@@ -132,6 +135,7 @@ impl Failure for Error {
             | Self::DeleteDirectory(_)
             | Self::DeleteSpecial { .. } => StatusCode::NOT_FOUND,
             Self::InvalidPath(..)
+            | Self::TooDeep
             | Self::BadName(_)
             | Self::Field { .. }
             | Self::Envelope(_)
@@ -169,6 +173,7 @@ impl From<Refusal> for Error {
             Refusal::Elsewhere => Self::Elsewhere,
             Refusal::Outside(path) => Self::Outside(path),
             Refusal::Invalid(path, flaw) => Self::InvalidPath(path, flaw),
+            Refusal::TooDeep => Self::TooDeep,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The path of a stored file. Parsing is the only way to get one.
 //!
 //! The target of the request is parsed as it was sent, percent-encoded. What does not name a file
-//! below the directory is refused: nothing is resolved, dropped or repaired, except one trailing
-//! slash. Touches no disk, and knows no HTTP beyond the target.
+//! below the directory is refused. Scripts that join paths send `a//b`, `a/./b` and `a/b/`: parts
+//! that are empty or `.` are dropped, as a file system does. `..` is never resolved: no client needs
+//! it, and a proxy in front may judge such a path differently. Touches no disk, and knows no HTTP
+//! beyond the target.
 
 use std::fmt;
 
@@ -13,8 +15,10 @@ pub(crate) const RESERVED: &str = ".tedge-uploads";
 
 /// What Linux allows for one part of a path, in bytes.
 const LONGEST_PART: usize = 255;
-/// What Linux allows for a path, in bytes, without the NUL at its end.
-const LONGEST_PATH: usize = 4095;
+/// The longest path, in bytes.
+const LONGEST_PATH: usize = 1024;
+/// How many parts a path may have. Each directory costs an inode and a sync.
+const MOST_PARTS: usize = 32;
 
 /// The prefixes under which files are served: that of the documentation, and that of thin-edge.io 2.
 pub(crate) const PREFIXES: &[&str] = &["/tedge/file-transfer/", "/te/v1/files/"];
@@ -32,6 +36,8 @@ pub(crate) enum Refusal {
     Outside(String),
     /// It cannot be a file: the path, and what is wrong with it.
     Invalid(String, &'static str),
+    /// It has too many parts, or is too long.
+    TooDeep,
 }
 
 impl FilePath {
@@ -48,17 +54,26 @@ impl FilePath {
         let Ok(path) = percent_decode_str(encoded).decode_utf8() else {
             return Err(Refusal::Invalid(encoded.to_owned(), "it is not UTF-8 once decoded"));
         };
-        let mut path = path.into_owned();
 
         if is_outside(&path) {
-            return Err(Refusal::Outside(path));
+            return Err(Refusal::Outside(path.into_owned()));
         }
-        if path.ends_with('/') {
-            path.pop();
+        let mut clean = String::with_capacity(path.len());
+        let mut count = 0;
+        for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+            if let Some(flaw) = flaw(part) {
+                return Err(Refusal::Invalid(path.into_owned(), flaw));
+            }
+            if count > 0 {
+                clean.push('/');
+            }
+            clean.push_str(part);
+            count += 1;
         }
-        match flaw(&path) {
-            Some(flaw) => Err(Refusal::Invalid(path, flaw)),
-            None => Ok(Self(path)),
+        match count {
+            0 => Err(Refusal::Invalid(path.into_owned(), "it names no file")),
+            1..=MOST_PARTS if clean.len() <= LONGEST_PATH => Ok(Self(clean)),
+            _ => Err(Refusal::TooDeep),
         }
     }
 
@@ -103,18 +118,19 @@ fn is_outside(path: &str) -> bool {
     path.starts_with('/')
 }
 
-fn flaw(path: &str) -> Option<&'static str> {
-    if path.len() > LONGEST_PATH {
-        return Some("it is longer than 4095 bytes");
-    }
-    path.split('/').find_map(|part| match part {
-        "" => Some("one of its parts is empty"),
-        "." | ".." => Some("write it without . and .."),
+fn flaw(part: &str) -> Option<&'static str> {
+    match part {
+        ".." => Some("write it without .."),
         _ if part.contains('\0') => Some("it contains a NUL"),
         _ if part.len() > LONGEST_PART => Some("one of its parts is longer than 255 bytes"),
-        _ if part.starts_with(RESERVED) => Some("names that begin like this are reserved"),
+        _ if is_reserved(part) => Some("names that begin like this are reserved"),
         _ => None,
-    })
+    }
+}
+
+/// In any case: for a FAT file system, upper and lower case are the same name.
+pub(crate) fn is_reserved(part: &str) -> bool {
+    part.get(..RESERVED.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(RESERVED))
 }
 
 #[cfg(test)]
@@ -131,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_percent_encoding() {
+    fn decodes_percent_encoding_and_drops_empty_parts_and_dots() {
         for (written, path) in [
             ("a%20b", "a b"),
             ("a%2Fb", "a/b"),
@@ -144,6 +160,11 @@ mod tests {
             (".hidden", ".hidden"),
             ("%C3%BC", "ü"),
             ("ü", "ü"),
+            ("a//b", "a/b"),
+            ("a%2f%2F/b//", "a/b"),
+            ("./a/./b/.", "a/b"),
+            ("a/%2e/b", "a/b"),
+            (".%2F/a", "a"),
         ] {
             let target = format!("/te/v1/files/{written}");
             assert_eq!(FilePath::parse(&target).unwrap().as_str(), path, "{written}");
@@ -173,19 +194,18 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_a_file() {
         let long = "x".repeat(256);
-        let deep = "d/".repeat(2049);
         for written in [
-            "a//b",
-            "a//",
             "a/../b",
             "a/..",
             ".",
-            "a/./b",
+            ".//./",
             "a%00b",
             "%ff",
             "a/%c3%28",
             &long,
-            &deep,
+            "a//.tedge-uploads/1-1",
+            "./.Tedge-Uploads/1-1",
+            ".TEDGE-UPLOADS",
             ".tedge-uploads",
             ".tedge-uploads/1-1",
             "a/%2Etedge-uploads/1-1",
@@ -193,6 +213,19 @@ mod tests {
         ] {
             let refusal = FilePath::parse(&format!("/tedge/file-transfer/{written}")).unwrap_err();
             assert!(matches!(refusal, Refusal::Invalid(..)), "{written}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_a_path_of_more_than_32_parts_or_1024_bytes() {
+        let parse = |path: &str| FilePath::parse(&format!("/te/v1/files/{path}"));
+        let long = format!("{}/{}", "x".repeat(255), "y".repeat(255));
+        let long = format!("{long}/{long}");
+        for accepted in ["d/".repeat(32), "//d/.".repeat(32)[2..].to_owned(), long.clone() + "/"] {
+            assert!(parse(&accepted).is_ok(), "{accepted}");
+        }
+        for refused in ["d/".repeat(33), "d%2f".repeat(33), long + "/zz"] {
+            assert_eq!(parse(&refused), Err(Refusal::TooDeep), "{refused}");
         }
     }
 

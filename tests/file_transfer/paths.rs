@@ -91,10 +91,10 @@ fn a_path_that_leaves_the_directory_is_refused() {
 #[test]
 fn a_path_with_a_part_that_cannot_be_a_name_is_a_bad_request() {
     let service = with_a_secret();
-    let (long, deep) = ("x".repeat(256), "d/".repeat(2500));
+    let (long, deep) = ("x".repeat(256), "d/".repeat(32));
     let bad = [
-        "a//b",
-        "a%2f%2fb",
+        ".",
+        "a/../a/b",
         "a/%00",
         "a%00b",
         "%ff",

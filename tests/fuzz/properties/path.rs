@@ -24,9 +24,13 @@ pub fn check(target: &[u8]) {
 
 fn check_accepted(path: &FilePath) {
     let text = path.as_str();
-    assert!(text.len() <= 4095 && !text.contains('\0'));
+    assert!(text.len() <= 1024 && !text.contains('\0'));
+    assert!(text.split('/').count() <= 32);
     for part in text.split('/') {
-        assert!((1..=255).contains(&part.len()) && !part.starts_with(RESERVED), "{part:?}");
+        assert!(
+            (1..=255).contains(&part.len()) && !part.to_ascii_lowercase().starts_with(RESERVED),
+            "{part:?}"
+        );
     }
     let mut components = Path::new(text).components();
     assert!(components.all(|component| matches!(component, Component::Normal(_))), "{text:?}");
@@ -65,12 +69,14 @@ fn plain(written: &str) -> Option<String> {
         }
     }
     let decoded = String::from_utf8(decoded).ok()?;
-    let path = decoded.strip_suffix('/').unwrap_or(&decoded);
-    let is_name = |part: &str| {
-        !matches!(part, "" | "." | "..")
+    let parts: Vec<_> = decoded.split('/').filter(|part| !["", "."].contains(part)).collect();
+    let is_name = |part: &&str| {
+        *part != ".."
             && part.len() <= 255
             && !part.contains('\0')
-            && !part.starts_with(".tedge-uploads")
+            && !part.to_ascii_lowercase().starts_with(".tedge-uploads")
     };
-    (path.len() <= 4095 && path.split('/').all(is_name)).then(|| path.to_owned())
+    let path = parts.join("/");
+    let is_short = (1..=32).contains(&parts.len()) && path.len() <= 1024;
+    (is_short && !decoded.starts_with('/') && parts.iter().all(is_name)).then_some(path)
 }
