@@ -21,6 +21,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
+/// The mode of a directory that is made on the way.
+const MODE: u32 = 0o755;
+
 pub(super) struct Directories {
     root: Arc<OwnedFd>,
     mount: Mount,
@@ -61,6 +64,8 @@ impl From<Errno> for Obstacle {
 pub(super) struct Found {
     /// The directory of the file, if there is one.
     pub(super) directory: Option<OwnedFd>,
+    /// How many directories are missing.
+    pub(super) missing: u64,
     /// The root of the file system that the file is on, if that is not the root's.
     pub(super) mount: Option<OwnedFd>,
 }
@@ -93,9 +98,11 @@ impl Directories {
         let mut directory = self.root.try_clone().map_err(to_errno)?;
         let mut mount = None;
         let mut last_mount = self.mount;
-        for (prefix, part) in parts(path) {
+        let mut parts = parts(path);
+        while let Some((prefix, part)) = parts.next() {
             let Some(next) = enter(directory.as_fd(), prefix, part)? else {
-                return Ok(Found { directory: None, mount });
+                let missing = 1 + parts.count() as u64;
+                return Ok(Found { directory: None, missing, mount });
             };
             let next_mount = mount_of(next.as_fd())?;
             if next_mount != last_mount {
@@ -104,7 +111,7 @@ impl Directories {
             }
             directory = next;
         }
-        Ok(Found { directory: Some(directory), mount })
+        Ok(Found { directory: Some(directory), missing: 0, mount })
     }
 
     /// The directory of a file, made if it is missing.
@@ -130,17 +137,15 @@ impl Directories {
         prefix: &str,
         part: &str,
     ) -> Result<OwnedFd, Obstacle> {
-        let mode = Mode::from_raw_mode(0o755);
         // It may have been synced, and removed since.
         self.synced().remove(prefix);
-        let made = mkdirat(directory, part, mode);
+        let made = mkdirat(directory, part, Mode::from_raw_mode(MODE));
         if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
             made?;
         }
         let next = enter(directory, prefix, part)?.ok_or(Errno::NOENT)?;
         if made.is_ok() {
-            // Independent of the umask.
-            fchmod(&next, mode)?;
+            set_mode(&next, MODE)?;
         }
         Ok(next)
     }
@@ -181,6 +186,14 @@ pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Entry, Errno
         None if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Entry::Directory,
         None => Entry::Special,
     })
+}
+
+/// Sets a mode independent of the umask. File systems without modes (FAT, CIFS) are left as they are.
+pub(super) fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
+    match fchmod(file, Mode::from_raw_mode(mode)) {
+        Err(Errno::PERM | Errno::OPNOTSUPP) | Ok(()) => Ok(()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Syncs the names in a directory, if its file system can do that.

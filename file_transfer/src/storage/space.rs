@@ -1,4 +1,4 @@
-//! How much of a file system has to stay free.
+//! How much of a file system has to stay free, in bytes and in inodes.
 
 use std::os::fd::AsFd;
 
@@ -8,50 +8,111 @@ use rustix::fs::{StatVfs, fstatvfs};
 use crate::error::Error;
 use crate::path::FilePath;
 
-/// Fails if `more` bytes of this file would leave less than `min_free`.
+/// What an upload is about to take of a file system.
+#[derive(Clone, Copy)]
+pub(super) struct Need {
+    pub(super) bytes: u64,
+    pub(super) inodes: u64,
+}
+
+/// Fails if what this file needs would leave less than `min_free`.
 pub(super) fn check(
     min_free: Free,
     file_system: impl AsFd,
-    more: u64,
+    need: Need,
     path: &FilePath,
 ) -> Result<(), Error> {
     let space = fstatvfs(file_system).map_err(|errno| Error::disk("store", path, errno))?;
-    if allows(min_free, &space, more) {
-        return Ok(());
+    let no_space = |reason| Err(Error::NoSpace { path: path.clone(), reason });
+    if !has_bytes(min_free, &space, need.bytes) {
+        no_space("too little space would stay free")
+    } else if !has_inodes(min_free, &space, need.inodes) {
+        no_space("too few inodes would stay free")
+    } else {
+        Ok(())
     }
-    Err(Error::NoSpace { path: path.clone(), reason: "too little space would stay free" })
 }
 
-fn allows(min_free: Free, space: &StatVfs, more: u64) -> bool {
-    let size = u128::from(space.f_frsize);
-    let free = u128::from(space.f_bavail) * size;
-    let floor = match min_free {
-        Free::Bytes(bytes) => u128::from(bytes),
-        Free::Percent(percent) => u128::from(space.f_blocks) * size * u128::from(percent) / 100,
-    };
+/// A file system of no size does not know its size: some FUSE and network file systems, ramfs.
+fn has_bytes(min_free: Free, space: &StatVfs, more: u64) -> bool {
     // An empty file fits even on a full disk, if nothing has to stay free.
-    free >= floor + u128::from(more)
+    let free = u128::from(space.f_bavail) * u128::from(space.f_frsize);
+    space.f_blocks == 0 || free >= floor(min_free, space) + u128::from(more)
+}
+
+/// Each inode counts as its share of the bytes: where a tenth of the bytes has to stay free, so does
+/// a tenth of the inodes. Btrfs, FAT and others have no fixed number and say 0.
+fn has_inodes(min_free: Free, space: &StatVfs, more: u64) -> bool {
+    let size = u128::from(space.f_blocks) * u128::from(space.f_frsize);
+    let left = u128::from(space.f_favail.saturating_sub(more));
+    more == 0
+        || size == 0
+        || space.f_files == 0
+        || (space.f_favail >= more
+            && left * size >= floor(min_free, space).saturating_mul(space.f_files.into()))
+}
+
+/// In bytes.
+fn floor(min_free: Free, space: &StatVfs) -> u128 {
+    match min_free {
+        Free::Bytes(bytes) => u128::from(bytes),
+        Free::Percent(percent) => {
+            u128::from(space.f_blocks) * u128::from(space.f_frsize) * u128::from(percent) / 100
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn allows(min_free: Free, more: u64) -> bool {
+    /// 4 GiB, of which 4,096,000 bytes are free; and 1,000 inodes, of which 60 are free.
+    fn space() -> StatVfs {
         let directory = std::fs::File::open(std::env::temp_dir()).unwrap();
         let mut space = fstatvfs(directory).unwrap();
-        (space.f_frsize, space.f_blocks, space.f_bavail) = (4096, 1 << 30, 1000);
-        super::allows(min_free, &space, more)
+        (space.f_frsize, space.f_blocks, space.f_bavail) = (4096, 1 << 20, 1000);
+        (space.f_files, space.f_favail) = (1000, 60);
+        space
     }
 
     #[test]
     fn leaves_free_what_is_to_stay_free() {
-        assert!(allows(Free::Bytes(0), 4_096_000));
-        assert!(!allows(Free::Bytes(0), 4_096_001));
-        assert!(allows(Free::Bytes(4_000_000), 96_000));
-        assert!(!allows(Free::Bytes(4_000_000), 96_001));
-        assert!(!allows(Free::Bytes(u64::MAX), u64::MAX));
-        assert!(allows(Free::Percent(0), 1));
-        assert!(!allows(Free::Percent(1), 0));
+        for (min_free, more, allowed) in [
+            (Free::Bytes(0), 4_096_000, true),
+            (Free::Bytes(0), 4_096_001, false),
+            (Free::Bytes(4_000_000), 96_000, true),
+            (Free::Bytes(4_000_000), 96_001, false),
+            (Free::Bytes(u64::MAX), u64::MAX, false),
+            (Free::Percent(0), 1, true),
+            (Free::Percent(1), 0, false),
+        ] {
+            assert_eq!(has_bytes(min_free, &space(), more), allowed, "{min_free:?} {more}");
+        }
+    }
+
+    #[test]
+    fn counts_inodes_as_bytes() {
+        for (min_free, more, allowed) in [
+            (Free::Bytes(0), 60, true),
+            (Free::Bytes(0), 61, false),
+            (Free::Percent(5), 10, true),
+            (Free::Percent(5), 11, false),
+            (Free::Percent(6), 0, true),
+            (Free::Bytes((1 << 32) / 20), 10, true),
+            (Free::Bytes((1 << 32) / 20), 11, false),
+            (Free::Bytes(u64::MAX), 1, false),
+        ] {
+            assert_eq!(has_inodes(min_free, &space(), more), allowed, "{min_free:?} {more}");
+        }
+    }
+
+    #[test]
+    fn does_not_count_what_a_file_system_does_not_count() {
+        let mut space = space();
+        (space.f_files, space.f_favail) = (0, 0);
+        assert!(has_inodes(Free::Percent(5), &space, 1));
+        (space.f_blocks, space.f_bavail, space.f_files) = (0, 0, 1000);
+        assert!(has_bytes(Free::Percent(5), &space, 1) && has_bytes(Free::Bytes(1), &space, 1));
+        assert!(has_inodes(Free::Percent(5), &space, 1));
     }
 }

@@ -5,14 +5,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
 use common::net::load;
-use rustix::fs::{Mode, fchmod, fstat, fsync};
+use rustix::fs::{fstat, fsync};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
-use super::directory::{Entry, Found, Obstacle, look, sync};
+use super::directory::{Entry, Found, Obstacle, look, set_mode, sync};
 use super::disk_pool::Kind;
 use super::read::SMALL;
+use super::space::{self, Need};
 use super::temporary::Temporary;
-use super::{Condition, Inner, Storage, Version, space};
+use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
 
@@ -145,14 +146,16 @@ fn largest_buffer() -> usize {
 impl Target {
     fn begin(&self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
         let found = inner.directories.find(&self.path);
-        let Found { directory, mount } = found.map_err(|obstacle| self.blocked(obstacle))?;
+        let Found { directory, missing, mount } =
+            found.map_err(|obstacle| self.blocked(obstacle))?;
         if let Some(directory) = directory {
             self.check(&directory)?;
         } else if !self.condition.holds(None) {
             return Err(Error::Precondition(self.path.clone()));
         }
         let base = mount.as_ref().unwrap_or_else(|| inner.directories.root());
-        space::check(inner.min_free, base, expected, &self.path)?;
+        let need = Need { bytes: expected, inodes: 1 + missing };
+        space::check(inner.min_free, base, need, &self.path)?;
         Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
     }
 
@@ -163,7 +166,8 @@ impl Target {
         mut bytes: &[u8],
         mut position: u64,
     ) -> Result<(), Error> {
-        space::check(inner.min_free, file, bytes.len() as u64, &self.path)?;
+        let need = Need { bytes: bytes.len() as u64, inodes: 0 };
+        space::check(inner.min_free, file, need, &self.path)?;
         while !bytes.is_empty() {
             let count = retry_on_intr(|| pwrite(file, bytes, position))
                 .map_err(|errno| self.failed(errno))?;
@@ -221,9 +225,8 @@ impl Target {
         }
     }
 
-    /// Independent of the umask.
     fn set_mode(&self, file: &OwnedFd, mode: u32) -> Result<(), Error> {
-        fchmod(file, Mode::from_raw_mode(mode)).map_err(|errno| self.failed(errno))
+        set_mode(file, mode).map_err(|errno| self.failed(errno))
     }
 
     fn blocked(&self, obstacle: Obstacle) -> Error {
