@@ -28,8 +28,17 @@ pub(crate) enum Selection {
     Unsatisfiable,
 }
 
-/// Evaluates the conditional fields of a GET or a HEAD.
-pub(crate) fn select(fields: &HeaderMap, is_get: bool, version: &Version) -> Selection {
+/// How old a file has to be for its date to be a strong validator. A younger one may be the second
+/// version within a second, or in two on FAT, or the clock was set back (RFC 9110, section 8.8.2.2).
+const STRONG_AGE: Duration = Duration::from_secs(60);
+
+/// Evaluates the conditional fields of a GET or a HEAD that arrives `now`.
+pub(crate) fn select(
+    fields: &HeaderMap,
+    is_get: bool,
+    version: &Version,
+    now: SystemTime,
+) -> Selection {
     let is_conditional = fields.keys().any(|name| {
         let name = name.as_str().as_bytes();
         name == b"range" || name.starts_with(b"if-")
@@ -52,18 +61,19 @@ pub(crate) fn select(fields: &HeaderMap, is_get: bool, version: &Version) -> Sel
     }
 
     match range::parse(fields, version.length) {
-        _ if !is_get || !is_same(fields, version, &tag) => Selection::Whole,
+        _ if !is_get || !is_same(fields, version, &tag, now) => Selection::Whole,
         None => Selection::Whole,
         Some(range::Range::Part(first, last)) => Selection::Part(first, last),
         Some(range::Range::Unsatisfiable) => Selection::Unsatisfiable,
     }
 }
 
-/// `If-Range`: holds for the strong tag, or for exactly the date that we send.
-fn is_same(fields: &HeaderMap, version: &Version, tag: &str) -> bool {
+/// `If-Range`: holds for the strong tag, or for exactly the date that we send, once it is strong.
+fn is_same(fields: &HeaderMap, version: &Version, tag: &str, now: SystemTime) -> bool {
     let Some(value) = fields.get(header::IF_RANGE) else { return true };
     value.as_bytes() == tag.as_bytes()
-        || date(fields, &header::IF_RANGE).is_some_and(|date| date == modified(version))
+        || date(fields, &header::IF_RANGE)
+            .is_some_and(|date| date == modified(version) && date + STRONG_AGE <= now)
 }
 
 /// The preconditions of a PUT or a DELETE, which are checked more than once.
@@ -149,7 +159,7 @@ mod tests {
     }
 
     fn get(lines: &[(&'static str, &str)]) -> Selection {
-        select(&fields(lines), true, &FILE)
+        select(&fields(lines), true, &FILE, modified(&FILE) + STRONG_AGE)
     }
 
     #[test]
@@ -193,7 +203,23 @@ mod tests {
         assert_eq!(get(&[range, ("if-none-match", TAG)]), Selection::NotModified);
         assert_eq!(get(&[("range", "bytes=100-")]), Selection::Unsatisfiable);
         assert_eq!(get(&[("range", "bytes=100-"), ("if-range", "\"a\"")]), Selection::Whole);
-        assert_eq!(select(&fields(&[range]), false, &FILE), Selection::Whole);
+        let later = modified(&FILE) + STRONG_AGE;
+        assert_eq!(select(&fields(&[range]), false, &FILE, later), Selection::Whole);
+    }
+
+    #[test]
+    fn gives_no_range_by_the_date_of_a_file_that_is_young_or_from_the_future() {
+        let fields = fields(&[("range", "bytes=10-19"), ("if-range", WHEN)]);
+        for (now, selected) in [
+            (1000 + 60, Selection::Part(10, 19)),
+            (1000 + 59, Selection::Whole),
+            (1000, Selection::Whole),
+            (999, Selection::Whole),
+            (0, Selection::Whole),
+        ] {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+            assert_eq!(select(&fields, true, &FILE, now), selected, "{now:?}");
+        }
     }
 
     #[test]

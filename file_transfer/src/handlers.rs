@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use common::http::respond::error_response;
@@ -47,8 +48,11 @@ fn respond(
     let fields = response.headers_mut();
     fields.reserve(FIELDS);
     fields.insert(header::ETAG, ascii(etag(&version)));
-    fields.insert(header::LAST_MODIFIED, ascii(httpdate::fmt_http_date(modified(&version))));
-    let status = match select(&head.headers, is_get, &version) {
+    let now = SystemTime::now();
+    // Never in the future (RFC 9110, section 8.8.2.1): the file may be from before the clock was set.
+    let date = httpdate::fmt_http_date(modified(&version).min(now));
+    fields.insert(header::LAST_MODIFIED, ascii(date));
+    let status = match select(&head.headers, is_get, &version, now) {
         Selection::Failed => return Err(Error::Precondition(path)),
         Selection::Unsatisfiable => return Err(Error::Range { length: version.length }),
         Selection::NotModified => {
@@ -86,8 +90,7 @@ pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
     let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
     let content = request.take_request_body();
     let version =
-        crate::upload::receive(&request.state().storage, path, &request.head().headers, content)
-            .await?;
+        crate::upload::receive(&request.state().storage, path, request.head(), content).await?;
 
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::CREATED;

@@ -6,6 +6,7 @@ pub(crate) mod multipart;
 pub(crate) mod parameters;
 
 use common::http::{Body, HeaderMap, header};
+use http::{Version as HttpVersion, request};
 
 use crate::conditions::Preconditions;
 use crate::error::Error;
@@ -26,9 +27,11 @@ const ENVELOPE: u64 = 64 * 1024;
 pub(crate) async fn receive(
     storage: &Storage,
     path: FilePath,
-    fields: &HeaderMap,
+    head: &request::Parts,
     mut body: Body,
 ) -> Result<Version, Error> {
+    let fields = &head.headers;
+    check_framing(head)?;
     if fields.contains_key(header::CONTENT_RANGE) {
         let flaw = "a file is replaced whole, send all of it";
         return Err(Error::Field { field: "Content-Range", flaw });
@@ -65,6 +68,21 @@ pub(crate) async fn receive(
     }
     digests.verify()?;
     upload.finish().await
+}
+
+/// Refuses a body that is not the content as it is, or whose end cannot be told from a connection
+/// that broke.
+fn check_framing(head: &request::Parts) -> Result<(), Error> {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => {
+            let is_unknown = head.version == HttpVersion::HTTP_10
+                && !head.headers.contains_key(header::CONTENT_LENGTH);
+            if is_unknown { Err(Error::LengthRequired) } else { Ok(()) }
+        }
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Error::TransferCoding),
+    }
 }
 
 fn declared_length(fields: &HeaderMap) -> Option<u64> {
