@@ -1,9 +1,10 @@
 //! Receives the body of a PUT: takes it out of its envelope, checks its length and digest, and
 //! passes it to the storage. Knows no response.
 
-mod digest;
+pub(crate) mod digest;
 pub(crate) mod multipart;
 pub(crate) mod parameters;
+mod part;
 
 use common::http::{Body, HeaderMap, header};
 use http::{Version as HttpVersion, request};

@@ -9,7 +9,7 @@ use ring::digest::{Algorithm, Context, SHA256, SHA512};
 use crate::error::Error;
 
 /// RFC 9651, section 4.2.7: padding is optional.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

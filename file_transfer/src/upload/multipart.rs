@@ -4,13 +4,16 @@
 //! multer is not used: it reads ahead for as long as the body is ready, so with a slow disk the
 //! whole body would be in memory.
 
+use std::ops::Range;
+
 use common::http::{HeaderMap, header};
 
 use super::parameters::parameter;
+use super::part::{Base64, Header, Kind, next_field};
 use crate::error::Error;
 
 /// The header of a part, in bytes.
-const LONGEST_HEAD: usize = 8 * 1024;
+const LONGEST_HEADER: usize = 8 * 1024;
 /// RFC 2046, section 5.1.1.
 const LONGEST_BOUNDARY: usize = 70;
 
@@ -23,6 +26,9 @@ pub(crate) struct Envelope {
     start: usize,
     state: State,
     files: usize,
+    /// Decodes the content of the part, if it is in base64, to this.
+    base64: Option<Base64>,
+    decoded: Vec<u8>,
 }
 
 /// What the next bytes are.
@@ -31,10 +37,10 @@ enum State {
     Preamble,
     /// After a delimiter.
     Delimited,
-    /// The header of a part: its length so far, and whether the part is a file.
-    Head(usize, bool),
-    /// The content of a part, and whether it is a file.
-    Content(bool),
+    /// The header of a part, and its length so far.
+    Header(usize, Header),
+    /// The content of a part.
+    Content(Kind),
     Epilogue,
 }
 
@@ -72,6 +78,8 @@ impl Envelope {
             start: 0,
             state: State::Preamble,
             files: 0,
+            base64: None,
+            decoded: Vec::new(),
         }
     }
 
@@ -97,37 +105,52 @@ impl Envelope {
                 State::Delimited => match rest {
                     [] | [b'\r' | b'-'] => return Ok(Step::Push),
                     [b' ' | b'\t', ..] => self.advance(1, State::Delimited),
-                    [b'\r', b'\n', ..] => self.advance(2, State::Head(0, false)),
+                    [b'\r', b'\n', ..] => self.advance(2, State::Header(0, Header::default())),
                     [b'-', b'-', ..] => self.advance(2, State::Epilogue),
                     _ => return Err("something follows a boundary on its line"),
                 },
-                State::Head(seen, is_file) => match line(rest) {
+                State::Header(seen, mut header) => match next_field(rest) {
                     Some(b"") => {
-                        self.files += usize::from(is_file);
-                        if self.files > 1 {
-                            return Err("it holds more than one file, send one");
+                        self.base64 = header.is_base64()?.then(Base64::default);
+                        if header.kind == Kind::File {
+                            self.count_file()?;
                         }
-                        self.advance(2, State::Content(is_file));
+                        self.advance(2, State::Content(header.kind));
                     }
-                    Some(field) if seen + field.len() + 2 <= LONGEST_HEAD => {
-                        let is_file = is_file || says_file(field);
+                    Some(field) if seen + field.len() + 2 <= LONGEST_HEADER => {
+                        header.add(field);
                         let length = field.len() + 2;
-                        self.advance(length, State::Head(seen + length, is_file));
+                        self.advance(length, State::Header(seen + length, header));
                     }
-                    None if may_fit(rest, LONGEST_HEAD - seen) => return Ok(Step::Push),
-                    _ => return Err("the fields of a part are longer than 8 KiB"),
+                    None if may_fit(rest, LONGEST_HEADER - seen) => return Ok(Step::Push),
+                    _ => return Err("the header of a part is longer than 8 KiB"),
                 },
-                State::Content(is_file) => {
-                    let (length, skip, next) = match self.find_delimiter() {
-                        Ok(at) => (at, at + self.delimiter.len(), State::Delimited),
-                        Err(safe) => (safe, safe, self.state),
+                State::Content(kind) => {
+                    let delimiter = self.find_delimiter();
+                    let (length, skip) = match delimiter {
+                        Ok(at) => (at, at + self.delimiter.len()),
+                        Err(safe) => (safe, safe),
+                    };
+                    let kind = if kind == Kind::Unnamed && length > 0 {
+                        self.count_file()?;
+                        Kind::File
+                    } else {
+                        kind
                     };
                     let content = self.start..self.start + length;
+                    let is_over = delimiter.is_ok();
+                    let next = if is_over { State::Delimited } else { State::Content(kind) };
                     self.advance(skip, next);
-                    if is_file && length > 0 {
-                        return Ok(Step::File(&self.buffer[content]));
+                    if kind == Kind::File {
+                        if self.decode(content.clone(), is_over)? {
+                            if !self.decoded.is_empty() {
+                                return Ok(Step::File(&self.decoded));
+                            }
+                        } else if length > 0 {
+                            return Ok(Step::File(&self.buffer[content]));
+                        }
                     }
-                    if next == State::Content(is_file) {
+                    if !is_over {
                         return Ok(Step::Push);
                     }
                 }
@@ -152,6 +175,22 @@ impl Envelope {
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held(&self) -> usize {
         self.buffer.len() - self.start
+    }
+
+    fn count_file(&mut self) -> Result<(), &'static str> {
+        self.files += 1;
+        if self.files > 1 { Err("it holds more than one file, send one") } else { Ok(()) }
+    }
+
+    /// Decodes a piece of the buffer, if it is encoded. Returns whether it is.
+    fn decode(&mut self, content: Range<usize>, is_over: bool) -> Result<bool, &'static str> {
+        let Some(base64) = &mut self.base64 else { return Ok(false) };
+        self.decoded.clear();
+        base64.decode(&self.buffer[content], &mut self.decoded)?;
+        if is_over {
+            std::mem::take(base64).finish(&mut self.decoded)?;
+        }
+        Ok(true)
     }
 
     fn advance(&mut self, length: usize, state: State) {
@@ -180,24 +219,12 @@ impl Envelope {
     }
 }
 
-fn line(bytes: &[u8]) -> Option<&[u8]> {
-    let end = memchr::memchr_iter(b'\n', bytes).find(|&at| bytes[..at].ends_with(b"\r"))?;
-    Some(&bytes[..end - 1])
-}
-
-/// Whether an incomplete line can become an empty line, or one that is not too long. The result of
-/// parsing must not depend on where the body is cut.
-fn may_fit(line: &[u8], longest: usize) -> bool {
-    let field = line.strip_suffix(b"\r").unwrap_or(line);
+/// Whether an incomplete field can become an empty line, or a field that is not too long. The result
+/// of parsing must not depend on where the body is cut.
+fn may_fit(field: &[u8], longest: usize) -> bool {
+    let field = field.strip_suffix(b"\n").unwrap_or(field);
+    let field = field.strip_suffix(b"\r").unwrap_or(field);
     field.is_empty() || field.len() + 2 <= longest
-}
-
-/// Whether a header field says that the part is a file.
-fn says_file(field: &[u8]) -> bool {
-    const NAME: &[u8] = b"content-disposition:";
-    let Some((name, value)) = field.split_at_checked(NAME.len()) else { return false };
-    name.eq_ignore_ascii_case(NAME)
-        && ["filename", "filename*"].iter().any(|name| parameter(value, name).is_some())
 }
 
 #[cfg(test)]
@@ -210,6 +237,14 @@ mod tests {
                         filename=\"foo.txt\"\r\nContent-Type: text/plain\r\n\r\n";
     const FIELD: &str = "--xyz\r\nContent-Disposition: form-data; name=\"filename\"\r\n\r\nx\r\n";
 
+    /// What a browser sends for an input without a file.
+    const EMPTY: &str = "--xyz\r\nContent-Disposition: form-data; name=\"more\"; filename=\"\"\r\n\
+                         Content-Type: application/octet-stream\r\n\r\n\r\n";
+    const FOLDED: &str = "--xyz\r\nContent-Disposition : form-data;\r\n name=\"file\";\r\n\t\
+                          filename=\"foo.txt\"\r\n\r\n";
+    const BASE64: &str = "--xyz\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\
+                          Content-Transfer-Encoding: BASE64\r\n\r\n";
+
     fn open(body: &[u8], chunk: usize) -> Result<Vec<u8>, &'static str> {
         let mut envelope = Envelope::new(b"xyz");
         let mut file = Vec::new();
@@ -218,7 +253,7 @@ mod tests {
             while let Step::File(content) = envelope.step()? {
                 file.extend_from_slice(content);
             }
-            assert!(envelope.held() <= LONGEST_HEAD + chunk.len());
+            assert!(envelope.held() <= LONGEST_HEADER + chunk.len());
         }
         envelope.finish().map(|()| file)
     }
@@ -231,6 +266,12 @@ mod tests {
             (format!("{FIELD}{FILE}hello\r\n{FIELD}--xyz--\r\nepilogue"), "hello"),
             (format!("preamble\r\n{FILE}\r\n--xy\r\r\n--xyz--"), "\r\n--xy\r"),
             (format!("{FILE}a\r\n--xyz \t\r\n\r\nno name\r\n--xyz--"), "a"),
+            (format!("{EMPTY}{FILE}hello\r\n{EMPTY}--xyz--"), "hello"),
+            (format!("{}hello\r\n--xyz--", EMPTY.strip_suffix("\r\n").unwrap()), "hello"),
+            (format!("{FOLDED}hello\r\n--xyz--"), "hello"),
+            (format!("{BASE64}aGVs\r\nbG8=\r\n\r\n--xyz--"), "hello"),
+            (format!("{BASE64}aGVsbG8\r\n{FIELD}--xyz--"), "hello"),
+            (format!("{}aGVsbG8=\r\n--xyz--", BASE64.replace("BASE64", " 8bit")), "aGVsbG8="),
             (FILE.to_uppercase().replace("XYZ", "xyz") + "a\r\n--xyz--", "a"),
         ] {
             for chunk in 1..body.len() {
@@ -241,7 +282,7 @@ mod tests {
 
     #[test]
     fn refuses_an_envelope_that_does_not_hold_one_file() {
-        let long = format!("--xyz\r\nX: {}\r\n\r\n\r\n--xyz--", "x".repeat(LONGEST_HEAD));
+        let long = format!("--xyz\r\nX: {}\r\n\r\n\r\n--xyz--", "x".repeat(LONGEST_HEADER));
         for body in [
             "",
             "hello",
@@ -253,6 +294,11 @@ mod tests {
             &format!("{FILE}hello\r\n--xyzw--"),
             &format!("{FIELD}--xyz--"),
             &format!("{FILE}a\r\n{FILE}b\r\n--xyz--"),
+            &format!("{EMPTY}{EMPTY}--xyz--"),
+            &format!("{FILE}a\r\n{}b\r\n--xyz--", EMPTY.strip_suffix("\r\n").unwrap()),
+            &format!("{BASE64}aGVsb\r\n--xyz--"),
+            &format!("{BASE64}hello!\r\n--xyz--"),
+            &format!("{}a=3D\r\n--xyz--", BASE64.replace("BASE64", "quoted-printable")),
             &long,
         ] {
             for chunk in [1, 7, 100_000] {
@@ -264,7 +310,7 @@ mod tests {
     #[test]
     fn the_length_of_a_head_counts_the_same_wherever_the_body_is_cut() {
         let start = "--xyz\r\nContent-Disposition: x; filename=a\r\n";
-        let rest = LONGEST_HEAD - "Content-Disposition: x; filename=a\r\n".len();
+        let rest = LONGEST_HEADER - "Content-Disposition: x; filename=a\r\n".len();
         for (length, content) in [(rest - 2, Some(&b"a"[..])), (rest - 1, None), (rest, None)] {
             let body = format!("{start}{}\r\n\r\na\r\n--xyz--", "x".repeat(length));
             for chunk in [1, body.len()] {

@@ -1,12 +1,14 @@
 //! The input is a number on a line, a Content-Type on the next, then a body. However the body is
 //! cut into chunks, what comes out of it is what a reading of the whole finds.
 
+use base64::Engine;
 use common::http::{HeaderMap, HeaderValue, header};
 
+use crate::upload::digest::BASE64;
 use crate::upload::multipart::{Envelope, Step};
 use crate::upload::parameters::parameter;
 
-const LONGEST_HEAD: usize = 8 * 1024;
+const LONGEST_HEADER: usize = 8 * 1024;
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -40,7 +42,7 @@ fn take_out(fields: &HeaderMap, body: &[u8], chunk: usize) -> Result<Vec<u8>, &'
             assert!(!content.is_empty(), "a step that gets nowhere");
             file.extend_from_slice(content);
         }
-        assert!(envelope.held() <= LONGEST_HEAD + chunk.len(), "holds more than it has to");
+        assert!(envelope.held() <= LONGEST_HEADER + chunk.len(), "holds more than it has to");
     }
     envelope.finish().map(|()| file)
 }
@@ -59,38 +61,68 @@ fn plain(boundary: &[u8], body: &[u8]) -> Option<Vec<u8>> {
             return file;
         }
         rest = rest.strip_prefix(b"\r\n")?;
-        let mut is_file = false;
+        let (mut kind, mut encoding) = (Kind::Field, None);
         let mut head = 0;
         loop {
-            let end = find(rest, b"\r\n")?;
-            let line = &rest[..end];
+            let mut end = find(rest, b"\r\n")?;
+            while end > 0 && matches!(rest.get(end + 2)?, b' ' | b'\t') {
+                end += 2 + find(&rest[end + 2..], b"\r\n")?;
+            }
+            let field = &rest[..end];
             rest = &rest[end + 2..];
-            if line.is_empty() {
+            if field.is_empty() {
                 break;
             }
             head += end + 2;
-            if head > LONGEST_HEAD {
+            if head > LONGEST_HEADER {
                 return None;
             }
-            is_file |= names_file(line);
+            let Some(colon) = find(field, b":") else { continue };
+            let value = &field[colon + 1..];
+            match field[..colon].trim_ascii_end().to_ascii_lowercase().as_slice() {
+                b"content-disposition" => {
+                    let names = ["filename", "filename*"].map(|name| parameter(value, name));
+                    let names: Vec<_> = names.into_iter().flatten().collect();
+                    match names.iter().any(|name| !name.is_empty()) {
+                        true => kind = Kind::File,
+                        false if !names.is_empty() && kind == Kind::Field => kind = Kind::Unnamed,
+                        false => {}
+                    }
+                }
+                b"content-transfer-encoding" => {
+                    encoding = Some(value.trim_ascii().to_ascii_lowercase());
+                }
+                _ => {}
+            }
         }
-        let end = find(rest, &delimiter);
-        if is_file && file.is_some() {
+        let encoding = encoding.unwrap_or_default();
+        let is_base64 = encoding == b"base64";
+        let is_plain = [&b"binary"[..], b"8bit", b"7bit", b""].contains(&encoding.as_slice());
+        if kind != Kind::Field && !is_base64 && !is_plain {
             return None;
         }
-        let end = end?;
-        if is_file {
-            file = Some(rest[..end].to_vec());
+        let end = find(rest, &delimiter)?;
+        if kind == Kind::File || (kind == Kind::Unnamed && end > 0) {
+            if file.is_some() {
+                return None;
+            }
+            file = Some(if is_base64 { decoded(&rest[..end])? } else { rest[..end].to_vec() });
         }
         rest = &rest[end + delimiter.len()..];
     }
 }
 
-fn names_file(line: &[u8]) -> bool {
-    let name = b"content-disposition:";
-    line.len() >= name.len()
-        && line[..name.len()].eq_ignore_ascii_case(name)
-        && ["filename", "filename*"].iter().any(|name| parameter(line, name).is_some())
+#[derive(PartialEq)]
+enum Kind {
+    Field,
+    Unnamed,
+    File,
+}
+
+fn decoded(encoded: &[u8]) -> Option<Vec<u8>> {
+    let text: Vec<u8> =
+        encoded.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    BASE64.decode(text).ok()
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
