@@ -59,7 +59,9 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     let context =
         Context { executor: Arc::clone(&executor), draining: Arc::clone(&draining), config_dir };
     let routes = S::routes(settings, &context)?;
-    let mut signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int])
+    // Caught, SIGXFSZ does not end the process: the write fails with EFBIG (LimitFSIZE=, `ulimit -f`).
+    // The standard library ignores SIGPIPE.
+    let mut signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int, Signal::Xfsz])
         .map_err(|error| Error::Failed(format!("cannot listen for signals: {error}")))?;
 
     log::info!("{}", serving(&bound.address.to_string(), identity.as_ref()));
@@ -93,6 +95,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
                     server.routes.reload().await;
                     tell_systemd(&[NotifyState::Ready]);
                 }
+                Ok(Signal::Xfsz) => {}
                 Ok(_) => break,
                 Err(error) => log::error!("cannot read a signal: {error}"),
             }
