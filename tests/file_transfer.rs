@@ -24,12 +24,15 @@ mod promises {
     mod connections;
     mod delete;
     mod digests;
+    mod directories;
     mod expectations;
+    mod file_systems;
     mod first_bytes;
     mod framing;
     mod get;
     mod interruptions;
     mod life;
+    mod links;
     mod long_limits;
     mod multipart;
     mod mutual_tls;

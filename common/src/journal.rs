@@ -99,7 +99,7 @@ pub fn complain(complaint: &str, subject: &dyn Display) {
 
 /// Says that this has failed, under the same rule: whoever asks for it again and again must not
 /// fill the disk.
-pub(crate) fn fail(complaint: &str) {
+pub fn fail(complaint: &str) {
     static FAILURES: Mutex<Throttle> = Mutex::new(Throttle::new(64));
     once_a_minute(&FAILURES, Level::Error, (complaint, ""), &complaint);
 }

@@ -119,6 +119,9 @@ pub enum Error {
         /// What has run out.
         reason: &'static str,
     },
+    /// The directory of the files was removed, and cannot be made again.
+    #[error(transparent)]
+    NoDirectory(common::error::Error),
     /// The disk failed, or the service lacks a permission.
     #[error("cannot {action} {path}")]
     Disk {
@@ -155,7 +158,7 @@ impl Failure for Error {
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } | Self::TooLargeForDisk(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoDirectory(_) | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

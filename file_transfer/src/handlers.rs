@@ -117,10 +117,12 @@ pub(crate) async fn refuse(request: Request<State>) -> tide::Result {
 
 /// Whether the service is up, for monitoring.
 pub(crate) async fn health(request: Request<State>) -> tide::Result {
-    let (status, text) = if request.state().is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#)
-    } else {
+    let state = request.state();
+    let is_up = !state.is_draining() && state.storage.is_available().await;
+    let (status, text) = if is_up {
         (StatusCode::OK, r#"{"status":"up"}"#)
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#)
     };
     let is_head = request.head().method == Method::HEAD;
     let mut response = Response::new(if is_head { Body::Empty } else { Body::text(text) });

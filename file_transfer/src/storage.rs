@@ -1,21 +1,22 @@
 //! Files below one directory: read, replaced as a whole, deleted.
 //!
 //! No call that can wait for a disk runs on the executor: see [`disk_pool`]. Paths are resolved
-//! relative to the directory's descriptor, without following a symbolic link. Nothing here knows
-//! HTTP.
+//! relative to the directory's descriptor. The only symbolic link that is followed is the last part
+//! of a path that is read, see [`lookup`]. Nothing here knows HTTP.
 
 mod directory;
 mod disk_pool;
 mod lookup;
 mod open_files;
+mod prune;
 mod read;
 mod remove;
+mod root;
 mod space;
 mod start;
 mod temporary;
 mod write;
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -25,10 +26,9 @@ use rustix::fs::{FileType, Stat};
 pub use disk_pool::JOBS;
 pub use read::Reader;
 
-use directory::Directories;
-use disk_pool::DiskPool;
-use lookup::Lookup;
+use disk_pool::{DiskPool, Kind};
 use open_files::OpenFileCache;
+use root::Root;
 
 /// What a [`Storage`] is opened with.
 #[derive(Clone, Debug)]
@@ -48,8 +48,7 @@ pub struct Options {
 pub struct Storage(Arc<Inner>);
 
 struct Inner {
-    directories: Directories,
-    lookup: Lookup,
+    root: Root,
     open_files: OpenFileCache,
     pool: Arc<DiskPool>,
     /// Held while a condition is checked and the file is changed.
@@ -99,21 +98,25 @@ impl Storage {
     /// # Errors
     /// If the directory cannot be made or used. The message says what to change.
     pub fn open(options: Options) -> Result<Self, common::error::Error> {
-        let root = start::open(&options.directory, options.sync)?;
-        Ok(Self::at(root, options))
-    }
-
-    fn at(root: Arc<OwnedFd>, options: Options) -> Self {
-        Self(Arc::new(Inner {
-            lookup: Lookup::new(root.clone()),
-            directories: Directories::new(root, options.sync),
+        Ok(Self(Arc::new(Inner {
+            root: Root::open(options.directory, options.sync)?,
             open_files: OpenFileCache::default(),
             pool: Arc::default(),
             commit: Mutex::default(),
             max_size: options.max_size,
             min_free: options.min_free,
             sync: options.sync,
-        }))
+        })))
+    }
+
+    /// Whether the directory is there. If it was removed, it is made again.
+    pub(crate) async fn is_available(&self) -> bool {
+        if !self.0.root.is_removed() {
+            return true;
+        }
+        let inner = self.0.clone();
+        let checked = self.0.pool.run(Kind::Write, move || inner.root.check().map(drop)).await;
+        checked.inspect_err(|error| common::journal::fail(&error.to_string())).is_ok()
     }
 
     /// Closes files that were kept open for speed and have not been read for a while.
@@ -125,7 +128,7 @@ impl Storage {
     #[cfg(test)]
     pub(crate) fn without_openat2(options: Options) -> Self {
         let mut storage = Self::open(options).unwrap();
-        Arc::get_mut(&mut storage.0).unwrap().lookup.walk_only();
+        Arc::get_mut(&mut storage.0).unwrap().root.without_openat2();
         storage
     }
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod downloads;
+mod links;
 mod mounts;
 mod paths;
 mod start;

@@ -183,18 +183,16 @@ fn no_path_whatsoever_is_an_internal_error() {
 }
 
 #[test]
-fn a_symbolic_link_is_never_followed() {
+fn a_symbolic_link_that_leads_elsewhere_is_never_followed() {
     let service = with_a_secret();
     let files = service.path("data/file-transfer");
-    symlink("../secret", files.join("out")).unwrap();
-    symlink("a/b", files.join("in")).unwrap();
+    symlink("/etc/passwd", files.join("out")).unwrap();
     symlink("..", files.join("up")).unwrap();
     symlink("a", files.join("dir")).unwrap();
     symlink("nowhere", files.join("dangling")).unwrap();
     symlink("loop", files.join("loop")).unwrap();
     let paths = [
         "out",
-        "in",
         "up/secret",
         "up/new",
         "up",
@@ -214,7 +212,7 @@ fn a_symbolic_link_is_never_followed() {
             assert_says_no_secret(&service, &answer, &what);
         }
     }
-    for link in ["out", "in", "up", "dir", "dangling", "loop"] {
+    for link in ["out", "up", "dir", "dangling", "loop"] {
         assert!(files.join(link).is_symlink(), "{link} was replaced");
     }
     assert_untouched(&service, "after all");

@@ -13,7 +13,7 @@ use crate::support::wait::eventually;
 use crate::{Secured, bytes, curl, put, request, start, stored};
 
 /// Whether programs can be traced here; says so where they cannot.
-fn can_trace() -> bool {
+pub(super) fn can_trace() -> bool {
     let traced = Command::new("strace").args(["-qq", "-e", "trace=none", "true"]).status();
     let can = traced.is_ok_and(|status| status.success());
     if !can {
@@ -22,7 +22,7 @@ fn can_trace() -> bool {
     can
 }
 
-fn trace(setup: &mut Setup, calls: &str, inject: &str) {
+pub(super) fn trace(setup: &mut Setup, calls: &str, inject: &str) {
     let output = setup.directory().join("trace");
     let calls = format!("trace={calls}");
     let output = output.to_str().unwrap();

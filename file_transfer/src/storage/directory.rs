@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::Version;
+use super::prune::{Pin, Pins, mark};
 use crate::path::FilePath;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -29,6 +30,7 @@ pub(super) struct Directories {
     mount: Mount,
     sync: bool,
     synced: Mutex<Synced>,
+    pins: Pins,
 }
 
 /// Directories whose names are known to be on the disk, as hashes of their paths. Any other
@@ -75,6 +77,8 @@ pub(super) enum Entry {
     Nothing,
     /// Not opened for reading. Holding it delays the freeing of its blocks, which takes time.
     File(OwnedFd, Version),
+    /// A symbolic link.
+    Link(OwnedFd),
     Directory,
     Special,
 }
@@ -86,7 +90,7 @@ struct Mount(u32, u32, u64);
 impl Directories {
     pub(super) fn new(root: Arc<OwnedFd>, sync: bool) -> Self {
         let mount = mount_of(root.as_fd()).unwrap_or(Mount(0, 0, 0));
-        Self { root, mount, sync, synced: Mutex::default() }
+        Self { root, mount, sync, synced: Mutex::default(), pins: Pins::default() }
     }
 
     pub(super) fn root(&self) -> &OwnedFd {
@@ -112,6 +116,25 @@ impl Directories {
             directory = next;
         }
         Ok(Found { directory: Some(directory), missing: 0, mount })
+    }
+
+    /// The directory of a file, if it is there and its name is on the disk.
+    pub(super) fn find_synced(&self, path: &FilePath) -> Result<Option<OwnedFd>, Obstacle> {
+        let is_synced = |prefix: &str| !self.sync || self.synced().contains(prefix);
+        if parts(path).all(|(prefix, _)| is_synced(prefix)) {
+            return Ok(self.find(path)?.directory);
+        }
+        Ok(None)
+    }
+
+    /// Keeps the directories of a path from being removed.
+    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Pin<'a> {
+        self.pins.pin(path)
+    }
+
+    /// Removes the directories of a path that an upload made and that are empty.
+    pub(super) fn prune(&self, path: &FilePath) {
+        self.pins.prune(&self.root, path);
     }
 
     /// The directory of a file, made if it is missing.
@@ -146,6 +169,7 @@ impl Directories {
         let next = enter(directory, prefix, part)?.ok_or(Errno::NOENT)?;
         if made.is_ok() {
             set_mode(&next, MODE)?;
+            mark(&next);
         }
         Ok(next)
     }
@@ -181,10 +205,11 @@ pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Entry, Errno
         Err(errno) => return Err(errno),
     };
     let stat = fstat(&there)?;
-    Ok(match Version::of(&stat) {
-        Some(version) => Entry::File(there, version),
-        None if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => Entry::Directory,
-        None => Entry::Special,
+    Ok(match (Version::of(&stat), FileType::from_raw_mode(stat.st_mode)) {
+        (Some(version), _) => Entry::File(there, version),
+        (None, FileType::Symlink) => Entry::Link(there),
+        (None, FileType::Directory) => Entry::Directory,
+        (None, _) => Entry::Special,
     })
 }
 
@@ -204,8 +229,13 @@ pub(super) fn sync(directory: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
+/// Opens a directory in a directory. Follows no link.
+pub(super) fn open_directory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    openat(directory, name, DIRECTORY, Mode::empty())
+}
+
 fn enter(directory: BorrowedFd<'_>, prefix: &str, part: &str) -> Result<Option<OwnedFd>, Obstacle> {
-    match openat(directory, part, DIRECTORY, Mode::empty()) {
+    match open_directory(directory, part) {
         Ok(next) => Ok(Some(next)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno @ (Errno::NOTDIR | Errno::LOOP)) => {

@@ -21,12 +21,16 @@ pub(super) enum Kind {
     Read,
     Write,
     Sync,
+    /// Makes and syncs directories, which takes many syncs: one such job at a time, so that others
+    /// can sync beside it.
+    MakeDirectories,
 }
 
 pub(super) struct DiskPool {
     jobs: Arc<Semaphore>,
     writers: Arc<Semaphore>,
     syncs: Arc<Semaphore>,
+    makers: Arc<Semaphore>,
     /// Jobs that nobody waits for.
     deferred: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
@@ -37,6 +41,7 @@ impl Default for DiskPool {
             jobs: Arc::new(Semaphore::new(JOBS)),
             writers: Arc::new(Semaphore::new(WRITERS)),
             syncs: Arc::new(Semaphore::new(SYNCS)),
+            makers: Arc::new(Semaphore::new(1)),
             deferred: Mutex::default(),
         }
     }
@@ -78,16 +83,17 @@ impl DiskPool {
     }
 
     /// Permits are always taken in the same order, which rules out a deadlock.
-    async fn permits(&self, kind: Kind) -> [Option<SemaphoreGuardArc>; 3] {
-        let sync = match kind {
-            Kind::Sync => Some(self.syncs.acquire_arc().await),
-            Kind::Read | Kind::Write => None,
+    async fn permits(&self, kind: Kind) -> [Option<SemaphoreGuardArc>; 4] {
+        let (writes, syncs, makes) = match kind {
+            Kind::Read => (false, false, false),
+            Kind::Write => (true, false, false),
+            Kind::Sync => (true, true, false),
+            Kind::MakeDirectories => (true, true, true),
         };
-        let writer = match kind {
-            Kind::Sync | Kind::Write => Some(self.writers.acquire_arc().await),
-            Kind::Read => None,
-        };
-        [Some(self.jobs.acquire_arc().await), writer, sync]
+        let maker = if makes { Some(self.makers.acquire_arc().await) } else { None };
+        let sync = if syncs { Some(self.syncs.acquire_arc().await) } else { None };
+        let writer = if writes { Some(self.writers.acquire_arc().await) } else { None };
+        [Some(self.jobs.acquire_arc().await), writer, sync, maker]
     }
 
     /// Starts the next deferred job if there are permits. If not, each job calls this at its end.
@@ -152,6 +158,18 @@ mod tests {
             assert!(future::block_on(job));
         }
         assert!(future::block_on(async { fourth.await.await }));
+    }
+
+    #[test]
+    fn jobs_that_make_directories_leave_room_for_a_sync() {
+        let pool = Arc::new(DiskPool::default());
+        let (sender, stalled) = stall(&pool, &[Kind::MakeDirectories]);
+        let mut second = Box::pin(pool.start(Kind::MakeDirectories, || true));
+        assert!(future::block_on(future::poll_once(&mut second)).is_none());
+        assert!(future::block_on(pool.run(Kind::Sync, || true)));
+        drop(sender);
+        assert!(future::block_on(async { second.await.await }));
+        drop(stalled);
     }
 
     #[test]

@@ -1,14 +1,22 @@
-//! Opens the regular file at a path. Follows no symbolic link, opens nothing else, and never leaves
-//! the directory.
+//! Opens the regular file at a path. Opens nothing else and never leaves the directory.
+//!
+//! The last part of a path may be a symbolic link to a regular file below `data.path`, as
+//! thin-edge.io's agents make them. Where it leads is read once, from the link itself, and opened
+//! from the descriptor of `data.path`, through no further link.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, fstat, openat, openat2, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat, statat,
+};
 use rustix::io::{Errno, Result};
 
 use super::Version;
-use crate::path::FilePath;
+use crate::path::{FilePath, is_reserved};
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
@@ -21,6 +29,16 @@ const READ: OFlags =
 pub(super) struct Lookup {
     root: Arc<OwnedFd>,
     kernel: Kernel,
+    data: Option<Data>,
+}
+
+/// The directory that links may lead into: `data.path`.
+struct Data {
+    directory: OwnedFd,
+    /// Its paths, as configured and without links: absolute targets begin with one of them.
+    paths: [PathBuf; 2],
+    /// The name of the root in it.
+    root: PathBuf,
 }
 
 /// How much of openat2 the kernel has.
@@ -43,7 +61,8 @@ pub(super) enum Wait {
 }
 
 impl Lookup {
-    pub(super) fn new(root: Arc<OwnedFd>) -> Self {
+    /// For the directory `root`, whose path is `path`.
+    pub(super) fn new(root: Arc<OwnedFd>, path: &Path) -> Self {
         let probe = |resolve| match openat2(&root, ".", LOOK, Mode::empty(), resolve) {
             Ok(_) | Err(Errno::AGAIN) => true,
             Err(_) => false,
@@ -55,7 +74,7 @@ impl Lookup {
         } else {
             Kernel::Walk
         };
-        Self { root, kernel }
+        Self { root, kernel, data: Data::above(path) }
     }
 
     #[cfg(test)]
@@ -65,11 +84,16 @@ impl Lookup {
 
     /// Opens a regular file for reading. For anything else, the error is `ENOENT`.
     pub(super) fn open(&self, path: &FilePath, wait: Wait) -> Result<(OwnedFd, Version)> {
-        let seen = self.resolve(path, LOOK, wait)?;
-        Version::of(&fstat(seen)?).ok_or(Errno::NOENT)?;
-        let file = self.resolve(path, READ, wait)?;
-        let version = Version::of(&fstat(&file)?).ok_or(Errno::NOENT)?;
-        Ok((file, version))
+        let seen = self.resolve(&self.root, path.as_str().as_ref(), LOOK, wait)?;
+        let stat = fstat(&seen)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return match wait {
+                Wait::Never => Err(Errno::AGAIN),
+                Wait::Allowed => self.open_target(path, &seen),
+            };
+        }
+        Version::of(&stat).ok_or(Errno::NOENT)?;
+        self.open_regular(&self.root, path.as_str().as_ref(), wait)
     }
 
     /// The version of the file at a path, without waiting. For a path of one part this takes one
@@ -77,33 +101,129 @@ impl Lookup {
     pub(super) fn stat_cached(&self, path: &FilePath) -> Result<Version> {
         let stat = match path.split() {
             (None, name) => statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW)?,
-            _ => fstat(self.resolve(path, LOOK, Wait::Never)?)?,
+            _ => fstat(self.resolve(&self.root, path.as_str().as_ref(), LOOK, Wait::Never)?)?,
         };
         Version::of(&stat).ok_or(Errno::NOENT)
     }
 
-    fn resolve(&self, path: &FilePath, flags: OFlags, wait: Wait) -> Result<OwnedFd> {
+    /// The version of the regular file that the symbolic link at a path leads to.
+    pub(super) fn stat_target(&self, path: &FilePath, link: &OwnedFd) -> Result<Version> {
+        let (base, target) = self.target(path, link)?;
+        let seen = self.resolve(base, &target, LOOK, Wait::Allowed)?;
+        Version::of(&fstat(seen)?).ok_or(Errno::NOENT)
+    }
+
+    fn open_target(&self, path: &FilePath, link: &OwnedFd) -> Result<(OwnedFd, Version)> {
+        self.stat_target(path, link)?;
+        let (base, target) = self.target(path, link)?;
+        self.open_regular(base, &target, Wait::Allowed)
+    }
+
+    fn open_regular(&self, base: &OwnedFd, path: &Path, wait: Wait) -> Result<(OwnedFd, Version)> {
+        let file = self.resolve(base, path, READ, wait)?;
+        let version = Version::of(&fstat(&file)?).ok_or(Errno::NOENT)?;
+        Ok((file, version))
+    }
+
+    /// Where a link leads: a directory of ours, and a path below it without `..`.
+    fn target(&self, path: &FilePath, link: &OwnedFd) -> Result<(&OwnedFd, PathBuf)> {
+        let target = readlinkat(link, "", Vec::new())?;
+        let data = self.data.as_ref().ok_or(Errno::NOENT)?;
+        let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+        let below = data.below(path, target).ok_or(Errno::NOENT)?;
+        Ok(match below.strip_prefix(&data.root) {
+            Ok(below) => (&self.root, below.to_owned()),
+            Err(_) => (&data.directory, below),
+        })
+    }
+
+    fn resolve(&self, base: &OwnedFd, path: &Path, flags: OFlags, wait: Wait) -> Result<OwnedFd> {
         let resolve = match wait {
             Wait::Never if self.kernel < Kernel::Cached => return Err(Errno::AGAIN),
             Wait::Never => BENEATH | ResolveFlags::CACHED,
-            Wait::Allowed if self.kernel == Kernel::Walk => return self.walk(path, flags),
+            Wait::Allowed if self.kernel == Kernel::Walk => return walk(base, path, flags),
             Wait::Allowed => BENEATH,
         };
-        openat2(&self.root, path.as_str(), flags, Mode::empty(), resolve)
-    }
-
-    fn walk(&self, path: &FilePath, flags: OFlags) -> Result<OwnedFd> {
-        let (directories, name) = path.split();
-        let mut below: Option<OwnedFd> = None;
-        for part in directories.into_iter().flat_map(|directories| directories.split('/')) {
-            let here = below.as_ref().map_or_else(|| self.root.as_fd(), AsFd::as_fd);
-            below = Some(step(here, part, LOOK | OFlags::DIRECTORY)?);
-        }
-        let here = below.as_ref().map_or_else(|| self.root.as_fd(), AsFd::as_fd);
-        step(here, name, flags)
+        openat2(base, path, flags, Mode::empty(), resolve)
     }
 }
 
-fn step(directory: BorrowedFd<'_>, part: &str, flags: OFlags) -> Result<OwnedFd> {
-    openat(directory, part, flags, Mode::empty())
+fn walk(base: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    let step = |directory: BorrowedFd<'_>, part: &OsStr, flags| {
+        openat(directory, part, flags, Mode::empty())
+    };
+    let name = path.file_name().ok_or(Errno::NOENT)?;
+    let mut below: Option<OwnedFd> = None;
+    for part in path.parent().into_iter().flatten() {
+        let here = below.as_ref().map_or_else(|| base.as_fd(), AsFd::as_fd);
+        below = Some(step(here, part, LOOK | OFlags::DIRECTORY)?);
+    }
+    step(below.as_ref().map_or_else(|| base.as_fd(), AsFd::as_fd), name, flags)
+}
+
+impl Data {
+    fn above(root: &Path) -> Option<Self> {
+        let root = std::path::absolute(root).ok()?;
+        let path = root.parent()?;
+        let directory =
+            openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        Some(Self {
+            directory: directory.ok()?,
+            paths: [path.to_owned(), path.canonicalize().ok()?],
+            root: root.file_name()?.into(),
+        })
+    }
+
+    /// The path below this directory to which the link at `path` leads. `None` if it leaves it, or
+    /// names an unfinished upload.
+    fn below(&self, path: &FilePath, target: &Path) -> Option<PathBuf> {
+        let mut below = PathBuf::new();
+        let rest = if target.is_absolute() {
+            self.paths.iter().find_map(|path| target.strip_prefix(path).ok())?
+        } else {
+            below.push(&self.root);
+            below.extend(path.split().0);
+            target
+        };
+        for component in rest.components() {
+            match component {
+                Component::Normal(part) if part.to_str().is_some_and(is_reserved) => return None,
+                Component::Normal(part) => below.push(part),
+                Component::ParentDir if below.pop() => {}
+                Component::CurDir => {}
+                _ => return None,
+            }
+        }
+        Some(below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_to_what_is_below_the_data_directory() {
+        let directory = crate::tests::new_directory();
+        let parent = directory.parent().unwrap();
+        let data = Data::above(&directory).unwrap();
+        let path = FilePath::parse("/te/v1/files/child/key").unwrap();
+        for (target, below) in [
+            (parent.join("cache/key").to_str().unwrap(), Some("cache/key")),
+            ("../../cache/key", Some("cache/key")),
+            ("other", Some("file-transfer/child/other")),
+            (".././other//x", Some("file-transfer/other/x")),
+            ("../../../cache/key", None),
+            ("../../../../../../../etc/passwd", None),
+            ("/etc/passwd", None),
+            (parent.join("../x").to_str().unwrap(), None),
+            ("../.tedge-uploads/1-1", None),
+            ("../.Tedge-Uploads/1-1", None),
+            (parent.join("a/.tedge-uploads/1").to_str().unwrap(), None),
+        ] {
+            let found = data.below(&path, Path::new(target));
+            assert_eq!(found.as_deref(), below.map(Path::new), "{target}");
+        }
+        std::fs::remove_dir_all(parent).unwrap();
+    }
 }

@@ -91,7 +91,7 @@ mod tests {
             let directory = crate::tests::new_directory();
             fs::create_dir_all(directory.join("a")).unwrap();
             let root = fs::File::open(&directory).unwrap();
-            let lookup = Lookup::new(Arc::new(root.into()));
+            let lookup = Lookup::new(Arc::new(root.into()), &directory);
             Self { directory, lookup, open_files: OpenFileCache::default() }
         }
 

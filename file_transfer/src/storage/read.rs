@@ -37,18 +37,21 @@ impl Storage {
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no regular file at this path, or a symbolic link on the way.
+    /// [`Error::NotFound`] if this path leads to no regular file that may be read.
     pub async fn open_file(&self, path: &FilePath) -> Result<Reader, Error> {
         let (inner, owned) = (self.0.clone(), path.clone());
-        let open = move || inner.lookup.open(&owned, Wait::Allowed);
-        let opened = self.0.pool.run(Kind::Read, open).await;
-        let (file, version) = opened.map_err(|errno| not_opened(path, errno))?;
+        let open = move || {
+            let opened = inner.root.check()?.lookup.open(&owned, Wait::Allowed);
+            opened.map_err(|errno| not_opened(&owned, errno))
+        };
+        let (file, version) = self.0.pool.run(Kind::Read, open).await?;
         Ok(self.reader((Arc::new(file), version)))
     }
 
     /// As [`Storage::open_file`], or `None` if that would wait for the disk.
     pub(crate) fn open_file_cached(&self, path: &FilePath) -> Option<Result<Reader, Error>> {
-        let Inner { open_files, lookup, .. } = &*self.0;
+        let Inner { open_files, root, .. } = &*self.0;
+        let lookup = &root.current()?.lookup;
         if let Some(found) = open_files.find(path, lookup) {
             return Some(Ok(self.reader(found)));
         }
@@ -59,6 +62,7 @@ impl Storage {
                 Ok(self.reader((file, version)))
             }
             Err(Errno::AGAIN) => return None,
+            Err(_) if root.is_removed() => return None,
             Err(errno) => Err(not_opened(path, errno)),
         })
     }

@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::path::FilePath;
 
 impl Storage {
-    /// Deletes a file, if there is one, and returns when the deletion is on the disk. Directories
-    /// stay.
+    /// Deletes a file, or a link to one, if there is one, and returns when the deletion is on the
+    /// disk. Directories that uploads made and that are empty then are removed.
     ///
     /// `condition` is checked against the file that is there as it is deleted.
     ///
@@ -35,13 +35,15 @@ impl Inner {
     fn remove(&self, path: FilePath, condition: impl Condition) -> Result<(), Error> {
         let failed = |errno: Errno| Error::disk("delete", &path, errno);
         let special = |special: String| Error::DeleteSpecial { path: path.clone(), special };
-        let directory = match self.directories.find(&path) {
+        let root = self.root.check()?;
+        let directory = match root.directories.find(&path) {
             Ok(found) => found.directory,
             Err(Obstacle::File(_)) => None,
             Err(Obstacle::Special(prefix)) => return Err(special(prefix)),
             Err(Obstacle::Disk(errno)) => return Err(failed(errno)),
         };
         let Some(directory) = directory else {
+            root.directories.prune(&path);
             return if condition.holds(None) { Ok(()) } else { Err(Error::Precondition(path)) };
         };
 
@@ -50,6 +52,10 @@ impl Inner {
         let file = match look(directory.as_fd(), name).map_err(failed)? {
             Entry::Nothing => None,
             Entry::File(file, version) => Some((file, version)),
+            Entry::Link(link) => match root.lookup.stat_target(&path, &link) {
+                Ok(version) => Some((link, version)),
+                Err(_) => return Err(special(path.as_str().to_owned())),
+            },
             Entry::Directory => return Err(Error::DeleteDirectory(path)),
             Entry::Special => return Err(special(path.as_str().to_owned())),
         };
@@ -66,6 +72,7 @@ impl Inner {
         if self.sync {
             sync(directory.as_fd()).map_err(failed)?;
         }
+        root.directories.prune(&path);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use rustix::io::{Errno, pwrite, retry_on_intr};
 use super::directory::{Entry, Found, Obstacle, look, set_mode, sync};
 use super::disk_pool::Kind;
 use super::read::SMALL;
+use super::root::Opened;
 use super::space::{self, Need};
 use super::temporary::Temporary;
 use super::{Condition, Inner, Storage, Version};
@@ -41,6 +42,15 @@ pub(crate) struct Upload {
 struct Target {
     path: FilePath,
     condition: Arc<dyn Condition>,
+}
+
+/// What to do about the directory of a file.
+#[derive(Clone, Copy)]
+enum Directory {
+    /// Use it, if it is there and on the disk.
+    Find,
+    /// Make it if it is missing.
+    Make,
 }
 
 impl Storage {
@@ -97,14 +107,23 @@ impl Upload {
 
     /// Puts the file in its place, and returns when it is safe there.
     pub(crate) async fn finish(self) -> Result<Version, Error> {
-        let Self { inner, target, mut temporary, buffer, written, .. } = self;
+        let Self { inner, target, mut temporary, buffer, written } = self;
         let pool = inner.pool.clone();
         let kind = if inner.sync { Kind::Sync } else { Kind::Write };
         let finish = move || {
             target.write(&inner, temporary.file(), &buffer, written)?;
-            target.commit(&inner, &mut temporary)
+            let version = target.commit(&inner, &mut temporary, Directory::Find)?;
+            Ok::<_, Error>((version, inner, target, temporary))
         };
-        pool.run(kind, finish).await
+        let (version, inner, target, mut temporary) = pool.run(kind, finish).await?;
+        if let Some(version) = version {
+            return Ok(version);
+        }
+        let finish = move || {
+            let version = target.commit(&inner, &mut temporary, Directory::Make)?;
+            version.ok_or_else(|| target.failed(Errno::NOENT))
+        };
+        pool.run(Kind::MakeDirectories, finish).await
     }
 
     /// Grows the buffer by doubling, so that small files and slow uploads take little memory.
@@ -145,15 +164,16 @@ fn largest_buffer() -> usize {
 /// What runs in the disk pool.
 impl Target {
     fn begin(&self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
-        let found = inner.directories.find(&self.path);
+        let root = inner.root.check()?;
+        let found = root.directories.find(&self.path);
         let Found { directory, missing, mount } =
             found.map_err(|obstacle| self.blocked(obstacle))?;
         if let Some(directory) = directory {
-            self.check(&directory)?;
+            self.check(&root, &directory)?;
         } else if !self.condition.holds(None) {
             return Err(Error::Precondition(self.path.clone()));
         }
-        let base = mount.as_ref().unwrap_or_else(|| inner.directories.root());
+        let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
         let need = Need { bytes: expected, inodes: 1 + missing };
         space::check(inner.min_free, base, need, &self.path)?;
         Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
@@ -177,18 +197,63 @@ impl Target {
         Ok(())
     }
 
-    fn commit(&self, inner: &Inner, temporary: &mut Temporary) -> Result<Version, Error> {
+    /// Renames the file, or returns `None` if its directory has to be made first.
+    fn commit(
+        &self,
+        inner: &Inner,
+        temporary: &mut Temporary,
+        directory: Directory,
+    ) -> Result<Option<Version>, Error> {
+        let root = inner.root.check()?;
+        let pin = root.directories.pin(&self.path);
+        let outcome = match self.directory(inner, &root, directory) {
+            Ok(Some(directory)) => self.rename(inner, &root, temporary, &directory).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        drop(pin);
+        if outcome.is_err() {
+            root.directories.prune(&self.path);
+        }
+        outcome
+    }
+
+    fn directory(
+        &self,
+        inner: &Inner,
+        root: &Opened,
+        directory: Directory,
+    ) -> Result<Option<OwnedFd>, Error> {
+        let found = match directory {
+            Directory::Find => root.directories.find_synced(&self.path),
+            Directory::Make => {
+                let found = root.directories.find(&self.path);
+                let Found { missing, mount, .. } = found.map_err(|it| self.blocked(it))?;
+                let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
+                let need = Need { bytes: 0, inodes: missing };
+                space::check(inner.min_free, base, need, &self.path)?;
+                root.directories.make(&self.path).map(Some)
+            }
+        };
+        found.map_err(|obstacle| self.blocked(obstacle))
+    }
+
+    fn rename(
+        &self,
+        inner: &Inner,
+        root: &Opened,
+        temporary: &mut Temporary,
+        directory: &OwnedFd,
+    ) -> Result<Version, Error> {
         let file = temporary.file().clone();
-        let made = inner.directories.make(&self.path);
-        let directory = made.map_err(|obstacle| self.blocked(obstacle))?;
-        let expected = self.check(&directory)?.map_or(MODE, |(_, version)| version.mode);
+        let expected = self.check(root, directory)?.map_or(MODE, |(_, version)| version.mode);
         self.set_mode(&file, expected)?;
         if inner.sync {
             fsync(&file).map_err(|errno| self.failed(errno))?;
         }
 
         let lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = self.check(&directory)?;
+        let replaced = self.check(root, directory)?;
         let mode = replaced.as_ref().map_or(MODE, |(_, version)| version.mode);
         if mode != expected {
             self.set_mode(&file, mode)?;
@@ -209,12 +274,20 @@ impl Target {
     ///
     /// # Errors
     /// If it must not be: it is no file, or the request's condition does not hold.
-    fn check(&self, directory: &OwnedFd) -> Result<Option<(OwnedFd, Version)>, Error> {
+    fn check(
+        &self,
+        root: &Opened,
+        directory: &OwnedFd,
+    ) -> Result<Option<(OwnedFd, Version)>, Error> {
         let path = &self.path;
         let (_, name) = path.split();
         let replaced = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
             Entry::Nothing => None,
             Entry::File(file, version) => Some((file, version)),
+            Entry::Link(link) => match root.lookup.stat_target(path, &link) {
+                Ok(version) => Some((link, Version { mode: MODE, ..version })),
+                Err(_) => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
+            },
             Entry::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
             Entry::Special => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
         };

@@ -6,8 +6,9 @@ use futures_lite::future::{block_on, zip};
 use super::{Service, Then, chunks};
 
 #[test]
-fn deletes_a_file_and_keeps_its_directory() {
+fn deletes_a_file_and_no_directory() {
     let service = Service::new();
+    service.put_on_disk("a/other", b"x");
     service.put("a/b", &[], "x");
     assert_eq!(service.delete("a/b", &[]).said(), (202, ""));
     assert_eq!(service.get("a/b", &[]).status, 404);

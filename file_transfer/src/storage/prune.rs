@@ -1,0 +1,136 @@
+//! Removes directories that uploads made and that are empty again.
+//!
+//! A directory that an upload makes is marked with an extended attribute, so that it is told from
+//! those of others after a restart as well. Where the file system has no extended attributes,
+//! directories stay.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, XattrFlags, fgetxattr, fsetxattr, unlinkat};
+use rustix::io::Errno;
+
+use super::directory::open_directory;
+use crate::path::FilePath;
+
+const MARK: &str = "user.tedge.upload";
+
+/// Marks a directory that was made for an upload.
+pub(super) fn mark(directory: &OwnedFd) {
+    // Fails where there are no extended attributes.
+    let _ = fsetxattr(directory, MARK, b"1", XattrFlags::empty());
+}
+
+fn is_marked(directory: &OwnedFd) -> bool {
+    let nothing: &mut [u8] = &mut [];
+    fgetxattr(directory, MARK, nothing).is_ok()
+}
+
+/// The directories of uploads that are being put in place: they are not removed meanwhile.
+#[derive(Default)]
+pub(super) struct Pins(Mutex<Vec<String>>);
+
+/// Keeps the directories of one path. Dropped, it lets them be removed.
+pub(super) struct Pin<'a> {
+    pins: &'a Pins,
+    directory: &'a str,
+}
+
+impl Pins {
+    /// Waits until no directory is being removed.
+    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Pin<'a> {
+        let directory = path.split().0.unwrap_or_default();
+        self.lock().push(directory.to_owned());
+        Pin { pins: self, directory }
+    }
+
+    /// Removes the directories of a path that are empty, marked and not pinned, from the bottom.
+    pub(super) fn prune(&self, root: &OwnedFd, path: &FilePath) {
+        let pins = self.lock();
+        let parts: Vec<_> = path.split().0.into_iter().flat_map(|path| path.split('/')).collect();
+        let is_pinned = |depth: usize| {
+            pins.iter().any(|pinned| {
+                let mut pinned = pinned.split('/');
+                parts[..depth].iter().all(|part| pinned.next() == Some(part))
+            })
+        };
+        let pinned = (0..parts.len()).take_while(|depth| is_pinned(depth + 1)).count();
+        remove_below(root.as_fd(), &parts, pinned);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Pin<'_> {
+    fn drop(&mut self) {
+        let mut pins = self.pins.lock();
+        if let Some(index) = pins.iter().position(|pinned| pinned == self.directory) {
+            pins.swap_remove(index);
+        }
+    }
+}
+
+/// Removes these nested directories from the bottom, except the first `keep`. Returns whether all
+/// of them are gone.
+fn remove_below(directory: BorrowedFd<'_>, parts: &[&str], keep: usize) -> bool {
+    let [part, rest @ ..] = parts else { return true };
+    match open_directory(directory, part) {
+        Ok(next) => {
+            remove_below(next.as_fd(), rest, keep.saturating_sub(1))
+                && keep == 0
+                && is_marked(&next)
+                && unlinkat(directory, *part, AtFlags::REMOVEDIR).is_ok()
+        }
+        Err(errno) => errno == Errno::NOENT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn removes_what_is_empty_marked_and_not_pinned() {
+        let directory = crate::tests::new_directory();
+        let path = FilePath::parse("/te/v1/files/a/b/c/file").unwrap();
+        let pins = Pins::default();
+        let make = |unmarked: &str, other: &str| {
+            fs::create_dir_all(directory.join("a/b/c")).unwrap();
+            for name in ["a", "a/b", "a/b/c"].into_iter().filter(|name| *name != unmarked) {
+                mark(&fs::File::open(directory.join(name)).unwrap().into());
+            }
+            if !other.is_empty() {
+                fs::create_dir_all(directory.join(other)).unwrap();
+            }
+        };
+        for (unmarked, other, pinned, left) in [
+            ("", "", "", ""),
+            ("a", "", "", "a"),
+            ("a/b", "", "", "a/b"),
+            ("a/b/c", "", "", "a/b/c"),
+            ("", "a/other", "", "a"),
+            ("", "a/b/c/other", "", "a/b/c"),
+            ("", "", "a/b/x", "a/b"),
+            ("", "", "a/x/c/x", "a"),
+            ("", "", "a/b/c/file", "a/b/c"),
+            ("", "", "a/b/c/d/file", "a/b/c"),
+            ("", "", "a", ""),
+            ("", "", "ab/c", ""),
+        ] {
+            make(unmarked, other);
+            let pinned_path = FilePath::parse(&format!("/te/v1/files/{pinned}"));
+            let pin = pinned_path.as_ref().ok().map(|path| pins.pin(path));
+            pins.prune(&fs::File::open(&directory).unwrap().into(), &path);
+            drop(pin);
+            let deepest = ["a/b/c", "a/b", "a"].into_iter().find(|at| directory.join(at).exists());
+            assert_eq!(deepest.unwrap_or_default(), left, "{unmarked} {other} {pinned}");
+            fs::remove_dir_all(directory.join("a")).ok();
+        }
+        assert_eq!(pins.lock().len(), 0);
+        fs::remove_dir_all(directory.parent().unwrap()).unwrap();
+    }
+}

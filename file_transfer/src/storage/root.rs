@@ -1,0 +1,92 @@
+//! The directory of the files, opened again if somebody removed or replaced it.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{fstat, stat};
+
+use super::directory::Directories;
+use super::lookup::Lookup;
+use super::start;
+use crate::error::Error;
+
+/// How long [`Root::current`] may be used without another check of its path.
+const CHECKED: Duration = Duration::from_secs(1);
+
+/// The directory, as it was opened last.
+pub(super) struct Root {
+    path: PathBuf,
+    sync: bool,
+    opened: Mutex<(Arc<Opened>, Instant)>,
+    /// Held while the directory is opened again.
+    opening: Mutex<()>,
+}
+
+/// One directory: how files in it are found, and how directories in it are made.
+pub(super) struct Opened {
+    pub(super) lookup: Lookup,
+    pub(super) directories: Directories,
+    directory: Arc<OwnedFd>,
+}
+
+impl Opened {
+    /// Whether the directory was removed. Does not wait: an open directory is in memory.
+    fn is_removed(&self) -> bool {
+        fstat(&*self.directory).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+}
+
+impl Root {
+    /// # Errors
+    /// If the directory cannot be made or used. The message says what to change.
+    pub(super) fn open(path: PathBuf, sync: bool) -> Result<Self, common::error::Error> {
+        let opened = Self::open_now(&path, sync)?;
+        let opened = Mutex::new((Arc::new(opened), Instant::now()));
+        Ok(Self { path, sync, opened, opening: Mutex::default() })
+    }
+
+    fn open_now(path: &Path, sync: bool) -> Result<Opened, common::error::Error> {
+        let directory = start::open(path, sync)?;
+        Ok(Opened {
+            lookup: Lookup::new(directory.clone(), path),
+            directories: Directories::new(directory.clone(), sync),
+            directory,
+        })
+    }
+
+    /// The directory, without waiting for the disk. `None` if [`Root::check`] is due.
+    pub(super) fn current(&self) -> Option<Arc<Opened>> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        (opened.1.elapsed() < CHECKED).then(|| opened.0.clone())
+    }
+
+    /// Whether the directory is certainly not there. Does not wait.
+    pub(super) fn is_removed(&self) -> bool {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).0.is_removed()
+    }
+
+    /// The directory that has the path now. If it is another than before, or was removed, it is
+    /// opened again, and made if it is missing.
+    pub(super) fn check(&self) -> Result<Arc<Opened>, Error> {
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = lock().0.clone();
+        let there = stat(&self.path).map(|stat| (stat.st_dev, stat.st_ino));
+        let known = fstat(&*opened.directory).map(|stat| (stat.st_dev, stat.st_ino));
+        if there.is_err() || there != known {
+            opened = Arc::new(Self::open_now(&self.path, self.sync).map_err(Error::NoDirectory)?);
+            let shown = self.path.display();
+            log::warn!("{shown} was removed or replaced: it was opened again");
+        }
+        *lock() = (opened.clone(), Instant::now());
+        Ok(opened)
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_openat2(&mut self) {
+        let opened = self.opened.get_mut().unwrap();
+        Arc::get_mut(&mut opened.0).unwrap().lookup.walk_only();
+    }
+}
