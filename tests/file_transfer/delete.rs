@@ -24,8 +24,10 @@ fn a_trailing_slash_changes_nothing() {
 }
 
 #[test]
-fn a_directory_stays() {
-    let service = start(|_| {});
+fn a_directory_that_no_upload_made_stays() {
+    let service = start(|setup| {
+        std::fs::create_dir_all(setup.directory().join("data/file-transfer/a")).unwrap();
+    });
     curl(&service, "a/b").put("content").answer();
     for _ in 0..2 {
         let answer = curl(&service, "a").method("DELETE").answer();

@@ -31,7 +31,6 @@ fn doubtful_framing_is_answered_400_and_closed() {
         ("a length that is too large", "Content-Length: 99999999999999999999999\r\n"),
         ("xchunked", "Transfer-Encoding: xchunked\r\n"),
         ("a coding that is not known", "Transfer-Encoding: gzip\r\n"),
-        ("chunked twice", "Transfer-Encoding: chunked, chunked\r\n"),
         ("chunked before another", "Transfer-Encoding: chunked, identity\r\n"),
         ("an obsolete fold", "X-Folded: a\r\n b\r\nContent-Length: 3\r\n"),
         ("a folded length", "Content-Length:\r\n 3\r\n"),
@@ -78,6 +77,45 @@ fn a_transfer_coding_of_http_1_0_is_refused() {
         "PUT {FILES}/foo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"
     );
     assert!(answers(&service, sent).len() <= 1);
+}
+
+#[test]
+fn an_upload_without_a_length_in_http_1_0_is_refused() {
+    let service = start(|_| {});
+    curl(&service, "foo").put("old").answer();
+    for content in ["", "new"] {
+        let sent = format!("PUT {FILES}/foo HTTP/1.0\r\nHost: x\r\n\r\n{content}");
+        let statuses: Vec<_> = answers(&service, sent).iter().map(|it| it.status).collect();
+        assert_eq!(statuses, [411], "{content:?}");
+        assert_stored(&service, &[("foo", b"old")]);
+    }
+    let sent = format!("PUT {FILES}/foo HTTP/1.0\r\nContent-Length: 3\r\n\r\nnew");
+    assert_eq!(answers(&service, sent)[0].status, 201);
+    // In HTTP/1.1 it means that there is no content.
+    let sent = format!("PUT {FILES}/foo HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(answers(&service, sent)[0].status, 201);
+    assert_stored(&service, &[("foo", b"")]);
+}
+
+#[test]
+fn a_transfer_coding_beside_chunked_is_not_supported() {
+    let service = start(|_| {});
+    curl(&service, "foo").put("old").answer();
+    for coding in [
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: gzip,chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: identity, chunked",
+        "Transfer-Encoding: x-unknown;q=1, chunked",
+    ] {
+        let head = format!("PUT {FILES}/foo HTTP/1.1\r\nHost: x\r\n{coding}\r\n\r\n");
+        let answers = answers(&service, format!("{head}3\r\nnew\r\n0\r\n\r\n{SMUGGLED}"));
+        let statuses: Vec<_> = answers.iter().map(|it| it.status).collect();
+        assert_eq!(statuses, [501], "{coding}");
+        assert!(answers[0].text().contains("chunked"), "{}", answers[0].text());
+        assert_stored(&service, &[("foo", b"old")]);
+    }
 }
 
 #[test]

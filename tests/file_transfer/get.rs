@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::support::answer::Answer;
 use crate::support::client::Client;
@@ -210,4 +210,48 @@ fn a_small_file_is_read_anew_and_not_kept_open() {
     assert_eq!(client.exchange(request("GET", "foo")).text(), "last");
     drop(client);
     eventually("it is closed", Duration::from_secs(10), || service.descriptors() == before);
+}
+
+#[test]
+fn a_part_is_not_sent_by_the_date_of_a_version_that_may_not_be_the_only_one_of_its_second() {
+    let service = start(|_| {});
+    let part = |file: &str, date: &str| {
+        curl(&service, file).field("Range: bytes=4-").field(&format!("If-Range: {date}")).answer()
+    };
+    // Two versions within a second have one date.
+    curl(&service, "foo").put("old version").answer();
+    let date = curl(&service, "foo").answer().field("last-modified").unwrap().to_owned();
+    curl(&service, "foo").put("new version").answer();
+    let written = |age| {
+        let file = File::open(service.path("data/file-transfer/foo")).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        curl(&service, "foo").answer().field("last-modified").unwrap().to_owned()
+    };
+    assert_eq!(part("foo", &date).text(), "new version");
+
+    let old = written(Duration::from_secs(3600));
+    assert_eq!(part("foo", &old).text(), "version");
+    let younger = written(Duration::from_secs(30));
+    assert_eq!(part("foo", &younger).text(), "new version");
+    assert_eq!(part("foo", &old).text(), "new version");
+}
+
+#[test]
+fn no_date_is_in_the_future() {
+    let service = start(|_| {});
+    curl(&service, "foo").put("content").answer();
+    let file = File::open(service.path("data/file-transfer/foo")).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(100_000)).unwrap();
+    for method in ["GET", "HEAD"] {
+        let mut client = Client::connect(service.address);
+        client.send(request(method, "foo")).unwrap();
+        let answer = client.head();
+        let [date, modified] = ["date", "last-modified"].map(|field| answer.field(field).unwrap());
+        assert_eq!(answer.status, 200);
+        let parse = |date| httpdate::parse_http_date(date).unwrap();
+        assert!(parse(modified) <= parse(date), "{method}: {modified}, {date}");
+    }
+    let range = curl(&service, "foo").field("Range: bytes=0-1");
+    let date = curl(&service, "foo").answer().field("last-modified").unwrap().to_owned();
+    assert_eq!(range.field(&format!("If-Range: {date}")).answer().status, 200);
 }

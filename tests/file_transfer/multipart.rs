@@ -14,6 +14,15 @@ fn send(service: &Service, boundary: &str, body: &str) -> Answer {
 
 const FILE: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\
     Content-Type: text/plain\r\n\r\nnew\r\n";
+const EMPTY: &str = "--b\r\nContent-Disposition: form-data; name=\"more\"; filename=\"\"\r\n\
+    Content-Type: application/octet-stream\r\n\r\n\r\n";
+
+/// The one file, in a Content-Transfer-Encoding.
+fn encoded(encoding: &str, content: &str) -> String {
+    let field = format!("\r\nContent-Transfer-Encoding: {encoding}\r\n\r\nnew");
+    FILE.replace("\r\n\r\nnew", &field.replace("new", content)) + "--b--\r\n"
+}
+
 const FIELD: &str = "--b\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nhello\r\n";
 
 #[test]
@@ -55,6 +64,19 @@ fn the_one_file_counts_whatever_its_name_and_whatever_stands_beside_it() {
         format!("{FIELD}{FILE}{FIELD}--b--\r\n"),
         format!("a preamble\r\n{FILE}--b--\r\nan epilogue"),
         format!("{}--b--\r\n", FILE.replace("name=\"file\"", "name=\"upload\"")),
+        // As browsers write an input for which no file was selected, before or after the file.
+        format!("{EMPTY}{FILE}--b--\r\n"),
+        format!("{FILE}{EMPTY}{EMPTY}--b--\r\n"),
+        // As old libraries write it: folded, with blanks before a colon, with an encoding.
+        format!("{}--b--\r\n", FILE.replace("; ", ";\r\n ")),
+        format!("{}--b--\r\n", FILE.replace("; ", "\r\n\t;\r\n  ")),
+        format!("{}--b--\r\n", FILE.replace(": ", " : ")),
+        format!("{}--b--\r\n", FILE.replace(": ", "\t:")),
+        encoded("binary", "new"),
+        encoded("8bit", "new"),
+        encoded("base64", "bmV3"),
+        encoded("Base64", "bm\r\nV3\r\n"),
+        encoded("\r\n base64", " b m V 3 "),
     ];
     for body in bodies {
         curl(&service, "foo").put("old").answer();
@@ -78,6 +100,16 @@ fn a_broken_envelope_stores_nothing() {
         ("cut off in the file", "; boundary=b", FILE[..FILE.len() - 3].to_owned()),
         ("cut off in the part's head", "; boundary=b", FILE[..30].to_owned()),
         ("half an end", "; boundary=b", format!("{FILE}--b-")),
+        ("two inputs without a file", "; boundary=b", format!("{EMPTY}{EMPTY}--b--\r\n")),
+        ("a file without a name beside one", "; boundary=b", {
+            format!(
+                "{FILE}{}x\r\n--b--\r\n",
+                EMPTY.trim_end_matches("\r\n").to_owned() + "\r\n\r\n"
+            )
+        }),
+        ("broken base64", "; boundary=b", encoded("base64", "bmV3b")),
+        ("more after the base64", "; boundary=b", encoded("base64", "bmU=bmV3")),
+        ("another encoding", "; boundary=b", encoded("quoted-printable", "n=65w")),
         ("a part without disposition", "; boundary=b", "--b\r\n\r\nnew\r\n--b--\r\n".to_owned()),
     ];
     for (what, boundary, body) in broken {
