@@ -43,8 +43,11 @@ impl Inner {
             Err(Obstacle::Disk(errno)) => return Err(failed(errno)),
         };
         let Some(directory) = directory else {
+            if !condition.holds(None) {
+                return Err(Error::Precondition(path));
+            }
             root.directories.prune(&path);
-            return if condition.holds(None) { Ok(()) } else { Err(Error::Precondition(path)) };
+            return Ok(());
         };
 
         let lock = self.commit.lock().unwrap_or_else(PoisonError::into_inner);

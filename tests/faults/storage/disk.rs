@@ -117,6 +117,14 @@ impl Disk {
         (found, names.collect())
     }
 
+    /// Whether the service can tell the directories that it made: the file system has extended
+    /// attributes.
+    pub(super) fn has_marks(&self) -> bool {
+        let name = "user.tedge.test";
+        let set = rustix::fs::setxattr(self.data(), name, b"1", rustix::fs::XattrFlags::empty());
+        set.is_ok()
+    }
+
     /// How many bytes are free.
     pub(super) fn free(&self) -> u64 {
         let disk = statvfs(self.data()).unwrap();

@@ -1,6 +1,6 @@
 //! Takes each step with the real program and the model, and compares them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,6 +31,8 @@ pub(super) struct Driver {
     validators: BTreeMap<String, (String, String)>,
     /// A temporary file could not be removed, so it stays until the next start.
     is_littered: bool,
+    /// Empty directories that a fault or a kill has left. They may stay.
+    leftovers: BTreeSet<String>,
     /// Gone after the service.
     disk: Disk,
 }
@@ -39,7 +41,7 @@ impl Driver {
     pub(super) fn new(disk: Disk) -> Self {
         let service = disk.start();
         let (model, validators) = (Model::default(), BTreeMap::new());
-        Self { service, model, validators, is_littered: false, disk }
+        Self { service, model, validators, is_littered: false, leftovers: BTreeSet::new(), disk }
     }
 
     pub(super) fn run(mut self, steps: &[Step]) {
@@ -67,7 +69,7 @@ impl Driver {
                 let answer = self.exchange(with(request("DELETE", path), &line));
                 assert_eq!(answer.status, status, "{}", answer.text());
                 if status == 202 {
-                    self.model.files.remove(path);
+                    self.model.delete(path);
                 }
             }
             Step::FaultyPut { path, content, fault } => {
@@ -78,7 +80,7 @@ impl Driver {
             Step::FaultyDelete { path, fault } => {
                 let status = self.model.deletion_status(path, Condition::None);
                 let mut after = self.model.clone();
-                after.files.remove(path);
+                after.delete(path);
                 self.tampered(fault, request("DELETE", path).as_bytes(), status, after, path);
             }
             Step::Race { path, contents } => self.race(path, contents),
@@ -104,7 +106,7 @@ impl Driver {
             Step::KillDeleteAt { path, call } => {
                 let status = self.model.deletion_status(path, Condition::None);
                 let mut after = self.model.clone();
-                after.files.remove(path);
+                after.delete(path);
                 self.killed_at(call, 1, request("DELETE", path).as_bytes(), status, after, path);
             }
             Step::Stop { path, content } => self.stop(path, content),
@@ -257,7 +259,8 @@ impl Driver {
             }
             true => self.expect(&self.model.clone()),
             false => {
-                assert!(candidates.contains(&found), "neither upload is there whole: {found:?}");
+                let is_whole = candidates.iter().any(|it| it.files == found.files);
+                assert!(is_whole, "neither upload is there whole: {found:?}");
                 self.model = found;
             }
         }
@@ -325,8 +328,15 @@ impl Driver {
 
     fn expect(&mut self, after: &Model) {
         let (found, _) = self.disk.look();
-        assert_eq!(found, *after, "what was promised is not on the disk");
+        assert_eq!(found.files, after.files, "what was promised is not on the disk");
+        self.check_directories(&found);
         self.model = found;
+    }
+
+    /// Directories are there for files, or were left by a fault.
+    fn check_directories(&self, found: &Model) {
+        let unexpected = &found.empty_directories() - &self.leftovers;
+        assert!(unexpected.is_empty() || !self.disk.has_marks(), "empty: {unexpected:?}");
     }
 
     /// Takes what is on the disk for what is stored, where something has failed half-way.
@@ -340,6 +350,7 @@ impl Driver {
              {found:#?}",
             self.model
         );
+        self.leftovers.extend(found.empty_directories());
         self.model = found;
     }
 
@@ -349,7 +360,9 @@ impl Driver {
             self.is_littered || self.disk.look().1.is_empty()
         });
         let (found, _) = self.disk.look();
-        assert_eq!(found, self.model, "the disk and the model differ");
+        assert_eq!(found.files, self.model.files, "the disk and the model differ");
+        self.check_directories(&found);
+        self.model = found;
         for path in PATHS {
             let answer = self.exchange(request("GET", path));
             let Some(file) = self.model.files.get(path) else {

@@ -55,6 +55,27 @@ impl Model {
         }
     }
 
+    /// Deletes a file, and the directories that are empty then.
+    pub(super) fn delete(&mut self, path: &str) {
+        self.files.remove(path);
+        let Self { files, directories } = self;
+        let mut up: Vec<_> = parents(path).collect();
+        while let Some(directory) = up.pop() {
+            let below = format!("{directory}/");
+            let is_below = |name: &String| name.starts_with(&below);
+            if files.keys().any(is_below) || directories.iter().any(is_below) {
+                break;
+            }
+            directories.remove(directory);
+        }
+    }
+
+    /// Directories without a file in or below them.
+    pub(super) fn empty_directories(&self) -> BTreeSet<String> {
+        let needed: BTreeSet<_> = self.files.keys().flat_map(|path| parents(path)).collect();
+        self.directories.iter().filter(|it| !needed.contains(it.as_str())).cloned().collect()
+    }
+
     /// Whether a change may be made; RFC 9110, section 13.1.
     fn admits(&self, path: &str, condition: Condition) -> bool {
         let is_there = self.files.contains_key(path);
@@ -112,14 +133,13 @@ impl Model {
         }
     }
 
-    /// Whether `self` may be what is on the disk when something on `path` has failed half-way:
-    /// `self` is `before`, or `after`, or `before` and some of the new directories.
+    /// Whether `self` may be what is on the disk when something has failed half-way: the files of
+    /// `before` or `after`, and no directory that is in neither.
     pub(super) fn is_between(&self, before: &Self, after: &Self) -> bool {
-        let are_old = self.files == before.files;
-        let are_new = self.files == after.files && self.directories == after.directories;
-        let directories = self.directories.is_superset(&before.directories)
-            && self.directories.is_subset(&after.directories);
-        are_new || (are_old && directories)
+        let is_known =
+            |it: &String| before.directories.contains(it) || after.directories.contains(it);
+        (self.files == before.files || self.files == after.files)
+            && self.directories.iter().all(is_known)
     }
 }
 
