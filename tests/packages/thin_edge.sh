@@ -23,6 +23,7 @@ getent passwd tedge >/dev/null || useradd --system --no-create-home --shell /usr
 install -d -o tedge -g tedge -m 775 /etc/tedge /var/tedge
 [ -e /etc/tedge/tedge.toml ] || printf "[device]\n# mine\nkind = \"gateway\"\n" >/etc/tedge/tedge.toml
 chown tedge:tedge /etc/tedge/tedge.toml
+echo "tedge ALL = (ALL) NOPASSWD: /usr/bin/tedge, /bin/sync, /usr/bin/tedge-write /etc/*" >/etc/sudoers.d/tedge
 END
         cat >tedge/DEBIAN/postrm <<"END"
 #!/bin/sh
@@ -66,6 +67,7 @@ live_beside_thin_edge() {
         systemctl is-active tedge-agent
         apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb | tee said
         grep -q "purging thin-edge.io" said
+        not grep -q sudoers said
         systemctl is-active tedge-file-transfer
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
@@ -81,8 +83,27 @@ live_beside_thin_edge() {
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
     promise "the command tedge is ours once thin-edge.io's is removed" device '
-        dpkg --remove tedge
+        dpkg --remove tedge | tee said
         tedge config get http.bind.port'
+    promise "thin-edge.io's rule for sudo is then a way to root" device '
+        echo planted | curl -sSf -T - http://localhost:8000/tedge/file-transfer/planted
+        runuser -u tedge -- sudo -n tedge http get /tedge/file-transfer/planted --output /etc/planted
+        [ "$(stat -c %U /etc/planted)" = root ]'
+    promise "the removal says so, with file and line, and the command it prints closes it" device '
+        grep "WARNING: /etc/sudoers.d/tedge, line 1, is a way to become root" said
+        eval "$(grep "^ *sed -i" said)"
+        visudo -c
+        not runuser -u tedge -- sudo -n tedge --version
+        runuser -u tedge -- sudo -n sync
+        dpkg-reconfigure tedge-file-transfer >said
+        not grep sudoers said'
+    promise "a rule of another form is reported too, and one for another command is not" device '
+        printf "%s\n" "# tedge ALL = /usr/bin/tedge" "%tedge ALL = /usr/bin/tedge-write" \
+            "%tedge ALL = /usr/bin/tedge" >/etc/sudoers.d/other
+        dpkg-reconfigure tedge-file-transfer >said
+        grep "visudo -f /etc/sudoers.d/other    and delete /usr/bin/tedge in line 3" said
+        [ "$(grep -c sudoers said)" = 2 ]
+        rm /etc/sudoers.d/other'
     promise "after thin-edge.io's purge the next start brings back user and directories" device '
         systemctl stop tedge-agent
         dpkg --purge tedge
