@@ -62,14 +62,18 @@ connect_to_cloud() {
     cp "$scratch/cloud/device.key" "$files/etc/tedge/device-certs/tedge-private-key.pem"
     promise "mosquitto's bridge fetches a token with the shipped configuration" "$1" '
         update-ca-certificates >/dev/null 2>&1
-        chown mosquitto: /etc/tedge/device-certs/tedge-private-key.pem
-        cp /usr/share/doc/tedge-c8y-proxy/examples/c8y-bridge.conf /etc/mosquitto/conf.d/
-        sed -i "s/DEVICE/$(hostname)/" /etc/mosquitto/conf.d/c8y-bridge.conf
-        systemctl restart mosquitto
-        for try in 1 2 3 4 5; do
-            mosquitto_rr -t c8y/s/uat -e c8y/s/dat -n -W 3 2>&1 | grep "^71,.*\..*\." && exit
-        done
-        exit 1'
+        example=/usr/share/doc/tedge-c8y-proxy/examples/c8y-bridge.conf
+        sed -n "s/^#     //p" $example >as-it-says
+        sed -i "/^cp c8y-bridge/ a sed -i s/DEVICE/$(hostname)/ /etc/mosquitto/conf.d/c8y-bridge.conf" as-it-says
+        sh -ex as-it-says
+        cat >ask-for-the-token <<"END"
+for try in 1 2 3 4 5; do
+    mosquitto_rr -u tedge -P "$(cat /etc/tedge/mqtt-password)" -t c8y/s/uat -e c8y/s/dat -n -W 3 2>&1 |
+        grep "^71,.*\..*\." && exit
+done
+exit 1
+END
+        sh ask-for-the-token'
     # A device without a certificate, as the example says of it.
     promise "and so it does with user and password in place of a certificate" "$1" '
         cp /etc/mosquitto/conf.d/c8y-bridge.conf /root/kept.conf
@@ -77,10 +81,31 @@ connect_to_cloud() {
             -e "s|TENANT/USER|t0/$(hostname)|" -e "s/PASSWORD/a secret/" -e "s/:8883/:9883/" \
             /etc/mosquitto/conf.d/c8y-bridge.conf
         systemctl restart mosquitto
-        for try in 1 2 3 4 5; do
-            mosquitto_rr -t c8y/s/uat -e c8y/s/dat -n -W 3 2>&1 | grep "^71,.*\..*\." && break
-        done
-        [ "$try" != 5 ]
+        sh ask-for-the-token
         cp /root/kept.conf /etc/mosquitto/conf.d/c8y-bridge.conf
         systemctl restart mosquitto'
+}
+
+# guard_the_token MACHINE: once its proxy knows the tenant.
+guard_the_token() {
+    promise "with the shipped configuration another user cannot get the token" "$1" '
+        runuser -u nobody -- mosquitto_sub -v -t "#" -t "c8y/#" -t c8y/s/dat -t "\$share/group/c8y/s/dat" >heard &
+        listener=$!
+        hears() { timeout 60 sh -c "until grep -q $1 heard; do mosquitto_pub -t said -m $1; done"; }
+        hears beginning
+        # The proxy fetches a token, with its password.
+        systemctl restart tedge-mapper-c8y
+        curl -sSf http://localhost:8001/c8y/inventory/managedObjects
+        not runuser -u nobody -- mosquitto_rr -t c8y/s/uat -e c8y/s/dat -n -W 3
+        sh ask-for-the-token
+        hears end
+        kill $listener
+        not grep -e c8y/s/uat -e c8y/s/dat -e "71,.*\..*\." heard
+        for file in /etc/tedge/mqtt-password /etc/mosquitto/c8y.passwords; do
+            not runuser -u nobody -- cat $file
+        done'
+    promise "and other topics stay open to it" "$1" '
+        runuser -u nobody -- mosquitto_sub -t c8y/s/us -C 1 -W 20 >heard &
+        timeout 20 sh -c "while kill -0 $!; do runuser -u nobody -- mosquitto_pub -t c8y/s/us -m 211,20; done"
+        grep -x 211,20 heard'
 }

@@ -40,7 +40,10 @@ connect_two_devices() {
     boot "$main" "$suite"
     boot "$child" "$suite"
     promise "both packages on the main device, one on the child" "$main" '
-        apt-get -q -y install --no-install-recommends ./*.deb'
+        apt-get -q -y install --no-install-recommends ./*.deb | tee said'
+    promise "the installation says that the token is open, and where to read how to close it" "$main" '
+        grep "every program that can connect" said
+        [ -e "$(grep -o "/usr/share/doc/.*c8y-bridge.conf" said)" ]'
     on "$child" 'apt-get -q -y install --no-install-recommends ./*.deb >/dev/null 2>&1
         tedge config set device.id "$(hostname)" 2>/dev/null'
     connect_to_cloud "$main"
@@ -49,6 +52,7 @@ connect_two_devices() {
         systemctl restart tedge-mapper-c8y
         curl -sSf -H "Content-Type: application/json" -d "{\"name\": \"$(hostname)\"}" \
             http://localhost:8001/c8y/inventory/managedObjects'
+    guard_the_token "$main"
     for name in "$main" "$child"; do
         open_terminal "$name"
         type_in "$name" 'cd /etc/tedge/device-local-certs'

@@ -10,16 +10,9 @@ list_devices() {
 
 keep_passwords() {
     title "Passwords that are root's"
-    on "$main" 'mosquitto_passwd -c -b /etc/mosquitto/passwords proxy "a word" 2>/dev/null
-        chown mosquitto: /etc/mosquitto/passwords
-        printf "%s\n" "allow_anonymous false" "password_file /etc/mosquitto/passwords" \
-            >/etc/mosquitto/conf.d/passwords.conf
-        systemctl restart mosquitto
-        install -m 600 /dev/null /etc/tedge/mqtt-password
-        echo "a word" >/etc/tedge/mqtt-password
-        tedge config set mqtt.client.auth.username proxy 2>/dev/null
-        tedge config set mqtt.client.auth.password_file /etc/tedge/mqtt-password 2>/dev/null
-        systemctl restart tedge-mapper-c8y'
+    on "$main" 'sed -i "s/^allow_anonymous true/allow_anonymous false/" /etc/mosquitto/conf.d/c8y-bridge.conf
+        systemctl restart mosquitto tedge-mapper-c8y
+        dpkg-reconfigure tedge-c8y-proxy | { ! grep "every program that can connect"; }'
     list_devices "mqtt.client.auth.password_file: a token from a broker that wants a password"
     on "$main" 'install -m 600 /dev/null /etc/tedge/credentials.toml
         printf "[c8y]\nusername = \"t0/device\"\npassword = \"a secret\"\n" >/etc/tedge/credentials.toml
