@@ -3,6 +3,33 @@
 # The page's certificates, made by root with root's umask: the keys are root's alone, 0600, and the
 # services, which are the user tedge, serve with them.
 
+# spy UNIT OTHER: in place of UNIT runs, in its sandbox and as its user, a script that looks for the
+# private key of OTHER. That it finds the key of UNIT shows that it can read.
+spy() {
+    promise "$1 cannot read the copies of $2, although both are the same user" gateway '
+        unit='"$1"' other='"$2"'
+        printf "%s\n" "cat /run/$unit/staging/*" "echo of the other:" "ls /run/$other" \
+            "cat $(echo /run/$other/staging/* /proc/[0-9]*/root/run/$other/staging/*)" \
+            "cat /proc/$(systemctl show -P MainPID $other)/environ" >/var/spy
+        mkdir -p /run/systemd/system/$unit.service.d
+        printf "%s\n" "[Service]" Type=oneshot Restart=no WatchdogSec=0 ExecStart= \
+            "ExecStart=-/bin/sh /var/spy" StandardOutput=truncate:/root/spied \
+            StandardError=truncate:/root/failed >/run/systemd/system/$unit.service.d/spy.conf
+        systemctl daemon-reload
+        systemctl restart $unit
+        rm /run/systemd/system/$unit.service.d/spy.conf
+        systemctl daemon-reload
+        systemctl restart $unit
+        grep -q "PRIVATE KEY" <(sed "/^of the other:/,\$ d" spied)
+        [ "$(sed "1,/^of the other:/ d" spied)" = "" ]
+        [ "$(grep -c -e denied -e "No such file" failed)" -gt 3 ]'
+    promise "not even after a restart of $2" gateway '
+        systemctl restart '"$2"'
+        [ "$(ls /run/'"$2"'/staging)" != "" ]
+        process=$(systemctl show -P MainPID '"$1"')
+        [ "$(nsenter --target $process --mount ls -A /run/'"$2"')" = "" ]'
+}
+
 use_roots_keys() {
     title "Keys that are root's"
     on gateway 'tedge config set device.id rpi4-dca632efb150
@@ -49,9 +76,11 @@ END
             --key /etc/tedge/device-local-certs/tedge-client.key \
             https://localhost:8000/tedge/file-transfer/foo.txt | grep >/dev/null Hello'
     promise "the copies are for the service alone, and no more than needed" gateway '
-        [ "$(stat -c "%a %U" /run/tedge-file-transfer)" = "700 tedge" ]
-        [ "$(ls /run/tedge-file-transfer | wc -l)" = 2 ]
-        [ "$(stat -c "%a %U" /run/tedge-file-transfer/* | sort -u)" = "400 tedge" ]'
+        [ "$(stat -c "%a %U" /run/tedge-file-transfer/staging)" = "700 tedge" ]
+        [ "$(ls /run/tedge-file-transfer/staging | wc -l)" = 2 ]
+        [ "$(stat -c "%a %U" /run/tedge-file-transfer/staging/* | sort -u)" = "400 tedge" ]'
+    spy tedge-file-transfer tedge-c8y-proxy
+    spy tedge-c8y-proxy tedge-file-transfer
     promise "a renewed certificate is served after systemctl reload, without a restart" gateway '
         shown() { { openssl s_client -connect localhost:8000 </dev/null 2>/dev/null || true; } | openssl x509 -noout -serial; }
         pid=$(systemctl show -P MainPID tedge-agent)

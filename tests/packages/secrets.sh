@@ -22,8 +22,8 @@ keep_passwords() {
     list_devices "c8y.credentials_path: basic authentication, without a broker"
     promise "both stayed root's alone, and only the service has copies" "$main" '
         [ "$(stat -c "%a %U" /etc/tedge/mqtt-password /etc/tedge/credentials.toml | sort -u)" = "600 root" ]
-        [ "$(stat -c "%a %U" /run/tedge-c8y-proxy/* | sort -u)" = "400 tedge" ]
-        grep -qs "a secret" /run/tedge-c8y-proxy/*'
+        [ "$(stat -c "%a %U" /run/tedge-c8y-proxy/staging/* | sort -u)" = "400 tedge" ]
+        grep -qs "a secret" /run/tedge-c8y-proxy/staging/*'
     promise "a link out of the configuration is not followed, and the journal says so" "$main" '
         mv /etc/tedge/credentials.toml /root/
         ln -s /root/credentials.toml /etc/tedge/credentials.toml
