@@ -74,6 +74,7 @@ test-packages: packages ## Test the packages in booted Debian 12 and 13 machines
 	tests/packages/reproducible amd64
 	tests/packages/arm arm64
 	tests/packages/arm armhf
+	tests/packages/armv6
 	tests/packages/run bookworm
 	tests/packages/run trixie
 

@@ -92,7 +92,7 @@ live_beside_thin_edge() {
     promise "the removal says so, with file and line, and the command it prints closes it" device '
         grep "WARNING: /etc/sudoers.d/tedge, line 1, is a way to become root" said
         eval "$(grep "^ *sed -i" said)"
-        visudo -c
+        visudo -c -f /etc/sudoers.d/tedge
         not runuser -u tedge -- sudo -n tedge --version
         runuser -u tedge -- sudo -n sync
         dpkg-reconfigure tedge-file-transfer >said
