@@ -75,8 +75,8 @@ impl Lists {
             .any(|list| list.holds(Name::new(issuer), serial) && list.is_signed_by(key, algorithms))
     }
 
-    /// The places of those roots of which each certificate is on a list of a root that signed
-    /// both, in order.
+    /// The places, in order, of those roots of which each certificate is on a list that its
+    /// issuer signed.
     pub(super) fn revoked_authorities(
         &self,
         roots: &RootCertStore,
@@ -85,11 +85,14 @@ impl Lists {
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
         let is_revoked = |der: &Vec<u8>| {
             let Ok(read) = Certificate::parse(der) else { return false };
+            let mut keys = keys(roots, read.issuer).peekable();
+            // Where its issuer is not trusted, nobody can tell whether the list is right.
             self.name(read.issuer, read.serial)
-                && keys(roots, read.issuer).any(|key| {
-                    read.is_signed_by(key, algorithms)
-                        && self.revoke(read.issuer.content(), read.serial, key, algorithms)
-                })
+                && (keys.peek().is_none()
+                    || keys.any(|key| {
+                        read.is_signed_by(key, algorithms)
+                            && self.revoke(read.issuer.content(), read.serial, key, algorithms)
+                    }))
         };
         let all = certificates.iter().enumerate();
         all.filter(|(_, of_one)| !of_one.is_empty() && of_one.iter().all(is_revoked))

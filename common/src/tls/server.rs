@@ -48,7 +48,7 @@ pub struct ServerIdentity {
     pub authorities: usize,
     /// What a person should look into, a sentence each.
     pub warnings: Vec<String>,
-    admission: Option<Arc<Admission>>,
+    pub(super) admission: Option<Arc<Admission>>,
     /// What the files looked like before they were read.
     fingerprint: Fingerprint,
 }

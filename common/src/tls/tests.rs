@@ -1,5 +1,9 @@
 //! The levels of security, each seen in a handshake between our configuration and a client.
 
+mod keys;
+mod paths;
+mod variants;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

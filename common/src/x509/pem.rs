@@ -71,6 +71,7 @@ enum Damage {
     Marker,
     Unknown(String),
     Utf16,
+    Binary,
 }
 
 /// How a section begins; a label and five hyphens follow.
@@ -107,6 +108,7 @@ impl fmt::Display for Fault {
                 write!(f, "holds what is not understood: {}", Escaped(label))
             }
             Damage::Utf16 => f.write_str("is UTF-16: save it as UTF-8"),
+            Damage::Binary => f.write_str("holds bytes that are no text"),
         }?;
         write!(f, " (line {})", self.line)
     }
@@ -282,9 +284,12 @@ impl Contents {
         Ok(Section { kind, der, line })
     }
 
-    /// Between sections anything may stand, but no line that was meant to begin or end one.
+    /// Between sections any text may stand, but no line that was meant to begin or end one.
     fn look_between(&mut self, text: Text<'_>) {
         for (number, line) in text.rest.split(|byte| *byte == b'\n').enumerate() {
+            if line.contains(&0) {
+                return self.fault(text.line + number, Damage::Binary);
+            }
             let line = String::from_utf8_lossy(line).to_ascii_uppercase();
             let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
             if has(&["--", "\u{2013}", "\u{2014}"])
@@ -308,6 +313,7 @@ impl Damage {
             Self::CutOff(label) => format!("-----BEGIN {label}----------END ?-----"),
             Self::NotBase64 => "-----BEGIN CRL-----!-----END CRL-----".to_owned(),
             Self::Marker => "--BEGIN CRL".to_owned(),
+            Self::Binary => "\0".to_owned(),
             Self::Unknown(label) => format!("-----BEGIN {label}----------END {label}-----"),
             Self::Utf16 => String::new(),
         }
