@@ -30,6 +30,7 @@ mod promises {
     mod first_bytes;
     mod framing;
     mod get;
+    mod handed_over;
     mod interruptions;
     mod life;
     mod links;

@@ -10,10 +10,15 @@ pub(crate) struct Directory(PathBuf);
 impl Directory {
     /// A new one below the system's directory for temporary files.
     pub(crate) fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// A new one below another.
+    pub(crate) fn within(parent: &Path) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("tedge-test-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = parent.join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)

@@ -57,10 +57,10 @@ pub(super) fn hand_over(
     named: &BTreeMap<PathBuf, Vec<PathTo>>,
     mut staged: StagingDirectory,
 ) -> Result<(), Error> {
-    let authorities = named.iter().filter(|(_, meant)| meant.contains(&PathTo::Authorities));
-    let authorities: Vec<_> = authorities.flat_map(|(path, _)| certificates(walk, path)).collect();
+    let trusted = named.iter().filter(|(_, meant)| meant.contains(&PathTo::Authorities));
+    let trusted: Vec<_> = trusted.flat_map(|(path, _)| certificates(walk, path)).collect();
     for (path, meant) in named {
-        let filter = Filter { meant, authorities: &authorities, walk };
+        let filter = Filter { meant, trusted: &trusted, walk };
         match list(walk, path) {
             // What is there is for the service to say, and what is open it can read.
             _ if walk::is_open_to_all(path) && !path.is_dir() => {}
@@ -103,8 +103,8 @@ fn read(walk: &PathWalk, path: &Path) -> Result<Vec<u8>, Unreadable> {
 /// What of a file may be handed over.
 struct Filter<'a> {
     meant: &'a [PathTo],
-    /// The certificates of the CAs that the service trusts.
-    authorities: &'a [Vec<u8>],
+    /// The certificates by which the service judges others.
+    trusted: &'a [Vec<u8>],
     walk: &'a PathWalk,
 }
 
@@ -159,22 +159,25 @@ impl Filter<'_> {
         let beside = beside.iter().filter(|beside| *beside != path);
         let beside = beside.flat_map(|beside| certificates(self.walk, beside));
         let within = contents.sections.iter().filter(|found| found.kind == Kind::Certificate);
-        let beside = beside.chain(within.map(|found| found.der.clone())).filter(|der| {
-            Certificate::parse(der).is_ok_and(|read| read.extensions.is_authority == Some(true))
-        });
+        let beside = beside.chain(within.map(|found| found.der.clone()));
         // Of a key that ring cannot read, the name has to do.
-        belongs(beside, &key.der, true)
-            || belongs(self.authorities.iter().cloned(), &key.der, false)
+        belongs_to_authority(beside, &key.der, true)
+            || belongs_to_authority(self.trusted.iter().cloned(), &key.der, false)
     }
 }
 
-/// Whether it is the key of one of these certificates; `unknown` where that cannot be told.
-fn belongs(mut owners: impl Iterator<Item = Vec<u8>>, key: &[u8], unknown: bool) -> bool {
-    owners.any(|der| {
+/// Whether it is the key of a CA among these certificates; `unknown` where that cannot be told.
+fn belongs_to_authority(
+    mut certificates: impl Iterator<Item = Vec<u8>>,
+    key: &[u8],
+    unknown: bool,
+) -> bool {
+    certificates.any(|der| {
         let Ok(owner) = Certificate::parse(&der) else { return false };
-        match Key::of(owner.key, key).map(|key| key.public()) {
-            Ok(Ok(found)) => found == owner.key.content(),
-            _ => unknown,
-        }
+        owner.is_authority()
+            && match Key::of(owner.key, key).map(|key| key.public()) {
+                Ok(Ok(found)) => found == owner.key.content(),
+                _ => unknown,
+            }
     })
 }

@@ -120,8 +120,12 @@ fn no_key_of_a_ca_is_handed_over_under_any_name() {
         let reason = reason(&dir, name);
         assert!(reason.starts_with("is not handed to the service by root: it holds"), "{reason}");
     }
-    stage(&dir, &[("server.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)]);
-    assert_eq!(handed_over(&contents(&dir, "server.key")), [Kind::PrivateKey]);
+    // All certificates in one directory, the server's own among them.
+    for name in ["ca.crt", "server.crt", "server.key"] {
+        dir.write(&format!("all/{name}"), dir.read(name));
+    }
+    stage(&dir, &[("all/server.key", PathTo::PrivateKey), ("all", PathTo::Authorities)]);
+    assert_eq!(handed_over(&contents(&dir, "all/server.key")), [Kind::PrivateKey]);
 }
 
 #[test]

@@ -110,13 +110,10 @@ impl Loading {
             }
         };
         let subject = described.subject;
-        let is_own_issuer = subject == described.issuer;
-        // A CA that says nothing of itself is an old root, and so signed by itself.
-        let is_authority = described.extensions.is_authority.unwrap_or(is_own_issuer);
-        if self.accept == Accept::Authorities && !is_authority {
+        if self.accept == Accept::Authorities && !described.is_authority() {
             // Beside the CA's own certificate stand those that it signed, where all of them lie
             // in one directory.
-            if !self.is_directory || is_own_issuer {
+            if !self.is_directory || subject == described.issuer {
                 self.complaints.push(say(format_args!(
                     "holds a certificate that is no CA's, left out: {subject}"
                 )));

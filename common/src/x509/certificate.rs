@@ -92,6 +92,12 @@ impl<'a> Certificate<'a> {
         self.subject.common_name()
     }
 
+    /// Whether its owner may sign others. A CA that says nothing of itself is an old root, and so
+    /// signed by itself.
+    pub fn is_authority(&self) -> bool {
+        self.extensions.is_authority.unwrap_or(self.subject == self.issuer)
+    }
+
     /// Whether this key made its signature.
     pub fn is_signed_by(&self, key: PublicKey<'_>, algorithms: WebPkiSupportedAlgorithms) -> bool {
         self.signed.is_by(key, algorithms)
