@@ -18,6 +18,8 @@ mod support {
     pub(crate) mod machine;
     pub(crate) mod memory;
     pub(crate) mod mqtt;
+    pub(crate) mod namespace;
+    pub(crate) mod release;
     pub(crate) mod service;
     pub(crate) mod wait;
     pub(crate) mod websocket;

@@ -12,6 +12,7 @@ mod support {
     pub(crate) mod curl;
     pub(crate) mod directory;
     pub(crate) mod memory;
+    pub(crate) mod release;
     pub(crate) mod service;
     pub(crate) mod wait;
 }

@@ -11,6 +11,8 @@ mod support {
     pub(crate) mod directory;
     pub(crate) mod machine;
     pub(crate) mod memory;
+    pub(crate) mod namespace;
+    pub(crate) mod release;
     pub(crate) mod service;
     pub(crate) mod tedge;
 }

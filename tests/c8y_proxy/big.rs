@@ -1,10 +1,8 @@
 //! Bodies of any size, in little memory.
 //!
-//! The budgets hold for the release build: `TEDGE_RELEASE_DIR` names the directory where it is,
-//! and without it the tests of budgets say that they are skipped. What must not grow is tested
-//! with any build.
+//! The budgets hold for the release build, see [`release`]. What must not grow is tested with any
+//! build.
 
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +10,7 @@ use crate::support::cloud::Script;
 use crate::support::cloud::body::{blocks, blocks_digest};
 use crate::support::device::{Device, Outside, PROGRAM, SOON};
 use crate::support::memory::Memory;
+use crate::support::release;
 use crate::support::service::Service;
 use crate::support::wait::eventually;
 
@@ -19,13 +18,7 @@ const KB: u64 = 1024;
 const MB: u64 = 1024 * KB;
 
 fn release() -> Option<String> {
-    let Some(directory) = std::env::var_os("TEDGE_RELEASE_DIR") else {
-        eprintln!("skipped: TEDGE_RELEASE_DIR does not say where the release build is");
-        return None;
-    };
-    let program = Path::new(&directory).join("tedge-c8y-proxy");
-    assert!(program.exists(), "{} is not there", program.display());
-    Some(program.to_str().unwrap().to_owned())
+    release::or_skip("tedge-c8y-proxy")
 }
 
 fn start(program: &str) -> Device {

@@ -2,13 +2,9 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::support::certificates::{Authority, Key};
 use crate::support::cloud::Cloud;
@@ -19,15 +15,10 @@ use crate::support::service::Service;
 
 /// A cloud at the loopback address of a machine.
 fn cloud_on(machine: &Machine) -> Cloud {
-    let network = machine.network();
-    // A thread of its own moves there and ends; the socket stays there.
-    let thread = thread::spawn(move || {
-        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        TcpListener::bind("127.0.0.1:0").unwrap()
-    });
+    let listener = machine.inside(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let mut options = options();
     options.user = Some(("t1/ben".into(), "secret".into()));
-    Cloud::on(thread.join().unwrap(), options).unwrap()
+    Cloud::on(listener, options).unwrap()
 }
 
 fn serve(machine: &Machine, directory: &Path) -> Service {

@@ -1,21 +1,17 @@
 //! The network of the cloud is cut and comes back: no packet, no refusal, only silence.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
 use crate::support::cloud::{Cloud, Script};
 use crate::support::device::{self, Device, Outside, options};
+use crate::support::namespace::Namespace;
 
-/// A network namespace that lives as long as a process in it, and a cable to it.
+/// A cable to a network of its own.
 struct Cable {
-    holder: Child,
+    network: Namespace,
     here: String,
     there: String,
     near: Ipv4Addr,
@@ -25,62 +21,40 @@ struct Cable {
 impl Cable {
     /// Lays a cable; `None` where we may not.
     fn lay() -> Option<Self> {
-        let mut holder = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo; exec sleep 600"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        let is_there = BufReader::new(holder.stdout.take()?).read_line(&mut line);
-        let pid = holder.id();
+        let network = Namespace::new(&["--net"], "true")?;
+        let (here, there) = (format!("te{}", network.pid()), format!("tf{}", network.pid()));
         let [near, far] = device::cable();
-        let cable = Self { holder, here: format!("te{pid}"), there: format!("tf{pid}"), near, far };
-        is_there.is_ok_and(|length| length > 0).then(|| cable.connect()).flatten()?;
-        Some(cable)
+        let cable = Self { network, here, there, near, far };
+        cable.connect().map(|()| cable)
     }
 
     fn connect(&self) -> Option<()> {
-        let Self { holder, here, there, near, far } = self;
-        let pid = holder.id();
+        let Self { network, here, there, near, far } = self;
+        let pid = network.pid();
         ip(&format!("link add {here} type veth peer name {there} netns {pid}"))?;
         ip(&format!("address add {near}/30 dev {here}"))?;
         ip(&format!("link set {here} up"))?;
-        self.inside(&format!("link set {there} up"))?;
-        self.inside(&format!("address add {far}/30 dev {there}"))
+        self.network.ip(&format!("link set {there} up"))?;
+        self.network.ip(&format!("address add {far}/30 dev {there}"))
     }
 
     /// A listener at the other end.
     fn listen(&self) -> TcpListener {
-        let namespace = File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap();
-        let address = (self.far, 0);
-        // A thread of its own moves there and ends; the socket stays there.
-        let thread = thread::spawn(move || {
-            let network = Some(LinkNameSpaceType::Network);
-            move_into_link_name_space(namespace.as_fd(), network).unwrap();
-            TcpListener::bind(address).unwrap()
-        });
-        thread.join().unwrap()
+        self.network.inside(|| TcpListener::bind((self.far, 0)).unwrap())
     }
 
     /// The far end goes silent; the near one stays up, so that nothing here is told.
     fn cut(&self) {
         let Self { here, there, far, .. } = self;
-        self.inside(&format!("address del {far}/30 dev {there}")).unwrap();
+        self.network.ip(&format!("address del {far}/30 dev {there}")).unwrap();
         // Nobody answers ARP any more, which would be told: the near end still believes in it.
         ip(&format!("neighbour replace {far} lladdr 02:00:00:00:00:01 dev {here}")).unwrap();
     }
 
     fn mend(&self) {
         let Self { here, there, far, .. } = self;
-        self.inside(&format!("address add {far}/30 dev {there}")).unwrap();
+        self.network.ip(&format!("address add {far}/30 dev {there}")).unwrap();
         ip(&format!("neighbour del {far} dev {here}")).unwrap();
-    }
-
-    fn inside(&self, arguments: &str) -> Option<()> {
-        let pid = self.holder.id().to_string();
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &pid, "--net", "ip"]).args(arguments.split(' '));
-        command.status().ok()?.success().then_some(())
     }
 }
 
@@ -89,8 +63,6 @@ impl Drop for Cable {
         // The namespace goes with the last process in it, or with connections that the kernel still
         // tries to end: the cable does not wait for them.
         let _gone = ip(&format!("link del {}", self.here));
-        let _ended = self.holder.kill();
-        let _ended = self.holder.wait();
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::support::certificates::{Authority, Key};
 use crate::support::client::{self, Client};
+use crate::support::release;
 use crate::support::service::Service;
 use crate::{PROGRAM, bytes, prepare, put_head, request};
 
@@ -71,10 +72,7 @@ fn full_load_in_24_megabytes_of_memory_is_survived() {
         Ok(group) => group,
         Err(reason) => return eprintln!("skipped: no control group can be made: {reason}"),
     };
-    let program = std::env::var_os("TEDGE_RELEASE_DIR").map_or_else(
-        || PROGRAM.to_owned(),
-        |directory| format!("{}/tedge-file-transfer", directory.to_str().unwrap()),
-    );
+    let program = release::built("tedge-file-transfer").unwrap_or_else(|| PROGRAM.to_owned());
     let mut tls = None;
     let service = Service::start(&program, |setup| {
         prepare(setup);

@@ -7,7 +7,6 @@
 mod attacks;
 mod scene;
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -17,6 +16,7 @@ use attacks::{ATTACKS, Attack, Deeds, SLOWHTTPTEST};
 use scene::{Scene, Waits};
 
 use crate::support::memory::Memory;
+use crate::support::release;
 use crate::support::wait::eventually;
 
 const MB: u64 = 1024 * 1024;
@@ -79,19 +79,10 @@ fn whoever_behaves_is_served_where_descriptors_are_few() {
     assert!(!scene.service.log().contains("cannot accept"), "{}", scene.service.log());
 }
 
-/// The release build, where there is one: the other says nothing about time and memory.
-fn release() -> Option<String> {
-    let Some(directory) = std::env::var_os("TEDGE_RELEASE_DIR") else {
-        eprintln!("skipped: TEDGE_RELEASE_DIR does not say where the release build is");
-        return None;
-    };
-    Some(PathBuf::from(directory).join("tedge-file-transfer").to_str().unwrap().to_owned())
-}
-
 #[test]
 #[ignore = "takes minutes, and the machine for itself: make test-faults"]
 fn whoever_behaves_waits_hardly_longer_beside_whoever_does_not() {
-    let Some(program) = release() else { return };
+    let Some(program) = release::or_skip("tedge-file-transfer") else { return };
     let scenes = [false, true].map(|is_tls| Scene::start(&program, is_tls, &[]));
     let has_slowhttptest = Command::new("slowhttptest").arg("-h").output().is_ok();
     if !has_slowhttptest {

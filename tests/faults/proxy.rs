@@ -19,6 +19,8 @@ mod support {
     pub(crate) mod directory;
     pub(crate) mod memory;
     pub(crate) mod mqtt;
+    pub(crate) mod namespace;
+    pub(crate) mod release;
     pub(crate) mod service;
     pub(crate) mod wait;
     pub(crate) mod websocket;

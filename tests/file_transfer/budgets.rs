@@ -1,10 +1,6 @@
-//! What the program may take of a small device, measured on the release build.
-//!
-//! `TEDGE_RELEASE_DIR` names the directory of the programs to measure; the Makefile sets it after
-//! it has built them. A debug build says nothing about memory, so without it there is no test.
+//! What the program may take of a small device, measured on the release build, see [`release`].
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -13,6 +9,7 @@ use rustls::ClientConfig;
 
 use crate::support::certificates::{Authority, Key};
 use crate::support::client::{Client, tls};
+use crate::support::release;
 use crate::support::service::{Service, Setup};
 use crate::support::wait::eventually;
 use crate::{bytes, prepare, put_head, request};
@@ -20,21 +17,15 @@ use crate::{bytes, prepare, put_head, request};
 const KB: u64 = 1024;
 const MB: u64 = 1024 * KB;
 
-fn release() -> Option<PathBuf> {
-    let Some(directory) = std::env::var_os("TEDGE_RELEASE_DIR") else {
-        eprintln!("skipped: TEDGE_RELEASE_DIR does not say where the release build is");
-        return None;
-    };
-    let program = PathBuf::from(directory).join("tedge-file-transfer");
-    assert!(program.exists(), "{} is not there", program.display());
-    Some(program)
+fn release() -> Option<String> {
+    release::or_skip("tedge-file-transfer")
 }
 
 /// The release build with TLS, and how to speak to it.
 fn secured(configure: impl FnOnce(&mut Setup)) -> Option<(Service, Arc<ClientConfig>)> {
     let program = release()?;
     let mut config = None;
-    let service = Service::start(program.to_str().unwrap(), |setup| {
+    let service = Service::start(&program, |setup| {
         prepare(setup);
         let authority = Authority::new(setup.directory(), "ca");
         let pair = authority.server("server", Key::P256);
@@ -172,7 +163,7 @@ fn at_rest(service: &Service) -> u64 {
 #[test]
 fn a_transfer_under_way_takes_at_most_forty_eight_kilobytes() {
     let Some(program) = release() else { return };
-    let service = Service::start(program.to_str().unwrap(), prepare);
+    let service = Service::start(&program, prepare);
     let content = bytes(20_000_000, 57);
     let mut client = Client::connect(service.address);
     client.send(put_head("source", content.len() as u64, "")).unwrap();
@@ -211,7 +202,7 @@ fn a_transfer_over_tls_takes_at_most_eighty_kilobytes() {
 #[test]
 fn an_idle_connection_takes_at_most_ten_kilobytes_plain_and_twenty_over_tls() {
     let Some((service, config)) = secured(|_| {}) else { return };
-    let plain = Service::start(release().unwrap().to_str().unwrap(), prepare);
+    let plain = Service::start(&release().unwrap(), prepare);
     let taken = each(&plain, |_| {
         let mut client = Client::connect(plain.address);
         assert_eq!(client.exchange(request("GET", "foo")).status, 404);

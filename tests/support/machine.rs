@@ -1,11 +1,10 @@
 //! Two machines on one network, for what is typed alike on a main device and on its child: each a
 //! namespace with a name, an address, a loopback and an /etc/hosts of its own.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use super::directory::Directory;
+use super::namespace::Namespace;
 
 /// The name of the main device, in every /etc/hosts.
 pub(crate) const MAIN: &str = "gateway";
@@ -15,7 +14,7 @@ pub(crate) const CHILD: &str = "kid";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n192.0.2.1 gateway\n192.0.2.2 kid\n";
 
 /// A machine; it is gone with the process that holds it.
-pub(crate) struct Machine(Child);
+pub(crate) struct Machine(Namespace);
 
 impl Machine {
     /// A main device and a child on one cable; `None` where we may not make them.
@@ -26,8 +25,8 @@ impl Machine {
         let [main, child] = [Self::start(MAIN, hosts)?, Self::start(CHILD, hosts)?];
         let cable = format!(
             "ip link add eth0 netns {} type veth peer name eth0 netns {}",
-            main.0.id(),
-            child.0.id()
+            main.0.pid(),
+            child.0.pid()
         );
         shell(&mut Command::new("sh"), &cable)?;
         main.run("ip address add 192.0.2.1/24 dev eth0; ip link set eth0 up")?;
@@ -36,21 +35,9 @@ impl Machine {
     }
 
     fn start(name: &str, hosts: &str) -> Option<Self> {
-        let script = format!(
-            "hostname {name} && ip link set lo up && mount --bind {hosts} /etc/hosts && echo && \
-             exec sleep 600"
-        );
-        let mut holder = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--uts"])
-            .args(["sh", "-c", &script])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        let length = BufReader::new(holder.stdout.take()?).read_line(&mut line).ok()?;
-        let machine = Self(holder);
-        (length > 0).then_some(machine)
+        let script =
+            format!("hostname {name} && ip link set lo up && mount --bind {hosts} /etc/hosts");
+        Namespace::new(&["--net", "--mount", "--uts"], &script).map(Self)
     }
 
     fn run(&self, script: &str) -> Option<()> {
@@ -61,7 +48,7 @@ impl Machine {
 
     /// The words before a command that is to run there. Its directory is the root's.
     pub(crate) fn enter(&self) -> Vec<String> {
-        let pid = self.0.id().to_string();
+        let pid = self.0.pid();
         ["nsenter", "--target", &pid, "--net", "--mount", "--uts"].map(str::to_owned).to_vec()
     }
 
@@ -75,16 +62,9 @@ impl Machine {
         there
     }
 
-    /// A file in /proc of the process that holds the namespaces.
-    pub(crate) fn network(&self) -> fs::File {
-        fs::File::open(format!("/proc/{}/ns/net", self.0.id())).unwrap()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _ended = self.0.wait();
+    /// What `make` makes is of its network.
+    pub(crate) fn inside<T: Send>(&self, make: impl FnOnce() -> T + Send) -> T {
+        self.0.inside(make)
     }
 }
 

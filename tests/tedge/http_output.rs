@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +13,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use crate::support::memory::Memory;
+use crate::support::release;
 use crate::support::service::Service;
-use crate::support::tedge::{Device, run};
+use crate::support::tedge::{Device, Done, run};
 
 const URI: &str = "/te/v1/files/big";
 const MB: u64 = 1 << 20;
@@ -74,12 +74,7 @@ fn a_download_that_breaks_off_at_any_byte_is_finished_by_the_same_line() {
             }),
         ]);
         let device = Device::new();
-        let get = || {
-            device.tedge_with(
-                ("TEDGE_HTTP_CLIENT_PORT", &port),
-                &["http", "get", URI, "--output", "file"],
-            )
-        };
+        let get = || get(&device, &port);
         get().failed(1, &["run the same command again to resume"]);
         assert!(!device.directory.join("file").exists());
         get().silent_success();
@@ -103,12 +98,7 @@ fn what_has_changed_meanwhile_is_taken_anew() {
         }),
     ]);
     let device = Device::new();
-    let get = || {
-        device.tedge_with(
-            ("TEDGE_HTTP_CLIENT_PORT", &port),
-            &["http", "get", URI, "--output", "file"],
-        )
-    };
+    let get = || get(&device, &port);
     get().failed(1, &["run the same command again to resume"]);
     get().silent_success();
     assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"new");
@@ -140,11 +130,16 @@ fn left(device: &Device) -> Vec<String> {
     names
 }
 
+/// Downloads to `file` from the server on this port.
+fn get(device: &Device, port: &str) -> Done {
+    device.tedge_with(("TEDGE_HTTP_CLIENT_PORT", port), &["http", "get", URI, "--output", "file"])
+}
+
 /// The release build where there is one, since a debug build says nothing about memory.
-fn program() -> (PathBuf, bool) {
-    match std::env::var_os("TEDGE_RELEASE_DIR") {
-        Some(directory) => (PathBuf::from(directory).join("tedge-file-transfer"), true),
-        None => (env!("CARGO_BIN_EXE_tedge-file-transfer").into(), false),
+fn program() -> (String, bool) {
+    match release::built("tedge-file-transfer") {
+        Some(program) => (program, true),
+        None => (env!("CARGO_BIN_EXE_tedge-file-transfer").to_owned(), false),
     }
 }
 
@@ -152,7 +147,7 @@ fn program() -> (PathBuf, bool) {
 fn three_hundred_megabytes_killed_again_and_again_come_whole_in_six_megabytes_of_memory() {
     const SIZE: u64 = 300 * MB;
     let (program, is_release) = program();
-    let service = Service::start(program.to_str().unwrap(), |setup| {
+    let service = Service::start(&program, |setup| {
         let files = setup.directory().join("data/file-transfer");
         fs::create_dir_all(&files).unwrap();
         let mut file = fs::File::create(files.join("big")).unwrap();

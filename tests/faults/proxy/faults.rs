@@ -10,38 +10,51 @@ use super::world::World;
 use crate::support::bridge::Answer;
 use crate::support::cloud::{ALERT, Greeting};
 
-/// One kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    PacketsLost,
-    PacketsLate,
-    PacketsReordered,
-    PacketsDoubled,
-    PacketsDamaged,
-    ConnectionsReset,
-    CableCut,
-    DeviceUnplugged,
-    CloudUnplugged,
-    NamesFail,
-    NamesDenied,
-    NamesSilent,
-    CloudStopped,
-    CloudSilent,
-    CloudHangsUp,
-    CloudRefusesTls,
-    CloudClosesIdle,
-    CertificateRenewed,
-    CertificateExpired,
-    CertificateOfAnotherCa,
-    BrokerKilled,
-    BrokerFrozen,
-    BridgeAway,
-    BridgeSilent,
-    BridgeSlow,
-    TokenMalformed,
-    TokensRevoked,
-    ClockForward,
-    ClockBack,
+/// Each kind once, and all of them.
+macro_rules! faults {
+    ($($fault:ident)*) => {
+        /// One kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Fault {
+            $($fault,)*
+        }
+
+        impl Fault {
+            pub(crate) const ALL: &[Self] = &[$(Self::$fault,)*];
+        }
+    };
+}
+
+faults! {
+    PacketsLost
+    PacketsLate
+    PacketsReordered
+    PacketsDoubled
+    PacketsDamaged
+    ConnectionsReset
+    CableCut
+    DeviceUnplugged
+    CloudUnplugged
+    NamesFail
+    NamesDenied
+    NamesSilent
+    CloudStopped
+    CloudSilent
+    CloudHangsUp
+    CloudRefusesTls
+    CloudClosesIdle
+    CertificateRenewed
+    CertificateExpired
+    CertificateOfAnotherCa
+    BrokerKilled
+    BrokerFrozen
+    BridgeAway
+    BridgeSilent
+    BridgeSlow
+    TokenMalformed
+    TokensRevoked
+    ClockForward
+    ClockBack
 }
 
 /// How it can be told that the fault is there.
@@ -57,39 +70,6 @@ pub(crate) enum Sign {
 use Fault::*;
 
 impl Fault {
-    /// Each once.
-    pub(crate) const ALL: [Self; 29] = [
-        PacketsLost,
-        PacketsLate,
-        PacketsReordered,
-        PacketsDoubled,
-        PacketsDamaged,
-        ConnectionsReset,
-        CableCut,
-        DeviceUnplugged,
-        CloudUnplugged,
-        NamesFail,
-        NamesDenied,
-        NamesSilent,
-        CloudStopped,
-        CloudSilent,
-        CloudHangsUp,
-        CloudRefusesTls,
-        CloudClosesIdle,
-        CertificateRenewed,
-        CertificateExpired,
-        CertificateOfAnotherCa,
-        BrokerKilled,
-        BrokerFrozen,
-        BridgeAway,
-        BridgeSilent,
-        BridgeSlow,
-        TokenMalformed,
-        TokensRevoked,
-        ClockForward,
-        ClockBack,
-    ];
-
     /// Lets it happen.
     pub(crate) fn inject(self, world: &mut World, chance: &mut Chance) {
         let World { network, cloud, names, bridge, .. } = world;

@@ -18,15 +18,14 @@ use crate::support::client::Client;
 use crate::support::cloud::tokens::Claims;
 use crate::support::cloud::{Cloud, Options};
 use crate::support::directory::Directory;
+use crate::support::release;
 use crate::support::service::Service;
 use crate::support::wait::eventually;
 
 /// The program as it is shipped, where make has built that; else as `cargo test` has built it.
 fn program() -> String {
-    match std::env::var("TEDGE_RELEASE_DIR") {
-        Ok(release) => format!("{release}/tedge-c8y-proxy"),
-        Err(_) => env!("CARGO_BIN_EXE_tedge-c8y-proxy").to_owned(),
-    }
+    let built = || env!("CARGO_BIN_EXE_tedge-c8y-proxy").to_owned();
+    release::built("tedge-c8y-proxy").unwrap_or_else(built)
 }
 
 /// A token is renewed a minute before its end: this one every ten seconds.

@@ -17,43 +17,37 @@ struct Collection {
     many: &'static str,
 }
 
+const fn collection(
+    path: &'static [&'static str],
+    list: &'static str,
+    one: &'static str,
+    many: &'static str,
+) -> Collection {
+    Collection { path, list, one, many }
+}
+
 const COLLECTIONS: &[Collection] = &[
-    Collection {
-        path: &["inventory", "managedObjects"],
-        list: "managedObjects",
-        one: "managedObject",
-        many: "managedObjectCollection",
-    },
-    Collection {
-        path: &["event", "events"],
-        list: "events",
-        one: "event",
-        many: "eventCollection",
-    },
-    Collection {
-        path: &["alarm", "alarms"],
-        list: "alarms",
-        one: "alarm",
-        many: "alarmCollection",
-    },
-    Collection {
-        path: &["measurement", "measurements"],
-        list: "measurements",
-        one: "measurement",
-        many: "measurementCollection",
-    },
-    Collection {
-        path: &["devicecontrol", "operations"],
-        list: "operations",
-        one: "operation",
-        many: "operationCollection",
-    },
-    Collection {
-        path: &["notification2", "subscriptions"],
-        list: "subscriptions",
-        one: "subscription",
-        many: "subscriptionCollection",
-    },
+    collection(
+        &["inventory", "managedObjects"],
+        "managedObjects",
+        "managedObject",
+        "managedObjectCollection",
+    ),
+    collection(&["event", "events"], "events", "event", "eventCollection"),
+    collection(&["alarm", "alarms"], "alarms", "alarm", "alarmCollection"),
+    collection(
+        &["measurement", "measurements"],
+        "measurements",
+        "measurement",
+        "measurementCollection",
+    ),
+    collection(&["devicecontrol", "operations"], "operations", "operation", "operationCollection"),
+    collection(
+        &["notification2", "subscriptions"],
+        "subscriptions",
+        "subscription",
+        "subscriptionCollection",
+    ),
 ];
 
 /// Everything that was sent here.
