@@ -21,12 +21,15 @@ mod support {
 mod promises {
     mod certs;
     mod check;
+    mod config_attacked;
     mod config_command;
     mod config_reading;
     mod config_writing;
     mod help;
+    mod http_files;
     mod http_levels;
     mod http_output;
     mod http_refused;
     mod http_sending;
+    mod http_targets;
 }

@@ -1,46 +1,47 @@
-//! Reads regular files and nothing else: a FIFO, a device or an endless file neither blocks the
+//! Reads regular files and nothing else: a named pipe, a device or an endless file neither blocks the
 //! program nor fills its memory.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 
-/// The content of a regular file of at most `max` bytes. Blocks on the disk.
+/// With these nothing waits: to open a named pipe otherwise waits for its writer.
+pub(crate) const FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// The content of a regular file of at most `max` bytes. Follows links, and blocks on the disk.
 pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    // Asked first: to open some devices does something.
-    check(&fs::metadata(path)?, max)?;
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path)?;
-    read_open(&file, max)
+    // Asked before it is opened: to open some devices does something.
+    check(&stat(path)?, max)?;
+    read_open(open(path, FLAGS, Mode::empty())?, max)
 }
 
 /// The same, of a file that is open.
-pub(crate) fn read_open(file: &File, max: u64) -> io::Result<Vec<u8>> {
-    check(&file.metadata()?, max)?;
+pub(crate) fn read_open(file: OwnedFd, max: u64) -> io::Result<Vec<u8>> {
+    check(&fstat(&file)?, max)?;
     let mut content = Vec::new();
-    // One that grows, or one of /proc, is not as long as it says.
-    file.take(max + 1).read_to_end(&mut content)?;
+    // It may grow, and a file of /proc is not as long as it says.
+    File::from(file).take(max + 1).read_to_end(&mut content)?;
     if content.len() as u64 > max { Err(too_large(max)) } else { Ok(content) }
 }
 
-fn check(found: &fs::Metadata, max: u64) -> io::Result<()> {
-    let kind = found.file_type();
-    let what = if kind.is_dir() {
-        "a directory"
-    } else if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
+/// Fails where this is no regular file of at most `max` bytes.
+pub(crate) fn check(stat: &Stat, max: u64) -> io::Result<()> {
+    let what = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile if u64::try_from(stat.st_size).is_ok_and(|size| size <= max) => {
+            return Ok(());
+        }
+        FileType::RegularFile => return Err(too_large(max)),
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::Symlink => "a link",
+        _ => "a device",
     };
-    if !kind.is_file() {
-        return Err(io::Error::other(format!("it is {what}, not a regular file")));
-    }
-    if found.len() > max { Err(too_large(max)) } else { Ok(()) }
+    Err(io::Error::other(format!("it is {what}, not a regular file")))
 }
 
 fn too_large(max: u64) -> io::Error {
@@ -49,6 +50,8 @@ fn too_large(max: u64) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::{CWD, mknodat};
+
     use super::*;
     use crate::testing::Dir;
 
@@ -58,22 +61,16 @@ mod tests {
         let file = dir.write("file", "12345678");
         assert_eq!(read(&file, 8).unwrap(), b"12345678");
         assert!(read(&file, 7).unwrap_err().to_string().contains("larger than"));
-        assert!(!read(Path::new("/proc/self/status"), 1 << 20).unwrap().is_empty());
-        assert!(read(Path::new("/proc/self/status"), 8).is_err());
+        let endless = Path::new("/proc/self/status");
+        assert!(!read(endless, 1 << 20).unwrap().is_empty());
+        assert!(read(endless, 8).unwrap_err().to_string().contains("larger than"));
     }
 
     #[test]
     fn a_pipe_and_a_device_are_refused_and_not_waited_for() {
         let dir = Dir::new();
         let pipe = dir.path("pipe");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &pipe,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RWXU,
-            0,
-        )
-        .unwrap();
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
         for (path, what) in [
             (pipe.as_path(), "a named pipe"),
             (Path::new("/dev/zero"), "a device"),

@@ -7,6 +7,7 @@
 mod change;
 mod column;
 mod device;
+mod directory;
 pub mod doc;
 pub(crate) mod document;
 mod found;
@@ -14,6 +15,7 @@ mod home;
 mod layer;
 mod layers;
 mod load;
+mod lock;
 mod nearest;
 pub(crate) mod patch;
 mod path;

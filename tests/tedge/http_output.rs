@@ -21,10 +21,10 @@ const URI: &str = "/te/v1/files/big";
 const MB: u64 = 1 << 20;
 
 /// What a service does with one connection, whose head it has read.
-type Answer = Box<dyn FnOnce(&mut TcpStream, String) + Send>;
+pub(crate) type Answer = Box<dyn FnOnce(&mut TcpStream, String) + Send>;
 
 /// A service that answers one connection after the other, each in its own way.
-fn answer(answers: Vec<Answer>) -> (String, thread::JoinHandle<()>) {
+pub(crate) fn answer(answers: Vec<Answer>) -> (String, thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let server = thread::spawn(move || {

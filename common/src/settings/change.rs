@@ -2,19 +2,18 @@
 //! comments, blank lines, order, keys of others, mode, owner, symbolic link. Knows nothing of what
 //! a value means: the caller has checked it.
 
-use std::fs::File as OpenFile;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::column::Shape;
+use super::directory::{Directory, Follow, Place};
 use super::document::{self, Written};
 use super::home::Home;
+use super::layers::unreadable;
 use super::setting::Setting;
-use super::table::OLD_SPELLINGS;
+use super::table::{OLD_SPELLINGS, find};
 use super::values::Values;
-use super::{patch, replace};
+use super::{lock, patch, replace};
 use crate::error::Error;
 
 /// Gives a setting the value that `new` makes of what the files say now; `None` unsets.
@@ -22,55 +21,77 @@ use crate::error::Error;
 /// The file is replaced as a whole or not at all. Whoever changes settings at the same time, by
 /// this function, waits. Whatever the setting says under an old spelling or in a file where it
 /// does not live is removed.
+///
+/// # Errors
+///
+/// A file cannot be read or written, or leads where other users want it to lead.
 pub fn change(
     config_dir: &Path,
     setting: &Setting,
     new: impl FnOnce(Option<&str>) -> Option<String>,
 ) -> Result<(), Error> {
-    let _lock = lock(config_dir)?;
-    let values = Values::read(config_dir, Vec::new(), &[])?;
+    let cannot_lock =
+        |error| Error::Failed(format!("cannot lock {}: {error}", config_dir.display()));
+    let directory = Directory::open(config_dir).map_err(cannot_lock)?;
+    directory.descriptor().and_then(lock::acquire).map_err(cannot_lock)?;
+    let values = Values::read_in(&directory, Vec::new(), &[])?;
     let new = new(values.written(setting));
-    let has_mapper = Home::Mapper.path(config_dir).exists();
+    let has_mapper = Home::mapper(&directory, Follow::Ours)
+        .map_err(|error| unreadable(&config_dir.join("mappers"), &error))?
+        .is_some();
     let home = Home::of(setting, has_mapper);
     // The home first: at no time is the setting nowhere.
     let others = Home::ALL
         .into_iter()
         .filter(|&file| file != home && file.is_read_for(setting.key, has_mapper));
     for file in std::iter::once(home).chain(others) {
-        let path = file.path(config_dir);
-        let Some(old_text) =
-            document::read_text(&path)?.or_else(|| (file == home).then(String::new))
-        else {
-            continue;
-        };
-        let mut text = old_text.clone();
-        for (old, _) in OLD_SPELLINGS.iter().filter(|(_, new)| *new == setting.key) {
-            text = patch::without(&path, &text, file.relative(old))?;
-        }
-        text = match &new {
-            Some(new) if file == home => {
-                let new = as_written(new, setting.kind.shape);
-                patch::with(&path, &text, file.relative(setting.key), &new)?
-            }
-            _ => patch::without(&path, &text, file.relative(setting.key))?,
-        };
-        if text != old_text {
-            replace::replace(&path, &text).map_err(|error| {
-                Error::Failed(format!("cannot write {}: {error}", path.display()))
-            })?;
-        }
+        let new = new.as_deref().filter(|_| file == home);
+        change_file(&directory, file, setting, new)?;
     }
     Ok(())
 }
 
-/// Keeps other writers out for as long as the result lives. The directory is what is locked: a
-/// file that is replaced cannot be.
-fn lock(config_dir: &Path) -> Result<OpenFile, Error> {
-    let locked = OpenFile::open(config_dir).and_then(|directory| {
-        flock(&directory, FlockOperation::LockExclusive).map_err(io::Error::from)?;
-        Ok(directory)
-    });
-    locked.map_err(|error| Error::Failed(format!("cannot lock {}: {error}", config_dir.display())))
+fn change_file(
+    directory: &Directory,
+    file: Home,
+    setting: &Setting,
+    new: Option<&str>,
+) -> Result<(), Error> {
+    let path = directory.path.join(file.path());
+    let unwritable =
+        |error: io::Error| Error::Failed(format!("cannot write {}: {error}", path.display()));
+    if new.is_some() {
+        directory.make_parents(file.path()).map_err(unwritable)?;
+    }
+    let place = directory.find(file.path(), Follow::Ours);
+    let place = place.map_err(|error| unreadable(&path, &error))?;
+    let Some(place) = place.filter(|place| new.is_some() || place.found.is_some()) else {
+        return Ok(());
+    };
+    let old_text = match &place {
+        Place { found: Some((_, content)), .. } => document::text(&path, content.clone())?,
+        Place { is_linked: true, .. } => {
+            let dangling = "it is a link to a file that does not exist";
+            return Err(unwritable(io::Error::other(dangling)));
+        }
+        _ => String::new(),
+    };
+    let mut text = old_text.clone();
+    for (old, _) in OLD_SPELLINGS.iter().filter(|(_, new)| *new == setting.key) {
+        text = patch::without(&path, &text, file.relative(old))?;
+    }
+    let key = file.relative(setting.key);
+    text = match new {
+        Some(new) => patch::with(&path, &text, key, &as_written(new, setting.kind.shape))?,
+        None => patch::without(&path, &text, key)?,
+    };
+    if text == old_text {
+        return Ok(());
+    }
+    let entries = document::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
+    let is_secret = |key: &str| find(key).is_some_and(|setting| setting.kind.is_secret);
+    let has_secret = entries.iter().any(|entry| is_secret(&entry.key));
+    replace::replace(&place, &text, has_secret).map_err(unwritable)
 }
 
 /// A value as a file is to hold it.

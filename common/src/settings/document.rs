@@ -1,9 +1,6 @@
 //! A file of settings, read into keys and values with the line of each. Knows TOML, and not which
 //! keys there are.
 
-#![expect(clippy::disallowed_methods, reason = "read once, at start or by a command")]
-
-use std::io;
 use std::path::Path;
 
 use toml_edit::{Document, Item, TableLike, Value};
@@ -30,31 +27,24 @@ pub(crate) enum Written {
     Other(String),
 }
 
-/// The values of a file, in order. `None` where there is no such file.
+/// The values of the text of a file, in order.
 ///
 /// A table whose whole key is `known` is a value, of the wrong type.
-pub(super) fn read(
+pub(super) fn entries(
     path: &Path,
+    text: &str,
     prefix: &str,
     known: fn(&str) -> bool,
-) -> Result<Option<Vec<Entry>>, Error> {
-    let Some(text) = read_text(path)? else { return Ok(None) };
-    let document = parse(path, &text)?;
+) -> Result<Vec<Entry>, Error> {
+    let document = parse(path, text)?;
     let mut entries = Vec::new();
-    flatten(document.as_table(), prefix, &text, known, &mut entries);
-    Ok(Some(entries))
+    flatten(document.as_table(), prefix, text, known, &mut entries);
+    Ok(entries)
 }
 
-/// The text of a file, `None` where there is none.
-pub(super) fn read_text(path: &Path) -> Result<Option<String>, Error> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(Error::Configuration(format!("cannot read {}: {error}", path.display())));
-        }
-    };
-    String::from_utf8(bytes).map(Some).map_err(|error| {
+/// The text that the content of a file is. Fails with file, line and column.
+pub(super) fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(content).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let (line, column) = position(error.as_bytes(), valid);
         Error::Configuration(format!(

@@ -1,7 +1,8 @@
 //! Which file each setting lives in. Reads none of them.
 
-use std::path::{Path, PathBuf};
+use std::io;
 
+use super::directory::{Directory, Follow};
 use super::setting::Setting;
 
 /// One of the files of settings, by what it holds.
@@ -21,12 +22,31 @@ pub(super) const MAPPER_PREFIX: &str = "c8y.";
 impl Home {
     pub(super) const ALL: [Self; 3] = [Self::Tedge, Self::Mapper, Self::Own];
 
-    pub(super) fn path(self, config_dir: &Path) -> PathBuf {
-        config_dir.join(match self {
+    /// Where it is below the configuration directory.
+    pub(super) fn path(self) -> &'static str {
+        match self {
             Self::Tedge => "tedge.toml",
             Self::Mapper => "mappers/c8y/mapper.toml",
             Self::Own => "tedge-http.toml",
-        })
+        }
+    }
+
+    /// The mapper's file that makes [`Self::Mapper`] the home of the cloud's settings: as in
+    /// thin-edge.io, that of any profile, `mappers/c8y.NAME/mapper.toml`.
+    pub(super) fn mapper(directory: &Directory, follow: Follow) -> io::Result<Option<String>> {
+        let mut found = None;
+        for name in directory.names("mappers", follow)? {
+            let Some(name) =
+                name.to_str().filter(|name| *name == "c8y" || name.starts_with("c8y."))
+            else {
+                continue;
+            };
+            let path = format!("mappers/{name}/mapper.toml");
+            if directory.holds(&path, follow)? && (found.is_none() || name == "c8y") {
+                found = Some(path);
+            }
+        }
+        Ok(found)
     }
 
     /// What this file leaves out at the front of each key.

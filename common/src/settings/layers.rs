@@ -2,8 +2,10 @@
 //! Texts only; types come later.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use super::directory::{Directory, Follow};
 use super::document::{self, Entry, Written};
 use super::found::Found;
 use super::home::{Home, MAPPER_PREFIX};
@@ -16,8 +18,10 @@ use crate::error::Error;
 /// All that is said of settings, and what a person should hear about it.
 #[derive(Default)]
 pub(super) struct Layers {
+    config_dir: PathBuf,
     said: Vec<Said>,
-    has_mapper: bool,
+    /// The file because of which the settings of the cloud live in the mapper's.
+    mapper: Option<String>,
     pub(super) warnings: Vec<String>,
     pub(super) unknown: Vec<String>,
 }
@@ -70,29 +74,36 @@ impl Layers {
         Ok(())
     }
 
-    /// Reads the files below the configuration directory.
-    pub(super) fn add_files(&mut self, config_dir: &Path) -> Result<(), Error> {
-        self.has_mapper = Home::Mapper.path(config_dir).exists();
+    /// Reads the files of the configuration directory.
+    pub(super) fn add_files(&mut self, directory: &Directory) -> Result<(), Error> {
+        let follow = Follow::to_read();
+        self.config_dir.clone_from(&directory.path);
+        self.mapper = Home::mapper(directory, follow)
+            .map_err(|error| unreadable(&directory.path.join("mappers"), &error))?;
         for file in Home::ALL {
-            let path = file.path(config_dir);
-            let Some(entries) = document::read(&path, file.prefix(), |key| find(key).is_some())?
-            else {
-                continue;
-            };
+            let path = directory.path.join(file.path());
+            let place = directory.find(file.path(), follow);
+            let place = place.map_err(|error| unreadable(&path, &error))?;
+            let Some((_, content)) = place.and_then(|place| place.found) else { continue };
+            let text = document::text(&path, content)?;
+            let entries =
+                document::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
             let mut ignored = false;
             for Entry { key, value, line } in entries {
                 let layer = Layer::File { path: path.clone(), line };
-                if file == Home::Tedge && self.has_mapper && key.starts_with(MAPPER_PREFIX) {
-                    if !ignored {
-                        self.warnings.push(format!(
-                            "[c8y] in {layer} is ignored, since there is {}",
-                            Home::Mapper.path(config_dir).display()
-                        ));
+                if file == Home::Tedge && key.starts_with(MAPPER_PREFIX) {
+                    if let Some(mapper) = &self.mapper {
+                        if !ignored {
+                            self.warnings.push(format!(
+                                "[c8y] in {layer} is ignored because {} exists",
+                                directory.path.join(mapper).display()
+                            ));
+                        }
+                        ignored = true;
+                        continue;
                     }
-                    ignored = true;
-                    continue;
                 }
-                self.add_entry(config_dir, file, key, value, layer)?;
+                self.add_entry(file, key, value, layer)?;
             }
         }
         Ok(())
@@ -100,7 +111,6 @@ impl Layers {
 
     fn add_entry(
         &mut self,
-        config_dir: &Path,
         file: Home,
         key: String,
         value: Written,
@@ -125,11 +135,11 @@ impl Layers {
         }
         self.note_old_spelling(&key, &place);
         if let Some(setting) = find(&key) {
-            let home = Home::of(setting, self.has_mapper);
+            let home = self.home(setting);
             if home != file {
                 self.warnings.push(format!(
                     "{key} in {place} belongs in {}: `tedge config set` puts it there",
-                    home.path(config_dir).display()
+                    self.config_dir.join(home.path()).display()
                 ));
             }
         }
@@ -153,9 +163,13 @@ impl Layers {
         }
     }
 
+    fn home(&self, setting: &Setting) -> Home {
+        Home::of(setting, self.mapper.is_some())
+    }
+
     /// The value that holds for a setting, before its type is looked at.
-    pub(super) fn choose(&self, setting: &Setting, config_dir: &Path) -> Option<Found> {
-        let home = Home::of(setting, self.has_mapper);
+    pub(super) fn choose(&self, setting: &Setting) -> Option<Found> {
+        let home = self.home(setting);
         let shape = setting.kind.shape;
         let found = |key: &str| {
             let said = self.first(key, home)?;
@@ -168,7 +182,7 @@ impl Layers {
         found(setting.key).or_else(|| match &setting.fallback {
             Fallback::Unset => None,
             Fallback::Const(text) => default(text),
-            Fallback::Below(path) => default(&config_dir.join(path).to_string_lossy()),
+            Fallback::Below(path) => default(&self.config_dir.join(path).to_string_lossy()),
             Fallback::Like(keys, last) => {
                 keys.iter().find_map(|key| found(key)).or_else(|| default((*last)?))
             }
@@ -190,4 +204,9 @@ impl Layers {
         };
         self.said.iter().filter(|said| said.key == key || is_old(said)).min_by_key(rank)
     }
+}
+
+/// The failure of a program that cannot read a file of settings.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Error {
+    Error::Configuration(format!("cannot read {}: {error}", path.display()))
 }

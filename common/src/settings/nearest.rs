@@ -73,9 +73,6 @@ mod tests {
     }
 
     const THIN_EDGE_KEYS: &[&str] = &[
-        "mqtt.bind.address",
-        "mqtt.bind.port",
-        "mqtt.external.bind.address",
         "mqtt.external.bind.port",
         "mqtt.external.ca_path",
         "mqtt.external.cert_file",

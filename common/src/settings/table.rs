@@ -157,10 +157,19 @@ settings! {
     /// How many connections the Cumulocity Proxy holds at once.
     c8y_proxy_connections_max: Count = "c8y.proxy.connections.max" (own), Const("64"),
         [C8yProxy], "16";
+    /// The address that the local MQTT broker listens on.
+    mqtt_bind_address: IpAddr = "mqtt.bind.address", Const("127.0.0.1"),
+        [FileTransfer], "127.0.0.1";
+    /// The port that the local MQTT broker listens on.
+    mqtt_bind_port: Port = "mqtt.bind.port", Const("1883"), [C8yProxy], "1883";
+    /// The address that the local MQTT broker listens on for other devices.
+    mqtt_external_bind_address: Option<IpAddr> = "mqtt.external.bind.address", Unset,
+        [FileTransfer], "192.168.1.6";
     /// The host of the local MQTT broker, which hands out the device's token.
     mqtt_client_host: Host = "mqtt.client.host", Const("127.0.0.1"), [C8yProxy], "192.168.1.6";
     /// The port of the local MQTT broker.
-    mqtt_client_port: Port = "mqtt.client.port", Const("1883"), [C8yProxy], "8883";
+    mqtt_client_port: Port = "mqtt.client.port", Like(&["mqtt.bind.port"], Some("1883")),
+        [C8yProxy], "8883";
     /// The CA certificates, a file, that the MQTT broker is checked against. Turns TLS on.
     mqtt_client_auth_ca_file: Option<CaPath> = "mqtt.client.auth.ca_file", Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/broker-ca.crt";
@@ -202,14 +211,10 @@ pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-/// Every key that is read: settings, their old spellings, and what a default is taken from.
+/// Every key that is read: settings, and their old spellings.
 pub(super) fn readable_keys() -> impl Iterator<Item = &'static str> {
-    let own = SETTINGS.iter().map(|setting| setting.key);
-    let others = SETTINGS.iter().filter_map(|setting| match setting.fallback {
-        Like(keys, _) => Some(keys),
-        _ => None,
-    });
-    own.chain(OLD_SPELLINGS.iter().map(|(old, _)| *old)).chain(others.flatten().copied())
+    let settings = SETTINGS.iter().map(|setting| setting.key);
+    settings.chain(OLD_SPELLINGS.iter().map(|(old, _)| *old))
 }
 
 /// Spellings of the past, with the key that each one means.

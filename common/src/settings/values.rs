@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::column::{Column, Shape};
 use super::device;
+use super::directory::Directory;
 use super::document::Written;
 use super::found::Found;
 use super::layer::Layer;
-use super::layers::Layers;
+use super::layers::{Layers, unreadable};
 use super::setting::{Setting, Typed};
 use super::table::{OLD_SPELLINGS, SETTINGS, find};
 use crate::error::Error;
@@ -30,12 +31,23 @@ impl Values {
         environment: Vec<(OsString, OsString)>,
         arguments: &[(&'static str, String)],
     ) -> Result<Self, Error> {
+        let directory =
+            Directory::open(config_dir).map_err(|error| unreadable(config_dir, &error))?;
+        Self::read_in(&directory, environment, arguments)
+    }
+
+    /// The same, in an open directory.
+    pub(super) fn read_in(
+        directory: &Directory,
+        environment: Vec<(OsString, OsString)>,
+        arguments: &[(&'static str, String)],
+    ) -> Result<Self, Error> {
         let mut layers = Layers::default();
         layers.add_arguments(arguments);
         layers.add_environment(environment)?;
-        layers.add_files(config_dir)?;
+        layers.add_files(directory)?;
         let mut values = Self {
-            found: SETTINGS.iter().map(|setting| layers.choose(setting, config_dir)).collect(),
+            found: SETTINGS.iter().map(|setting| layers.choose(setting)).collect(),
             warnings: layers.warnings,
             unknown: layers.unknown,
         };

@@ -1,6 +1,5 @@
 //! Reads the files that settings name, themselves or what root opened, and says why it cannot.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -80,7 +79,7 @@ pub(super) fn read_opened(file: OwnedFd) -> Result<Vec<u8>, Unreadable> {
         FileType::Directory => return Err(Unreadable::Directory),
         _ => return Err(Unreadable::Irregular),
     }
-    Ok(regular::read_open(&File::from(file), MAX_SIZE)?)
+    Ok(regular::read_open(file, MAX_SIZE)?)
 }
 
 /// Who would have to be let in, with the way that packages have.
