@@ -18,7 +18,7 @@ use crate::support::client::Client;
 use crate::support::service::Service;
 use crate::{request, start};
 
-/// Says all of it, and judges what is heard until the service closes.
+/// Sends all of it, and judges what comes until the service closes.
 fn check(service: &Service, input: &[u8]) {
     let conversation = Conversation::decode(input);
     let mut client = Client::connect(service.address);

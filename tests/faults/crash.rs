@@ -57,7 +57,7 @@ struct History {
 }
 
 impl History {
-    /// Lets a service make these changes one after the other; `inject` may kill it.
+    /// Has a service make these changes one after the other; `inject` may kill it.
     fn live(
         &mut self,
         directory: &Arc<Directory>,

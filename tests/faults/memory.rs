@@ -1,5 +1,5 @@
-//! A machine that has no more memory: the program, its buffers and the files that it reads and
-//! writes in 24 MB, under full load. Whoever asks is answered, or waits; the program lives.
+//! Full load with 24 MB for the program, its buffers and the files that it reads and writes: every
+//! client is answered, if late, and the program survives.
 
 use std::fs;
 use std::io;
@@ -41,7 +41,7 @@ impl Group {
     fn limit(&self, file: &str) -> io::Result<()> {
         fs::create_dir(&self.0)?;
         if file == "memory.max" {
-            // Whoever has set up the second version may have left memory out.
+            // The second version may be set up without memory.
             let parent = self.0.parent().unwrap_or(&self.0);
             fs::write(parent.join("cgroup.subtree_control"), "+memory")?;
         }
@@ -49,7 +49,7 @@ impl Group {
         fs::write(self.0.join(file), LIMIT.to_string())
     }
 
-    /// How often the kernel has killed somebody in it for want of memory.
+    /// How often the kernel has killed somebody in it for lack of memory.
     fn kills(&self) -> u64 {
         let events = ["memory.events", "memory.oom_control"]
             .iter()
@@ -119,7 +119,7 @@ fn full_load_in_24_megabytes_of_memory_is_survived() {
             });
         }
     });
-    assert!(service.is_running() && group.kills() == 0, "killed for want of memory");
+    assert!(service.is_running() && group.kills() == 0, "killed for lack of memory");
     assert_eq!(upload("more").unwrap(), Some(201));
     eprintln!("in 24 MB: {served:?} transfers of 5 MB served, {refused:?} refused");
     service.stop();

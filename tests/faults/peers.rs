@@ -1,8 +1,8 @@
-//! Slow and hostile peers, each kind beside a well-behaved client, which must hardly notice.
+//! Slow and hostile peers, one kind after the other, beside a well-behaved client that must hardly
+//! notice them.
 //!
-//! In `make test` they last a second each, and everybody who behaves has to be served. How much
-//! longer that takes, and how much memory, is measured in `make test-faults`, in turns with a
-//! service that nobody attacks.
+//! In `make test` each attack lasts a second, and the client has to be served. `make test-faults`
+//! also measures time and memory, in turns with and without the attack.
 
 mod attacks;
 mod scene;
@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use attacks::{ATTACKS, Attack, Deeds, SLOWHTTPTEST};
+use attacks::{ATTACKS, Activity, Attack, SLOWHTTPTEST};
 use scene::{Scene, Waits};
 
 use crate::support::memory::Memory;
@@ -25,26 +25,26 @@ const MB: u64 = 1024 * 1024;
 /// that have done so and are on their way to be idle while the next begins already.
 const THREADS: usize = 6;
 
-/// What a peer may make a well-behaved client wait longer than it does anyway.
+/// How much longer a well-behaved client may wait beside an attack.
 fn is_tolerable(calm: Duration, attacked: Duration) -> bool {
     attacked <= calm.mul_f64(1.1).max(calm + Duration::from_millis(5))
 }
 
 impl Attack {
     /// Runs beside `meanwhile`.
-    fn beside<T>(&self, scene: &Scene, deeds: &Deeds, meanwhile: impl FnOnce() -> T) -> T {
-        deeds.stop.store(false, Relaxed);
+    fn beside<T>(&self, scene: &Scene, activity: &Activity, meanwhile: impl FnOnce() -> T) -> T {
+        activity.stop.store(false, Relaxed);
         thread::scope(|scope| {
-            let _stop = Stop(deeds);
-            scope.spawn(|| (self.run)(scene, deeds));
+            let _stop = Stop(activity);
+            scope.spawn(|| (self.run)(scene, activity));
             thread::sleep(Duration::from_millis(300));
             meanwhile()
         })
     }
 }
 
-/// Also where something fails meanwhile.
-struct Stop<'a>(&'a Deeds);
+/// Stops the attack when dropped, also by a panic.
+struct Stop<'a>(&'a Activity);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
@@ -56,13 +56,13 @@ impl Drop for Stop<'_> {
 fn whoever_behaves_is_served_beside_whoever_does_not() {
     let scenes = [false, true].map(|is_tls| Scene::start(crate::PROGRAM, is_tls, &[]));
     for attack in &ATTACKS {
-        let (scene, deeds) = (&scenes[usize::from(attack.is_tls)], Deeds::default());
-        let threads = attack.beside(scene, &deeds, || {
+        let (scene, activity) = (&scenes[usize::from(attack.is_tls)], Activity::default());
+        let threads = attack.beside(scene, &activity, || {
             scene.wait_for_answers(Duration::from_millis(700));
             scene.service.threads()
         });
         assert!(threads <= THREADS, "{}: {threads} threads", attack.name);
-        assert!(deeds.count.load(Relaxed) > 0, "{} did not take place", attack.name);
+        assert!(activity.count.load(Relaxed) > 0, "{} did not take place", attack.name);
     }
 }
 
@@ -70,7 +70,7 @@ fn whoever_behaves_is_served_beside_whoever_does_not() {
 fn whoever_behaves_is_served_where_descriptors_are_few() {
     let scene = Scene::start(crate::PROGRAM, false, &["prlimit", "--nofile=64:64"]);
     for attack in ATTACKS.iter().filter(|attack| !attack.is_tls) {
-        attack.beside(&scene, &Deeds::default(), || {
+        attack.beside(&scene, &Activity::default(), || {
             // Slow transfers may take all the room there is.
             scene.service.descriptors()
         });
@@ -98,11 +98,11 @@ fn whoever_behaves_waits_hardly_longer_beside_whoever_does_not() {
     assert!(failed.is_empty(), "not withstood: {failed:?}");
 }
 
-/// Calm and attack in turns, and all of it again where the machine may have been busy.
+/// Measures without and with the attack in turns; again if the machine may have been busy.
 fn is_withstood(attack: &Attack, scene: &Scene) -> bool {
     const TRIES: usize = 5;
     let begin = scene.service.memory();
-    let deeds = Deeds::default();
+    let activity = Activity::default();
     let mut is_withstood = false;
     for _ in 0..TRIES {
         let [mut calm, mut attacked] = [Waits::default(), Waits::default()];
@@ -110,7 +110,7 @@ fn is_withstood(attack: &Attack, scene: &Scene) -> bool {
         let mut threads = 0;
         for _ in 0..3 {
             calm.add(scene.wait_for_answers(Duration::from_secs(1)));
-            attacked.add(attack.beside(scene, &deeds, || {
+            attacked.add(attack.beside(scene, &activity, || {
                 let waits = scene.wait_for_answers(Duration::from_secs(1));
                 threads = threads.max(scene.service.threads());
                 waits
@@ -121,10 +121,10 @@ fn is_withstood(attack: &Attack, scene: &Scene) -> bool {
         let peak = scene.service.memory().peak;
         eprintln!(
             "{:40} p99 kept {calm_kept:.1?} -> {kept:.1?}, new {calm_new:.1?} -> {new:.1?}; \
-             {threads} threads, peak {:.1} MB, {} deeds",
+             {threads} threads, peak {:.1} MB, {} activity",
             attack.name,
             peak as f64 / MB as f64,
-            deeds.count.load(Relaxed)
+            activity.count.load(Relaxed)
         );
         assert!(threads <= THREADS, "{}: {threads} threads", attack.name);
         assert!(peak <= 16 * MB, "{}: {peak} bytes", attack.name);

@@ -1,5 +1,5 @@
-//! The proxy between a flaky cloud and a flaky broker: fault after fault while clients go on asking,
-//! and every promise of its contract looked after.
+//! The proxy between a flaky cloud and a flaky broker: fault after fault while clients keep asking,
+//! and every promise of its contract is checked.
 //!
 //! Each fault once and briefly in `make test`; for half an hour in `make test-faults`, or for
 //! `TEDGE_FAULTS_SECONDS`. `TEDGE_FAULTS_SEED` has the same happen in the same order again,
@@ -187,7 +187,7 @@ impl Run {
         self.audit.take(&self.world.cloud.shared(), tally);
     }
 
-    /// Lets a fault last until `enough`.
+    /// Keeps a fault until `enough`.
     fn hold(&mut self, fault: Fault, enough: impl Fn() -> bool) {
         let mut next = Instant::now();
         while !enough() {

@@ -1,5 +1,5 @@
 //! Storage against a model: random sequences of requests, kills, restarts, full disks and disks
-//! that fail or dawdle. After each step what the service says and what the disk holds have to be
+//! that fail or are slow. After each step what the service says and what the disk holds have to be
 //! what the model says; where something failed, the old file or the new one, whole.
 //!
 //! A sequence that fails is made as short as it can be and kept in `storage.regressions`, which

@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// What follows the status in its line.
+    /// The reason phrase.
     pub(crate) reason: String,
     /// Names in lower case, in the order in which they came.
     pub(crate) fields: Vec<(String, Vec<u8>)>,

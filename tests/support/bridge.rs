@@ -136,7 +136,7 @@ impl Shared {
     fn run(&self) {
         while !self.state().ended {
             if !self.state().away {
-                // The broker being away is part of what is tested: try again until it is back.
+                // Tests stop the broker: try again until it is back.
                 let _left = self.serve();
                 self.change(|state| state.connected = false);
             }
@@ -177,7 +177,7 @@ impl Shared {
         }
     }
 
-    /// Counts a question; returns how it is to be answered, as of its arrival.
+    /// Counts a question; returns how to answer it.
     fn note(&self, question: Message) -> Answer {
         let mut state = self.state();
         state.asked.push((Instant::now(), question));

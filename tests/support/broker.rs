@@ -60,12 +60,12 @@ impl Broker {
         }
     }
 
-    /// Lets it stand still: it takes connections and says nothing.
+    /// Stops it with SIGSTOP: the kernel accepts connections, and nothing answers.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues it after [`Self::freeze`].
     pub(crate) fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -107,7 +107,7 @@ impl Broker {
             said.push_str(&line);
             said.push('\n');
         }
-        // Reads on, or mosquitto would stand still when the pipe is full.
+        // Keeps reading: mosquitto blocks when the pipe is full.
         thread::spawn(move || lines.for_each(drop));
         self.child = Some(child);
         Ok(())

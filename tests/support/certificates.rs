@@ -69,14 +69,14 @@ pub(crate) fn self_signed(directory: &Path, name: &str, names: &str) -> Pair {
     pair
 }
 
-/// Until when something holds.
+/// How long a certificate or list is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Validity {
     /// The page's hundred days.
     Page,
     /// So many days from now.
     Days(u32),
-    /// It was over years ago.
+    /// It expired years ago.
     Expired,
 }
 
@@ -135,13 +135,13 @@ impl Authority {
         self.issue(name, Key::P256, &extensions, Validity::Page)
     }
 
-    /// A server's certificate for these names whose time was over years ago.
+    /// A server's certificate for these names that expired years ago.
     pub(crate) fn expired_server_for(&self, name: &str, names: &str) -> Pair {
         let extensions = format!("basicConstraints=CA:FALSE\nsubjectAltName={names}\n");
         self.issue(name, Key::P256, &extensions, Validity::Expired)
     }
 
-    /// A server's certificate that holds for so long.
+    /// A server's certificate that is valid for so long.
     pub(crate) fn server_until(&self, name: &str, validity: Validity) -> Pair {
         self.issue(name, Key::P256, SERVER, validity)
     }
@@ -151,7 +151,7 @@ impl Authority {
         self.issue(name, kind, CLIENT, Validity::Page)
     }
 
-    /// A child device's certificate that holds for so long.
+    /// A child device's certificate that is valid for so long.
     pub(crate) fn client_until(&self, name: &str, validity: Validity) -> Pair {
         self.issue(name, Key::P256, CLIENT, validity)
     }

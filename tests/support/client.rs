@@ -1,7 +1,7 @@
 //! A client that sends exactly the bytes it is told to, over TCP or TLS.
 //!
-//! The TLS side is rustls like the servers'; that other stacks get along is shown with other
-//! programs, see [`super::curl`].
+//! Its TLS is rustls, as the servers' is; other stacks are tried with other programs, see
+//! [`super::curl`].
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -75,7 +75,7 @@ impl Client {
         stream.flush()
     }
 
-    /// Says that no more will be sent.
+    /// Shuts down the sending side.
     pub(crate) fn finish(&self) {
         let _ = self.socket().shutdown(Shutdown::Write);
     }
@@ -85,7 +85,7 @@ impl Client {
         self.socket().shutdown(Shutdown::Both)
     }
 
-    /// Closes at once, so that the server is told by a reset.
+    /// Closes with a reset.
     pub(crate) fn reset(self) {
         let _ = rustix::net::sockopt::set_socket_linger(self.socket(), Some(Duration::ZERO));
     }

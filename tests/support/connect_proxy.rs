@@ -1,5 +1,5 @@
 //! An HTTP proxy that knows CONNECT, with or without a name and password, and remembers what it
-//! was asked. It looks at nothing of what it carries.
+//! was asked. It does not look into its tunnels.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -11,14 +11,14 @@ use super::certificates::Pair;
 /// A `curl` command.
 pub(crate) struct Curl(Command);
 
-/// What became of it.
+/// The outcome of a `curl` command.
 #[derive(Debug)]
 pub(crate) struct Got {
     /// curl's own exit code: 0 where there was an answer, whatever its status.
     pub(crate) exit: i32,
     /// The last answer; empty where there was none.
     pub(crate) answer: Answer,
-    /// What curl complained of.
+    /// What curl wrote to standard error.
     pub(crate) complaint: String,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
-    /// All of it well.
+    /// With everything as it should be.
     pub(crate) fn new() -> Self {
         Self::with(Cloud::start(options()).unwrap())
     }
@@ -54,7 +54,7 @@ impl Outside {
         self.bridge.wait_connected(SOON);
     }
 
-    /// What the proxy has to be told to find it.
+    /// The settings by which the proxy finds it.
     pub(crate) fn settings(&self, setup: &mut Setup) {
         let cloud = self.cloud.address();
         setup.set("c8y.http", format!("localhost:{}", cloud.port()));
@@ -71,7 +71,7 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// All of it well.
+    /// With everything as it should be.
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
     }
@@ -81,7 +81,7 @@ impl Device {
         Self::among(Outside::new(), configure)
     }
 
-    /// Among what the test has made.
+    /// With surroundings that the test has made.
     pub(crate) fn among(outside: Outside, configure: impl FnOnce(&mut Setup)) -> Self {
         let proxy = Service::start(PROGRAM, |setup| {
             outside.settings(setup);

@@ -1,4 +1,4 @@
-//! A directory of a test's own, removed with all that is in it when the last user lets go.
+//! A temporary directory for one test, removed with all that is in it when it is dropped.
 
 use std::fs;
 use std::path::{Path, PathBuf};

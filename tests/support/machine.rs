@@ -1,5 +1,5 @@
-//! Two machines on one network, for what is typed alike on a main device and on its child: each a
-//! namespace with a name, an address, a loopback and an /etc/hosts of its own.
+//! A main device and a child device on one network: each has namespaces with a host name, an
+//! address, a loopback and an /etc/hosts of its own.
 
 use std::process::Command;
 
@@ -13,11 +13,11 @@ pub(crate) const CHILD: &str = "kid";
 
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n192.0.2.1 gateway\n192.0.2.2 kid\n";
 
-/// A machine; it is gone with the process that holds it.
+/// One of the two.
 pub(crate) struct Machine(Namespace);
 
 impl Machine {
-    /// A main device and a child on one cable; `None` where we may not make them.
+    /// A main device and a child device, connected; `None` without the right to make them.
     pub(crate) fn pair() -> Option<[Self; 2]> {
         let directory = Directory::new();
         let hosts = directory.write("hosts", HOSTS);
@@ -46,13 +46,13 @@ impl Machine {
         shell(&mut command, script)
     }
 
-    /// The words before a command that is to run there. Its directory is the root's.
+    /// What runs a command there when it stands before it. The working directory is `/`.
     pub(crate) fn enter(&self) -> Vec<String> {
         let pid = self.0.pid();
         ["nsenter", "--target", &pid, "--net", "--mount", "--uts"].map(str::to_owned).to_vec()
     }
 
-    /// The same command, with its arguments and environment, there.
+    /// Makes a command run there, with its arguments and environment.
     pub(crate) fn command(&self, command: &Command) -> Command {
         let enter = self.enter();
         let mut there = Command::new(&enter[0]);
@@ -62,7 +62,7 @@ impl Machine {
         there
     }
 
-    /// What `make` makes is of its network.
+    /// Runs `make` in its network: a socket that it makes stays there.
     pub(crate) fn inside<T: Send>(&self, make: impl FnOnce() -> T + Send) -> T {
         self.0.inside(make)
     }

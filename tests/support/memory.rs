@@ -28,13 +28,13 @@ impl Memory {
         }
     }
 
-    /// The peak of a process that may end at any moment, and then has no memory any more.
+    /// The peak of a process that may have ended; `None` if it has.
     pub(crate) fn peak_while_running(pid: Pid) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
         status.contains("VmHWM:").then(|| field(&status, "VmHWM:"))
     }
 
-    /// The peak counts from now on.
+    /// Starts the peak anew.
     pub(crate) fn forget_peak(pid: Pid) {
         fs::write(format!("/proc/{}/clear_refs", pid.as_raw_nonzero()), "5").unwrap();
     }

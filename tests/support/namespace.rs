@@ -1,4 +1,4 @@
-//! Namespaces of the kernel, held by a process in them and gone with it.
+//! Namespaces of the kernel, each held by a process that is killed when the value is dropped.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,12 +8,12 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// The process in its namespaces.
+/// The process that holds the namespaces.
 pub(crate) struct Namespace(Child);
 
 impl Namespace {
-    /// New namespaces of these kinds, in the words of unshare, in which `script` has run; `None`
-    /// where we may not make them.
+    /// Makes namespaces of these kinds (options of unshare) and runs `script` in them; `None` without
+    /// the right to make them.
     pub(crate) fn new(kinds: &[&str], script: &str) -> Option<Self> {
         let mut holder = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "unshare"])
@@ -47,7 +47,7 @@ impl Namespace {
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
     }
 
-    /// What `make` makes is of this network.
+    /// Runs `make` in this network: a socket that it makes stays there.
     pub(crate) fn inside<T: Send>(&self, make: impl FnOnce() -> T + Send) -> T {
         let moved = || {
             self.enter();

@@ -1,6 +1,6 @@
 //! The real program, started in a directory of its own and gone when the test is over.
 //!
-//! It knows neither of the services: who starts one says which settings it needs.
+//! It knows neither of the services: the caller passes the settings.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -235,7 +235,7 @@ impl Service {
         seen.log.clone()
     }
 
-    /// Sends a signal; a program that is gone already does not mind.
+    /// Sends a signal; not an error if the program has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.process, signal);
     }
@@ -271,7 +271,7 @@ impl Service {
         Memory::of(self.pid)
     }
 
-    /// The peak of its memory counts from now on.
+    /// Starts the peak of its memory anew.
     pub(crate) fn forget_peak(&self) {
         Memory::forget_peak(self.pid);
     }
@@ -293,7 +293,7 @@ impl Service {
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
-    /// Its number.
+    /// Its process ID.
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
@@ -324,7 +324,7 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bound.port())
 }
 
-/// What two threads of ours see of the program.
+/// What the threads that read the log and wait for the end have seen.
 struct Watched {
     seen: Mutex<Seen>,
     changed: Condvar,

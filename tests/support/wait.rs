@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Looks again and again until `is_so`; a panic where it is not in time.
 ///
-/// For what no event tells of: what the kernel says of another process, what is in a directory.
+/// For states that nothing announces: what /proc says of another process, what is in a directory.
 #[track_caller]
 pub(crate) fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -11,7 +11,7 @@ use super::answer::Answer;
 use super::client::Client;
 use super::cloud::accept;
 
-/// What became of the wish for a WebSocket, and the WebSocket where it was granted.
+/// The answer to a request for a WebSocket, and the WebSocket if it was a 101.
 pub(crate) struct WebSocket {
     /// The answer to the handshake.
     pub(crate) answer: Answer,

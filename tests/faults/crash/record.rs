@@ -1,4 +1,4 @@
-//! What a service does to its disk, call by call, as strace writes it down.
+//! The system calls by which a service changes its disk, as strace records them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,7 @@ pub(super) type Id = usize;
 /// The directory of the settings' `data.path`.
 pub(super) const ROOT: Id = 0;
 
-/// One thing that was done, once it was done.
+/// One completed operation.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Mkdir {
@@ -41,12 +41,12 @@ pub(super) enum Op {
         directory: Id,
         name: String,
     },
-    /// What was done to this before so many operations is on the disk for good.
+    /// What was done to this before operation number so-and-so is synced.
     Sync {
         id: Id,
         covers: usize,
     },
-    /// A client was told that it is done.
+    /// A client has received its answer.
     Answer,
 }
 

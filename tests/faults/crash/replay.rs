@@ -1,4 +1,4 @@
-//! What may be on a disk after the power was cut: whatever was synced, and of the rest any part.
+//! What may be on a disk after a power cut: all that was synced, and any part of the rest.
 //!
 //! Of what was not synced since it was done, a name may have come, gone or not, and content may
 //! be there, be missing, be there in part, or be zeros where only the length has arrived. That

@@ -1,6 +1,6 @@
-//! Numbers that look like chance and begin anew from the same seed, and content made of them.
+//! Pseudo-random numbers from a seed, and content made of them.
 
-/// A sequence (xorshift64*).
+/// The generator (xorshift64*).
 #[derive(Clone)]
 pub(crate) struct Chance(u64);
 
@@ -36,7 +36,7 @@ impl Chance {
     }
 }
 
-/// The content that goes with a number: nobody else's, and known to whoever knows the number.
+/// The content that belongs to a number, unlike that of any other.
 pub(crate) fn content(number: u64, length: usize) -> Vec<u8> {
     let mut chance = Chance::new(number);
     let mut bytes = Vec::with_capacity(length + 8);

@@ -221,11 +221,11 @@ impl Client<'_> {
         Ok(answer)
     }
 
-    /// Sends some of it and goes, or goes before the answer is read.
+    /// Closes in the middle of the request, or before the answer is read.
     fn leave(&mut self, question: &Question) {
         let mut client = self.connection();
         let some = self.chance.below(question.bytes.len() as u64 + 1) as usize;
-        // Whatever becomes of it, nobody waits for it.
+        // Nobody waits for the outcome.
         let _left = client.send(&question.bytes[..some]);
         self.setting.pause(&mut self.chance);
         let _left = client.hang_up();
@@ -237,7 +237,7 @@ impl Client<'_> {
         let Question { number, method, .. } = question;
         let answer = match answer {
             Ok(answer) => answer,
-            // The cloud had begun to answer, and broke off before we had passed any of it on.
+            // The cloud had begun to answer, and closed before the proxy had passed any of it on.
             Err(_) if question.digest != nothing() => return tally.count(&tally.torn),
             Err(error) => {
                 let length = question.bytes.len();

@@ -1,5 +1,5 @@
-//! What goes wrong, how it is mended, how it is seen to have gone wrong, and how long the proxy
-//! may take to be well again.
+//! The faults: how each is made and repaired, by what it shows, and how long the proxy may take to
+//! recover.
 
 use std::fs;
 use std::time::Duration;
@@ -57,9 +57,9 @@ faults! {
     ClockBack
 }
 
-/// How it can be told that the fault is there.
+/// By what a fault shows.
 pub(crate) enum Sign {
-    /// Not by an answer: the proxy copes.
+    /// By no answer: the proxy hides it.
     None,
     /// The proxy says so, at once.
     Soon(&'static str),
@@ -70,7 +70,7 @@ pub(crate) enum Sign {
 use Fault::*;
 
 impl Fault {
-    /// Lets it happen.
+    /// Makes it happen.
     pub(crate) fn inject(self, world: &mut World, chance: &mut Chance) {
         let World { network, cloud, names, bridge, .. } = world;
         match self {
@@ -127,7 +127,7 @@ impl Fault {
         }
     }
 
-    /// What goes on happening, once in a second.
+    /// Repeats what has to be repeated each second.
     pub(crate) fn go_on(self, world: &World) {
         match self {
             CloudClosesIdle => drop(world.cloud.close_idle()),
@@ -136,7 +136,7 @@ impl Fault {
         }
     }
 
-    /// Mends it.
+    /// Repairs it.
     pub(crate) fn mend(self, world: &mut World) {
         world.network.mend();
         world.names.turn(Mood::Answers);
@@ -156,7 +156,7 @@ impl Fault {
         }
     }
 
-    /// How it is seen.
+    /// By what it shows.
     pub(crate) fn sign(self) -> Sign {
         match self {
             NamesFail | NamesDenied | DeviceUnplugged => Sign::Soon("cloud.example"),
@@ -174,7 +174,7 @@ impl Fault {
         }
     }
 
-    /// How long the proxy may take until all is well again.
+    /// How long the proxy may take to recover.
     pub(crate) fn recovery(self) -> Duration {
         Duration::from_secs(match self {
             // A back-off that has grown to 16 s, the connection, and a question asked again.

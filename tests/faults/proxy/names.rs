@@ -1,4 +1,4 @@
-//! A name server that knows one name, refuses, denies, or keeps silent (RFC 1035).
+//! A name server with one name that can fail, deny or keep silent (RFC 1035).
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::thread;
 /// The name that it knows.
 pub(crate) const NAME: &str = "cloud.example";
 
-/// What is heard of a question.
+/// How it answers a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// The address.

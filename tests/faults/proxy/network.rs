@@ -1,4 +1,4 @@
-//! The device's network and the cloud's, with a cable between them that can be made bad, and a
+//! The device's network and the cloud's, with a cable between them that can be damaged, and a
 //! name server in the cloud's. The machine's own network is not touched.
 
 use std::io::{BufRead, BufReader, Write};
@@ -86,7 +86,7 @@ impl Network {
         self.cloud.ip("link set far down").unwrap();
     }
 
-    /// All is plugged in again, and the cable as good as new.
+    /// Plugs everything in again and repairs the cable.
     pub(crate) fn mend(&self) {
         self.device.ip("link set near up").unwrap();
         self.cloud.ip("link set far up").unwrap();

@@ -24,7 +24,7 @@ pub(crate) struct Tally {
     pub(crate) refused: AtomicU64,
     /// Answered by the proxy with an honest 502 or 504.
     honest: AtomicU64,
-    /// What the proxy has said since somebody took an interest in it, and how often.
+    /// The reasons that the proxy has given since they were last taken, and how often.
     reasons: Mutex<BTreeMap<String, u64>>,
     /// Broken off in the middle, or before the head, to be seen as such.
     pub(crate) torn: AtomicU64,

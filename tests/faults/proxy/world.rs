@@ -1,5 +1,5 @@
 //! The proxy on its device, with a broker and a bridge beside it, and the cloud at the other end
-//! of a cable. All of it well; what goes wrong is `faults`' affair.
+//! of a cable. Nothing is broken here; `faults` breaks it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ const AMONG_OWN_FILES: &str = "for file in resolv.conf nsswitch.conf; do
     mount -t tmpfs none /dev/shm || true
     exec \"$@\"";
 
-/// Everything.
+/// All that a run needs.
 pub(crate) struct World {
     pub(crate) setting: Arc<Setting>,
     pub(crate) proxy: Service,
@@ -188,8 +188,8 @@ impl World {
 
     fn look(&self) -> Rest {
         self.cloud.close_idle();
-        // A client that comes and goes is what free memory is given back for: 3 s later, or 6 s where
-        // it comes while that is done for another.
+        // The proxy returns free memory 3 s after a client has come and gone, or 6 s if it is busy
+        // with that for another.
         let health = self.get("/health", Duration::from_secs(10)).unwrap();
         assert_eq!(health.status, 200);
         thread::sleep(Duration::from_secs(7));

@@ -18,7 +18,7 @@ use crate::support::service::Service;
 /// Where unfinished uploads are.
 const RESERVED: &str = ".tedge-uploads";
 
-/// What kind of disk.
+/// The kinds of disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// That of the machine.
@@ -131,7 +131,7 @@ impl Disk {
         disk.f_bavail * disk.f_frsize
     }
 
-    /// Takes all but so many bytes away.
+    /// Fills all but so many bytes.
     pub(super) fn fill(&self, leave: u64) {
         self.empty();
         let ballast = vec![0; self.free().saturating_sub(leave) as usize];

@@ -1,5 +1,5 @@
-//! A disk that fails, dawdles or kills, for as long as a request takes: strace, attached to the
-//! program while it runs.
+//! Makes system calls fail, slow or fatal for the time of a request: strace, attached to the
+//! running program.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// System calls that are tampered with until it is let go of.
+/// System calls are tampered with until it is dropped.
 pub(crate) struct Tamper {
     strace: Child,
     complaints: BufReader<ChildStderr>,
@@ -53,7 +53,7 @@ impl Tamper {
 
 impl Drop for Tamper {
     fn drop(&mut self) {
-        // It lets go of the program, or has gone with it.
+        // It detaches from the program, or has ended with it.
         let _ = kill_process(Pid::from_child(&self.strace), Signal::INT);
         let mut rest = String::new();
         while self.complaints.read_line(&mut rest).is_ok_and(|count| count > 0) {}

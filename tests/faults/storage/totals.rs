@@ -1,4 +1,4 @@
-//! What was done in a run, for who reads its log.
+//! What was done in a run, for its log.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

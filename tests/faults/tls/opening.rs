@@ -26,9 +26,9 @@ const NOTHING_IN_COMMON: Expected = Expected::any(&[HANDSHAKE_FAILURE]);
 const TOO_OLD: Expected = Expected::any(&[PROTOCOL_VERSION]);
 /// RFC 8446, 9.2. rustls has one alert for whatever it has nothing in common with.
 const MISSING: Expected = Expected::any(&[MISSING_EXTENSION]).but(HANDSHAKE_FAILURE);
-/// RFC 6066, 3, forbids them and says not what is to be done about it.
+/// RFC 6066, 3, forbids them and does not say how to react.
 const OVERLOOKED: Expected = Expected::any(&[Verdict::Hello, ILLEGAL_PARAMETER]);
-/// The server waits for the rest, until there comes none.
+/// The server waits for the rest, until its time is over.
 const WAITS: Expected = Expected::any(&[Verdict::Closed]);
 
 fn both() -> [(&'static str, Hello); 2] {

@@ -1,6 +1,6 @@
 //! Records under the keys of a session, AES-128-GCM in either version of TLS.
 //!
-//! What is in them is the test's affair: that is the point of it.
+//! The test decides what is in them.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Prk};
@@ -76,7 +76,7 @@ impl Seal {
         messages(&all)
     }
 
-    /// Goes on with the next keys, RFC 8446, 7.2.
+    /// Changes to the next keys, RFC 8446, 7.2.
     pub(crate) fn update(&mut self) {
         let secret = self.secret.as_ref().expect("only TLS 1.3 has an update");
         *self = Self::tls13(&expand(secret, b"traffic upd", 32));

@@ -84,7 +84,7 @@ impl Session {
         Self::wishing(address, kind, identity, |_| {})
     }
 
-    /// The same of a client with wishes of its own.
+    /// The same with a configuration of the test's own.
     pub(crate) fn wishing(
         address: SocketAddr,
         kind: Kind,
@@ -205,7 +205,7 @@ impl Session {
         split(&self.heard).into_iter().filter(|record| record[0] == ALERT).count()
     }
 
-    /// Goes away with a reset.
+    /// Closes with a reset.
     pub(crate) fn reset(self) {
         let at_once = Some(std::time::Duration::ZERO);
         let _ = rustix::net::sockopt::set_socket_linger(&self.socket, at_once);
@@ -334,7 +334,7 @@ impl ResolvesClientCert for Always {
     }
 }
 
-/// Whom the client talks to is not what these tests are about, but for how it signs.
+/// Accepts any server; only the scheme by which it signs matters here.
 #[derive(Debug)]
 pub(crate) struct Anybody(pub(crate) SignatureScheme);
 

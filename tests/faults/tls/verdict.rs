@@ -1,4 +1,4 @@
-//! What a server makes of what was said to it, and whether that is what the RFC has it do.
+//! How a server reacts to what was sent, and whether that is what the RFC demands.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -26,7 +26,7 @@ pub(crate) const MISSING_EXTENSION: Verdict = Verdict::Alert(109);
 pub(crate) const CERTIFICATE_REQUIRED: Verdict = Verdict::Alert(116);
 pub(crate) const NO_APPLICATION_PROTOCOL: Verdict = Verdict::Alert(120);
 
-/// How a conversation went on.
+/// How a server reacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// With a ServerHello.
@@ -41,7 +41,7 @@ pub(crate) enum Verdict {
     Served,
 }
 
-/// Something to say, and what may come of it.
+/// What to send, and the reactions that are right.
 #[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -90,7 +90,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// Says these bytes and no more, and listens to the end.
+/// Sends these bytes and no more, and reads to the end.
 pub(crate) fn ask(address: SocketAddr, bytes: &[u8]) -> Verdict {
     let mut socket = connect(address);
     // A server that has heard enough may have closed already.

@@ -172,7 +172,7 @@ impl Spool {
     }
 }
 
-/// A file whose directory is gone already: it goes with its last handle.
+/// A file without a name: it is freed with its last handle.
 fn nameless() -> io::Result<File> {
     let directory = Directory::new();
     let path = directory.path().join("body");

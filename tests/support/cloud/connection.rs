@@ -24,9 +24,9 @@ const HEAD: usize = 1 << 20;
 pub(crate) enum Ended {
     /// The client went, or broke the rules.
     Gone(io::Error),
-    /// We break off.
+    /// We close in the middle.
     Broken,
-    /// We end it as one should.
+    /// We close properly, with close_notify.
     Closed,
 }
 
@@ -120,7 +120,7 @@ impl Connection {
             match self.next() {
                 Ok(true) => {}
                 Ok(false) => break Ended::Closed,
-                // Between two requests nobody misses an answer.
+                // Between two requests no answer is lost.
                 Err(error) => break Ended::Gone(error),
             }
             let outcome = self.answer_it();
@@ -142,7 +142,7 @@ impl Connection {
         };
         if matches!(ended, Ended::Closed) {
             self.stream.conn.send_close_notify();
-            // The other side may have gone already: then there is nobody to say goodbye to.
+            // The other side may have closed already.
             let _gone = self.stream.flush();
             let _gone = self.stream.sock.shutdown(Shutdown::Write);
             let _gone = self.stream.sock.set_read_timeout(Some(Duration::from_secs(5)));

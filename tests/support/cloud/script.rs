@@ -34,7 +34,7 @@ enum Step {
 pub(crate) struct Gate(Arc<AtomicBool>);
 
 impl Gate {
-    /// Lets the answers go on, those that wait and those that come.
+    /// Opens it, for the answers that wait and for later ones.
     pub(crate) fn open(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

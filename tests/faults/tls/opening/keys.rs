@@ -4,7 +4,7 @@ use super::*;
 
 /// RFC 8446, 4.2.1, 4.2.3 and 4.2.7 to 4.2.11; RFC 8422, 5.
 pub(super) fn keys() -> Vec<Case> {
-    // TLS 1.3 complains of signatures under the keys of the handshake: that is among the wishes.
+    // TLS 1.3 complains of signatures under the keys of the handshake: that is among the cases below.
     let shares = |shares: &[(u16, &[u8])]| {
         let list: Vec<u8> = shares.iter().flat_map(|(group, key)| share(*group, key)).collect();
         Hello::tls13().with(KEY_SHARE, vector(2, &list))

@@ -1,4 +1,4 @@
-//! Whom a client wants to talk to, and what it wants to speak.
+//! The server name and the application protocols of a ClientHello.
 
 use super::*;
 
@@ -12,7 +12,7 @@ pub(super) fn names() -> Vec<Case> {
         let list: Vec<u8> = names.iter().flat_map(|name| vector(1, name)).collect();
         move |hello: Hello| hello.with(ALPN, vector(2, &list))
     };
-    // TLS 1.3 says so under the keys of the handshake: that is among the wishes.
+    // TLS 1.3 says so under the keys of the handshake: that is among the cases below.
     let none_of_ours = Expected::any(&[NO_APPLICATION_PROTOCOL]);
     [
         twice("no name", GOES_ON, |hello| hello.without(SERVER_NAME)),
