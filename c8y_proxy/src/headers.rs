@@ -47,13 +47,19 @@ pub(crate) fn to_client(fields: &mut HeaderMap) {
     }
 }
 
-/// The protocols that a request asks to switch to, as it names them (RFC 9110, 7.8).
+/// The protocols that a request asks to switch to, as it names them (RFC 9110, 7.8), except h2c:
+/// that is HTTP/2 without TLS (RFC 7540, 3.2), and TLS leads upstream.
 pub(crate) fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
     if head.version < Version::HTTP_11 {
         return None;
     }
-    let asked = options(&head.headers).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
-    if asked { joined(&head.headers, UPGRADE) } else { None }
+    if !options(&head.headers, CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade")) {
+        return None;
+    }
+    let protocols = options(&head.headers, UPGRADE);
+    let passed = protocols.filter(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"));
+    let list = passed.collect::<Vec<_>>().join(&b", "[..]);
+    HeaderValue::from_bytes(&list).ok().filter(|list| !list.is_empty())
 }
 
 /// Asks for the switch, or confirms it, on the connection that these fields go to.
@@ -79,7 +85,7 @@ fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool)
 /// says where a body ends, who asks, and whom. A sender that names them would have the request mean
 /// something else to upstream than to him. The most common option, `keep-alive`, is always removed.
 fn remove_named(fields: &mut HeaderMap) {
-    let named: Vec<HeaderName> = options(fields)
+    let named: Vec<HeaderName> = options(fields, CONNECTION)
         .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| ![AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING].contains(name))
@@ -89,25 +95,11 @@ fn remove_named(fields: &mut HeaderMap) {
     }
 }
 
-/// The options of all `Connection` fields.
-fn options(fields: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    fields
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-}
-
-/// All fields of a name as one list (RFC 9110, 5.3).
-fn joined(fields: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
-    let mut values = fields.get_all(name).iter();
-    let first = values.next()?;
-    let mut list = first.as_bytes().to_vec();
-    for value in values {
-        list.extend_from_slice(b", ");
-        list.extend_from_slice(value.as_bytes());
-    }
-    HeaderValue::from_bytes(&list).ok()
+/// The members of a list, of all fields of this name (RFC 9110, 5.3 and 5.6.1).
+fn options(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let values = fields.get_all(name).into_iter();
+    let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 #[cfg(test)]
@@ -191,7 +183,7 @@ mod tests {
 
     #[test]
     fn an_upgrade_is_one_that_connection_names_in_http_1_1() {
-        let cases: [(Lines<'_>, Version, Option<&str>); 5] = [
+        let cases: [(Lines<'_>, Version, Option<&str>); 7] = [
             (
                 &[("connection", b"keep-alive, Upgrade"), ("upgrade", b"websocket")],
                 Version::HTTP_11,
@@ -203,6 +195,12 @@ mod tests {
                 Some("a, b/1"),
             ),
             (&[("upgrade", b"websocket")], Version::HTTP_11, None),
+            (&[("connection", b"upgrade"), ("upgrade", b"H2C")], Version::HTTP_11, None),
+            (
+                &[("connection", b"upgrade"), ("upgrade", b"h2c, websocket")],
+                Version::HTTP_11,
+                Some("websocket"),
+            ),
             (&[("connection", b"upgrade")], Version::HTTP_11, None),
             (&[("connection", b"upgrade"), ("upgrade", b"websocket")], Version::HTTP_10, None),
         ];
@@ -236,7 +234,7 @@ mod tests {
             for name in sent.keys().filter(|name| **name != HOST) {
                 prop_assert!(sent.get_all(name).iter().eq(came.get_all(name).iter()));
             }
-            let named: Vec<_> = options(&came).map(<[u8]>::to_ascii_lowercase).collect();
+            let named: Vec<_> = options(&came, CONNECTION).map(<[u8]>::to_ascii_lowercase).collect();
             for name in came.keys() {
                 let kept = sent.contains_key(name);
                 let dropped = is_hop_by_hop(name)

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::bridge::Answer;
 use crate::support::device::{Device, Outside, SOON};
 use crate::support::memory::Memory;
 use crate::support::mqtt::Client;
@@ -50,6 +51,20 @@ fn a_message_of_200_mb_costs_no_memory_and_one_complaint() {
     });
     assert!(cost < MB, "{cost} bytes");
     assert_eq!(complaints(&device), 1, "{}", device.proxy.log());
+}
+
+#[test]
+fn an_answer_that_is_too_long_is_asked_for_again() {
+    let device = Device::start();
+    let long = [&b"71,"[..], &[b'a'; 100_000]].concat();
+    device.bridge().answer(Answer::Payload(long));
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| device.get("/c8y/tenant/currentTenant"));
+        device.proxy.wait_for(COMPLAINT, SOON);
+        device.bridge().answer(Answer::Token);
+        let answer = asked.join().unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    });
 }
 
 #[test]

@@ -121,3 +121,34 @@ fn a_hundred_fields_cross() {
     let request = device.cloud().seen().requests.remove(0);
     assert!((0..90).all(|n| request.field(&format!("x-field-{n}")).is_some()));
 }
+
+#[test]
+fn what_a_careless_cloud_writes_is_repaired() {
+    let device = Device::start();
+    let head = "HTTP/1.1 200 OK\r\nX-A : a\r\nX-B:\tb\r\n  folded\r\n\tagain\r\n\
+                Connection: Upgrade\r\nUpgrade: h2,h2c\r\nContent-Length : 2\r\n\r\nok";
+    device.cloud().answer("/x", Script::new().send(head));
+    let answer = device.get("/c8y/x");
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+    assert_eq!(answer.field("x-a"), Some("a"));
+    let folded: Vec<_> = answer.field("x-b").unwrap().split_ascii_whitespace().collect();
+    assert_eq!(folded, ["b", "folded", "again"]);
+    assert_eq!((answer.field("upgrade"), answer.field("connection")), (None, None));
+}
+
+#[test]
+fn many_fields_and_long_cookies_cross_down() {
+    let device = Device::start();
+    let mut head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n".to_owned();
+    for number in 0..130 {
+        head += &format!("X-{number}: {number}\r\n");
+    }
+    for number in 0..5 {
+        head += &format!("Set-Cookie: c{number}={}\r\n", "x".repeat(4096));
+    }
+    device.cloud().answer("/x", Script::new().send(head + "\r\nok"));
+    let answer = device.get("/c8y/x");
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]), "{}", answer.text());
+    assert_eq!(answer.field("x-129"), Some("129"));
+    assert_eq!(answer.values("set-cookie").len(), 5);
+}

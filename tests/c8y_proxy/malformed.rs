@@ -25,8 +25,7 @@ static NONE: &[&[u8]] = &[
     b"71,\xff\xfe\xfd",
     "71,Umläute".as_bytes(),
     b"\xff\xfe",
-    &[b'7'; 100_000],
-    &TOO_LONG,
+    &[b'7'; 16_000],
 ];
 
 /// Perhaps a token, as far as a device can tell. The cloud refuses each.
@@ -41,12 +40,6 @@ const DOUBTFUL: &[&[u8]] = &[
     b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjFlOTk5fQ.c2ln",
     b"71,eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE4NDQ2NzQ0MDczNzA5NTUxNjE1fQ.c2ln",
 ];
-
-static TOO_LONG: [u8; 100_000] = {
-    let mut answer = [b'a'; 100_000];
-    (answer[0], answer[1], answer[2]) = (b'7', b'1', b',');
-    answer
-};
 
 const GET: &str = "GET /c8y/tenant/currentTenant HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -28,6 +28,9 @@ use crate::net::clock::DeadlineTimer;
 /// What hyper may hold of a connection in either direction; also the longest head of a response.
 const BUFFER: usize = 32 * 1024;
 
+/// Fields in the head of a response, at most.
+const FIELDS: usize = 256;
+
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
     task: Task<Option<Stream>>,
@@ -50,8 +53,14 @@ impl Link {
         executor: &Executor<'static>,
     ) -> hyper::Result<Self> {
         let stream = HttpStream::new(stream, Arc::clone(&state));
-        let (sender, connection) =
-            http1::Builder::new().max_buf_size(BUFFER).handshake(stream).await?;
+        let mut builder = http1::Builder::new();
+        // `Name : value` and folded lines are for a proxy to repair (RFC 9112, 5.1 and 5.2).
+        builder
+            .max_buf_size(BUFFER)
+            .max_headers(FIELDS)
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true);
+        let (sender, connection) = builder.handshake(stream).await?;
         let driver = Driver {
             connection: Some(connection),
             timer: DeadlineTimer::new(),
