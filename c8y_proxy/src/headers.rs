@@ -81,9 +81,9 @@ fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool)
     }
 }
 
-/// Removes the fields that `Connection` names, except those that are never for one connection: what
-/// says where a body ends, who asks, and whom. A sender that names them would have the request mean
-/// something else to upstream than to him. The most common option, `keep-alive`, is always removed.
+/// Removes the fields that `Connection` names, except those that never belong to one connection:
+/// they say where a body ends, who sends the request and to which host. Without them the request
+/// would mean something else upstream. The most common option, `keep-alive`, is always removed.
 fn remove_named(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = options(fields, CONNECTION)
         .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
@@ -234,7 +234,8 @@ mod tests {
             for name in sent.keys().filter(|name| **name != HOST) {
                 prop_assert!(sent.get_all(name).iter().eq(came.get_all(name).iter()));
             }
-            let named: Vec<_> = options(&came, CONNECTION).map(<[u8]>::to_ascii_lowercase).collect();
+            let named = options(&came, CONNECTION).map(<[u8]>::to_ascii_lowercase);
+            let named: Vec<_> = named.collect();
             for name in came.keys() {
                 let kept = sent.contains_key(name);
                 let dropped = is_hop_by_hop(name)

@@ -26,9 +26,9 @@ pub(crate) fn upstream(uri: &Uri) -> Option<PathAndQuery> {
 /// parts of its user interface: what ends in `.js`, and what is below `apps`.
 ///
 /// The path is judged as the laxest server would read it: decoded any number of times, with or
-/// without the encoded slashes; `;` parameters cut, `\` as `/` or not, cut at a decoded `?`, `#` or control
-/// character; trailing slashes, dots, blanks and control characters cut; `.`, `..` and empty
-/// segments resolved; in lower case.
+/// without the encoded slashes; `;` parameters cut, `\` as `/` or not, cut at a decoded `?`, `#` or
+/// control character; without trailing slashes, dots, blanks and control characters; `.`, `..` and
+/// empty segments resolved; in lower case.
 pub(crate) fn revokes_the_token(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     is_of_the_interface(&path)

@@ -12,10 +12,10 @@ const TEMPLATE: &[u8] = b"71,";
 /// Longer than any header field should be.
 const LONGEST: usize = 16 * 1024;
 
-/// Two clocks that differ by less than this may say anything about a life.
+/// A life that is shorter than this, by two clocks, may be no more than their difference.
 const DOUBT: f64 = 60.0;
 
-/// A hundred years: nobody means a token to live longer, so the claims are in another unit.
+/// A hundred years: a token that seems to live longer has its claims in another unit.
 const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The token in an answer `71,<JWT>`, or what is wrong with the answer.

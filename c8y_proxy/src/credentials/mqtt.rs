@@ -1,7 +1,8 @@
 //! A token by way of the broker: an empty message asks Cumulocity for it, the answer is the token.
 //!
 //! [`Mqtt`] asks; the `connector` keeps the connection, over the `transport`, which looks at the
-//! `packets`; `broker` is what they share. This module does not know how long a token lives or who waits for it.
+//! `packets`; `broker` is what they share. This module does not know how long a token lives or who
+//! waits for it.
 
 mod broker;
 mod connector;

@@ -92,7 +92,7 @@ impl Connector {
         let broken = OnceLock::new();
         let carry = async {
             if let Err(outage) = self.transport.carry(entrance).await {
-                // Nobody else sets it.
+                // It is set only here.
                 let _ = broken.set(outage);
             }
             future::pending().await
