@@ -1,10 +1,12 @@
 //! The network of the cloud is cut and comes back: no packet, no refusal, only silence.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::cloud::record::{Request, State};
 use crate::support::cloud::{Cloud, Script};
 use crate::support::device::{self, Device, Outside, options};
 use crate::support::namespace::Namespace;
@@ -118,4 +120,24 @@ fn a_network_that_is_cut_is_told_in_time_and_found_again() {
         assert!(start.elapsed() < Duration::from_secs(15));
     }
     assert_eq!(device.bridge().asked(), 1, "the token was good all the time");
+}
+
+#[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
+fn a_client_that_vanishes_while_it_waits_is_left() {
+    let Some(cable) = Cable::lay() else {
+        eprintln!("skipped: no network namespace can be made here");
+        return;
+    };
+    let device = Device::with(|setup| setup.set("c8y.proxy.bind.address", cable.near.to_string()));
+    device.cloud().answer("/poll", Script::new().hold());
+    let address = device.proxy.address;
+    let mut client = cable.network.inside(|| TcpStream::connect(address).unwrap());
+    client.write_all(b"GET /c8y/poll HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let is_gone = |request: &Request| matches!(request.state, State::Gone(_));
+    device.cloud().wait(device::SOON, |seen| seen.requests.len() == 1);
+    cable.cut();
+    let start = Instant::now();
+    device.cloud().wait(Duration::from_secs(80), |seen| seen.requests.iter().any(is_gone));
+    assert!(start.elapsed() > Duration::from_secs(50), "{:?}", start.elapsed());
 }

@@ -16,6 +16,7 @@ use async_io::{Async, Timer};
 use rustix::net::sockopt;
 
 use super::error::Error;
+use crate::net::socket::keep_alive;
 use crate::net::{Host, Origin, SharedFetch};
 
 /// How long an address may take before the next one is tried beside it.
@@ -135,16 +136,13 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// The connection works without each of these, so a refusal of the kernel is no error.
 ///
-/// A long poll or an upgraded connection may be quiet for minutes or days: that the peer no longer
-/// answers is noticed within a minute, and no byte of HTTP is needed for it.
+/// A long poll or an upgraded connection may be quiet for minutes or days, and has no time limit but
+/// the kernel's.
 fn tune(stream: &Async<TcpStream>) {
     let _ = stream.get_ref().set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
-    let _ = sockopt::set_socket_keepalive(stream, true);
-    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(30));
-    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10));
-    let _ = sockopt::set_tcp_keepcnt(stream, 3);
     let _ = sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED);
+    keep_alive(stream);
 }
 
 #[cfg(test)]

@@ -71,9 +71,9 @@ pub enum Step {
     Proxy,
     /// The TLS handshake, 10 s.
     Handshake,
-    /// The answer: the request is not taken for 60 s, or nobody answers at the other end.
+    /// The answer: upstream took none of the request for 60 s, or answers no keep-alive probe.
     Answer,
-    /// The rest of the answer: nobody answers at the other end.
+    /// The rest of the answer: upstream answers no keep-alive probe.
     Body,
 }
 

@@ -6,12 +6,15 @@
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Deref;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
+use rustix::net::sockopt;
 
 use super::Observer;
 
@@ -44,6 +47,16 @@ impl Socket {
     pub(crate) fn look_again(&mut self) {
         self.is_dry = false;
     }
+}
+
+/// Has the kernel end a connection when the peer acknowledges nothing any more: a probe after 30 s
+/// of silence, and three in all, 10 s apart. A socket inherits it from the one that it is accepted
+/// on. Where the kernel refuses, connections work without it.
+pub(crate) fn keep_alive(socket: &impl AsFd) {
+    let _ = sockopt::set_socket_keepalive(socket, true);
+    let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(30));
+    let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10));
+    let _ = sockopt::set_tcp_keepcnt(socket, 3);
 }
 
 impl Deref for Socket {

@@ -16,6 +16,7 @@ use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::{Server, connection};
 use crate::journal;
+use crate::net::socket::keep_alive;
 
 /// The listening socket, and whether its address is not, or not yet, one of this machine.
 pub(crate) struct Bound {
@@ -51,6 +52,8 @@ fn open(address: SocketAddr, foreign: bool) -> io::Result<TcpListener> {
     }
     net::bind(&socket, &address)?;
     net::listen(&socket, BACKLOG)?;
+    // A client that waits for its answer sends nothing, and may vanish meanwhile.
+    keep_alive(&socket);
     Ok(socket.into())
 }
 
