@@ -214,8 +214,9 @@ pub(crate) fn tedge_toml() -> String {
         "Settings marked with a plus do not exist in thin-edge.io. \
          They are in a second file of the same directory, `tedge-http.toml`, since thin-edge.io \
          would delete them from its own file. \
-         If `mappers/c8y/mapper.toml` exists, as with thin-edge.io 2, the settings that begin \
-         with `c8y.` are there, without that prefix. \
+         If `mappers/c8y/mapper.toml` exists, as with thin-edge.io 2, or the file of a profile, \
+         `mappers/c8y.NAME/mapper.toml`, the settings that begin with `c8y.` are in \
+         `mappers/c8y/mapper.toml`, without that prefix. \
          `tedge config` reads and writes each setting in the right file.",
     );
     page.section("SETTINGS");

@@ -142,7 +142,7 @@ fn a_childs_request_is_signed_on_the_main_device() {
     assert_eq!(certs(&main, "ca").code, Some(0));
     let made = certs(&child, "client kid");
     assert_eq!(made.code, Some(0));
-    made.warned_once(&["There is no tedge-local-ca.key here", "tedge certs client kid --csr"]);
+    made.warned_once(&["There is no CA in this directory", "tedge certs client kid --csr"]);
     tool(&child, "openssl", "req -verify -noout -in kid.csr");
 
     let request = child.path(&format!("{DIR}/kid.csr"));
@@ -221,10 +221,10 @@ fn nothing_is_overwritten_unasked() {
     certs(&device, "server main-agent").silent_success();
     let file = |name: &str| device.text(&format!("{DIR}/{name}"));
     let before = ["tedge-local-ca.key", "main-agent.key", "main-agent.crt"].map(file);
-    certs(&device, "ca").failed(1, &["tedge-local-ca.key is there already", "--force"]);
-    certs(&device, "server main-agent").failed(1, &["main-agent.key is there already"]);
+    certs(&device, "ca").failed(1, &["tedge-local-ca.key already exists", "--force"]);
+    certs(&device, "server main-agent").failed(1, &["main-agent.key already exists"]);
     fs::remove_file(device.path(&format!("{DIR}/main-agent.key"))).unwrap();
-    certs(&device, "server main-agent").failed(1, &["main-agent.crt is there already"]);
+    certs(&device, "server main-agent").failed(1, &["main-agent.crt already exists"]);
     assert!(!device.path(&format!("{DIR}/main-agent.key")).exists());
     certs(&device, "server main-agent --force").silent_success();
     let after = ["tedge-local-ca.key", "main-agent.key", "main-agent.crt"].map(file);
@@ -240,7 +240,7 @@ fn show_says_what_a_file_holds() {
     assert_eq!(certs(&device, "ca --days 30").code, Some(0));
     // It cannot live longer than its CA.
     let made = certs(&device, "server main-agent --host 10.0.0.1");
-    made.warned_once(&["ends with its CA"]);
+    made.warned_once(&["expires with its CA"]);
     let path = |name: &str| device.path(&format!("{DIR}/{name}"));
     let shown = certs(&device, &format!("show {}", path("main-agent.crt").display()));
     let shown = shown.silent_success();

@@ -156,6 +156,11 @@ fn a_default_follows_other_settings() {
     assert_eq!(device.get("c8y.proxy.client.port"), "8002");
     let device = Device::new().with("tedge.toml", "mqtt.bind.address = \"10.0.0.1\"\n");
     assert_eq!(device.get("http.bind.address"), "10.0.0.1");
+    assert_eq!(device.get("mqtt.client.port"), "1883");
+    device.tedge(&["config", "set", "mqtt.bind.port", "1884"]);
+    assert_eq!(device.get("mqtt.client.port"), "1884");
+    device.tedge(&["config", "set", "mqtt.external.bind.address", "10.0.0.2"]);
+    assert_eq!(device.get("http.bind.address"), "10.0.0.2");
 }
 
 #[test]

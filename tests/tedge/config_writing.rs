@@ -81,6 +81,26 @@ fn each_key_goes_where_it_lives() {
 }
 
 #[test]
+fn the_file_of_any_profile_moves_the_cloud_to_the_mappers_file() {
+    let device = Device::new()
+        .with("mappers/c8y.edge/mapper.toml", "url = \"edge.example.com\"\n")
+        .with("mappers/c8yx/mapper.toml", "url = \"no.example.com\"\n")
+        .with("tedge.toml", "c8y.url = \"old.example.com\"\n");
+    let done = device.tedge(&["config", "get", "c8y.url"]);
+    done.failed(1, &["is not set", "[c8y] in", "c8y.edge/mapper.toml exists"]);
+    let done = device.tedge(&["config", "set", "c8y.url", "new.example.com"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(device.text("mappers/c8y/mapper.toml"), "url = \"new.example.com\"\n");
+    assert_eq!(device.text("mappers/c8y.edge/mapper.toml"), "url = \"edge.example.com\"\n");
+    assert_eq!(device.text("tedge.toml"), "c8y.url = \"old.example.com\"\n");
+    assert_eq!(device.tedge(&["config", "get", "c8y.url"]).out, "new.example.com\n");
+    // What only looks like one moves nothing.
+    let device = Device::new().with("mappers/c8yx/mapper.toml", "");
+    device.tedge(&["config", "set", "c8y.url", "new.example.com"]);
+    assert_eq!(device.text("tedge.toml"), "[c8y]\nurl = \"new.example.com\"\n");
+}
+
+#[test]
 fn a_key_moves_home_and_out_of_its_old_spelling() {
     let text = "http.port = 1 # old\nhttp.crl_path = \"/a\"\n";
     let device = Device::new().with("tedge.toml", text);

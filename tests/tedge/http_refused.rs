@@ -1,11 +1,12 @@
 //! What `tedge http` says where it cannot do what it was told: each time what to do.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use crate::support::certificates::{Authority, Key, Pair, Validity};
 use crate::support::directory::Directory;
 use crate::support::service::{Service, Setup};
-use crate::support::tedge::Device;
+use crate::support::tedge::{Device, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tedge-file-transfer");
 
@@ -97,6 +98,32 @@ fn a_client_that_is_refused_hears_which_setting_to_look_at() {
     let done = device.tedge(&["config", "set", "http.client.auth.key_file", "/nowhere.key"]);
     assert_eq!(done.code, Some(0));
     get().failed(78, &["http.client.auth.key_file", "/nowhere.key does not exist"]);
+}
+
+#[test]
+fn the_cas_of_the_system_are_trusted_beside_that_of_the_cloud() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can give the system other CAs");
+    }
+    let directory = Directory::new();
+    let [ours, other] = ["ours", "other"].map(|name| Authority::new(directory.path(), name));
+    let server = ours.server("main-agent", Key::P256);
+    let service = serve(|setup| {
+        setup.set("http.cert_path", &server.cert);
+        setup.set("http.key_path", &server.key);
+    });
+    let device = child(&service, &other);
+    let system = device.directory.join("system");
+    std::fs::create_dir(&system).unwrap();
+    let get = || {
+        let script = "mount --bind system /etc/ssl/certs && exec ./tedge http get /health";
+        let mut shell = Command::new("unshare");
+        shell.args(["-m", "sh", "-c", script]).current_dir(&device.directory);
+        run(shell.env("TEDGE_CONFIG_DIR", device.config_dir()))
+    };
+    get().failed(1, &["signed by an unknown authority"]);
+    std::fs::copy(&ours.cert, system.join("ours.pem")).unwrap();
+    get().silent_success();
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Setting {
             Fallback::Const(text) => text.to_owned(),
             Fallback::Below(path) => format!("{path} in the configuration directory"),
             Fallback::Like(keys, last) => {
-                let mut words = String::from("that of ");
+                let mut words = String::from("the value of ");
                 words.push_str(&keys.join(", else of "));
                 if let Some(last) = last {
                     let _ = write!(words, ", else {last}");

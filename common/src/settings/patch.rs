@@ -47,7 +47,7 @@ fn checked(
     };
     edited.filter(is_done).ok_or_else(|| {
         Error::Failed(format!(
-            "{key} in {} stands where it cannot be changed by a command: please edit the file",
+            "{key} in {} cannot be changed by a command: edit the file",
             path.display()
         ))
     })

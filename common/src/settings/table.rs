@@ -57,8 +57,8 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The name of this device. The common name of device.cert_path's certificate wins where
-    /// there is one.
+    /// The name of this device. If device.cert_path exists, the common name in it is used
+    /// instead.
     device_id: Option<Text> = "device.id", Unset, [Tedge], "rpi4-dca632efb150";
     /// The device's own certificate, PEM.
     device_cert_path: CertificatePath = "device.cert_path", Below("device-certs/tedge-certificate.pem"),
@@ -81,51 +81,52 @@ settings! {
     /// The private key of http.cert_path, PEM.
     http_key_path: Option<KeyPath> = "http.key_path", Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/main-agent.key";
-    /// The CA certificates, a directory or a file, of which clients of the File Transfer Service
-    /// must have one. Turns client authentication on; needs http.cert_path.
+    /// CA certificates, a file or a directory. Clients of the File Transfer Service must present a
+    /// certificate that one of these CAs has signed. Requires http.cert_path.
     http_ca_path: Option<CaPath> = "http.ca_path", Unset, [FileTransfer], "/etc/ssl/certs";
-    /// Revocation lists, a directory or a file, PEM: clients named there are refused. Needs
+    /// Certificate revocation lists, a file or a directory: revoked clients are refused. Requires
     /// http.ca_path.
     http_crl_path: Option<CrlPath> = "http.crl_path" (own), Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/revoked.pem";
-    /// The host on which clients find the File Transfer Service.
+    /// The host at which clients reach the File Transfer Service.
     http_client_host: Host = "http.client.host", Const("127.0.0.1"), [Tedge], "rpi4-dca632efb150";
-    /// The port on which clients find the File Transfer Service.
+    /// The port at which clients reach the File Transfer Service.
     http_client_port: Port = "http.client.port", Const("8000"), [Tedge], "8000";
-    /// The certificate with which this device authenticates itself to a service that asks for
-    /// one, PEM. Together with http.client.auth.key_file.
+    /// The client certificate that `tedge http` presents if a service requires one, PEM. Requires
+    /// http.client.auth.key_file.
     http_client_auth_cert_file: Option<CertificatePath> = "http.client.auth.cert_file", Unset,
         [Tedge], "/etc/tedge/device-local-certs/tedge-client.crt";
     /// The private key of http.client.auth.cert_file, PEM.
     http_client_auth_key_file: Option<KeyPath> = "http.client.auth.key_file", Unset,
         [Tedge], "/etc/tedge/device-local-certs/tedge-client.key";
-    /// The largest file that may be uploaded. No limit where it is not set.
+    /// The maximum size of an upload; no limit if it is not set.
     http_upload_max_size: Option<Size> = "http.upload.max_size" (own), Unset, [FileTransfer], "500M";
-    /// What uploads must leave free on the file system.
+    /// The space that uploads must leave free on the file system.
     http_upload_min_free: Free = "http.upload.min_free" (own), Const("5%"), [FileTransfer], "100M";
-    /// Whether an upload is synced to the disk before it is answered. With false it is still
-    /// atomic, but no longer proof against a power cut.
+    /// Whether an upload is synced to the disk before it is answered. If false, it is still atomic,
+    /// but a power cut may undo it.
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
-    /// How many connections the File Transfer Service holds at once.
+    /// The maximum number of connections of the File Transfer Service.
     http_connections_max: Count = "http.connections.max" (own), Const("128"), [FileTransfer], "32";
     /// The Cumulocity tenant, the default of c8y.http and c8y.mqtt.
     c8y_url: Option<HostPort<443>> = "c8y.url", Unset, [C8yProxy, Tedge], "example.cumulocity.com";
-    /// Where Cumulocity's REST API is, port 443 where none is given.
+    /// The address of the REST API of Cumulocity; the default port is 443.
     c8y_http: Option<HostPort<443>> = "c8y.http", Like(&["c8y.url"], None),
         [C8yProxy], "example.cumulocity.com:8443";
-    /// Where Cumulocity's MQTT broker is, port 8883 where none is given.
+    /// The address of the MQTT broker of Cumulocity; the default port is 8883.
     c8y_mqtt: Option<HostPort<8883>> = "c8y.mqtt", Like(&["c8y.url"], None),
         [Tedge], "mqtt.example.com:8883";
-    /// The CA certificates, a directory or a file, that servers are checked against.
+    /// CA certificates, a file or a directory, to verify Cumulocity with; `tedge http` trusts
+    /// those of the system as well.
     c8y_root_cert_path: CaPath = "c8y.root_cert_path", Const("/etc/ssl/certs"),
         [C8yProxy, Tedge], "/etc/ssl/certs/ca-certificates.crt";
-    /// How the device authenticates itself to Cumulocity; auto is basic where c8y.credentials_path
-    /// exists, else certificate.
+    /// How the device authenticates to Cumulocity; auto means basic if c8y.credentials_path exists,
+    /// else certificate.
     c8y_auth_method: AuthMethod = "c8y.auth_method", Const("certificate"), [C8yProxy], "basic";
-    /// The file with user name and password, for basic.
+    /// The file with user name and password, for c8y.auth_method basic.
     c8y_credentials_path: PasswordPath = "c8y.credentials_path", Below("credentials.toml"),
         [C8yProxy], "/etc/tedge/credentials.toml";
-    /// The topic prefix under which the MQTT bridge to Cumulocity is reached.
+    /// The topic prefix of the MQTT bridge to Cumulocity.
     c8y_bridge_topic_prefix: Text = "c8y.bridge.topic_prefix", Const("c8y"),
         [C8yProxy], "c8y-second";
     /// The address that the Cumulocity Proxy listens on; 0.0.0.0 or :: for all.
@@ -140,21 +141,21 @@ settings! {
     /// The private key of c8y.proxy.cert_path, PEM.
     c8y_proxy_key_path: Option<KeyPath> = "c8y.proxy.key_path", Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/c8y-mapper.key";
-    /// The CA certificates, a directory or a file, of which clients of the Cumulocity Proxy must
-    /// have one. Turns client authentication on; needs c8y.proxy.cert_path.
+    /// CA certificates, a file or a directory. Clients of the Cumulocity Proxy must present a
+    /// certificate that one of these CAs has signed. Requires c8y.proxy.cert_path.
     c8y_proxy_ca_path: Option<CaPath> = "c8y.proxy.ca_path", Unset, [C8yProxy], "/etc/ssl/certs";
-    /// Revocation lists, a directory or a file, PEM: clients named there are refused. Needs
+    /// Certificate revocation lists, a file or a directory: revoked clients are refused. Requires
     /// c8y.proxy.ca_path.
     c8y_proxy_crl_path: Option<CrlPath> = "c8y.proxy.crl_path" (own), Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/revoked.pem";
-    /// The host on which clients find the Cumulocity Proxy.
+    /// The host at which clients reach the Cumulocity Proxy.
     c8y_proxy_client_host: Host = "c8y.proxy.client.host", Const("127.0.0.1"),
         [Tedge], "rpi4-dca632efb150";
-    /// The port on which clients find the Cumulocity Proxy.
+    /// The port at which clients reach the Cumulocity Proxy.
     c8y_proxy_client_port: Port = "c8y.proxy.client.port",
         Like(&["c8y.proxy.bind.port"], Some("8001")),
         [Tedge], "8001";
-    /// How many connections the Cumulocity Proxy holds at once.
+    /// The maximum number of connections of the Cumulocity Proxy.
     c8y_proxy_connections_max: Count = "c8y.proxy.connections.max" (own), Const("64"),
         [C8yProxy], "16";
     /// The address that the local MQTT broker listens on.
@@ -165,18 +166,18 @@ settings! {
     /// The address that the local MQTT broker listens on for other devices.
     mqtt_external_bind_address: Option<IpAddr> = "mqtt.external.bind.address", Unset,
         [FileTransfer], "192.168.1.6";
-    /// The host of the local MQTT broker, which hands out the device's token.
+    /// The host of the local MQTT broker, from which the device's token is requested.
     mqtt_client_host: Host = "mqtt.client.host", Const("127.0.0.1"), [C8yProxy], "192.168.1.6";
     /// The port of the local MQTT broker.
     mqtt_client_port: Port = "mqtt.client.port", Like(&["mqtt.bind.port"], Some("1883")),
         [C8yProxy], "8883";
-    /// The CA certificates, a file, that the MQTT broker is checked against. Turns TLS on.
+    /// The file with CA certificates to verify the MQTT broker with. Turns TLS on.
     mqtt_client_auth_ca_file: Option<CaPath> = "mqtt.client.auth.ca_file", Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/broker-ca.crt";
-    /// The CA certificates, a directory, that the MQTT broker is checked against. Turns TLS on.
+    /// The directory with CA certificates to verify the MQTT broker with. Turns TLS on.
     mqtt_client_auth_ca_dir: Option<CaPath> = "mqtt.client.auth.ca_dir", Unset,
         [C8yProxy], "/etc/ssl/certs";
-    /// The certificate for an MQTT broker that asks for one, PEM.
+    /// The client certificate for the MQTT broker, PEM.
     mqtt_client_auth_cert_file: Option<CertificatePath> = "mqtt.client.auth.cert_file", Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/broker-client.crt";
     /// The private key of mqtt.client.auth.cert_file, PEM.
@@ -188,14 +189,14 @@ settings! {
     /// The file that holds the password for the MQTT broker.
     mqtt_client_auth_password_file: Option<PasswordPath> = "mqtt.client.auth.password_file", Unset,
         [C8yProxy], "/etc/tedge/mqtt-password";
-    /// The HTTP CONNECT proxy through which Cumulocity is reached.
+    /// The HTTP proxy (CONNECT) for connections to Cumulocity.
     proxy_address: Option<Proxy> = "proxy.address", Unset,
         [C8yProxy], "http://proxy.example.com:3128";
-    /// The user name for the HTTP CONNECT proxy.
+    /// The user name for the HTTP proxy.
     proxy_username: Option<Text> = "proxy.username", Unset, [C8yProxy], "device";
-    /// The password for the HTTP CONNECT proxy.
+    /// The password for the HTTP proxy.
     proxy_password: Option<Secret> = "proxy.password", Unset, [C8yProxy], "secret";
-    /// The hosts that are reached without the HTTP CONNECT proxy.
+    /// Hosts that are reached without the HTTP proxy.
     proxy_no_proxy: List = "proxy.no_proxy", Unset, [C8yProxy], "localhost,.example.com";
 }
 

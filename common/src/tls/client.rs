@@ -1,7 +1,7 @@
 //! A client's side of TLS: whom to believe, and what to show when asked for a certificate.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -16,6 +16,8 @@ use crate::error::Error;
 
 /// Sessions that are kept to be resumed: the tickets of 4 servers, 8 of each.
 const SESSIONS: usize = 32;
+/// Where update-ca-certificates(8) puts what the system trusts.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs";
 
 /// Which files a client's configuration comes from, and the keys that name them.
 #[derive(Clone, Debug)]
@@ -50,6 +52,15 @@ impl ClientFiles {
     /// Reads all of them. The error names the key, the file and what is wrong with it. Blocks on
     /// the disk.
     pub fn load(&self) -> Result<ClientIdentity, Error> {
+        self.load_with(None)
+    }
+
+    /// The same, and the CAs that the system trusts vouch for servers as well.
+    pub fn load_with_system(&self) -> Result<ClientIdentity, Error> {
+        self.load_with(Some(Path::new(SYSTEM_ROOTS)))
+    }
+
+    fn load_with(&self, more: Option<&Path>) -> Result<ClientIdentity, Error> {
         let provider = crate::crypto::provider();
         let roots = Source::new(self.roots_key.to_owned(), &self.roots);
         let identity = self.identity()?;
@@ -57,8 +68,14 @@ impl ClientFiles {
             Some([certificate, key]) => Some(Identity::load(certificate, key)?),
             None => None,
         };
-        let Authorities { store, pins, mut warnings, .. } =
+        let Authorities { mut store, pins, mut warnings, .. } =
             Authorities::load(&roots, Accept::Anybody)?;
+        // A system without CAs adds none, and what is wrong with one of them is not ours to mend.
+        let more = more.filter(|more| *more != self.roots);
+        let more = more.map(|more| Source::new("the CAs of the system".to_owned(), more));
+        if let Some(Ok(more)) = more.map(|more| Authorities::load(&more, Accept::Authorities)) {
+            store.roots.extend(more.store.roots);
+        }
         let authorities = store.len();
         let unfit = |error: &dyn Display| roots.error(format_args!("cannot be used: {error}"));
         let usual =

@@ -36,8 +36,7 @@ impl Maker {
         let now = Time::now();
         if now < EARLIEST {
             return Err(Error::Failed(format!(
-                "this device's clock says {now}: set it first, or nobody will believe the \
-                 certificate"
+                "the clock of this device says {now}: set it first, or the certificate is not valid"
             )));
         }
         let name = arguments.words.first().map_or_else(|| Ok(CA.to_owned()), file_name)?;
@@ -92,8 +91,8 @@ impl Maker {
                 let request = issue::request(&subject, &key).map_err(unable)?;
                 self.write(&[("key", secret), ("csr", request)])?;
                 report(&format!(
-                    "There is no {CA}.key here. Where it is, sign the request: tedge certs client \
-                     {name} --csr {name}.csr",
+                    "There is no CA in this directory. Copy the request to the device with the CA, \
+                     and sign it there: tedge certs client {name} --csr {name}.csr",
                     name = self.name
                 ));
                 return Ok(());
@@ -149,8 +148,8 @@ impl Maker {
         let not_after = ca.map_or(wanted, |ca| ca.not_after.min(wanted));
         if not_after.plus_days(1) < wanted {
             report(&format!(
-                "It ends with its CA, on {not_after}: renew that with --force, or \
-                             after it everything it signed."
+                "The certificate expires with its CA, on {not_after}. To renew the CA: `tedge certs \
+                 ca --force`; then create the certificates that it signs again."
             ));
         }
         let not_before = Time::from_unix(self.now.unix() - SLACK);

@@ -79,7 +79,7 @@ fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 fn exists(path: &Path) -> Error {
     Error::Failed(format!(
-        "{} is there already; nothing was written (--force replaces it)",
+        "{} already exists; nothing was written (use --force to replace it)",
         path.display()
     ))
 }

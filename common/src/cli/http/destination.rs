@@ -57,7 +57,9 @@ impl Destination {
                 " (see http.client.auth.cert_file and http.client.auth.key_file)".to_owned()
             }
             Some(rustls::Error::InvalidCertificate(error)) => match error {
-                UnknownIssuer => " (add its CA to c8y.root_cert_path)".to_owned(),
+                UnknownIssuer => {
+                    " (add its CA to those of the system, or to c8y.root_cert_path)".to_owned()
+                }
                 NotValidForName | NotValidForNameContext { .. } => format!(
                     " (set {} to one of its names, or create a certificate for this one: \
                      `tedge certs server NAME --host {host}`)",

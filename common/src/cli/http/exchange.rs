@@ -116,7 +116,7 @@ fn trust(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, Error> {
         auth_prefix: "http.client.auth",
         protocol: Some("http/1.1"),
     };
-    let loaded = files.load()?;
+    let loaded = files.load_with_system()?;
     warn(&loaded.warnings);
     Ok(loaded.config)
 }
