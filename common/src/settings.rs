@@ -18,7 +18,6 @@ mod load;
 mod lock;
 mod nearest;
 pub(crate) mod patch;
-mod path;
 mod replace;
 mod setting;
 mod table;

@@ -124,7 +124,7 @@ fn checked(setting: &Setting, value: String) -> Result<String, Error> {
             setting.key, setting.kind.expected
         )));
     }
-    if setting.kind.shape != Shape::Path {
+    if setting.kind.path_to.is_none() {
         return Ok(value);
     }
     let absolute = std::path::absolute(&value)

@@ -99,7 +99,7 @@ fn as_written(text: &str, shape: Shape) -> Written {
     let known = match shape {
         Shape::Integer | Shape::Quantity => text.parse().ok().map(Written::Integer),
         Shape::Boolean => text.parse().ok().map(Written::Boolean),
-        Shape::Text | Shape::Path | Shape::List => None,
+        Shape::Text | Shape::Path(_) | Shape::List => None,
     };
     known.unwrap_or_else(|| Written::Text(text.to_owned()))
 }

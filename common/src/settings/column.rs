@@ -13,8 +13,6 @@ pub trait Column {
     const EXPECTED: &'static str;
     /// How a file holds it.
     const SHAPE: Shape;
-    /// What the path leads to, where it is one.
-    const PATH_TO: Option<PathTo> = None;
     /// Whether it may be shown to nobody.
     const IS_SECRET: bool = false;
 
@@ -33,7 +31,7 @@ pub enum Shape {
     /// A string.
     Text,
     /// A string, made absolute when it is written.
-    Path,
+    Path(PathTo),
     /// An integer.
     Integer,
     /// true or false.
@@ -70,7 +68,7 @@ pub struct Kind {
     pub expected: &'static str,
     /// [`Column::SHAPE`].
     pub shape: Shape,
-    /// [`Column::PATH_TO`].
+    /// What the path leads to, where it is one.
     pub path_to: Option<PathTo>,
     /// [`Column::IS_SECRET`].
     pub is_secret: bool,
@@ -85,7 +83,10 @@ impl Kind {
             name: T::NAME,
             expected: T::EXPECTED,
             shape: T::SHAPE,
-            path_to: T::PATH_TO,
+            path_to: match T::SHAPE {
+                Shape::Path(path_to) => Some(path_to),
+                _ => None,
+            },
             is_secret: T::IS_SECRET,
             is_valid: |text| T::parse(text).is_some(),
         }
@@ -98,7 +99,6 @@ impl<T: Column> Column for Option<T> {
     const NAME: &'static str = T::NAME;
     const EXPECTED: &'static str = T::EXPECTED;
     const SHAPE: Shape = T::SHAPE;
-    const PATH_TO: Option<PathTo> = T::PATH_TO;
     const IS_SECRET: bool = T::IS_SECRET;
 
     fn parse(text: &str) -> Option<Self::Value> {
@@ -109,3 +109,28 @@ impl<T: Column> Column for Option<T> {
         Some(None)
     }
 }
+
+/// Makes a type a column, a new one where there is no type that says as much as the column.
+macro_rules! column {
+    ($(#[$doc:meta])+ $column:ident = $value:ty, $($rest:tt)+) => {
+        $(#[$doc])+
+        #[derive(Debug)]
+        pub enum $column {}
+
+        column!($column => $value, $($rest)+);
+    };
+    ($column:ty => $value:ty, $name:literal, $expected:literal, $shape:expr, $parse:expr $(,)?) => {
+        impl Column for $column {
+            type Value = $value;
+
+            const NAME: &'static str = $name;
+            const EXPECTED: &'static str = $expected;
+            const SHAPE: Shape = $shape;
+
+            fn parse(text: &str) -> Option<$value> {
+                ($parse)(text)
+            }
+        }
+    };
+}
+pub(super) use column;

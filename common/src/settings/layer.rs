@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Where a value came from, as messages say it after "in" or "from".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Layer {
-    /// Nobody said anything.
+    /// No layer has a value.
     #[default]
     Default,
     /// A line of a file, perhaps under another key than the setting's own.

@@ -15,19 +15,19 @@ use super::setting::{Fallback, Setting, variable};
 use super::table::{OLD_SPELLINGS, find, readable_keys};
 use crate::error::Error;
 
-/// All that is said of settings, and what a person should hear about it.
+/// The values that the layers give, and what a person should hear about them.
 #[derive(Default)]
 pub(super) struct Layers {
     config_dir: PathBuf,
-    said: Vec<Said>,
+    candidates: Vec<Candidate>,
     /// The file because of which the settings of the cloud live in the mapper's.
     mapper: Option<String>,
     pub(super) warnings: Vec<String>,
     pub(super) unknown: Vec<String>,
 }
 
-/// What one layer says of one key.
-struct Said {
+/// The value that one layer gives for one key.
+struct Candidate {
     key: String,
     /// `None` unsets.
     value: Option<Written>,
@@ -37,7 +37,7 @@ struct Said {
 
 impl Layers {
     pub(super) fn add_arguments(&mut self, arguments: &[(&'static str, String)]) {
-        self.said.extend(arguments.iter().map(|(key, text)| Said {
+        self.candidates.extend(arguments.iter().map(|(key, text)| Candidate {
             key: (*key).to_owned(),
             value: Some(Written::Text(text.clone())),
             layer: Layer::Argument,
@@ -64,7 +64,7 @@ impl Layers {
                 Error::Configuration(format!("{name} in the environment is not UTF-8"))
             })?;
             self.note_old_spelling(key, name);
-            self.said.push(Said {
+            self.candidates.push(Candidate {
                 key: key.to_owned(),
                 value: (!text.is_empty()).then_some(Written::Text(text)),
                 layer: Layer::Environment(name.to_owned()),
@@ -143,7 +143,7 @@ impl Layers {
                 ));
             }
         }
-        self.said.push(Said { key, value: Some(value), layer, home: Some(file) });
+        self.candidates.push(Candidate { key, value: Some(value), layer, home: Some(file) });
         Ok(())
     }
 
@@ -172,9 +172,9 @@ impl Layers {
         let home = self.home(setting);
         let shape = setting.kind.shape;
         let found = |key: &str| {
-            let said = self.first(key, home)?;
-            let value = said.value.as_ref()?.clone();
-            Some(Found::new(&said.key, value, said.layer.clone(), shape))
+            let candidate = self.first(key, home)?;
+            let value = candidate.value.as_ref()?.clone();
+            Some(Found::new(&candidate.key, value, candidate.layer.clone(), shape))
         };
         let default = |text: &str| {
             Some(Found::new(setting.key, Written::Text(text.to_owned()), Layer::Default, shape))
@@ -189,20 +189,23 @@ impl Layers {
         })
     }
 
-    /// What is said of a key by whoever comes first: argument, environment, the file where the key
+    /// The candidate of the layer that comes first: argument, environment, the file where the key
     /// lives, another one; and the key's own name before an old spelling.
-    fn first(&self, key: &str, home: Home) -> Option<&Said> {
-        let is_old = |said: &Said| OLD_SPELLINGS.contains(&(&said.key, key));
-        let rank = |said: &&Said| {
-            let place = match (&said.layer, said.home) {
+    fn first(&self, key: &str, home: Home) -> Option<&Candidate> {
+        let is_old = |candidate: &Candidate| OLD_SPELLINGS.contains(&(&candidate.key, key));
+        let rank = |candidate: &&Candidate| {
+            let place = match (&candidate.layer, candidate.home) {
                 (Layer::Argument, _) => 0,
                 (Layer::Environment(_), _) => 1,
                 (_, file) if file == Some(home) => 2,
                 _ => 3,
             };
-            (place, is_old(said))
+            (place, is_old(candidate))
         };
-        self.said.iter().filter(|said| said.key == key || is_old(said)).min_by_key(rank)
+        self.candidates
+            .iter()
+            .filter(|candidate| candidate.key == key || is_old(candidate))
+            .min_by_key(rank)
     }
 }
 

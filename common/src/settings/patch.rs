@@ -112,7 +112,7 @@ impl<'a> Place<'a> {
                 Some(with_line(text, line_end(text, end), &format!("{start}{rest} = {literal}")))
             }
             None if self.name.is_empty() => {
-                // Behind what is said of the whole file, and before the first table.
+                // Behind the comment on the whole file, and before the first table.
                 let head =
                     text.find(&format!("{newline}{newline}")).map(|at| at + 2 * newline.len());
                 let at = head.filter(|&head| text[..head].lines().all(is_comment)).unwrap_or(0);

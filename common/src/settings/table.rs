@@ -5,11 +5,13 @@ use std::net::IpAddr;
 
 use super::column::{Column, Kind};
 use super::layer::Layer;
-use super::path::{CaPath, CertificatePath, CrlPath, DataPath, KeyPath, PasswordPath};
 use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Setting, Typed};
-use super::value::{AuthMethod, Count, Free, HostPort, List, Port, Proxy, Secret, Size, Text};
+use super::value::{
+    AuthMethod, CaPath, CertificatePath, Count, CrlPath, DataPath, Free, HostPort, KeyPath, List,
+    PasswordPath, Port, Proxy, Secret, Size, Text,
+};
 use crate::error::Error;
 use crate::net::Host;
 

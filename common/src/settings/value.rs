@@ -3,73 +3,61 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
-use super::column::{Column, Shape};
+use super::column::{Column, PathTo, Shape, column};
 use crate::net::{Host, Origin, without_brackets};
-
-/// A type that is its own column.
-macro_rules! value {
-    ($type:ty, $name:literal, $expected:literal, $shape:ident, $parse:expr) => {
-        impl Column for $type {
-            type Value = Self;
-
-            const NAME: &'static str = $name;
-            const EXPECTED: &'static str = $expected;
-            const SHAPE: Shape = Shape::$shape;
-
-            fn parse(text: &str) -> Option<Self> {
-                ($parse)(text)
-            }
-        }
-    };
-}
-
-/// A column whose values are of a type that says less than the column.
-macro_rules! column {
-    ($(#[$doc:meta])+ $column:ident of $value:ty, $name:literal, $expected:literal, $shape:ident, $parse:expr) => {
-        $(#[$doc])+
-        #[derive(Debug)]
-        pub enum $column {}
-
-        impl Column for $column {
-            type Value = $value;
-
-            const NAME: &'static str = $name;
-            const EXPECTED: &'static str = $expected;
-            const SHAPE: Shape = Shape::$shape;
-
-            fn parse(text: &str) -> Option<$value> {
-                ($parse)(text)
-            }
-        }
-    };
-}
 
 column!(
     /// Any text.
-    Text of String, "text", "a text that is not empty", Text, |text: &str| {
+    Text = String, "text", "a text that is not empty", Shape::Text, |text: &str| {
         (!text.is_empty()).then(|| text.to_owned())
     }
 );
 column!(
     /// The port of a server; 0 takes a free one.
-    Port of u16, "port", "a port number, 0 to 65535", Integer, digits
+    Port = u16, "port", "a port number, 0 to 65535", Shape::Integer, digits
 );
 column!(
     /// How many of something there may be.
-    Count of usize, "count", "a number, at least 1", Integer, |text| {
+    Count = usize, "count", "a number, at least 1", Shape::Integer, |text| {
         // More than an integer of TOML holds could not be read back.
         digits(text).filter(|&count| count > 0 && i64::try_from(count).is_ok())
     }
 );
 column!(
     /// A number of bytes, perhaps with a unit.
-    Size of u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Quantity, bytes
+    Size = u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Shape::Quantity, bytes
 );
-value!(IpAddr, "IP address", "an IP address, such as 127.0.0.1 or ::", Text, |text| {
+column!(IpAddr => Self, "IP address", "an IP address, such as 127.0.0.1 or ::", Shape::Text, |text| {
     without_brackets(text).parse().ok()
 });
-value!(bool, "true or false", "true or false", Boolean, |text: &str| text.parse().ok());
+column!(bool => Self, "true or false", "true or false", Shape::Boolean, |text: &str| text.parse().ok());
+
+column!(
+    /// The path of a certificate.
+    CertificatePath = PathBuf, "path", "a path", Shape::Path(PathTo::Certificate), path
+);
+column!(
+    /// The path of a private key.
+    KeyPath = PathBuf, "path", "a path", Shape::Path(PathTo::PrivateKey), path
+);
+column!(
+    /// The path of CA certificates.
+    CaPath = PathBuf, "path", "a path", Shape::Path(PathTo::Authorities), path
+);
+column!(
+    /// The path of revocation lists.
+    CrlPath = PathBuf, "path", "a path", Shape::Path(PathTo::RevocationLists), path
+);
+column!(
+    /// The path of a file with a password.
+    PasswordPath = PathBuf, "path", "a path", Shape::Path(PathTo::Password), path
+);
+column!(
+    /// The path of a directory for data.
+    DataPath = PathBuf, "path", "a path", Shape::Path(PathTo::Data), path
+);
 
 /// A text that is shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
@@ -135,11 +123,10 @@ pub enum Free {
     Bytes(u64),
 }
 
-value!(
-    Free,
+column!(Free => Self,
     "percent or size",
     "a percentage or a number of bytes, such as 5% or 100M",
-    Quantity,
+    Shape::Quantity,
     |text: &str| {
         match text.strip_suffix('%') {
             Some(percent) => digits(percent).filter(|&percent| percent <= 100).map(Self::Percent),
@@ -159,7 +146,7 @@ pub enum AuthMethod {
     Auto,
 }
 
-value!(AuthMethod, "certificate, basic or auto", "certificate, basic or auto", Text, |text| {
+column!(AuthMethod => Self, "certificate, basic or auto", "certificate, basic or auto", Shape::Text, |text| {
     match text {
         "certificate" => Some(Self::Certificate),
         "basic" => Some(Self::Basic),
@@ -168,24 +155,22 @@ value!(AuthMethod, "certificate, basic or auto", "certificate, basic or auto", T
     }
 });
 
-value!(Host, "host", "a host name or an IP address", Text, Self::parse);
+column!(Host => Self, "host", "a host name or an IP address", Shape::Text, Self::parse);
 
 /// A host with a port, `PORT` where none is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort<const PORT: u16>(pub Origin);
 
-value!(
-    HostPort<443>,
+column!(HostPort<443> => Self,
     "host[:port]",
     "a host without https://, and a port if it is not 443",
-    Text,
+    Shape::Text,
     |text| Origin::parse(text, 443).map(Self)
 );
-value!(
-    HostPort<8883>,
+column!(HostPort<8883> => Self,
     "host[:port]",
     "a host without a scheme, and a port if it is not 8883",
-    Text,
+    Shape::Text,
     |text| Origin::parse(text, 8883).map(Self)
 );
 
@@ -193,10 +178,14 @@ value!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy(pub Origin);
 
-value!(Proxy, "http://host:port", "http://host:port", Text, |text: &str| {
+column!(Proxy => Self, "http://host:port", "http://host:port", Shape::Text, |text: &str| {
     let rest = text.strip_prefix("http://").unwrap_or(text);
     Origin::parse(rest.strip_suffix('/').unwrap_or(rest), 80).map(Self)
 });
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+}
 
 /// A number of digits alone: no sign, no spaces.
 fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {

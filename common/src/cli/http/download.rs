@@ -17,10 +17,9 @@ use rustix::fs::{fchmod, fchown, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{geteuid, umask};
 
-use super::output::OutputError;
 use super::part_name::{self, is_strong};
 use super::progress::Progress;
-use crate::error::chain;
+use crate::error::{Error, chain};
 use crate::http::Body;
 
 /// A file to write, and what an earlier try has left of it.
@@ -39,6 +38,24 @@ struct Part {
     file: File,
     tag: HeaderValue,
     length: u64,
+}
+
+/// Why a response was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputError {
+    #[error("cannot write to {path}: {source}")]
+    Unwritable { path: String, source: io::Error },
+    /// The response ended before its end.
+    #[error("{reason}")]
+    Incomplete { reason: String },
+    #[error("{reason} (run the same command again to resume)")]
+    Resumable { reason: String },
+}
+
+impl From<OutputError> for Error {
+    fn from(error: OutputError) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 impl Download {

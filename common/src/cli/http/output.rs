@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use http::{HeaderMap, Response};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, ftruncate, openat, statat};
 
-use super::download::Download;
-use crate::error::{Error, chain};
+use super::download::{Download, OutputError};
+use crate::error::chain;
 use crate::http::Body;
 
 /// The target of a response.
@@ -19,24 +19,6 @@ pub(super) enum Output {
     /// A pipe, a device, or a descriptor of a process.
     Stream(File),
     File(Download),
-}
-
-/// Why a response was not taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OutputError {
-    #[error("cannot write to {path}: {source}")]
-    Unwritable { path: String, source: io::Error },
-    /// The response ended before its end.
-    #[error("{reason}")]
-    Incomplete { reason: String },
-    #[error("{reason} (run the same command again to resume)")]
-    Resumable { reason: String },
-}
-
-impl From<OutputError> for Error {
-    fn from(error: OutputError) -> Self {
-        Self::Failed(error.to_string())
-    }
 }
 
 impl Output {

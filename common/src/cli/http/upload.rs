@@ -17,7 +17,7 @@ use super::progress::Progress;
 use crate::error::Error;
 use crate::http::{Body, BodyError};
 
-/// How much is read at once.
+/// How many bytes one read asks for.
 const PIECE: usize = 64 * 1024;
 
 type Input = Box<dyn Read + Send>;
