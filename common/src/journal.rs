@@ -47,18 +47,23 @@ impl Log for Journal {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = record.args().to_string();
-        let text = Escaped(&text);
-        let line = if self.is_journald {
-            format!("<{}>{text}\n", priority(record.level()))
-        } else {
-            format!("{} {:5} {text}\n", Time::now(), record.level())
-        };
+        let line = self.line(record.level(), &record.args().to_string());
         // Nowhere is left to say that stderr is gone.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
     fn flush(&self) {}
+}
+
+impl Journal {
+    fn line(&self, level: Level, text: &str) -> String {
+        let text = Escaped(text);
+        if self.is_journald {
+            format!("<{}>{text}\n", priority(level))
+        } else {
+            format!("{} {level:5} {text}\n", Time::now())
+        }
+    }
 }
 
 /// The line of one request, which is written when it is answered, and costs nothing where nobody
@@ -235,6 +240,17 @@ mod tests {
             let metadata = Metadata::builder().target(target).level(Level::Error).build();
             assert_eq!(journal.enabled(&metadata), heard, "{target}");
         }
+    }
+
+    #[test]
+    fn nothing_in_a_line_begins_another_or_turns_its_direction() {
+        let journal = Journal { is_journald: true };
+        let text = "a\n<3>b\r\u{1b}[2J\u{9b}2J\u{85}\u{2028}\u{202e}c\u{2066}d\u{feff} Grüße\t1";
+        assert_eq!(
+            journal.line(Level::Warn, text),
+            "<4>a\\u{a}<3>b\\u{d}\\u{1b}[2J\\u{9b}2J\\u{85}\\u{2028}\\u{202e}c\\u{2066}d\\u{feff} \
+             Grüße\\u{9}1\n"
+        );
     }
 
     #[test]

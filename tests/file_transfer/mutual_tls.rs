@@ -1,13 +1,15 @@
 //! HTTPS with client authentication: who is let in, and what the others and the log are told.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{AlertDescription, ClientConfig};
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, ClientConnection};
 
 use crate::support::certificates::{Authority, Key, Pair, Validity};
 use crate::support::client::{Client, tls};
@@ -168,6 +170,56 @@ fn a_client_below_an_intermediate_authority_is_let_in() {
     let ask = |pair: &Pair| refusal(&secured.service, &tls(&secured.authority.cert, Some(pair)));
     assert_eq!(ask(&whole), None);
     assert_eq!(ask(&pair), Some(AlertDescription::UnknownCA), "without the one between");
+}
+
+#[test]
+fn a_certificate_too_many_refuses_no_client() {
+    let secured = demanding();
+    let child = secured.authority.client("child", Key::P256);
+    let old = secured.authority.expired_self();
+    for above in [&[&*old][..], &[&secured.authority.cert], &[&secured.authority.cert, &old]] {
+        let chain = child.with_chain(above);
+        let config = tls(&secured.authority.cert, Some(&chain));
+        // The second time it resumes the session.
+        for _ in 0..2 {
+            assert_eq!(refusal(&secured.service, &config), None, "{above:?}");
+        }
+    }
+}
+
+/// A handshake that is broken off with an alert of this number.
+fn break_off(service: &Service, hello: &[u8], alert: u8) {
+    let mut socket = std::net::TcpStream::connect(service.address).unwrap();
+    socket.write_all(&[hello, &[0x15, 3, 3, 0, 2, 2, alert]].concat()).unwrap();
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+    let _ = socket.read_to_end(&mut Vec::new());
+}
+
+#[test]
+fn strangers_with_made_up_errors_do_not_use_up_the_lines_of_the_revoked() {
+    let mut revoked = None;
+    let secured = Secured::start(|setup, authority| {
+        let pair = authority.client("bad", Key::P256);
+        let list = authority.revocation_list("list.pem", &[&pair], Validity::Page);
+        setup.set("http.ca_path", &authority.cert);
+        setup.set_own_path("http.crl_path", list);
+        revoked = Some(pair);
+    });
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut config = (*secured.tls()).clone();
+    config.alpn_protocols.clear();
+    let mut hello = Vec::new();
+    ClientConnection::new(Arc::new(config), name).unwrap().write_tls(&mut hello).unwrap();
+    for alert in 100..200 {
+        break_off(&secured.service, &hello, alert);
+    }
+    let config = tls(&secured.authority.cert, revoked.as_ref());
+    let alert = refusal(&secured.service, &config);
+    assert_eq!(alert, Some(AlertDescription::CertificateRevoked));
+    refused_once(&secured.service, "revoked");
+    let log = secured.service.log();
+    let strangers = log.lines().filter(|line| line.contains("refused us")).count();
+    assert!((1..=2).contains(&strangers), "{strangers} lines: {log}");
 }
 
 /// What `openssl s_client` is told of the authorities.

@@ -175,6 +175,15 @@ impl Authority {
         lower
     }
 
+    /// Its own certificate of the past, before it was renewed with the same key.
+    pub(crate) fn expired_self(&self) -> PathBuf {
+        let [request, cert] = ["old.csr", "old.crt"].map(|name| self.directory.join(name));
+        let subject = ["x509", "-x509toreq", "-in", text(&self.cert), "-signkey", text(&self.key)];
+        openssl(&[&subject[..], &["-out", text(&request)]].concat());
+        self.sign(&request, AUTHORITY, Validity::Expired, &cert);
+        cert
+    }
+
     fn issue(&self, name: &str, kind: Key, extensions: &str, validity: Validity) -> Pair {
         let file = |ending: &str| self.directory.join(format!("{name}.{ending}"));
         let pair = Pair { cert: file("crt"), key: file("key") };

@@ -188,6 +188,43 @@ fn a_request_that_does_not_prove_its_key_is_refused() {
 }
 
 #[test]
+fn a_request_is_taken_as_java_openssl_and_a_pipe_give_it() {
+    let device = Device::new();
+    assert_eq!(certs(&device, "ca").code, Some(0));
+    let ec = "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:";
+    for (name, key, options) in [
+        ("java", "genrsa -out java.key 2048".to_owned(), "-newhdr"),
+        ("rsa384", "genrsa -out rsa384.key 2048".to_owned(), "-sha384"),
+        ("rsa512", "genrsa -out rsa512.key 4096".to_owned(), "-sha512"),
+        ("ec384", format!("{ec}P-256 -out ec384.key"), "-sha384"),
+        ("large", format!("{ec}P-384 -out large.key"), "-sha384"),
+        ("der", format!("{ec}P-256 -out der.key"), "-outform DER"),
+    ] {
+        tool(&device, "openssl", &key);
+        let request =
+            format!("req -new -key {name}.key -subj /CN={name} -out {name}.csr {options}");
+        tool(&device, "openssl", &request);
+        let path = device.path(&format!("{DIR}/{name}.csr"));
+        // The first time from a pipe.
+        let pipe = device.path(&format!("{DIR}/{name}.pipe"));
+        tool(&device, "mkfifo", &format!("{name}.pipe"));
+        let mut writer = Command::new("cp").arg(&path).arg(&pipe).spawn().unwrap();
+        let done = certs(&device, &format!("client {name} --csr {}", pipe.display()));
+        assert_eq!(done.code, Some(0), "{name}: {done:?}");
+        assert!(writer.wait().unwrap().success());
+        let words = format!("client {name} --force --csr {}", path.display());
+        assert_eq!(certs(&device, &words).code, Some(0), "{name}");
+        verify(&device, "-x509_strict -purpose sslclient", name);
+    }
+    // ring knows no such signature.
+    tool(&device, "openssl", &format!("{ec}P-256 -out ec512.key"));
+    tool(&device, "openssl", "req -new -key ec512.key -subj /CN=x -out ec512.csr -sha512");
+    let path = device.path(&format!("{DIR}/ec512.csr"));
+    let said = "is signed by a key of the kind P-256 with ECDSA with SHA-512, which cannot be";
+    certs(&device, &format!("client x --csr {}", path.display())).failed(1, &[said]);
+}
+
+#[test]
 fn the_documentations_ca_signs_here_and_ours_signs_with_openssl() {
     let device = Device::new();
     documented_ca(&device);

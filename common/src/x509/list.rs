@@ -183,6 +183,7 @@ mod tests {
     use super::*;
     use crate::testing::{Dir, EC_KEY, read};
     use crate::x509::certificate::Certificate;
+    use crate::x509::der::{BIT_STRING, element, sequence};
 
     #[test]
     fn finds_whom_openssl_revoked() {
@@ -207,6 +208,44 @@ mod tests {
         assert!(!list.is_signed_by(good.key, algorithms));
         assert!(!list.is_partial);
         assert!(list.next_update.unwrap() > Time::now());
+    }
+
+    /// A list of serial numbers of five bytes and more, which nobody has signed.
+    fn unsigned(serials: impl Iterator<Item = u64>) -> Vec<u8> {
+        let time = element(UTC_TIME, &[b"260101000000Z"]);
+        let entry = |serial: u64| {
+            let number = element(INTEGER, &[&[1], &serial.to_be_bytes()]);
+            sequence(&[&number, &time])
+        };
+        let entries: Vec<u8> = serials.flat_map(entry).collect();
+        let kind = sequence(&[&element(OID, &[&[0x2b, 0x65, 0x70]])]);
+        let entries = sequence(&[&entries]);
+        let fields = sequence(&[&kind, &sequence(&[]), &time, &time, &entries]);
+        sequence(&[&fields, &kind, &element(BIT_STRING, &[&[0]])])
+    }
+
+    #[test]
+    fn a_list_of_200_000_entries_is_looked_up_and_not_walked() {
+        const COUNT: u64 = 200_000;
+        let serial = |number: u64| [&[1][..], &number.to_be_bytes()].concat();
+        // In an order that is not that of the numbers.
+        let der = unsigned((0..COUNT).map(|place| place * 7919 % COUNT * 2));
+        let indexed = IndexedList::new(der.clone()).unwrap();
+        assert_eq!(indexed.index.len() * size_of::<u32>(), 800_000);
+        let list = RevocationList::parse(&der).unwrap();
+        let started = std::time::Instant::now();
+        assert!(!list.holds(&serial(1)));
+        let walked = started.elapsed();
+        let started = std::time::Instant::now();
+        for number in 0..1000 {
+            let number = number * 399;
+            let is_on_it = number % 2 == 0;
+            assert_eq!(indexed.holds(list.issuer, &serial(number)), is_on_it, "{number}");
+        }
+        let looked_up = started.elapsed() / 1000;
+        assert!(looked_up * 20 < walked, "{looked_up:?} for one, {walked:?} for a walk");
+        assert!(!indexed.holds(Name::new(&[1]), &serial(0)), "of another issuer");
+        assert!(!indexed.holds(list.issuer, &[]));
     }
 
     #[test]
