@@ -250,3 +250,30 @@ fn odd_entries_of_a_closed_directory_are_named_as_if_it_were_open() {
         }
     }
 }
+
+#[test]
+fn settings_that_never_end_take_neither_time_nor_memory() {
+    let directory = Directory::new();
+    let settings = directory.path().join("tedge.toml");
+    fs::create_dir(directory.path().join("run")).unwrap();
+    let limited = |argument: &str| {
+        // Half of what such a file would take, and no time to wait for a writer.
+        let mut command = Command::new("prlimit");
+        command.args(["--as=200000000", "timeout", "10", PROGRAM, "--config-dir"]);
+        command.arg(directory.path()).arg(argument);
+        command.env("RUNTIME_DIRECTORY", directory.path().join("run"));
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    for kind in ["pipe", "large"] {
+        let _ = fs::remove_file(&settings);
+        match kind {
+            "pipe" => assert!(Command::new("mkfifo").arg(&settings).status().unwrap().success()),
+            _ => fs::File::create(&settings).unwrap().set_len(400_000_000).unwrap(),
+        }
+        // What is wrong with them is the service's to say.
+        assert_eq!(limited("--stage").status.code(), Some(0), "{kind}");
+        let checked = limited("--check");
+        assert_eq!(checked.status.code(), Some(78), "{kind}: {checked:?}");
+        assert!(String::from_utf8_lossy(&checked.stderr).contains("tedge.toml"), "{checked:?}");
+    }
+}

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, statat};
 
 use super::original::{self, Unreadable};
+use crate::regular;
 
 /// The name of the file by which the service asks for new copies; the unit's path unit waits
 /// for it.
@@ -78,7 +79,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 ///
 /// As [`read`].
 pub(crate) fn entries(path: &Path) -> Result<Option<Vec<Entry>>, Unreadable> {
-    let flags = original::FLAGS | OFlags::DIRECTORY;
+    let flags = regular::FLAGS | OFlags::DIRECTORY;
     let listed = match open(path, flags, Mode::empty()) {
         Err(rustix::io::Errno::NOTDIR) => return Ok(None),
         opened => opened.map_err(Unreadable::from).and_then(|directory| list(directory.as_fd())),

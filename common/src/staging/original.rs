@@ -4,17 +4,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::fs::{FileType, Mode, Stat, fstat, open, stat};
 use rustix::io::Errno;
 
 use crate::regular;
 
 /// Files larger than this hold no certificates, whatever else they are.
 const MAX_SIZE: u64 = 32 * 1024 * 1024;
-
-/// With these flags nothing waits: to open a FIFO otherwise waits for its writer.
-pub(super) const FLAGS: OFlags =
-    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Why a file was not read, to be read after its name.
 #[derive(Debug, thiserror::Error)]
@@ -65,21 +61,25 @@ impl From<Unreadable> for io::Error {
 
 /// Reads the file at this path, following links. Blocks on the disk.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    read_opened(open(path, FLAGS, Mode::empty())?)
+    // Asked before it is opened: to open some devices does something.
+    check(&stat(path)?)?;
+    read_opened(open(path, regular::FLAGS, Mode::empty())?)
 }
 
 /// Reads the file that was opened.
 pub(super) fn read_opened(file: OwnedFd) -> Result<Vec<u8>, Unreadable> {
-    let stat = fstat(&file)?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile if stat.st_size as u64 > MAX_SIZE => {
-            return Err(Unreadable::TooLarge);
-        }
-        FileType::RegularFile => {}
-        FileType::Directory => return Err(Unreadable::Directory),
-        _ => return Err(Unreadable::Irregular),
-    }
+    check(&fstat(&file)?)?;
     Ok(regular::read_open(file, MAX_SIZE)?)
+}
+
+/// Fails where this is no file that is read.
+pub(super) fn check(stat: &Stat) -> Result<(), Unreadable> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile if stat.st_size as u64 > MAX_SIZE => Err(Unreadable::TooLarge),
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(Unreadable::Directory),
+        _ => Err(Unreadable::Irregular),
+    }
 }
 
 /// Who would have to be let in, with the way that packages have.

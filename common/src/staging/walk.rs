@@ -13,7 +13,8 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::original::{FLAGS, Unreadable};
+use super::original::{self, Unreadable};
+use crate::regular::FLAGS;
 
 /// In a configuration directory of somebody else nothing larger is read.
 const MAX_SIZE_OF_OTHERS: i64 = 1024 * 1024;
@@ -90,6 +91,7 @@ impl PathWalk {
                     opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
                 }
                 _ if rest.is_empty() => {
+                    original::check(&stat)?;
                     opened =
                         openat(&place.directory, &name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
                     place.check(&opened, &path)?;
