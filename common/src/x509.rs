@@ -1,6 +1,6 @@
 //! X.509 by hand: DER and PEM, certificates, names, keys, requests, revocation lists, issuing.
 //!
-//! It stands below [`tls`](crate::tls): it verifies and makes single signatures, and knows no
+//! It stands below `tls`: it verifies and makes single signatures, and knows no
 //! configuration of TLS, no file and no setting.
 
 pub mod certificate;

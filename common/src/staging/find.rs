@@ -62,7 +62,7 @@ impl Copy {
     }
 }
 
-/// Reads a file, or its copy where the file itself is out of reach. Blocks on the disk.
+/// Reads a file, or its copy where the file itself cannot be read. Blocks on the disk.
 ///
 /// # Errors
 ///

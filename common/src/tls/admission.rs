@@ -109,7 +109,7 @@ impl Admission {
             return Err(weak(leaf.key));
         }
         let is_listed =
-            |certificate: &Certificate<'_>| self.lists.name(certificate.issuer, certificate.serial);
+            |certificate: &Certificate<'_>| self.lists.has(certificate.issuer, certificate.serial);
         let presented = intermediates.iter().map(|der| Certificate::parse(der));
         // Nobody else has to wait for a second look at signatures.
         if is_listed(&leaf) || presented.flatten().any(|certificate| is_listed(&certificate)) {
@@ -150,7 +150,12 @@ impl Admission {
         let leaf: &webpki::Cert<'_> = path.end_entity();
         for certificate in path.intermediate_certificates().rev().chain([leaf]) {
             let key = PublicKey::new(&issuer_key);
-            if self.lists.revoke(certificate.issuer(), certificate.serial(), key, self.algorithms) {
+            if self.lists.has_signed(
+                certificate.issuer(),
+                certificate.serial(),
+                key,
+                self.algorithms,
+            ) {
                 return Err(webpki::Error::CertRevoked);
             }
             let spki = certificate.subject_public_key_info();

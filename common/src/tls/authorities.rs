@@ -1,4 +1,4 @@
-//! Certificates of authorities (CAs): whose signature is believed.
+//! Certificates of authorities (CAs): which signatures are trusted.
 
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -48,6 +48,7 @@ impl Authorities {
             complaints: Vec::new(),
             minor: Vec::new(),
         };
+        // As in a CApath of openssl's, directories in it are not looked into: /etc/ssl/certs/java.
         for file in &files.sources {
             loading.file(file)?;
         }
@@ -88,7 +89,7 @@ impl Loading {
                 self.certificate(file, &section.der, section.line);
             }
         }
-        // Keys, requests and lists that lie in the same directory are nobody's mistake.
+        // Keys, requests and lists may lie in the same directory.
         let is_elsewhere = self.is_directory && !contents.sections.is_empty();
         if contents.first(Kind::Certificate).is_none()
             && contents.faults.is_empty()

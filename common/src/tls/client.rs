@@ -1,4 +1,4 @@
-//! A client's side of TLS: whom to believe, and what to show when asked for a certificate.
+//! A client's side of TLS: which servers it trusts, and the certificate it shows when asked.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn believes_only_whom_its_roots_vouch_for() {
+    fn trusts_only_servers_that_its_roots_vouch_for() {
         let dir = Dir::new();
         for ca in ["ca", "stranger"] {
             dir.ca(ca);

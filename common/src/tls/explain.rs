@@ -1,5 +1,5 @@
-//! Why a handshake failed, in words for the log: of a client that was refused, or of an upstream
-//! that could not be believed.
+//! Why a handshake failed, in words for the log: a client was refused, or a server was not
+//! trusted.
 
 use std::io;
 
@@ -34,7 +34,7 @@ pub fn explain_io(error: &io::Error) -> String {
     }
 }
 
-/// The same as the log wants it.
+/// The same for the log.
 pub(crate) fn refusal(error: &io::Error) -> Refusal {
     let (kind, is_known) = match inner(error) {
         None => ("transport", false),

@@ -2,8 +2,8 @@
 //! it, or one that a CA signed which is not there. The rules of the public web refuse both; curl
 //! and openssl take them.
 //!
-//! Nobody gains by it: that certificate was chosen to be believed. Everything else is verified as
-//! ever; the name and the dates of such a certificate too.
+//! That is as safe as a root: that very certificate was configured to be trusted. Everything else
+//! is verified as usual; the name and the dates of such a certificate too.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn believes_a_ca_s_certificate_only_where_it_is_the_very_root_and_names_the_host() {
+    fn trusts_a_ca_s_own_certificate_only_where_it_is_the_very_root_and_names_the_host() {
         let dir = Dir::new();
         for (name, host) in [("edge", "localhost"), ("again", "localhost"), ("other", "elsewhere")]
         {
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(verdict(&dir, "edge", "edge.crt"), Ok(()));
         let refused = verdict(&dir, "other", "other.crt").unwrap_err();
         assert_eq!(refused, "its certificate is not for localhost, but for DnsName(\"elsewhere\")");
-        assert!(verdict(&dir, "again", "edge.crt").is_err(), "another certificate is believed");
+        assert!(verdict(&dir, "again", "edge.crt").is_err(), "another certificate is trusted");
 
         // Of the same name and key as a root, but not that certificate.
         dir.openssl(

@@ -14,8 +14,8 @@ use crate::x509::{IndexedList, Name, PublicKey, RevocationList, Time};
 pub(super) struct Lists(Vec<IndexedList>);
 
 impl Lists {
-    /// Reads all of them. What is not understood stops the start: to pass it over would let in
-    /// whom it keeps out.
+    /// Reads all of them. What is not understood stops the start: to pass it over would let revoked
+    /// clients in.
     pub(super) fn load(
         source: &Source,
         roots: &RootCertStore,
@@ -56,13 +56,13 @@ impl Lists {
         Ok(Self(lists))
     }
 
-    /// Whether a list of this name has the number. Who signed the list was not asked.
-    pub(super) fn name(&self, issuer: Name<'_>, serial: &[u8]) -> bool {
+    /// Whether a list of this issuer has the number. The list's signature is not verified.
+    pub(super) fn has(&self, issuer: Name<'_>, serial: &[u8]) -> bool {
         self.0.iter().any(|list| list.holds(issuer, serial))
     }
 
     /// Whether a list that this key of the issuer signed has the number.
-    pub(super) fn revoke(
+    pub(super) fn has_signed(
         &self,
         issuer: &[u8],
         serial: &[u8],
@@ -87,11 +87,11 @@ impl Lists {
             let Ok(read) = Certificate::parse(der) else { return false };
             let mut keys = keys(roots, read.issuer).peekable();
             // Where its issuer is not trusted, nobody can tell whether the list is right.
-            self.name(read.issuer, read.serial)
+            self.has(read.issuer, read.serial)
                 && (keys.peek().is_none()
                     || keys.any(|key| {
                         read.is_signed_by(key, algorithms)
-                            && self.revoke(read.issuer.content(), read.serial, key, algorithms)
+                            && self.has_signed(read.issuer.content(), read.serial, key, algorithms)
                     }))
         };
         let all = certificates.iter().enumerate();

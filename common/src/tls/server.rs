@@ -137,8 +137,8 @@ impl ServerFiles {
     }
 }
 
-/// Sessions are remembered by the clients, in tickets under a key that dies with this
-/// configuration: that costs no memory here, and nobody resumes what a reload has ended.
+/// Clients keep their sessions themselves, in tickets under a key of this configuration: that costs
+/// no memory here, and after a reload no old session is resumed.
 fn remember_sessions(
     config: &mut ServerConfig,
     admission: Option<&Arc<Admission>>,

@@ -1,8 +1,8 @@
 //! Reads revocation lists (RFC 5280, section 5) far enough to look up a certificate in them.
 //!
 //! A list that is kept stays in its encoding, with an index of 4 bytes for each entry: one of
-//! 200,000 entries takes 7 MB and 800 KB more. Whether it is to be believed is for the caller to
-//! find out by its signature.
+//! 200,000 entries takes 7 MB and 800 KB more. Its signature is for the caller to
+//! verify.
 
 use std::ops::Range;
 
@@ -186,7 +186,7 @@ mod tests {
     use crate::x509::der::{BIT_STRING, element, sequence};
 
     #[test]
-    fn finds_whom_openssl_revoked() {
+    fn finds_what_openssl_revoked() {
         let dir = Dir::new();
         dir.ca("ca");
         for name in ["good", "bad"] {

@@ -108,7 +108,7 @@ fn a_refusal_names_the_weak_key_or_the_unknown_signature() {
 }
 
 #[test]
-fn a_servers_own_certificate_as_a_root_is_believed_for_itself() {
+fn a_servers_own_certificate_as_a_root_is_trusted_for_itself() {
     let dir = Dir::new();
     for ca in ["ca", "other"] {
         dir.ca(ca);
