@@ -1,6 +1,7 @@
 //! HTTP messages between the connection and the routes: bodies, answers, the bridge to tide and
 //! surf, and the one place where an error becomes a response. It opens no socket.
 
+mod answer;
 mod body;
 mod bridge;
 pub mod respond;
@@ -8,7 +9,8 @@ mod routes;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 
+pub use self::answer::{Answer, Upgrade};
 pub use self::body::{Body, BodyError};
 pub(crate) use self::bridge::{Carried, load, unload};
 pub use self::bridge::{Received, answer, answer_with_upgrade};
-pub use self::routes::{Answer, Routes, Upgrade};
+pub use self::routes::Routes;

@@ -11,8 +11,8 @@ use std::sync::{Mutex, OnceLock};
 
 use ::http::{Method, Request, Response, StatusCode, request};
 
+use super::answer::{Answer, Upgrade};
 use super::body::Body;
-use super::routes::{Answer, Upgrade};
 
 /// The original message, as it rides in the extensions of http_types' own.
 ///

@@ -1,13 +1,13 @@
-//! What a service answers requests with, as one value, and what an answer is.
+//! How a service answers requests, as one value.
 
 use std::sync::Arc;
 
 use ::http::{Request, Response, request};
 use futures_lite::future::Boxed;
 
+use super::answer::Answer;
 use super::body::Body;
 use super::bridge;
-use crate::net::Stream;
 
 /// How a service answers: its application, and for speed what need not go through it.
 pub struct Routes {
@@ -82,30 +82,5 @@ impl Routes {
 
     pub(crate) fn release(&self) {
         (self.release)();
-    }
-}
-
-/// What a request is answered with.
-pub struct Answer {
-    /// The response.
-    pub response: Response<Body>,
-    /// What the connection is used for after it; `None`: for the next request.
-    pub upgrade: Option<Upgrade>,
-}
-
-/// What to do with a connection once `101 Switching Protocols` is written.
-pub struct Upgrade(Box<dyn FnOnce(Stream) -> Boxed<()> + Send>);
-
-impl Upgrade {
-    /// `switch` gets the connection, first the bytes that came early.
-    pub fn new<F>(switch: impl FnOnce(Stream) -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Self(Box::new(|stream| Box::pin(switch(stream))))
-    }
-
-    pub(crate) async fn switch(self, stream: Stream) {
-        (self.0)(stream).await;
     }
 }

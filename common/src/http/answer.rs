@@ -1,0 +1,32 @@
+//! What a request is answered with: a response, and what the connection is used for after it.
+
+use ::http::Response;
+use futures_lite::future::Boxed;
+
+use super::body::Body;
+use crate::net::Stream;
+
+/// What a request is answered with.
+pub struct Answer {
+    /// The response.
+    pub response: Response<Body>,
+    /// What the connection is used for after it; `None`: for the next request.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// What to do with a connection once `101 Switching Protocols` is written.
+pub struct Upgrade(Box<dyn FnOnce(Stream) -> Boxed<()> + Send>);
+
+impl Upgrade {
+    /// `switch` gets the connection, first the bytes that came early.
+    pub fn new<F>(switch: impl FnOnce(Stream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self(Box::new(|stream| Box::pin(switch(stream))))
+    }
+
+    pub(crate) async fn switch(self, stream: Stream) {
+        (self.0)(stream).await;
+    }
+}
