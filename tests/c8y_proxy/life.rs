@@ -40,6 +40,19 @@ fn a_websocket_does_not_hold_the_end_up_for_ever() {
 }
 
 #[test]
+fn signals_of_the_kernel_end_nothing() {
+    let device = Device::start();
+    device.cloud().answer("/x", Script::new().send("HTTP/1.1 204 No Content\r\n\r\n"));
+    for signal in [Signal::XFSZ, Signal::PIPE] {
+        device.proxy.signal(signal);
+        let mut client = device.connect();
+        client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        assert_eq!(client.head().status, 204, "{signal:?}");
+    }
+    assert!(device.proxy.is_running());
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let device = Device::start();
     device.cloud().answer("/x", Script::new().hold());
