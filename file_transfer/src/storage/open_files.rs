@@ -29,10 +29,14 @@ struct OpenFile {
 impl OpenFileCache {
     /// The file at this path, if it is open and unchanged. Does not wait for the disk: the names of
     /// open files are in memory.
-    pub(super) fn find(&self, path: &FilePath, lookup: &Lookup) -> Option<(Arc<OwnedFd>, Version)> {
+    pub(super) fn find(
+        &self,
+        path: &FilePath,
+        lookup: &Lookup,
+        now: Instant,
+    ) -> Option<(Arc<OwnedFd>, Version)> {
         let mut files = self.lock();
         let index = files.iter().position(|open| open.path == *path)?;
-        let now = Instant::now();
         let open = &mut files[index];
         if now - open.used < LIFETIME && lookup.stat_cached(path).ok() == Some(open.version) {
             open.used = now;
@@ -43,7 +47,13 @@ impl OpenFileCache {
     }
 
     /// Adds an open file. If the cache is full, the least recently used file makes room.
-    pub(super) fn insert(&self, path: &FilePath, file: &Arc<OwnedFd>, version: Version) {
+    pub(super) fn insert(
+        &self,
+        path: &FilePath,
+        file: &Arc<OwnedFd>,
+        version: Version,
+        now: Instant,
+    ) {
         if version.length > SMALL as u64 {
             return;
         }
@@ -53,7 +63,7 @@ impl OpenFileCache {
             files.swap_remove(oldest);
         }
         let (path, file) = (path.clone(), file.clone());
-        files.push(OpenFile { path, file, version, used: Instant::now() });
+        files.push(OpenFile { path, file, version, used: now });
     }
 
     /// Closes files that have not been used for a while.
@@ -100,12 +110,12 @@ mod tests {
             fs::write(self.directory.join(name), content).unwrap();
             let path = FilePath::parse(&format!("/te/v1/files/{name}")).unwrap();
             let (file, version) = self.lookup.open(&path, Wait::Allowed).unwrap();
-            self.open_files.insert(&path, &Arc::new(file), version);
+            self.open_files.insert(&path, &Arc::new(file), version, Instant::now());
             path
         }
 
         fn has(&self, path: &FilePath) -> bool {
-            self.open_files.find(path, &self.lookup).is_some()
+            self.open_files.find(path, &self.lookup, Instant::now()).is_some()
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use common::net::load;
@@ -51,14 +52,15 @@ impl Storage {
     /// As [`Storage::open_file`], or `None` if that would wait for the disk.
     pub(crate) fn open_file_cached(&self, path: &FilePath) -> Option<Result<Reader, Error>> {
         let Inner { open_files, root, .. } = &*self.0;
-        let lookup = &root.current()?.lookup;
-        if let Some(found) = open_files.find(path, lookup) {
+        let now = Instant::now();
+        let lookup = &root.current(now)?.lookup;
+        if let Some(found) = open_files.find(path, lookup, now) {
             return Some(Ok(self.reader(found)));
         }
         Some(match lookup.open(path, Wait::Never) {
             Ok((file, version)) => {
                 let file = Arc::new(file);
-                open_files.insert(path, &file, version);
+                open_files.insert(path, &file, version, now);
                 Ok(self.reader((file, version)))
             }
             Err(Errno::AGAIN) => return None,

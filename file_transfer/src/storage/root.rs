@@ -57,9 +57,9 @@ impl Root {
     }
 
     /// The directory, without waiting for the disk. `None` if [`Root::check`] is due.
-    pub(super) fn current(&self) -> Option<Arc<Opened>> {
+    pub(super) fn current(&self, now: Instant) -> Option<Arc<Opened>> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        (opened.1.elapsed() < CHECKED).then(|| opened.0.clone())
+        (now.saturating_duration_since(opened.1) < CHECKED).then(|| opened.0.clone())
     }
 
     /// Whether the directory is certainly not there. Does not wait.
