@@ -290,3 +290,28 @@ fn a_file_that_is_mounted_is_written_in_place() {
     assert_eq!((metadata.ino(), metadata.mode() & 0o777), (inode, 0o640));
     assert!(!device.path(".tedge.toml.new").exists());
 }
+
+#[test]
+fn certificates_are_written_and_read_where_nobody_else_leads() {
+    let Some(device) = attacked() else { return };
+    let (root, certs) = (device.directory.join("root"), device.path("device-local-certs"));
+    link(&root, certs.clone());
+    let done = tedge(&device, &["certs", "ca"]);
+    done.failed(1, &["device-local-certs is a link that other users can change"]);
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "written elsewhere");
+    fs::remove_file(&certs).unwrap();
+
+    fs::create_dir(&certs).unwrap();
+    chown(&certs, Some(ATTACKER), Some(ATTACKER)).unwrap();
+    let [key, new] = ["tedge-local-ca.key", "tedge-local-ca.key.new"].map(|name| certs.join(name));
+    link(root.join("created"), key.clone());
+    link(root.join("created"), new);
+    tedge(&device, &["certs", "ca"]).failed(1, &["already exists"]);
+    assert_eq!(tedge(&device, &["certs", "ca", "--force"]).code, Some(0));
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "written through a link");
+    assert!(key.symlink_metadata().unwrap().is_file());
+
+    fs::remove_file(&key).unwrap();
+    mknodat(CWD, &key, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    tedge(&device, &["certs", "server", "a"]).failed(1, &["a named pipe"]);
+}

@@ -23,7 +23,7 @@ const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEX
 
 /// Whose links are followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Follow {
+pub(crate) enum Follow {
     /// Those that nobody but root and the caller can change.
     Ours,
     /// All, as the kernel does.
@@ -32,24 +32,24 @@ pub(super) enum Follow {
 
 impl Follow {
     /// For reading: somebody else than root gains nothing from a link that he could open himself.
-    pub(super) fn to_read() -> Self {
+    pub(crate) fn to_read() -> Self {
         if geteuid().is_root() { Self::Ours } else { Self::All }
     }
 }
 
 /// An open directory of settings, or none where there is no such directory.
-pub(super) struct Directory {
+pub(crate) struct Directory {
     pub(super) path: PathBuf,
     descriptor: Option<OwnedFd>,
 }
 
 /// A file of the directory, or the place of one that is not there.
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The directory in which it really is, and its name there.
     pub(super) parent: OwnedFd,
     pub(super) name: OsString,
     /// What is known of the file itself, and its content.
-    pub(super) found: Option<(Stat, Vec<u8>)>,
+    pub(crate) found: Option<(Stat, Vec<u8>)>,
     /// Whether a link has led here.
     pub(super) is_linked: bool,
 }
@@ -64,7 +64,7 @@ struct End {
 
 impl Directory {
     /// Opens the directory. The path itself is the caller's word.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let descriptor = match openat(CWD, path, flags, Mode::empty()) {
             Ok(descriptor) => Some(descriptor),
@@ -79,13 +79,22 @@ impl Directory {
         self.descriptor.as_ref().ok_or_else(|| Errno::NOENT.into())
     }
 
+    /// Opens a directory below this one; `None` where it is missing.
+    pub(crate) fn open_below(&self, below: &str, follow: Follow) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if below.is_empty() {
+            return Ok(Some(openat(self.descriptor()?, ".", flags, Mode::empty())?));
+        }
+        let Some(End { parent, name, stat: Some(_), .. }) = self.walk(below, follow)? else {
+            return Ok(None);
+        };
+        Ok(Some(openat(&parent, &name, flags, Mode::empty())?))
+    }
+
     /// The names in a directory below this one; none where it is missing.
     pub(super) fn names(&self, below: &str, follow: Follow) -> io::Result<Vec<OsString>> {
-        let Some(End { parent, name, stat: Some(_), .. }) = self.walk(below, follow)? else {
-            return Ok(Vec::new());
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let entries = Dir::read_from(openat(&parent, &name, flags, Mode::empty())?)?;
+        let Some(directory) = self.open_below(below, follow)? else { return Ok(Vec::new()) };
+        let entries = Dir::read_from(directory)?;
         let name = |entry: DirEntry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
         entries.map(|entry| Ok(name(entry?))).collect()
     }
@@ -96,7 +105,7 @@ impl Directory {
     }
 
     /// Finds and reads a file below this directory; `None` where its directory is missing.
-    pub(super) fn find(&self, below: &str, follow: Follow) -> io::Result<Option<Place>> {
+    pub(crate) fn find(&self, below: &str, follow: Follow) -> io::Result<Option<Place>> {
         let Some(End { parent, name, stat, is_linked }) = self.walk(below, follow)? else {
             return Ok(None);
         };
@@ -115,11 +124,14 @@ impl Directory {
     }
 
     /// Makes the directories on the way to a file below this one.
-    pub(super) fn make_parents(&self, below: &str) -> io::Result<()> {
-        for (end, _) in below.match_indices('/') {
+    pub(crate) fn make_parents(&self, below: &str) -> io::Result<()> {
+        for (end, _) in below.match_indices('/').filter(|&(end, _)| end > 0) {
             match self.walk(&below[..end], Follow::Ours)? {
                 Some(End { parent, name, stat: None, is_linked: false }) => {
-                    mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
+                    match mkdirat(&parent, &name, Mode::from_raw_mode(0o755)) {
+                        Err(error) if error != Errno::EXIST => return Err(error.into()),
+                        _ => {}
+                    }
                 }
                 Some(End { stat: Some(_), .. }) => {}
                 _ => return Err(Errno::NOENT.into()),

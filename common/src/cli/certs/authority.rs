@@ -20,13 +20,16 @@ pub(super) struct Authority {
 impl Authority {
     /// The CA of a directory, unless its key is not there.
     pub(super) fn load(store: &Store) -> Result<Option<Self>, Error> {
-        let path = |kind: &str| store.dir.join(format!("{CA}.{kind}"));
-        let (key_path, certificate_path) = (path("key"), path("crt"));
-        if !key_path.exists() {
-            return Ok(None);
-        }
-        let secret = section(&key_path, Kind::PrivateKey, "private key without a passphrase")?;
-        let certificate = section(&certificate_path, Kind::Certificate, "certificate")?;
+        let names = [format!("{CA}.key"), format!("{CA}.crt")];
+        let [key_path, certificate_path] = names.each_ref().map(|name| store.dir.join(name));
+        let Some(key) = store.read(&names[0])? else { return Ok(None) };
+        let Some(certificate) = store.read(&names[1])? else {
+            return Err(invalid(&certificate_path, "does not exist"));
+        };
+        let kind = Kind::PrivateKey;
+        let secret = section(&key_path, &key, kind, "private key without a passphrase")?;
+        let certificate =
+            section(&certificate_path, &certificate, Kind::Certificate, "certificate")?;
         let described = Certificate::parse(&certificate)
             .map_err(|error| invalid(&certificate_path, format_args!("is {error}")))?;
         let key = Key::of(described.key, &secret).map_err(|what| invalid(&key_path, what))?;

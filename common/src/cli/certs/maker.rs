@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::arguments::{Arguments, file_name};
 use super::authority::{Authority, unable};
-use super::read::{invalid, section};
+use super::read::{bytes, invalid, section};
 use super::store::{CA, Store};
 use crate::cli::command_line::Exit;
 use crate::cli::print::{print, report};
@@ -40,8 +40,7 @@ impl Maker {
             )));
         }
         let name = arguments.words.first().map_or_else(|| Ok(CA.to_owned()), file_name)?;
-        let dir = arguments.dir.clone().unwrap_or_else(|| config_dir.join("device-local-certs"));
-        let store = Store { dir, force: arguments.force };
+        let store = Store::new(arguments.dir.clone(), config_dir, arguments.force);
         Ok(Self { store, device: device(config_dir)?, name, arguments, now })
     }
 
@@ -106,7 +105,7 @@ impl Maker {
             let dir = self.store.dir.display();
             Error::Failed(format!("there is no {CA}.key in {dir} to sign {} with", csr.display()))
         })?;
-        let request = section(csr, Kind::Request, "certificate signing request")?;
+        let request = section(csr, &bytes(csr)?, Kind::Request, "certificate signing request")?;
         let request =
             Request::parse(&request).map_err(|error| invalid(csr, format_args!("is {error}")))?;
         let algorithms = crate::crypto::provider().signature_verification_algorithms;

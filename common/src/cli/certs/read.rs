@@ -6,10 +6,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::Error;
-use crate::x509::pem::{self, Contents, Kind};
+use crate::x509::pem::{self, Kind};
 
-/// What is in a file, which may be a pipe, or in standard input where it is called `-`.
-pub(super) fn contents(path: &Path) -> Result<Contents, Error> {
+/// The bytes of a file, which may be a pipe, or of standard input where it is called `-`.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     /// No certificate, request or list is larger.
     const MAX_SIZE: u64 = 32 * 1024 * 1024;
     let mut bytes = Vec::new();
@@ -23,12 +23,12 @@ pub(super) fn contents(path: &Path) -> Result<Contents, Error> {
         io::ErrorKind::IsADirectory => invalid(path, "is a directory, not a file"),
         _ => invalid(path, format_args!("cannot be read: {error}")),
     })?;
-    Ok(pem::read(&bytes))
+    Ok(bytes)
 }
 
-/// The first section of this kind in a file, called `what` where there is none.
-pub(super) fn section(path: &Path, kind: Kind, what: &str) -> Result<Vec<u8>, Error> {
-    let contents = contents(path)?;
+/// The first section of this kind in the bytes of a file, called `what` where there is none.
+pub(super) fn section(path: &Path, bytes: &[u8], kind: Kind, what: &str) -> Result<Vec<u8>, Error> {
+    let contents = pem::read(bytes);
     match (contents.first(kind), contents.faults.first()) {
         (Some(section), _) => Ok(section.der.clone()),
         (None, Some(fault)) => Err(invalid(path, fault)),

@@ -4,19 +4,19 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::read::{contents, invalid};
+use super::read::{bytes, invalid};
 use crate::cli::command_line::Exit;
 use crate::cli::print::print;
 use crate::x509::certificate::{Certificate, Serial};
 use crate::x509::key::Key;
-use crate::x509::pem::{Kind, Section};
+use crate::x509::pem::{self, Kind, Section};
 use crate::x509::{Malformed, PublicKey, Request, RevocationList, Time};
 
 /// Prints what is in each of the files.
 pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
     for (index, file) in files.iter().enumerate() {
         let path = Path::new(file);
-        let contents = contents(path)?;
+        let contents = pem::read(&bytes(path)?);
         if contents.sections.is_empty() {
             return Err(match contents.faults.first() {
                 Some(fault) => invalid(path, fault),

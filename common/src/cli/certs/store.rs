@@ -1,80 +1,118 @@
-//! Where certificates and keys are kept: a directory in which nothing is overwritten unasked.
+//! Where certificates and keys are kept: a directory in which nothing is overwritten unasked. It may
+//! be one in which others write, so everything happens relative to its descriptor.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+
 use crate::error::Error;
+use crate::settings::{Directory, Follow};
 
 /// The CA's files are called this, its common name `tedge-ca`, as in the documentation.
 pub(super) const CA: &str = "tedge-local-ca";
 
 /// A directory of certificates.
 pub(super) struct Store {
+    /// Where it is.
     pub(super) dir: PathBuf,
+    /// The directory that the caller has named, and what is below it.
+    base: PathBuf,
+    below: &'static str,
     /// Whether files may be replaced.
-    pub(super) force: bool,
+    force: bool,
 }
 
 impl Store {
+    /// The directory that was named, else the one in the configuration directory.
+    pub(super) fn new(named: Option<PathBuf>, config_dir: &Path, force: bool) -> Self {
+        let (base, below) = match named {
+            Some(named) => (named, ""),
+            None => (config_dir.to_owned(), "device-local-certs"),
+        };
+        Self { dir: base.join(below), base, below, force }
+    }
+
+    /// The content of a file of this name, `None` where there is none.
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let file = Path::new(self.below).join(name);
+        let place = Directory::open(&self.base)
+            .and_then(|directory| directory.find(&file.to_string_lossy(), Follow::to_read()))
+            .map_err(|error| cannot("read", &self.dir.join(name), &error))?;
+        Ok(place.and_then(|place| place.found).map(|(_, content)| content))
+    }
+
     /// Writes files of these names, contents and modes, durably; none of them where one is there
     /// already.
     pub(super) fn write(&self, files: &[(String, String, u32)]) -> Result<Vec<PathBuf>, Error> {
-        let mut builder = DirBuilder::new();
-        let made = builder.recursive(true).mode(0o755).create(&self.dir);
-        made.map_err(|error| cannot("make the directory", &self.dir, &error))?;
-        let paths: Vec<_> = files.iter().map(|(name, ..)| self.dir.join(name)).collect();
-        let is_there = |path: &&PathBuf| path.symlink_metadata().is_ok();
-        if let Some(path) = paths.iter().find(is_there).filter(|_| !self.force) {
-            return Err(exists(path));
+        let path = |name: &str| self.dir.join(name);
+        let directory =
+            self.open().map_err(|error| cannot("make the directory", &self.dir, &error))?;
+        let is_there = |name: &str| statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if let Some((name, ..)) = files.iter().find(|(name, ..)| !self.force && is_there(name)) {
+            return Err(exists(&path(name)));
         }
-        for (index, (path, (_, text, mode))) in paths.iter().zip(files).enumerate() {
+        for (index, (name, text, mode)) in files.iter().enumerate() {
             if self.force {
-                replace(path, text, *mode).map_err(|error| cannot("write", path, &error))?;
+                replace(&directory, name, text, *mode)
+                    .map_err(|error| cannot("write", &path(name), &error))?;
                 continue;
             }
-            create(path, text, *mode).map_err(|error| {
+            create(&directory, name, text, *mode).map_err(|error| {
                 // A key without its certificate would be in the way of the next attempt.
-                for written in &paths[..index] {
-                    let _ = fs::remove_file(written);
+                for (written, ..) in &files[..index] {
+                    let _ = unlinkat(&directory, written, AtFlags::empty());
                 }
                 match error.kind() {
-                    // Somebody else is at it too.
-                    io::ErrorKind::AlreadyExists => exists(path),
-                    _ => cannot("write", path, &error),
+                    // Another process has made it meanwhile.
+                    io::ErrorKind::AlreadyExists => exists(&path(name)),
+                    _ => cannot("write", &path(name), &error),
                 }
             })?;
         }
-        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        synced.map_err(|error| cannot("sync", &self.dir, &error))?;
-        Ok(paths)
+        fsync(&directory).map_err(|error| cannot("sync", &self.dir, &error.into()))?;
+        Ok(files.iter().map(|(name, ..)| path(name)).collect())
+    }
+
+    /// Opens the directory, and makes it where it is missing.
+    fn open(&self) -> io::Result<OwnedFd> {
+        DirBuilder::new().recursive(true).mode(0o755).create(&self.base)?;
+        let base = Directory::open(&self.base)?;
+        base.make_parents(&format!("{}/", self.below))?;
+        base.open_below(self.below, Follow::Ours)?.ok_or_else(|| Errno::NOENT.into())
     }
 }
 
-fn create(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    let written = file
-        // The umask is not asked: the service has to read certificates, and nobody keys.
-        .set_permissions(fs::Permissions::from_mode(mode))
-        .and_then(|()| file.write_all(text.as_bytes()))
-        .and_then(|()| file.sync_all());
+fn create(directory: &OwnedFd, name: &str, text: &str, mode: u32) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
+    let mode = Mode::from_raw_mode(mode);
+    let mut file = File::from(openat(directory, name, flags | OFlags::CLOEXEC, mode)?);
+    // The umask is not asked: the service has to read certificates, and nobody keys.
+    let written = fchmod(&file, mode).map_err(io::Error::from);
+    let written =
+        written.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all());
     if written.is_err() {
-        let _ = fs::remove_file(path);
+        let _ = unlinkat(directory, name, AtFlags::empty());
     }
     written
 }
 
 /// Puts a whole new file in the place of the old one, so that a service never reads half of it.
-fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => create(&temporary, text, mode)?,
+fn replace(directory: &OwnedFd, name: &str, text: &str, mode: u32) -> io::Result<()> {
+    let temporary = format!("{name}.new");
+    match unlinkat(directory, &temporary, AtFlags::empty()) {
+        Err(error) if error != Errno::NOENT => return Err(error.into()),
+        _ => create(directory, &temporary, text, mode)?,
     }
-    fs::rename(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))
+    let renamed = renameat(directory, &temporary, directory, name);
+    if renamed.is_err() {
+        let _ = unlinkat(directory, &temporary, AtFlags::empty());
+    }
+    Ok(renamed?)
 }
 
 fn exists(path: &Path) -> Error {
