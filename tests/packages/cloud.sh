@@ -89,7 +89,7 @@ END
 # guard_the_token MACHINE: once its proxy knows the tenant.
 guard_the_token() {
     promise "with the shipped configuration another user cannot get the token" "$1" '
-        runuser -u nobody -- mosquitto_sub -v -t "#" -t "c8y/#" -t c8y/s/dat -t "\$share/group/c8y/s/dat" >heard &
+        runuser -u nobody -- mosquitto_sub -v -t "#" -t "c8y/#" -t c8y/s/dat -t "\$share/group/c8y/s/dat" >heard 2>&1 &
         listener=$!
         hears() { timeout 60 sh -c "until grep -q $1 heard; do mosquitto_pub -t said -m $1; done"; }
         hears beginning
@@ -105,7 +105,7 @@ guard_the_token() {
             not runuser -u nobody -- cat $file
         done'
     promise "and other topics stay open to it" "$1" '
-        runuser -u nobody -- mosquitto_sub -t c8y/s/us -C 1 -W 20 >heard &
+        runuser -u nobody -- mosquitto_sub -t c8y/s/us -C 1 -W 20 >heard 2>&1 &
         timeout 20 sh -c "while kill -0 $!; do runuser -u nobody -- mosquitto_pub -t c8y/s/us -m 211,20; done"
         grep -x 211,20 heard'
 }
