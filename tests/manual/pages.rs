@@ -121,6 +121,14 @@ pub(crate) fn service(program: Program) -> String {
                  The credentials are a token from the MQTT broker at `mqtt.client.host`, which is \
                  bridged to Cumulocity, or the user name and password in `c8y.credentials_path`.",
             );
+            page.paragraph();
+            page.text(
+                "Without `mqtt.client.auth.username` or `mqtt.client.auth.cert_file`, the broker \
+                 cannot tell the proxy from other clients: every program that can connect to the \
+                 broker can get the token. \
+                 `c8y-bridge.conf` in /usr/share/doc/tedge-c8y-proxy/examples is a configuration \
+                 of mosquitto that gives the token to the proxy only.",
+            );
         }
     }
     let prefix = if program == Program::FileTransfer { "http" } else { "c8y.proxy" };

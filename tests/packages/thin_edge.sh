@@ -61,7 +61,7 @@ live_beside_thin_edge() {
     title "Beside thin-edge.io"
     boot device "$suite"
     make_thin_edge
-    copy_to device "$debs"/tedge-file-transfer*_amd64.deb
+    copy_to device "$debs"/*_amd64.deb
     promise "on a device with thin-edge.io ours takes the place of tedge-agent" device '
         apt-get -q -y install ./tedge.deb ./tedge-agent.deb
         systemctl is-active tedge-agent
@@ -113,13 +113,46 @@ live_beside_thin_edge() {
         echo back >/tmp/foo.txt
         curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt
         [ "$(stat -c "%U" /var/tedge/file-transfer/foo.txt)" = tedge ]'
+    promise "a purge while ours runs costs the files, and neither the service nor the command" device '
+        apt-get -q -y install ./tedge.deb
+        [ "$(tedge)" = thin-edge.io ]
+        process=$(systemctl show -P MainPID tedge-file-transfer)
+        dpkg --purge tedge
+        [ "$(stat -c "%a %U:%G" /var/tedge/file-transfer)" = "750 tedge:tedge" ]
+        [ ! -e /var/tedge/file-transfer/foo.txt ]
+        curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt
+        curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt | grep -x back
+        [ "$(systemctl show -P MainPID tedge-file-transfer)" = "$process" ]
+        tedge config get http.bind.port'
+    promise "configuring the package again brings back user and directories as well" device '
+        lose_all() {
+            systemctl stop tedge-file-transfer
+            rm -r /etc/tedge /var/tedge
+            userdel tedge
+        }
+        lose_all
+        dpkg-reconfigure tedge-file-transfer
+        [ "$(stat -c "%a %U:%G" /etc/tedge)" = "755 root:tedge" ]
+        [ "$(stat -c "%a %U:%G" /etc/tedge/device-local-certs)" = "750 root:tedge" ]
+        [ "$(stat -c "%a %U:%G" /var/tedge/file-transfer)" = "750 tedge:tedge" ]
+        apt-get -q -y install --no-install-recommends ./tedge-c8y-proxy_*_amd64.deb
+        lose_all
+        systemctl restart tedge-c8y-proxy'
+    promise "and so does the start of the proxy, which then waits for its settings" device '
+        getent passwd tedge
+        [ "$(stat -c "%a %U:%G" /etc/tedge)" = "755 root:tedge" ]
+        [ "$(systemctl is-active tedge-c8y-proxy)" = inactive ]
+        tedge config set c8y.url example.invalid
+        systemctl restart tedge-c8y-proxy tedge-file-transfer
+        systemctl is-active tedge-c8y-proxy tedge-file-transfer'
     promise "thin-edge.io that came and went before, masked and purged, is not in the way" device '
         apt-get -q -y purge tedge-file-transfer
         apt-get -q -y install ./tedge.deb ./tedge-agent.deb
         apt-get -q -y remove tedge-agent
         [ "$(readlink /etc/systemd/system/tedge-agent.service)" = /dev/null ]
         dpkg --purge tedge
-        apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb
+        apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb | tee said
+        grep "WARNING: /etc/sudoers.d/tedge, line 1, is a way to become root" said
         systemctl restart tedge-agent
         dpkg --purge tedge-agent
         curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt'
