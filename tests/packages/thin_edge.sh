@@ -146,7 +146,7 @@ live_beside_thin_edge() {
         systemctl restart tedge-c8y-proxy tedge-file-transfer
         systemctl is-active tedge-c8y-proxy tedge-file-transfer'
     promise "thin-edge.io that came and went before, masked and purged, is not in the way" device '
-        apt-get -q -y purge tedge-file-transfer
+        apt-get -q -y purge tedge-file-transfer tedge-c8y-proxy
         apt-get -q -y install ./tedge.deb ./tedge-agent.deb
         apt-get -q -y remove tedge-agent
         [ "$(readlink /etc/systemd/system/tedge-agent.service)" = /dev/null ]
