@@ -102,9 +102,9 @@ END
             tedge config set http.key_path $file 2>/dev/null
             systemctl restart tedge-agent || true
             not grep -rqs -e "root:" -e "PRIVATE" /run/tedge-file-transfer
+            journalctl -u tedge-file-transfer -n 9 |
+                grep "$file is not handed to the service by root: .*others than root can change"
         done
-        journalctl -u tedge-file-transfer | grep >/dev/null "is not handed to the service by root"
-        journalctl -u tedge-file-transfer | grep >/dev/null "it has to be readable for user tedge"
         cp -a /root/kept.toml /etc/tedge/tedge.toml
         systemctl restart tedge-agent'
     on gateway 'for key in cert_path key_path ca_path; do tedge config unset http.$key; done 2>/dev/null
