@@ -78,7 +78,9 @@ fn authorization(path: &Path) -> Result<HeaderValue, Error> {
             path.display()
         ))
     };
-    let text = staging::read(path).map_err(|error| at(&error.to_string()))?;
+    let text = staging::read(path).map_err(|error| {
+        Error::Configuration(format!("c8y.credentials_path: {} {error}", path.display()))
+    })?;
     let text = String::from_utf8(text).map_err(|_| at("it is not UTF-8"))?;
     parse(&text).map_err(|what| at(&what))
 }

@@ -61,20 +61,21 @@ pub(super) fn hand_over(
     let trusted: Vec<_> = trusted.flat_map(|(path, _)| certificates(walk, path)).collect();
     for (path, meant) in named {
         let filter = Filter { meant, trusted: &trusted, walk };
+        let is_open = walk::is_open_to_all(path);
         match list(walk, path) {
-            // What is there is for the service to say, and what is open it can read.
-            _ if walk::is_open_to_all(path) && !path.is_dir() => {}
             Some(listing) => {
                 for entry in Entry::all(path, &listing) {
                     if !entry.is_directory && !walk::is_open_to_all(&entry.path) {
                         filter.copy(&entry.path, &mut staged)?;
                     }
                 }
-                if !walk::is_open_to_all(path) {
+                if !is_open {
                     staged.put(Copy::Listing, path, &listing)?;
                 }
             }
-            None => filter.copy(path, &mut staged)?,
+            None if !is_open => filter.copy(path, &mut staged)?,
+            // What is open the service can read itself.
+            None => {}
         }
     }
     staged.clear()
@@ -112,6 +113,8 @@ impl Filter<'_> {
     fn copy(&self, path: &Path, staged: &mut StagingDirectory) -> Result<(), Error> {
         match read(self.walk, path).and_then(|bytes| self.content(path, &bytes)) {
             Ok(content) => staged.put(Copy::Content, path, &content),
+            // The service can see that itself.
+            Err(Unreadable::Missing) if path.parent().is_some_and(walk::is_open_to_all) => Ok(()),
             Err(reason) => staged.put(Copy::Reason, path, reason.to_string().as_bytes()),
         }
     }

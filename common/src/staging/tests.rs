@@ -149,6 +149,18 @@ fn of_a_closed_directory_come_its_names_and_of_its_files_what_they_may_give() {
 }
 
 #[test]
+fn what_the_service_can_read_or_miss_by_itself_is_not_copied() {
+    let dir = configured();
+    let public = ("/etc/ssl/certs", PathTo::Authorities);
+    stage(&dir, &[public, ("/etc/none", PathTo::PrivateKey)]);
+    assert_eq!(std::fs::read_dir(dir.path("run")).unwrap().count(), 0);
+    let named = BTreeMap::from([(public.0.into(), vec![public.1])]);
+    let directory = StagingDirectory::open(&dir.path("run")).unwrap();
+    hand_over(&PathWalk::new(Path::new("/"), Path::new("/etc")), &named, directory).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path("run")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_password_comes_as_it_is() {
     let dir = configured();
     dir.write("password", "pass\nword");
