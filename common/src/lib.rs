@@ -1,15 +1,37 @@
-//! What both services are made of. Read it in the order in which a request passes:
+//! What both services are made of: two directions, server and client, over one ground. Read it in
+//! the order in which a request passes:
 //!
 //! 1. [`run`] is a service's life: arguments, [`settings`], bind, ready, serve, drain, exit code.
-//! 2. [`listener`] accepts, and makes room when there are too many connections.
-//! 3. [`connection`] is one of them: first byte, TLS ([`tls`]), then HTTP until it is closed.
-//! 4. [`http`] hands each request from hyper to tide and the answer back.
-//! 5. [`respond`] is the one place where an error becomes a response and a log line.
-//! 6. [`client`] is the way out: surf's `HttpClient` over hyper.
+//! 2. [`server`] accepts, decides who has a place, and serves each connection until it is closed.
+//! 3. [`http`] takes each request to the routes of the service, and its answer back.
+//! 4. [`client`] is the way to an upstream server: surf's `HttpClient` over hyper.
+//! 5. [`net`] is what server and client stand on: sockets, streams, the clock, origins.
 //!
-//! Beside the path of a request stand [`error`] (what fails, and the exit code), [`staged`] (root's
-//! files, readable for the service) and [`cli`] (the `tedge` command). Nothing here names a service, a route or a cloud, outside
-//! [`settings`] and [`cli`].
+//! [`tls`] turns files into configurations of rustls, over [`x509`] and [`staging`] (root's files,
+//! copied for a service). [`journal`] is the log, [`cli`] the `tedge` command. Nothing here names a
+//! service, a route or a cloud, except [`settings`] and [`cli`]. `tests/architecture.rs` has the
+//! order in which modules may import each other.
+//!
+//! # Glossary
+//!
+//! - **place**: one of the connections that may be open at once, `connections.max`.
+//! - **phase**: what a connection is doing: silent, idle, head, exchange, linger, upgraded.
+//! - **connection state**: phase, progress and deadlines of a connection, for others to see.
+//! - **exchange**: one request and its answer. **Head**: its first line and fields.
+//! - **stream**: the bytes of a connection, plain or TLS. **Socket**: the TCP socket under it.
+//! - **routes**: what a service answers with: its tide application, prefixes, express answers.
+//! - **express answer**: an answer that needs no waiting, given without asking tide.
+//! - **refusal**: an answer given before any route. **Linger**: reading on after the last answer.
+//! - **upgrade**: what a connection is used for after `101 Switching Protocols`.
+//! - **origin**: a host and a port. **Upstream**: the server that a client connects to.
+//! - **link**: a client's connection during one exchange. **Pool**: the links that are idle.
+//! - **shared fetch**: one fetch, for whose result many wait: a look-up, a token.
+//! - **setting**: a key with type, default and meaning. **Layer**: where its value comes from.
+//! - **patch**: a change to one value in the text of a TOML file.
+//! - **staging**: root copies files for a service (*hand over*), the service *finds* the copies.
+//! - **original**: a file that a setting names, in contrast to its copy.
+//! - **identity**: a certificate, its chain and its key. **Admission**: which clients may connect.
+//! - **list**: a certificate revocation list. **Authority**: a CA certificate that is trusted.
 
 pub mod cli;
 pub mod client;
