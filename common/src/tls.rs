@@ -6,6 +6,7 @@
 
 mod admission;
 mod authorities;
+mod cause;
 mod client;
 mod explain;
 mod fingerprint;

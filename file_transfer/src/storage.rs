@@ -17,11 +17,13 @@ mod start;
 mod temporary;
 mod write;
 
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use common::settings::Free;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, openat};
+use rustix::io::Errno;
 
 pub use disk_pool::JOBS;
 pub use read::Reader;
@@ -131,4 +133,10 @@ impl Storage {
         Arc::get_mut(&mut storage.0).unwrap().root.without_openat2();
         storage
     }
+}
+
+/// Opens a directory in a directory. Follows no link.
+fn open_directory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::empty())
 }

@@ -4,7 +4,6 @@
 //! promised is done here: it asks the first list of an issuer only, and takes a list of another
 //! CA of the same name, which a renewed CA leaves behind, for a reason to refuse everybody.
 
-use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -19,6 +18,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::authorities::{Authorities, MANY};
+use super::cause::WeakKey;
 use super::revocation::Lists;
 use super::source::Source;
 use crate::error::Error;
@@ -33,23 +33,6 @@ pub(super) struct Admission {
     lists: Lists,
     algorithms: WebPkiSupportedAlgorithms,
 }
-
-/// A key in a presented certificate whose signatures cannot be verified.
-#[derive(Debug)]
-pub(super) struct WeakKey(String);
-
-impl fmt::Display for WeakKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "its certificate, or that of its CA, has a key that cannot be verified here ({}): RSA \
-             of 2048 to 8192 bits, P-256, P-384 and Ed25519 can",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for WeakKey {}
 
 impl Admission {
     /// Builds it, with warnings of its own. No list means that nobody is revoked.

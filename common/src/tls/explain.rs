@@ -5,7 +5,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
-use super::admission::WeakKey;
+use super::cause::{WeakKey, cause};
 use crate::journal::Refusal;
 use crate::x509::Time;
 use crate::x509::signature::Algorithm;
@@ -123,14 +123,6 @@ fn certificate(error: &CertificateError) -> String {
             },
         },
         other => format!("its certificate cannot be used: {other}"),
-    }
-}
-
-/// What the verifier said, where rustls has no word of its own for it.
-pub(super) fn cause(error: &CertificateError) -> Option<&webpki::Error> {
-    match error {
-        CertificateError::Other(cause) => cause.0.downcast_ref(),
-        _ => None,
     }
 }
 

@@ -12,15 +12,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::Version;
 use super::prune::{Pin, Pins, mark};
+use super::{Version, open_directory};
 use crate::path::FilePath;
-
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::CLOEXEC);
 
 /// The mode of a directory that is made on the way.
 const MODE: u32 = 0o755;
@@ -227,11 +221,6 @@ pub(super) fn sync(directory: BorrowedFd<'_>) -> Result<(), Errno> {
         Err(Errno::INVAL | Errno::BADF) | Ok(()) => Ok(()),
         Err(errno) => Err(errno),
     }
-}
-
-/// Opens a directory in a directory. Follows no link.
-pub(super) fn open_directory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    openat(directory, name, DIRECTORY, Mode::empty())
 }
 
 fn enter(directory: BorrowedFd<'_>, prefix: &str, part: &str) -> Result<Option<OwnedFd>, Obstacle> {

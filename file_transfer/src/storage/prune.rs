@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, XattrFlags, fgetxattr, fsetxattr, unlinkat};
 use rustix::io::Errno;
 
-use super::directory::open_directory;
+use super::open_directory;
 use crate::path::FilePath;
 
 const MARK: &str = "user.tedge.upload";

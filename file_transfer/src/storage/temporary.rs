@@ -8,10 +8,8 @@ use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat
 use rustix::io::Errno;
 
 use super::disk_pool::DiskPool;
+use super::open_directory;
 use crate::path::RESERVED;
-
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removed when dropped, unless it was renamed.
 pub(super) struct Temporary {
@@ -71,7 +69,7 @@ impl Drop for Temporary {
 
 /// Removes the temporary files in the reserved directory of `base`.
 pub(super) fn remove_all(base: BorrowedFd<'_>) -> Result<(), Errno> {
-    let directory = match openat(base, RESERVED, DIRECTORY, Mode::empty()) {
+    let directory = match open_directory(base, RESERVED) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno),
@@ -86,7 +84,7 @@ pub(super) fn remove_all(base: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 fn reserve(base: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    let open = || openat(base, RESERVED, DIRECTORY, Mode::empty());
+    let open = || open_directory(base, RESERVED);
     match open() {
         Err(Errno::NOENT) => {}
         opened => return opened,
