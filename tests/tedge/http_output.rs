@@ -1,4 +1,4 @@
-//! `tedge http get --output`: whole or not there, and gone on with where it broke off.
+//! `tedge http get --output`: whole or not there, and resumed after it broke off.
 
 use std::fs;
 use std::io::{Read, Write};

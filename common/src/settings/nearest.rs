@@ -1,5 +1,7 @@
 //! Which key somebody meant. Knows names alone.
 
+use strsim::osa_distance;
+
 use super::table::SETTINGS;
 
 /// The keys that are near enough to this one to be what was meant, nearest first, at most three.
@@ -7,7 +9,7 @@ pub fn nearest(key: &str) -> Vec<&'static str> {
     // Inserted in order: a sort costs 4 KB of program.
     let mut near: Vec<(usize, &str)> = Vec::new();
     for setting in SETTINGS {
-        let distance = distance(key, setting.key);
+        let distance = osa_distance(key, setting.key);
         if distance <= setting.key.len() / 3 {
             let place = near.partition_point(|&(other, _)| other <= distance);
             near.insert(place, (distance, setting.key));
@@ -27,31 +29,12 @@ pub(super) fn misspelt(written: &str) -> Option<&'static str> {
     }
     SETTINGS.iter().map(|setting| setting.key).find(|known| {
         written.len().abs_diff(known.len()) <= 2
-            && distance(&written, &known.replace('.', "_")) <= 2
+            && osa_distance(&written, &known.replace('.', "_")) <= 2
     })
 }
 
 /// Keys of thin-edge.io that are not misspelt, near as they are to ones of ours.
 const SIMILAR_KEYS: &[&str] = &["device_csr_path"];
-
-/// How many letters have to be added, left out, replaced or swapped with their neighbour.
-fn distance(from: &str, to: &str) -> usize {
-    let (from, to) = (from.as_bytes(), to.as_bytes());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for (i, &a) in from.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, &b) in to.iter().enumerate() {
-            let mut best = (last[j] + usize::from(a != b)).min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && a == to[j - 1] && from[i - 1] == b {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[to.len()]
-}
 
 #[cfg(test)]
 mod tests {
