@@ -35,6 +35,11 @@ pub(crate) fn give_back() {
 /// malloc_trim takes for blocks in use, and each of which keeps a page after a burst. They are taken
 /// out of it, and freed by a thread that ends, since then glibc empties the cache of that one. For
 /// when there is nothing else to do.
+///
+/// Nothing plainer does. After 20 bursts of 100 TLS connections 1.25 MB are private without it and
+/// 0.48 MB with it. mallopt(3) knows no parameter for this cache. The tunable
+/// `glibc.malloc.tcache_count=0` comes to 0.46 MB, but has to be in the environment before the
+/// program starts, and costs 35 % more instructions for a small GET, 18 % for a proxied one.
 pub(crate) fn empty_cache() {
     const SIZES: usize = 64;
     const EACH: usize = 7;
