@@ -33,6 +33,7 @@ mod promises {
     mod breaking;
     mod broker_packets;
     mod broker_tls;
+    mod browsers;
     mod check;
     mod clients;
     mod command;

@@ -19,6 +19,7 @@ mod support {
 
 #[path = "file_transfer"]
 mod promises {
+    mod browsers;
     mod budgets;
     mod conditions;
     mod configuration;

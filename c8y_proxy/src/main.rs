@@ -12,6 +12,7 @@ use common::client::Client;
 use common::error::Error;
 use common::http::Routes;
 use common::run::{self, Context, Listen, Service};
+use common::server::BrowserRules;
 use common::settings::Settings;
 use common::tls::ServerFiles;
 
@@ -39,6 +40,12 @@ impl Service for C8yProxy {
                 ca_path: settings.c8y_proxy_ca_path.clone(),
                 crl_path: settings.c8y_proxy_crl_path.clone(),
             },
+            browsers: BrowserRules::new(
+                "c8y.proxy",
+                &settings.c8y_proxy_client_host,
+                &settings.c8y_proxy_allowed_hosts,
+                &settings.c8y_proxy_allowed_origins,
+            ),
             connections: settings.c8y_proxy_connections_max,
             descriptors: 2,
         }

@@ -11,9 +11,10 @@ use async_io::Async;
 use event_listener::Event;
 
 use crate::http::Routes;
+use crate::net::Host;
 use crate::server::places::Places;
 use crate::server::state::ConnectionState;
-use crate::server::{Server, connection};
+use crate::server::{BrowserRules, Server, connection};
 
 #[path = "../../tests/fuzz/properties/certificates.rs"]
 pub mod certificates;
@@ -27,7 +28,10 @@ pub mod settings;
 /// Serves one stream without TLS, as one that was accepted, until it is closed. Panics come out.
 pub async fn serve(routes: Routes, stream: TcpStream) {
     let places = Arc::new(Places::new(1));
-    let server = Server { routes, tls: None, half_close: true, places, changed: Event::new() };
+    let host = Host::parse("service").unwrap();
+    let browsers = BrowserRules::new("http", &host, &["*".to_owned()], &[]);
+    let changed = Event::new();
+    let server = Server { routes, browsers, tls: None, half_close: true, places, changed };
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let stream = Async::new(stream).unwrap();
     connection::serve(stream, peer, &Arc::new(server), &Arc::new(ConnectionState::new())).await;

@@ -19,6 +19,7 @@ use async_executor::Executor;
 
 use crate::error::Error;
 use crate::http::Routes;
+use crate::server::BrowserRules;
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, staging};
@@ -62,6 +63,8 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The certificate, key, authorities and revocation lists.
     pub tls: ServerFiles,
+    /// Which web pages may ask, and under which names.
+    pub browsers: BrowserRules,
     /// How many connections may be open at once.
     pub connections: usize,
     /// Descriptors that each connection may need, its own included.

@@ -1,5 +1,6 @@
 //! What is served on a listening socket, and how, from accept to close.
 
+mod browsers;
 pub(crate) mod connection;
 mod exchange;
 pub(crate) mod listener;
@@ -15,9 +16,13 @@ use self::places::Places;
 use crate::http::Routes;
 use crate::tls::ReloadingServer;
 
+pub use self::browsers::BrowserRules;
+
 /// What is served, and to how many at a time.
 pub(crate) struct Server {
     pub(crate) routes: Routes,
+    /// Which web pages may ask, and under which names.
+    pub(crate) browsers: BrowserRules,
     /// HTTPS with this, or plain HTTP.
     pub(crate) tls: Option<ReloadingServer>,
     /// Whether a peer that has shut down its sending half still gets its answer.

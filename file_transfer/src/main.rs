@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use common::error::Error;
 use common::http::Routes;
 use common::run::{self, Context, Listen, Service};
+use common::server::BrowserRules;
 use common::settings::Settings;
 use common::tls::ServerFiles;
 use file_transfer::State;
@@ -33,6 +34,12 @@ impl Service for FileTransfer {
                 ca_path: settings.http_ca_path.clone(),
                 crl_path: settings.http_crl_path.clone(),
             },
+            browsers: BrowserRules::new(
+                "http",
+                &settings.http_client_host,
+                &settings.http_allowed_hosts,
+                &settings.http_allowed_origins,
+            ),
             connections: settings.http_connections_max,
             descriptors: 3,
         }

@@ -61,7 +61,9 @@ fn frames_are_not_touched() {
 
 #[test]
 fn query_strings_and_subprotocols_survive() {
-    let device = Device::start();
+    let device = Device::with(|setup| {
+        setup.set_own("c8y.proxy.allowed_origins", "\"https://a.example\"");
+    });
     device.warm();
     let fields = "Sec-WebSocket-Protocol: v12.stomp, mqtt\r\nOrigin: https://a.example\r\n";
     let target = "/service/echo/a;b%2F?token=eyJ.a-b_c=&consumer=x";

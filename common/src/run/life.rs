@@ -71,6 +71,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     warn_of_the_network(&bound, identity.is_some());
     let server = Arc::new(Server {
         routes,
+        browsers: listen.browsers,
         tls: identity.map(|identity| tls::ReloadingServer::new(listen.tls, &identity)),
         half_close: S::HALF_CLOSE,
         places,

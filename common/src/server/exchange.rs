@@ -1,21 +1,24 @@
 //! One request and its answer, between hyper and the routes.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_lite::future::Boxed;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, request};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Server;
-use super::refusals::{closing, refusal};
+use super::browsers::share;
+use super::refusals::{closing, named_host, unmet_expectation, use_https};
 use super::state::{ConnectionState, Phase};
 use crate::http::{Answer, Body, BodyError, Upgrade};
 use crate::journal::RequestLog;
+use crate::tls::ReloadingServer;
 
 /// Answers the requests of one connection, one after the other.
 #[derive(Clone)]
@@ -65,7 +68,32 @@ impl Exchange {
         if is_over { response } else { closing(response) }
     }
 
-    fn response(&self, log: RequestLog, response: Response<Body>) -> Response<ResponseBody> {
+    /// Judges a request before any route does: the origin that may read the answer, or the answer
+    /// to a request that no route should see.
+    fn admit(&self, head: &request::Parts) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
+        if self.0.is_plain_on_tls {
+            return Break(use_https(head));
+        }
+        let named = named_host(head)?;
+        let Server { browsers, tls, .. } = &*self.0.server;
+        let is_certified = |name: &str| tls.as_ref().is_some_and(|tls| tls.is_for(name));
+        let asks_for_certificates =
+            tls.as_ref().is_some_and(ReloadingServer::asks_for_certificates);
+        let is_certified: Option<&dyn Fn(&str) -> bool> =
+            if asks_for_certificates { None } else { Some(&is_certified) };
+        let shared_with = browsers.judge(head, named.as_ref(), is_certified)?;
+        unmet_expectation(&head.headers).map_or(Continue(shared_with), Break)
+    }
+
+    fn response(
+        &self,
+        log: RequestLog,
+        shared_with: Option<HeaderValue>,
+        mut response: Response<Body>,
+    ) -> Response<ResponseBody> {
+        if let Some(origin) = shared_with {
+            share(&mut response, origin);
+        }
         log.end(response.status());
         response.map(|body| ResponseBody { body, state: Arc::clone(&self.0.state) })
     }
@@ -77,26 +105,35 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let Shared { server, state, is_plain_on_tls, .. } = &*self.0;
+        let Shared { server, state, .. } = &*self.0;
         state.enter(Phase::Exchange);
         let (head, incoming) = request.into_parts();
         let log = RequestLog::begin(&head);
         let has_turn = state.takes_turn();
+        let shared_with = match self.admit(&head) {
+            Continue(shared_with) => shared_with,
+            Break(response) => return Answering::Done(Some(self.response(log, None, response))),
+        };
         let may_be_express = has_turn && hyper::body::Body::is_end_stream(&incoming);
-        let express = || may_be_express.then(|| server.routes.express(&head))?;
-        if let Some(response) = refusal(&head, *is_plain_on_tls).or_else(express) {
-            return Answering::Done(Some(self.response(log, response)));
+        if let Some(response) = may_be_express.then(|| server.routes.express(&head)).flatten() {
+            return Answering::Done(Some(self.response(log, shared_with, response)));
         }
         let request = Request::from_parts(head, self.request_body(incoming));
         let answer = server.routes.answer(request);
-        Answering::Waiting { exchange: self.clone(), answer, has_turn, log: Some(log) }
+        let exchange = self.clone();
+        Answering::Waiting { exchange, answer, has_turn, rest: Some((log, shared_with)) }
     }
 }
 
 /// The wait for an answer.
 pub(super) enum Answering {
     Done(Option<Response<ResponseBody>>),
-    Waiting { exchange: Exchange, answer: Boxed<Answer>, has_turn: bool, log: Option<RequestLog> },
+    Waiting {
+        exchange: Exchange,
+        answer: Boxed<Answer>,
+        has_turn: bool,
+        rest: Option<(RequestLog, Option<HeaderValue>)>,
+    },
 }
 
 impl Future for Answering {
@@ -105,14 +142,14 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.get_mut() {
             Self::Done(response) => response.take(),
-            Self::Waiting { exchange, answer, has_turn, log } => {
+            Self::Waiting { exchange, answer, has_turn, rest } => {
                 *has_turn = *has_turn || exchange.0.state.takes_turn();
                 if !*has_turn {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 let response = exchange.finish(ready!(answer.as_mut().poll(cx)));
-                log.take().map(|log| exchange.response(log, response))
+                rest.take().map(|(log, origin)| exchange.response(log, origin, response))
             }
         };
         // A future that has answered is not polled again.

@@ -3,32 +3,37 @@
 //!
 //! Pure functions of a request's head.
 
+use std::ops::ControlFlow::{self, Break, Continue};
+
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request};
 
 use crate::http::Body;
 use crate::http::respond::text;
 
-/// The answer to a request that no route should see. The connection is closed after it.
-/// `is_plain_on_tls`: the request came as plain HTTP, to a port for HTTPS.
-pub(super) fn refusal(head: &request::Parts, is_plain_on_tls: bool) -> Option<Response<Body>> {
-    let authority = authority(head);
-    if is_plain_on_tls {
-        return Some(closing(match authority.flatten() {
-            Some(authority) => to_https(&authority, head),
-            None => text(
-                StatusCode::BAD_REQUEST,
-                "This port speaks HTTPS. Use https:// and send a Host field.".to_owned(),
-            ),
-        }));
-    }
-    if authority.is_none() {
-        return Some(closing(text(
+/// The answer to plain HTTP on a port for HTTPS.
+pub(super) fn use_https(head: &request::Parts) -> Response<Body> {
+    closing(match authority(head).flatten() {
+        Some(authority) => to_https(&authority, head),
+        None => text(
             StatusCode::BAD_REQUEST,
-            "A request has exactly one Host field that names a host and a port.".to_owned(),
-        )));
-    }
-    unmet_expectation(&head.headers).map(closing)
+            "This port speaks HTTPS. Use https:// and send a Host field.".to_owned(),
+        ),
+    })
+}
+
+/// The host that a request is for, where it names one, or the answer to a request that does not
+/// name it as it has to.
+pub(super) fn named_host(head: &request::Parts) -> ControlFlow<Response<Body>, Option<Authority>> {
+    authority(head).map_or_else(
+        || {
+            Break(closing(text(
+                StatusCode::BAD_REQUEST,
+                "A request has exactly one Host field that names a host and a port.".to_owned(),
+            )))
+        },
+        Continue,
+    )
 }
 
 /// The response, after which the connection is closed.
@@ -74,13 +79,14 @@ fn to_https(authority: &Authority, head: &request::Parts) -> Response<Body> {
     response
 }
 
-fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
+/// The answer to a request that expects what nobody does.
+pub(super) fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
     let mut expectations = fields.get_all(header::EXPECT).iter();
     expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")).then(|| {
-        text(
+        closing(text(
             StatusCode::EXPECTATION_FAILED,
             "The only expectation that is understood here is 100-continue.".to_owned(),
-        )
+        ))
     })
 }
 

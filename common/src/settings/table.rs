@@ -9,8 +9,8 @@ use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Setting, Typed};
 use super::value::{
-    AuthMethod, CaPath, CertificatePath, Count, CrlPath, DataPath, Free, HostPort, KeyPath, List,
-    PasswordPath, Port, Proxy, Secret, Size, Text,
+    AuthMethod, CaPath, CertificatePath, Count, CrlPath, DataPath, Free, HostPatterns, HostPort,
+    KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text, WebOrigins,
 };
 use crate::error::Error;
 use crate::net::Host;
@@ -90,6 +90,14 @@ settings! {
     /// http.ca_path.
     http_crl_path: Option<CrlPath> = "http.crl_path" (own), Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/revoked.pem";
+    /// Host names, besides those of this machine, under which clients reach the File Transfer Service:
+    /// names, *.example.com for a domain, * for any name.
+    http_allowed_hosts: HostPatterns = "http.allowed_hosts" (own), Unset,
+        [FileTransfer], "gateway.example.com,*.plant.example";
+    /// The origins (scheme, host and port) of other web sites whose pages may use the
+    /// File Transfer Service.
+    http_allowed_origins: WebOrigins = "http.allowed_origins" (own), Unset,
+        [FileTransfer], "https://panel.example.com";
     /// The host at which clients reach the File Transfer Service.
     http_client_host: Host = "http.client.host", Const("127.0.0.1"), [Tedge], "rpi4-dca632efb150";
     /// The port at which clients reach the File Transfer Service.
@@ -150,6 +158,14 @@ settings! {
     /// c8y.proxy.ca_path.
     c8y_proxy_crl_path: Option<CrlPath> = "c8y.proxy.crl_path" (own), Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/revoked.pem";
+    /// Host names, besides those of this machine, under which clients reach the Cumulocity Proxy:
+    /// names, *.example.com for a domain, * for any name.
+    c8y_proxy_allowed_hosts: HostPatterns = "c8y.proxy.allowed_hosts" (own), Unset,
+        [C8yProxy], "gateway.example.com,*.plant.example";
+    /// The origins (scheme, host and port) of other web sites whose pages may use the
+    /// Cumulocity Proxy.
+    c8y_proxy_allowed_origins: WebOrigins = "c8y.proxy.allowed_origins" (own), Unset,
+        [C8yProxy], "https://panel.example.com";
     /// The host at which clients reach the Cumulocity Proxy.
     c8y_proxy_client_host: Host = "c8y.proxy.client.host", Const("127.0.0.1"),
         [Tedge], "rpi4-dca632efb150";

@@ -109,6 +109,61 @@ impl Column for List {
     }
 }
 
+/// Names of hosts, in lower case: `*.` and a domain is all below it, `*` is all.
+#[derive(Debug)]
+pub enum HostPatterns {}
+
+impl Column for HostPatterns {
+    type Value = Vec<String>;
+
+    const NAME: &'static str = List::NAME;
+    const EXPECTED: &'static str = "host names, such as panel.example.com or *.example.com";
+    const SHAPE: Shape = Shape::List;
+
+    fn parse(text: &str) -> Option<Vec<String>> {
+        let pattern = |item: &str| match item {
+            "*" => Some(item.to_owned()),
+            _ => Some(Host::parse_pattern(item)?.bare().to_ascii_lowercase()),
+        };
+        items(text).map(pattern).collect()
+    }
+
+    fn unset() -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}
+
+/// Origins of web pages, as browsers send them: `https://panel.example.com`.
+#[derive(Debug)]
+pub enum WebOrigins {}
+
+impl Column for WebOrigins {
+    type Value = Vec<String>;
+
+    const NAME: &'static str = List::NAME;
+    const EXPECTED: &'static str = "full origins, such as https://panel.example.com";
+    const SHAPE: Shape = Shape::List;
+
+    fn parse(text: &str) -> Option<Vec<String>> {
+        let origin = |item: &str| {
+            let item = item.to_ascii_lowercase();
+            let (scheme, rest) = item.split_once("://")?;
+            let default = match scheme {
+                "http" => 80,
+                "https" => 443,
+                _ => return None,
+            };
+            let origin = Origin::parse(rest.strip_suffix('/').unwrap_or(rest), default)?;
+            Some(format!("{scheme}://{}", origin.host_field(default)))
+        };
+        items(text).map(origin).collect()
+    }
+
+    fn unset() -> Option<Vec<String>> {
+        Some(Vec::new())
+    }
+}
+
 /// The items of a comma-separated list.
 pub fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
@@ -250,6 +305,25 @@ mod tests {
     fn a_proxy_is_plain_http() {
         assert_eq!(Proxy::parse("http://[::1]:3128/").unwrap().0.to_string(), "[::1]:3128");
         assert_eq!(Proxy::parse("https://proxy:3128"), None);
+    }
+
+    #[test]
+    fn origins_of_pages_are_written_as_browsers_send_them() {
+        let parse = |text| WebOrigins::parse(text).map(|origins| origins.join(" "));
+        let read = "HTTPS://Panel.example.com:443/, http://[::1]:8080";
+        assert_eq!(parse(read).unwrap(), "https://panel.example.com http://[::1]:8080");
+        for bad in ["panel.example.com", "null", "*", "ftp://a", "https://a/b", "https://"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_hosts_may_be_patterns() {
+        let parse = |text| HostPatterns::parse(text).map(|hosts| hosts.join(" "));
+        assert_eq!(parse("A.example, *.b.example, *").unwrap(), "a.example *.b.example *");
+        for bad in ["a:8000", "https://a", "a*", "*.*"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use super::cause::cause;
 use super::source::{Source, guess};
 use crate::error::Error;
-use crate::x509::certificate::Certificate;
+use crate::x509::certificate::{AlternativeName, Certificate};
 use crate::x509::key::Key;
 use crate::x509::pem::Kind;
 use crate::x509::{PublicKey, Time};
@@ -20,6 +20,8 @@ pub(super) struct Identity {
     pub(super) key: CertifiedKey,
     pub(super) subject: String,
     pub(super) not_after: Time,
+    /// The host names that the certificate is for, in lower case.
+    pub(super) names: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -33,6 +35,11 @@ impl Identity {
             .map_err(|malformed| certificate.error(format_args!("is {malformed}")))?;
         let subject = described.subject.to_string();
         let not_after = described.not_after;
+        let names = described.extensions.alternative_names.iter().filter_map(|name| match name {
+            AlternativeName::Dns(name) => Some(String::from_utf8_lossy(name).to_ascii_lowercase()),
+            _ => None,
+        });
+        let names = names.collect();
         warnings.extend(warn(certificate, &described, Time::now()));
 
         let signing = private_key(key, described.key)?.into_signing();
@@ -59,7 +66,7 @@ impl Identity {
             }
             Err(other) => return Err(certificate.error(format_args!("cannot be used: {other}"))),
         }
-        Ok(Self { key: key_pair, subject, not_after, warnings })
+        Ok(Self { key: key_pair, subject, not_after, names, warnings })
     }
 }
 

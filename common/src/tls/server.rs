@@ -44,6 +44,8 @@ pub struct ServerIdentity {
     pub subject: String,
     /// Until when it is valid.
     pub not_after: Time,
+    /// The host names that it is for, in lower case.
+    names: Arc<[String]>,
     /// How many CAs vouch for clients. 0: no client certificate is asked for.
     pub authorities: usize,
     /// What a person should look into, a sentence each.
@@ -124,6 +126,7 @@ impl ServerFiles {
             config: Arc::new(config),
             subject: identity.subject,
             not_after: identity.not_after,
+            names: identity.names.into(),
             authorities: admission.as_ref().map_or(0, |admission| admission.roots.len()),
             warnings,
             admission,
@@ -170,6 +173,7 @@ pub struct ReloadingServer {
 struct Current {
     config: Arc<ServerConfig>,
     admission: Option<Arc<Admission>>,
+    names: Arc<[String]>,
 }
 
 impl ReloadingServer {
@@ -182,6 +186,23 @@ impl ReloadingServer {
     /// What the next connection is accepted with.
     pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&lock(&self.current).config)
+    }
+
+    /// Whether clients have to have a certificate.
+    pub fn asks_for_certificates(&self) -> bool {
+        lock(&self.current).admission.is_some()
+    }
+
+    /// Whether the certificate is for this host, a name in lower case.
+    pub fn is_for(&self, host: &str) -> bool {
+        let is_below = |domain: &str| {
+            let label = host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
+            label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
+        };
+        lock(&self.current).names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(domain) => is_below(domain),
+            None => name == host,
+        })
     }
 
     /// Whether the client of an open connection would be let in now.
@@ -222,7 +243,11 @@ impl ReloadingServer {
 
 impl Current {
     fn of(loaded: &ServerIdentity) -> Self {
-        Self { config: Arc::clone(&loaded.config), admission: loaded.admission.clone() }
+        Self {
+            config: Arc::clone(&loaded.config),
+            admission: loaded.admission.clone(),
+            names: Arc::clone(&loaded.names),
+        }
     }
 }
 

@@ -1,0 +1,199 @@
+//! Which web pages may ask, and under which names: a page in a browser on the device or on its
+//! network acts with the rights of whoever looks at it.
+//!
+//! Judged before any route, by header fields that only browsers send and by `Host`. A request
+//! without these fields that names an address or one of our names is never refused.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow::{self, Break, Continue};
+
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
+
+use super::refusals::closing;
+use crate::http::Body;
+use crate::http::respond::text;
+use crate::journal;
+use crate::net::Host;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Names in the network at hand, which nobody can register (RFC 6762, RFC 8375, ICANN's .internal).
+const LOCAL_DOMAINS: &[&str] = &["localhost", "local", "lan", "home.arpa", "internal"];
+
+/// Whose pages are answered, and which names are ours.
+#[derive(Debug)]
+pub struct BrowserRules {
+    /// What the keys of the settings begin with.
+    prefix: &'static str,
+    /// The first label of this machine's name.
+    host_name: String,
+    /// Other names that are ours; `*.` and a domain, or `*` for all.
+    hosts: Vec<String>,
+    /// The origins of other sites that may ask.
+    origins: Vec<String>,
+}
+
+impl BrowserRules {
+    /// The rules that the settings `PREFIX.allowed_hosts` and `PREFIX.allowed_origins` widen.
+    /// `client_host` is where clients find the service.
+    pub fn new(
+        prefix: &'static str,
+        client_host: &Host,
+        allowed_hosts: &[String],
+        allowed_origins: &[String],
+    ) -> Self {
+        let node = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        let mut hosts = allowed_hosts.to_vec();
+        hosts.extend([client_host.bare().to_ascii_lowercase(), node.clone()]);
+        let host_name = node.split('.').next().unwrap_or_default().to_owned();
+        Self { prefix, host_name, hosts, origins: allowed_origins.to_vec() }
+    }
+
+    /// The origin whose pages may read the answer, where it is another's, or the answer to a request
+    /// that no route should see.
+    ///
+    /// `named` is what the request is for, where it says so. `is_certified` tells of a name whether
+    /// the certificate that is served is for it; with `None` the clients have certificates, and no
+    /// name is refused.
+    pub(super) fn judge(
+        &self,
+        head: &request::Parts,
+        named: Option<&Authority>,
+        is_certified: Option<&dyn Fn(&str) -> bool>,
+    ) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
+        let origin = head.headers.get(header::ORIGIN);
+        let allowed = origin.filter(|origin| self.is_allowed(origin));
+        if allowed.is_none() && is_of_another_site(&head.headers, named) {
+            return Break(self.refuse_page(origin));
+        }
+        if let (Some(is_certified), Some(named)) = (is_certified, named) {
+            let host = named.host().to_ascii_lowercase();
+            let host = host.strip_suffix('.').unwrap_or(&host);
+            if !self.is_ours(host) && !is_certified(host) {
+                return Break(self.refuse_name(host));
+            }
+        }
+        let is_preflight = head.method == Method::OPTIONS
+            && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        match allowed {
+            Some(origin) if is_preflight => Break(preflight(&head.headers, origin)),
+            allowed => Continue(allowed.cloned()),
+        }
+    }
+
+    fn is_allowed(&self, origin: &HeaderValue) -> bool {
+        let is_same = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
+        self.origins.iter().any(is_same)
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        is_address(host)
+            || !host.contains('.')
+            || LOCAL_DOMAINS.iter().any(|domain| is_below(host, domain))
+            || host.split('.').next() == Some(&self.host_name)
+            || self.hosts.iter().any(|pattern| matches(host, pattern))
+    }
+
+    fn refuse_page(&self, origin: Option<&HeaderValue>) -> Response<Body> {
+        let origin = origin.and_then(|origin| origin.to_str().ok()).unwrap_or("another site");
+        let key = format!("{}.allowed_origins", self.prefix);
+        journal::complain(&format!("a page of another site was refused, see {key}"), &origin);
+        closing(text(
+            StatusCode::FORBIDDEN,
+            format!(
+                "This service does not answer web pages of other sites. {key} names those that it \
+                 answers."
+            ),
+        ))
+    }
+
+    fn refuse_name(&self, host: &str) -> Response<Body> {
+        let key = format!("{}.allowed_hosts", self.prefix);
+        journal::complain(&format!("is no name of this service, see {key}"), &host);
+        closing(text(
+            StatusCode::MISDIRECTED_REQUEST,
+            format!("This is not {host}. {key} names other hosts that it is."),
+        ))
+    }
+}
+
+fn is_below(host: &str, domain: &str) -> bool {
+    host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn matches(host: &str, pattern: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        Some(domain) => is_below(host, domain),
+        None => pattern == "*" || host == pattern,
+    }
+}
+
+/// Whether a page of another site than ours has sent this. Browsers say it themselves; those that
+/// do not send `Origin`.
+fn is_of_another_site(fields: &HeaderMap, named: Option<&Authority>) -> bool {
+    let mut sites = fields.get_all(SEC_FETCH_SITE).iter().peekable();
+    if sites.peek().is_some() {
+        return sites.any(|site| {
+            let site = site.as_bytes().trim_ascii();
+            site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site")
+        });
+    }
+    fields.get_all(header::ORIGIN).iter().any(|origin| !is_origin_of(origin, named))
+}
+
+/// Whether an origin has the host and port that the request is for. A port that is left out is
+/// that of the origin's scheme.
+fn is_origin_of(origin: &HeaderValue, named: Option<&Authority>) -> bool {
+    let Some((scheme, rest)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
+        return false;
+    };
+    let default = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
+    match (Authority::try_from(rest), named) {
+        (Ok(origin), Some(named)) => {
+            origin.host().eq_ignore_ascii_case(named.host()) && port(&origin) == port(named)
+        }
+        _ => false,
+    }
+}
+
+/// An IP address, also in the forms that browsers still take for one: `127.1`, `0x7f000001`. A name
+/// cannot end in a number (WHATWG URL, "ends in a number").
+fn is_address(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    host.starts_with('[')
+        || host.parse::<IpAddr>().is_ok()
+        || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
+        || last.strip_prefix("0x").is_some_and(is_number)
+}
+
+/// The answer to what a browser asks before it lets a page of an allowed origin ask.
+fn preflight(fields: &HeaderMap, origin: &HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    for (asked, granted) in [
+        (header::ACCESS_CONTROL_REQUEST_METHOD, header::ACCESS_CONTROL_ALLOW_METHODS),
+        (header::ACCESS_CONTROL_REQUEST_HEADERS, header::ACCESS_CONTROL_ALLOW_HEADERS),
+    ] {
+        if let Some(asked) = fields.get(asked) {
+            response.headers_mut().insert(granted, asked.clone());
+        }
+    }
+    let age = HeaderValue::from_static("600");
+    response.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, age);
+    let also = "Access-Control-Request-Method, Access-Control-Request-Headers";
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static(also));
+    share(&mut response, origin.clone());
+    response
+}
+
+/// Lets a page of this origin read the answer.
+pub(super) fn share<B>(response: &mut Response<B>, origin: HeaderValue) {
+    let fields = response.headers_mut();
+    fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    fields.append(header::VARY, HeaderValue::from_static("Origin"));
+}
+
+#[cfg(test)]
+mod tests;
