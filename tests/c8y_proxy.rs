@@ -9,6 +9,7 @@ mod support {
     pub(crate) mod answer;
     pub(crate) mod bridge;
     pub(crate) mod broker;
+    pub(crate) mod browser;
     pub(crate) mod certificates;
     pub(crate) mod client;
     pub(crate) mod cloud;
@@ -35,6 +36,7 @@ mod promises {
     mod broker_tls;
     mod browsers;
     mod check;
+    mod chromium;
     mod clients;
     mod command;
     mod connections;

@@ -7,6 +7,7 @@
 #[path = "support"]
 mod support {
     pub(crate) mod answer;
+    pub(crate) mod browser;
     pub(crate) mod certificates;
     pub(crate) mod client;
     pub(crate) mod curl;
@@ -21,6 +22,7 @@ mod support {
 mod promises {
     mod browsers;
     mod budgets;
+    mod chromium;
     mod conditions;
     mod configuration;
     mod connections;
