@@ -12,6 +12,7 @@ mod explain;
 mod fingerprint;
 mod identity;
 mod pinned;
+mod reload;
 mod revocation;
 mod server;
 mod source;
@@ -22,7 +23,9 @@ mod tickets;
 pub use client::{ClientFiles, ClientIdentity};
 pub(crate) use explain::refusal;
 pub use explain::{explain, explain_io};
-pub use server::{ReloadingServer, ServerFiles, ServerIdentity};
+pub(crate) use reload::Client;
+pub use reload::ReloadingServer;
+pub use server::{ServerFiles, ServerIdentity};
 
 /// The application protocol that is agreed on in a handshake (ALPN).
 const HTTP: &[u8] = b"http/1.1";

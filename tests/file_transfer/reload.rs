@@ -125,6 +125,54 @@ fn somebody_revoked_since_cannot_resume_an_old_session() {
 }
 
 #[test]
+fn somebody_revoked_since_gets_no_answer_on_a_connection_that_was_open_before() {
+    let mut pairs = None;
+    let secured = Secured::start(|setup, authority| {
+        let pair = |name| authority.client(name, Key::P256);
+        pairs = Some((pair("good"), pair("bad")));
+        let list = authority.revocation_list("list.pem", &[], Validity::Page);
+        setup.set("http.ca_path", &authority.cert);
+        setup.set_own_path("http.crl_path", list);
+    });
+    let (good, bad) = pairs.unwrap();
+    let (service, authority) = (&secured.service, &secured.authority);
+    let content = bytes(8_000_000, 46);
+    let of_bad = tls(&authority.cert, Some(&bad));
+    let connect =
+        |config: &Arc<ClientConfig>| Client::connect_tls(service.address, config).unwrap();
+    let mut keeper = connect(&tls(&authority.cert, Some(&good)));
+    assert_eq!(keeper.exchange(put("foo", &content)).status, 201);
+
+    // Sockets that have been idle for so long that the service holds no buffer for them, one of
+    // them a resumed session; one that is in use; one that has not sent anything; one that reads.
+    let mut idle: Vec<Client> = (0..2).map(|_| connect(&of_bad)).collect();
+    for client in &mut idle {
+        assert_eq!(client.exchange(request("GET", "none")).status, 404);
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut busy = connect(&of_bad);
+    assert_eq!(busy.exchange(request("GET", "none")).status, 404);
+    let silent = connect(&of_bad);
+    let mut reader = connect(&of_bad);
+    reader.send(request("GET", "foo")).unwrap();
+    assert_eq!(reader.head().status, 200);
+
+    authority.revocation_list("list.pem", &[&bad], Validity::Page);
+    reload(service, RELOADED);
+    // An answer under way is finished, so that nothing that looks whole is not.
+    assert_eq!(reader.skip(content.len() as u64).unwrap(), content.len() as u64);
+    for mut client in idle.into_iter().chain([busy, silent, reader]) {
+        let answer =
+            client.send(put("planted", b"by the revoked")).and_then(|()| client.try_answer());
+        assert!(!matches!(&answer, Ok(Some(_))), "{answer:?}");
+    }
+    let log = service.wait_for("revoked", SOON);
+    assert_eq!(log.matches("revoked").count(), 1, "{log}");
+    assert_eq!(keeper.exchange(request("GET", "none")).status, 404);
+    assert_eq!(keeper.exchange(request("GET", "planted")).status, 404);
+}
+
+#[test]
 fn sighup_without_tls_ends_nothing() {
     let service = crate::start(|_| {});
     let mut client = Client::connect(service.address);

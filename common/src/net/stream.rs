@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::{TlsAcceptor, TlsConnector, client, server};
 use rustix::net::sockopt;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ServerConfig, ServerConnection};
 use rustls_pki_types::ServerName;
 
 use super::socket::Socket;
@@ -89,6 +89,14 @@ impl Stream {
             Transport::Plain(socket) => socket,
             Transport::Client(stream) => stream.get_ref().0,
             Transport::Server(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// The server's side of TLS, where this is one.
+    pub(crate) fn session(&self) -> Option<&ServerConnection> {
+        match &self.transport {
+            Transport::Server(stream) => Some(stream.get_ref().1),
+            Transport::Plain(_) | Transport::Client(_) => None,
         }
     }
 

@@ -18,7 +18,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use hyper::server::conn::http1;
 
 use super::Server;
-use super::exchange::Exchange;
+use super::exchange::{Client, Exchange};
 use super::state::{ConnectionState, Order, Phase};
 use crate::journal;
 use crate::net::clock::{self, DeadlineTimer};
@@ -44,16 +44,16 @@ pub(crate) async fn serve(
     let mut first = [0];
     let Some(Ok(1)) = guarded(state, socket.peek(&mut first)).await else { return };
     let socket = Socket::new(socket, Arc::clone(state) as Arc<dyn Observer>);
-    let (mut stream, is_plain_on_tls) = match &server.tls {
-        None => (Stream::plain(socket), false),
-        Some(_) if first[0] != HANDSHAKE => (Stream::plain(socket), true),
+    let (mut stream, client) = match &server.tls {
+        None => (Stream::plain(socket), Client::Unknown),
+        Some(_) if first[0] != HANDSHAKE => (Stream::plain(socket), Client::PlainOnTls),
         Some(tls) => match Box::pin(shake_hands(socket, peer, tls, state)).await {
-            Some(stream) => (stream, false),
+            Some(accepted) => accepted,
             None => return,
         },
     };
 
-    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), is_plain_on_tls);
+    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client);
     loop {
         // Boxed, so that an idle connection does not keep the room that a busy one needs.
         let converse = Box::pin(converse(stream, state, exchange.clone(), server.half_close));
@@ -125,11 +125,13 @@ async fn shake_hands(
     peer: SocketAddr,
     tls: &ReloadingServer,
     state: &ConnectionState,
-) -> Option<Stream> {
-    match guarded(state, Stream::accept(socket, tls.current())).await? {
+) -> Option<(Stream, Client)> {
+    let config = tls.current();
+    match guarded(state, Stream::accept(socket, Arc::clone(&config))).await? {
         Ok(stream) => {
             state.enter(Phase::Head);
-            Some(stream)
+            let certified = stream.session().and_then(|session| tls.client(session, config));
+            Some((stream, certified.map_or(Client::Unknown, Client::Certified)))
         }
         Err((error, stream)) => {
             journal::refuse(peer, &tls::refusal(&error));

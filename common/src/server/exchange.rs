@@ -1,6 +1,8 @@
 //! One request and its answer, between hyper and the routes.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,19 +17,30 @@ use hyper::body::Incoming;
 use super::Server;
 use super::browsers::share;
 use super::refusals::{closing, named_host, unmet_expectation, use_https};
-use super::state::{ConnectionState, Phase};
+use super::state::{ConnectionState, Order, Phase};
 use crate::http::{Answer, Body, BodyError, Upgrade};
-use crate::journal::RequestLog;
-use crate::tls::ReloadingServer;
+use crate::journal::{self, RequestLog};
+use crate::tls::{self, ReloadingServer};
 
 /// Answers the requests of one connection, one after the other.
 #[derive(Clone)]
 pub(super) struct Exchange(Arc<Shared>);
 
+/// Who sends the requests of a connection, as far as its beginning tells.
+pub(super) enum Client {
+    /// Plain HTTP on a port that speaks TLS.
+    PlainOnTls,
+    /// Plain HTTP or TLS, without a certificate of the client's.
+    Unknown,
+    /// TLS, with a certificate that was accepted.
+    Certified(tls::Client),
+}
+
 struct Shared {
     server: Arc<Server>,
     state: Arc<ConnectionState>,
-    is_plain_on_tls: bool,
+    peer: SocketAddr,
+    client: Client,
     upgrade: Mutex<Option<Upgrade>>,
 }
 
@@ -35,9 +48,10 @@ impl Exchange {
     pub(super) fn new(
         server: Arc<Server>,
         state: Arc<ConnectionState>,
-        is_plain_on_tls: bool,
+        peer: SocketAddr,
+        client: Client,
     ) -> Self {
-        Self(Arc::new(Shared { server, state, is_plain_on_tls, upgrade: Mutex::default() }))
+        Self(Arc::new(Shared { server, state, peer, client, upgrade: Mutex::default() }))
     }
 
     /// What the connection was switched to by the last answer, if by any.
@@ -68,10 +82,23 @@ impl Exchange {
         if is_over { response } else { closing(response) }
     }
 
+    /// Whether the certificate of the client is accepted still, after a reload too. If not, the
+    /// connection is closed.
+    fn is_client_accepted(&self) -> bool {
+        let Shared { server, state, peer, client, .. } = &*self.0;
+        let (Client::Certified(client), Some(tls)) = (client, &server.tls) else { return true };
+        let judged = tls.judge(client);
+        if let Err(error) = &judged {
+            journal::refuse(*peer, &tls::refusal(&io::Error::other(error.clone())));
+            state.ask(Order::Close);
+        }
+        judged.is_ok()
+    }
+
     /// Judges a request before any route does: the origin that may read the answer, or the answer
     /// to a request that no route should see.
     fn admit(&self, head: &request::Parts) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
-        if self.0.is_plain_on_tls {
+        if let Client::PlainOnTls = self.0.client {
             return Break(use_https(head));
         }
         let named = named_host(head)?;
@@ -107,6 +134,10 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
     fn call(&self, request: Request<Incoming>) -> Answering {
         let Shared { server, state, .. } = &*self.0;
         state.enter(Phase::Exchange);
+        if !self.is_client_accepted() {
+            // No answer: the connection's task is about to close it.
+            return Answering::Done(None);
+        }
         let (head, incoming) = request.into_parts();
         let log = RequestLog::begin(&head);
         let has_turn = state.takes_turn();

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use rustls::ServerConfig;
 use rustls::compress::CompressionCache;
 use rustls::crypto::ring::Ticketer;
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ServerConfig, ServerConnection};
-use rustls_pki_types::UnixTime;
 
 use super::admission::Admission;
 use super::authorities::{Accept, Authorities};
@@ -45,14 +44,14 @@ pub struct ServerIdentity {
     /// Until when it is valid.
     pub not_after: Time,
     /// The host names that it is for, in lower case.
-    names: Arc<[String]>,
+    pub(super) names: Arc<[String]>,
     /// How many CAs vouch for clients. 0: no client certificate is asked for.
     pub authorities: usize,
     /// What a person should look into, a sentence each.
     pub warnings: Vec<String>,
     pub(super) admission: Option<Arc<Admission>>,
     /// What the files looked like before they were read.
-    fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
 }
 
 impl fmt::Display for ServerIdentity {
@@ -134,7 +133,7 @@ impl ServerFiles {
         }))
     }
 
-    fn fingerprint(&self) -> Fingerprint {
+    pub(super) fn fingerprint(&self) -> Fingerprint {
         let paths = [&self.cert_path, &self.key_path, &self.ca_path, &self.crl_path];
         Fingerprint::take(paths.into_iter().flatten().map(PathBuf::as_path))
     }
@@ -161,134 +160,17 @@ fn remember_sessions(
     Ok(())
 }
 
-/// The server's current configuration, swapped whole on reload.
-#[derive(Debug)]
-pub struct ReloadingServer {
-    files: ServerFiles,
-    current: Mutex<Current>,
-    fingerprint: Mutex<Fingerprint>,
-}
-
-#[derive(Clone, Debug)]
-struct Current {
-    config: Arc<ServerConfig>,
-    admission: Option<Arc<Admission>>,
-    names: Arc<[String]>,
-}
-
-impl ReloadingServer {
-    /// Serves with what was loaded from these files.
-    pub fn new(files: ServerFiles, loaded: &ServerIdentity) -> Self {
-        let current = Mutex::new(Current::of(loaded));
-        Self { files, current, fingerprint: Mutex::new(loaded.fingerprint) }
-    }
-
-    /// What the next connection is accepted with.
-    pub fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&lock(&self.current).config)
-    }
-
-    /// Whether clients have to have a certificate.
-    pub fn asks_for_certificates(&self) -> bool {
-        lock(&self.current).admission.is_some()
-    }
-
-    /// Whether the certificate is for this host, a name in lower case.
-    pub fn is_for(&self, host: &str) -> bool {
-        let is_below = |domain: &str| {
-            let label = host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
-            label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
-        };
-        lock(&self.current).names.iter().any(|name| match name.strip_prefix("*.") {
-            Some(domain) => is_below(domain),
-            None => name == host,
-        })
-    }
-
-    /// Whether the client of an open connection would be let in now.
-    ///
-    /// # Errors
-    ///
-    /// Why it would not.
-    pub fn judge(&self, connection: &ServerConnection) -> Result<(), rustls::Error> {
-        let admission = lock(&self.current).admission.clone();
-        let Some(admission) = admission else { return Ok(()) };
-        match connection.peer_certificates().and_then(<[_]>::split_first) {
-            Some((end_entity, intermediates)) => {
-                admission.judge(end_entity, intermediates, UnixTime::now()).map(drop)
-            }
-            None => Err(rustls::Error::NoCertificatesPresented),
-        }
-    }
-
-    /// Reads the files again. On an error the old configuration stays. Blocks on the disk.
-    pub fn reload(&self) -> Result<ServerIdentity, Error> {
-        // First the fingerprint: what changes while it is read is noticed the next time. It is taken
-        // here too so that files which do not load are tried again only when they change again.
-        *lock(&self.fingerprint) = self.files.fingerprint();
-        let loaded = self.files.load()?.ok_or_else(|| {
-            Error::Configuration(format!("{}.cert_path is not set", self.files.prefix))
-        })?;
-        *lock(&self.current) = Current::of(&loaded);
-        Ok(loaded)
-    }
-
-    /// Whether any of the files has changed since they were last read, successfully or not.
-    ///
-    /// Looks at sizes and times only. Blocks on the disk.
-    pub fn changed(&self) -> bool {
-        *lock(&self.fingerprint) != self.files.fingerprint()
-    }
-}
-
-impl Current {
-    fn of(loaded: &ServerIdentity) -> Self {
-        Self {
-            config: Arc::clone(&loaded.config),
-            admission: loaded.admission.clone(),
-            names: Arc::clone(&loaded.names),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use rustls::time_provider::TimeProvider;
-    use rustls::{AlertDescription, CertificateError, HandshakeKind, version};
+    use rustls::{AlertDescription, HandshakeKind, version};
+    use rustls_pki_types::UnixTime;
 
     use super::*;
-    use crate::testing::{Dir, EC_KEY, alert, client, client_of, files, shake, show};
+    use crate::testing::{Dir, EC_KEY, alert, client_of, files, shake, show};
     use crate::tls::explain;
-
-    #[test]
-    fn a_reload_ends_the_sessions_of_the_revoked() {
-        let dir = Dir::new();
-        dir.ca("ca");
-        for name in ["server", "child"] {
-            dir.issue("ca", name, EC_KEY, "100");
-        }
-        dir.revoke("ca", &[], "");
-        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
-        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
-        let child = Arc::new(client(&dir, Some("child")));
-        shake(&server.current(), &child).unwrap();
-        let (resumed, _) = shake(&server.current(), &child).unwrap();
-        assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
-        assert!(!server.changed());
-
-        dir.revoke("ca", &["child"], "");
-        assert!(server.changed());
-        server.reload().unwrap();
-        assert!(!server.changed());
-        let refused = shake(&server.current(), &child).unwrap_err();
-        assert_eq!(explain(&refused), "its certificate is revoked");
-    }
 
     /// A clock that is two days ahead.
     #[derive(Debug)]
@@ -327,58 +209,5 @@ mod tests {
             let refused = shake(&late, &child).unwrap_err();
             assert!(explain(&refused).starts_with("its certificate has expired on "));
         }
-    }
-
-    #[test]
-    fn an_open_connection_is_judged_by_the_list_of_today() {
-        let dir = Dir::new();
-        dir.ca("ca");
-        for name in ["server", "child"] {
-            dir.issue("ca", name, EC_KEY, "100");
-        }
-        dir.revoke("ca", &[], "");
-        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
-        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
-        let child = Arc::new(client(&dir, Some("child")));
-        let (connection, _) = shake(&server.current(), &child).unwrap();
-        assert_eq!(server.judge(&connection), Ok(()));
-        dir.revoke("ca", &["child"], "");
-        server.reload().unwrap();
-        assert_eq!(server.judge(&connection), Err(CertificateError::Revoked.into()));
-    }
-
-    #[test]
-    fn a_reload_that_fails_keeps_the_old_configuration() {
-        let dir = Dir::new();
-        dir.ca("ca");
-        dir.issue("ca", "server", EC_KEY, "100");
-        let named = files(&dir, ["server.crt", "server.key", "", ""]);
-        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
-        let old = server.current();
-        dir.write("server.key", "");
-        assert!(server.changed());
-        assert!(server.reload().is_err());
-        assert!(Arc::ptr_eq(&server.current(), &old));
-        assert!(!server.changed(), "it is tried again when the file changes again");
-        shake(&server.current(), &Arc::new(client(&dir, None))).unwrap();
-    }
-
-    #[test]
-    fn sees_a_change_inside_of_a_directory() {
-        let dir = Dir::new();
-        dir.ca("ca");
-        dir.issue("ca", "server", EC_KEY, "100");
-        let one = dir.write("cas/one.pem", dir.read("ca.crt"));
-        let named = files(&dir, ["server.crt", "server.key", "cas", ""]);
-        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
-        assert!(!server.changed());
-        // The same inode, size and mtime.
-        dir.run("cp", &["-p", "cas/one.pem", "before"]);
-        dir.write("cas/one.pem", dir.read("ca.crt"));
-        dir.run("touch", &["-r", "before", "cas/one.pem"]);
-        assert!(server.changed());
-        server.reload().unwrap();
-        std::fs::remove_file(one).unwrap();
-        assert!(server.changed());
     }
 }

@@ -1,0 +1,216 @@
+//! The configuration that a server accepts connections with, swapped whole when its files have
+//! changed; and whether those who were accepted before would be accepted still.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::{ServerConfig, ServerConnection};
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::admission::Admission;
+use super::fingerprint::Fingerprint;
+use super::server::{ServerFiles, ServerIdentity};
+use crate::error::Error;
+
+/// The server's current configuration, swapped whole on reload.
+#[derive(Debug)]
+pub struct ReloadingServer {
+    files: ServerFiles,
+    current: Mutex<Current>,
+    fingerprint: Mutex<Fingerprint>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    admission: Option<Arc<Admission>>,
+    names: Arc<[String]>,
+}
+
+/// The client of an open connection, as its certificates name it.
+pub(crate) struct Client {
+    certificates: Vec<CertificateDer<'static>>,
+    /// The configuration by which it was accepted last.
+    judged_by: Mutex<Arc<ServerConfig>>,
+}
+
+impl ReloadingServer {
+    /// Serves with what was loaded from these files.
+    pub fn new(files: ServerFiles, loaded: &ServerIdentity) -> Self {
+        let current = Mutex::new(Current::of(loaded));
+        Self { files, current, fingerprint: Mutex::new(loaded.fingerprint) }
+    }
+
+    /// What the next connection is accepted with.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&lock(&self.current).config)
+    }
+
+    /// Whether clients have to have a certificate.
+    pub fn asks_for_certificates(&self) -> bool {
+        lock(&self.current).admission.is_some()
+    }
+
+    /// Whether the certificate is for this host, a name in lower case.
+    pub fn is_for(&self, host: &str) -> bool {
+        let is_below = |domain: &str| {
+            let label = host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
+            label.is_some_and(|label| !label.is_empty() && !label.contains('.'))
+        };
+        lock(&self.current).names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(domain) => is_below(domain),
+            None => name == host,
+        })
+    }
+
+    /// The client of a connection that was accepted with `config`, where it has a certificate.
+    pub(crate) fn client(
+        &self,
+        session: &ServerConnection,
+        config: Arc<ServerConfig>,
+    ) -> Option<Client> {
+        let certificates = session.peer_certificates()?.to_vec();
+        Some(Client { certificates, judged_by: Mutex::new(config) })
+    }
+
+    /// Whether a client would still be accepted, should the files have been loaded again since.
+    ///
+    /// # Errors
+    ///
+    /// Why it would be refused.
+    pub(crate) fn judge(&self, client: &Client) -> Result<(), rustls::Error> {
+        let Current { config, admission, .. } = lock(&self.current).clone();
+        let mut judged_by = lock(&client.judged_by);
+        if Arc::ptr_eq(&config, &judged_by) {
+            return Ok(());
+        }
+        if let (Some(admission), [end_entity, intermediates @ ..]) =
+            (admission, &*client.certificates)
+        {
+            admission.judge(end_entity, intermediates, UnixTime::now())?;
+        }
+        *judged_by = config;
+        Ok(())
+    }
+
+    /// Reads the files again. On an error the old configuration stays. Blocks on the disk.
+    pub fn reload(&self) -> Result<ServerIdentity, Error> {
+        // First the fingerprint: what changes while it is read is noticed the next time. It is taken
+        // here too so that files which do not load are tried again only when they change again.
+        *lock(&self.fingerprint) = self.files.fingerprint();
+        let loaded = self.files.load()?.ok_or_else(|| {
+            Error::Configuration(format!("{}.cert_path is not set", self.files.prefix))
+        })?;
+        *lock(&self.current) = Current::of(&loaded);
+        Ok(loaded)
+    }
+
+    /// Whether any of the files has changed since they were last read, successfully or not.
+    ///
+    /// Looks at sizes and times only. Blocks on the disk.
+    pub fn changed(&self) -> bool {
+        *lock(&self.fingerprint) != self.files.fingerprint()
+    }
+}
+
+impl Current {
+    fn of(loaded: &ServerIdentity) -> Self {
+        Self {
+            config: Arc::clone(&loaded.config),
+            admission: loaded.admission.clone(),
+            names: Arc::clone(&loaded.names),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CertificateError, HandshakeKind};
+
+    use super::*;
+    use crate::testing::{Dir, EC_KEY, client, files, shake};
+    use crate::tls::explain;
+
+    #[test]
+    fn a_reload_ends_the_sessions_of_the_revoked() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        for name in ["server", "child"] {
+            dir.issue("ca", name, EC_KEY, "100");
+        }
+        dir.revoke("ca", &[], "");
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
+        let child = Arc::new(client(&dir, Some("child")));
+        shake(&server.current(), &child).unwrap();
+        let (resumed, _) = shake(&server.current(), &child).unwrap();
+        assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
+        assert!(!server.changed());
+
+        dir.revoke("ca", &["child"], "");
+        assert!(server.changed());
+        server.reload().unwrap();
+        assert!(!server.changed());
+        let refused = shake(&server.current(), &child).unwrap_err();
+        assert_eq!(explain(&refused), "its certificate is revoked");
+    }
+
+    #[test]
+    fn an_open_connection_is_judged_by_the_list_of_today() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        for name in ["server", "child"] {
+            dir.issue("ca", name, EC_KEY, "100");
+        }
+        dir.revoke("ca", &[], "");
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
+        let child = Arc::new(client(&dir, Some("child")));
+        let (connection, _) = shake(&server.current(), &child).unwrap();
+        let accepted = server.client(&connection, server.current()).unwrap();
+        server.reload().unwrap();
+        assert_eq!(server.judge(&accepted), Ok(()));
+        dir.revoke("ca", &["child"], "");
+        assert_eq!(server.judge(&accepted), Ok(()), "the new list is not read yet");
+        server.reload().unwrap();
+        assert_eq!(server.judge(&accepted), Err(CertificateError::Revoked.into()));
+    }
+
+    #[test]
+    fn a_reload_that_fails_keeps_the_old_configuration() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        dir.issue("ca", "server", EC_KEY, "100");
+        let named = files(&dir, ["server.crt", "server.key", "", ""]);
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
+        let old = server.current();
+        dir.write("server.key", "");
+        assert!(server.changed());
+        assert!(server.reload().is_err());
+        assert!(Arc::ptr_eq(&server.current(), &old));
+        assert!(!server.changed(), "it is tried again when the file changes again");
+        shake(&server.current(), &Arc::new(client(&dir, None))).unwrap();
+    }
+
+    #[test]
+    fn sees_a_change_inside_of_a_directory() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        dir.issue("ca", "server", EC_KEY, "100");
+        let one = dir.write("cas/one.pem", dir.read("ca.crt"));
+        let named = files(&dir, ["server.crt", "server.key", "cas", ""]);
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
+        assert!(!server.changed());
+        // The same inode, size and mtime.
+        dir.run("cp", &["-p", "cas/one.pem", "before"]);
+        dir.write("cas/one.pem", dir.read("ca.crt"));
+        dir.run("touch", &["-r", "before", "cas/one.pem"]);
+        assert!(server.changed());
+        server.reload().unwrap();
+        std::fs::remove_file(one).unwrap();
+        assert!(server.changed());
+    }
+}
