@@ -99,7 +99,7 @@ live_beside_thin_edge() {
         not grep sudoers said'
     promise "a rule of another form is reported too, and one for another command is not" device '
         printf "%s\n" "# tedge ALL = /usr/bin/tedge" "%tedge ALL = /usr/bin/tedge-write" \
-            "%tedge ALL = /usr/bin/tedge" >/etc/sudoers.d/other
+            "%tedge ALL = /usr/bin/tedge" "%tedge ALL = !/usr/bin/tedge" >/etc/sudoers.d/other
         dpkg-reconfigure tedge-file-transfer >said
         grep "visudo -f /etc/sudoers.d/other    and delete /usr/bin/tedge in line 3" said
         [ "$(grep -c sudoers said)" = 2 ]
