@@ -98,8 +98,8 @@ fn priority(level: Level) -> u8 {
 /// line says how many were left out.
 pub fn complain(complaint: &str, subject: &dyn Display) {
     static COMPLAINTS: Mutex<Throttle> = Mutex::new(Throttle::new(64));
-    let line = format_args!("{subject}: {complaint}");
-    once_a_minute(&COMPLAINTS, Level::Warn, (complaint, ""), &line);
+    let kind = (complaint, "");
+    once_a_minute(&COMPLAINTS, Level::Warn, kind, &format_args!("{subject}: {complaint}"));
 }
 
 /// Says that this has failed, under the same rule: whoever asks for it again and again must not
@@ -126,8 +126,14 @@ pub(crate) fn refuse(peer: SocketAddr, refusal: &Refusal) {
     static STRANGERS: Mutex<Throttle> = Mutex::new(Throttle::new(32));
     static KNOWN: Mutex<Throttle> = Mutex::new(Throttle::new(32));
     let throttle = if refusal.is_known { &KNOWN } else { &STRANGERS };
-    let line = format_args!("{peer}: TLS handshake failed: {}", refusal.words);
-    once_a_minute(throttle, Level::Warn, (&peer.ip().to_string(), refusal.kind), &line);
+    let kind = (&*peer.ip().to_string(), refusal.kind);
+    let words = &refusal.words;
+    once_a_minute(
+        throttle,
+        Level::Warn,
+        kind,
+        &format_args!("{peer}: TLS handshake failed: {words}"),
+    );
 }
 
 fn once_a_minute(

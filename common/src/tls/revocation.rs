@@ -39,8 +39,8 @@ impl Lists {
             }
             let is_other = is_directory && !contents.sections.is_empty();
             if contents.first(Kind::RevocationList).is_none() && !is_other {
-                let what = format_args!("holds no revocation list{}", guess(&contents));
-                return Err(file.error(what));
+                let guess = guess(&contents);
+                return Err(file.error(format_args!("holds no revocation list{guess}")));
             }
             for section in contents.sections {
                 if section.kind == Kind::RevocationList {
