@@ -122,18 +122,13 @@ pub(crate) struct Refusal {
 
 /// Warns of a peer that was refused, at most once a minute for each address and kind. Peers with
 /// a certificate that was good once have lines of their own: strangers cannot use them up.
-pub(crate) fn refuse(peer: SocketAddr, refusal: &Refusal) {
+pub(crate) fn refuse(peer: SocketAddr, outcome: &str, refusal: &Refusal) {
     static STRANGERS: Mutex<Throttle> = Mutex::new(Throttle::new(32));
     static KNOWN: Mutex<Throttle> = Mutex::new(Throttle::new(32));
     let throttle = if refusal.is_known { &KNOWN } else { &STRANGERS };
     let kind = (&*peer.ip().to_string(), refusal.kind);
     let words = &refusal.words;
-    once_a_minute(
-        throttle,
-        Level::Warn,
-        kind,
-        &format_args!("{peer}: TLS handshake failed: {words}"),
-    );
+    once_a_minute(throttle, Level::Warn, kind, &format_args!("{peer}: {outcome}: {words}"));
 }
 
 fn once_a_minute(

@@ -168,6 +168,7 @@ fn somebody_revoked_since_gets_no_answer_on_a_connection_that_was_open_before() 
     }
     let log = service.wait_for("revoked", SOON);
     assert_eq!(log.matches("revoked").count(), 1, "{log}");
+    assert!(log.contains("the connection is closed: its certificate is revoked"), "{log}");
     assert_eq!(keeper.exchange(request("GET", "none")).status, 404);
     assert_eq!(keeper.exchange(request("GET", "planted")).status, 404);
 }

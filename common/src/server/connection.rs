@@ -134,7 +134,7 @@ async fn shake_hands(
             Some((stream, certified.map_or(Client::Unknown, Client::Certified)))
         }
         Err((error, stream)) => {
-            journal::refuse(peer, &tls::refusal(&error));
+            journal::refuse(peer, "TLS handshake failed", &tls::refusal(&error));
             linger(stream, state).await;
             None
         }

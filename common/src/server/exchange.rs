@@ -89,7 +89,8 @@ impl Exchange {
         let (Client::Certified(client), Some(tls)) = (client, &server.tls) else { return true };
         let judged = tls.judge(client);
         if let Err(error) = &judged {
-            journal::refuse(*peer, &tls::refusal(&io::Error::other(error.clone())));
+            let error = io::Error::other(error.clone());
+            journal::refuse(*peer, "the connection is closed", &tls::refusal(&error));
             state.ask(Order::Close);
         }
         judged.is_ok()
