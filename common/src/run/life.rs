@@ -173,8 +173,8 @@ fn warn_of_the_network(bound: &Bound, is_encrypted: bool) {
 }
 
 async fn reload(server: &Arc<Server>) {
-    let server = Arc::clone(server);
-    let reloaded = unblock(move || server.tls.as_ref().map(tls::ReloadingServer::reload)).await;
+    let shared = Arc::clone(server);
+    let reloaded = unblock(move || shared.tls.as_ref().map(tls::ReloadingServer::reload)).await;
     match reloaded {
         None => log::info!("nothing to reload: no certificate is configured"),
         Some(Ok(identity)) => {
@@ -185,6 +185,7 @@ async fn reload(server: &Arc<Server>) {
         }
         Some(Err(error)) => log::error!("the certificates in use stay: {error}"),
     }
+    server.changed.notify(1);
 }
 
 async fn watch_files(server: Arc<Server>) {
@@ -200,15 +201,13 @@ async fn watch_files(server: Arc<Server>) {
     }
 }
 
-/// Sleeps until connections have come or gone or fallen idle, and a little longer, since they
-/// seldom do so alone; then twice, since what they leave to other threads goes later. What changes
-/// meanwhile counts for the next time.
+/// Gives memory back after the start, after a reload, and whenever connections have come, gone or
+/// fallen idle. It waits a little, since they seldom do so alone, and does it twice, since what they
+/// leave to other threads is freed later. What changes meanwhile counts for the next time.
 async fn give_back(server: Arc<Server>) {
     const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
-    let mut changed = server.changed.listen();
     loop {
-        changed.await;
-        changed = server.changed.listen();
+        let changed = server.changed.listen();
         for pause in PAUSES {
             Timer::after(pause).await;
             server.routes.release();
@@ -217,6 +216,7 @@ async fn give_back(server: Arc<Server>) {
             }
             memory::give_back();
         }
+        changed.await;
     }
 }
 

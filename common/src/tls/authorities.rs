@@ -1,5 +1,7 @@
 //! Certificates of authorities (CAs): which signatures are trusted.
 
+use std::ops::Range;
+
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 
@@ -49,10 +51,31 @@ impl Authorities {
             minor: Vec::new(),
         };
         // As in a CApath of openssl's, directories in it are not looked into: /etc/ssl/certs/java.
+        let mut found = Found::default();
         for file in &files.sources {
-            loading.file(file)?;
+            loading.file(file, &mut found)?;
+        }
+        for (file, line, range) in found.certificates {
+            loading.certificate(file, &found.encoded[range], line);
         }
         loading.finish(source)
+    }
+}
+
+/// Certificates one after the other in one block of memory. Were each read and kept before the next,
+/// what is read would lie between what is kept, and none of its pages could be given back.
+#[derive(Default)]
+struct Found<'a> {
+    encoded: Vec<u8>,
+    /// The file, the line, and where in `encoded` the certificate is.
+    certificates: Vec<(&'a Source, usize, Range<usize>)>,
+}
+
+impl<'a> Found<'a> {
+    fn add(&mut self, file: &'a Source, line: usize, der: &[u8]) {
+        let start = self.encoded.len();
+        self.encoded.extend_from_slice(der);
+        self.certificates.push((file, line, start..self.encoded.len()));
     }
 }
 
@@ -69,7 +92,7 @@ struct Loading {
 
 impl Loading {
     /// A directory may hold anything beside certificates: one bad file in it is a warning.
-    fn file(&mut self, file: &Source) -> Result<(), Error> {
+    fn file<'a>(&mut self, file: &'a Source, found: &mut Found<'a>) -> Result<(), Error> {
         let contents = match file.contents() {
             Ok(contents) => contents,
             Err(what) if self.is_directory => {
@@ -86,7 +109,7 @@ impl Loading {
         }
         for section in &contents.sections {
             if section.kind == Kind::Certificate {
-                self.certificate(file, &section.der, section.line);
+                found.add(file, section.line, &section.der);
             }
         }
         // Keys, requests and lists may lie in the same directory.
