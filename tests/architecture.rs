@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// The modules of `common`, each above what it may import.
 const ORDER: &[&str] = &[
     "run", "cli", "server", "client", "http", "tls", "staging", "settings", "journal", "x509",
-    "crypto", "net", "error", "escape", "regular",
+    "crypto", "net", "error", "escape", "regular", "walk",
 ];
 
 /// Only for tests: they may look at everything.

@@ -52,4 +52,5 @@ pub mod staging;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+mod walk;
 pub mod x509;

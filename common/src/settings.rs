@@ -26,7 +26,7 @@ mod values;
 
 pub use change::change;
 pub use column::{Column, Kind, PathTo, Shape};
-pub(crate) use directory::{Directory, Follow};
+pub(crate) use directory::Directory;
 pub use found::Found;
 pub use layer::Layer;
 pub use load::{LoadedSettings, config_dir};

@@ -315,3 +315,43 @@ fn certificates_are_written_and_read_where_nobody_else_leads() {
     mknodat(CWD, &key, FileType::Fifo, Mode::RWXU, 0).unwrap();
     tedge(&device, &["certs", "server", "a"]).failed(1, &["a named pipe"]);
 }
+
+#[test]
+fn a_request_of_another_users_pipe_or_link_is_refused_at_once() {
+    let Some(device) = attacked() else { return };
+    chown(device.config_dir(), Some(0), Some(0)).unwrap();
+    assert_eq!(tedge(&device, &["certs", "ca"]).code, Some(0));
+    let planted = device.directory.join("planted");
+    fs::create_dir(&planted).unwrap();
+    chown(&planted, Some(ATTACKER), Some(ATTACKER)).unwrap();
+    let csr = planted.join("a.csr");
+    let sign = ["certs", "client", "a", "--csr", csr.to_str().unwrap()];
+    mknodat(CWD, &csr, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    chown(&csr, Some(ATTACKER), Some(ATTACKER)).unwrap();
+    tedge(&device, &sign).failed(1, &["it is a named pipe of another user"]);
+    tedge(&device, &["certs", "show", sign[4]]).failed(1, &["it is a named pipe of another user"]);
+    fs::remove_file(&csr).unwrap();
+    link(device.path("device-local-certs/tedge-local-ca.key"), csr.clone());
+    tedge(&device, &sign).failed(1, &["a.csr is a link that other users can change"]);
+    for endless in ["/dev/zero", "/dev/full"] {
+        let sign = ["certs", "client", "a", "--csr", endless];
+        tedge(&device, &sign).failed(1, &[endless, "it is a device, not a file"]);
+    }
+}
+
+#[test]
+fn a_directory_is_neither_used_nor_made_through_a_link_of_another_user() {
+    let Some(device) = attacked() else { return };
+    let (root, way) = (device.directory.join("root"), device.path("way"));
+    fs::write(root.join("tedge.toml"), "http.bind.port = 1\n").unwrap();
+    link(&root, way.clone());
+    let said = "way is a link that other users can change";
+    let way = way.to_str().unwrap();
+    for words in [&["config", "get", "http.bind.port"][..], &["config", "set", "data.path", "/d"]] {
+        let done = tedge(&device, &[words, &["--config-dir", way]].concat());
+        assert!(done.code != Some(0) && done.err.contains(said), "{done:?}");
+    }
+    tedge(&device, &["certs", "ca", "--dir", &format!("{way}/new/certs")]).failed(1, &[said]);
+    assert_eq!(fs::read_to_string(root.join("tedge.toml")).unwrap(), "http.bind.port = 1\n");
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 1, "a directory was made");
+}

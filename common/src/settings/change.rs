@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::column::Shape;
-use super::directory::{Directory, Follow, Place};
+use super::directory::{Directory, Place};
 use super::document::{self, Written};
 use super::home::Home;
 use super::layers::unreadable;
@@ -15,6 +15,7 @@ use super::table::{OLD_SPELLINGS, find};
 use super::values::Values;
 use super::{lock, patch, replace};
 use crate::error::Error;
+use crate::walk::Follow;
 
 /// Gives a setting the value that `new` makes of what the files say now; `None` unsets.
 ///
@@ -60,8 +61,8 @@ fn change_file(
     let path = directory.path.join(file.path());
     let unwritable =
         |error: io::Error| Error::Failed(format!("cannot write {}: {error}", path.display()));
-    if new.is_some() {
-        directory.make_parents(file.path()).map_err(unwritable)?;
+    if let Some(parent) = Path::new(file.path()).parent().filter(|_| new.is_some()) {
+        directory.make(parent).map_err(unwritable)?;
     }
     let place = directory.find(file.path(), Follow::Ours);
     let place = place.map_err(|error| unreadable(&path, &error))?;

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use super::directory::{Directory, Follow};
+use super::directory::Directory;
 use super::setting::Setting;
+use crate::walk::Follow;
 
 /// One of the files of settings, by what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

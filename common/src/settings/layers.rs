@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::directory::{Directory, Follow};
+use super::directory::Directory;
 use super::document::{self, Entry, Written};
 use super::found::Found;
 use super::home::{Home, MAPPER_PREFIX};
@@ -14,6 +14,7 @@ use super::nearest::misspelt;
 use super::setting::{Fallback, Setting, variable};
 use super::table::{OLD_SPELLINGS, find, readable_keys};
 use crate::error::Error;
+use crate::walk::Follow;
 
 /// The values that the layers give, and what a person should hear about them.
 #[derive(Default)]

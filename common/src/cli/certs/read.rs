@@ -5,7 +5,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+
 use crate::error::Error;
+use crate::walk::{Follow, walk};
 use crate::x509::pem::{self, Kind};
 
 /// The bytes of a file, which may be a pipe, or of standard input where it is called `-`.
@@ -16,7 +20,7 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     let read = if path == Path::new("-") {
         io::stdin().lock().take(MAX_SIZE).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(MAX_SIZE).read_to_end(&mut bytes))
+        open(path).and_then(|file| file.take(MAX_SIZE).read_to_end(&mut bytes))
     };
     read.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => invalid(path, "does not exist"),
@@ -24,6 +28,16 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
         _ => invalid(path, format_args!("cannot be read: {error}")),
     })?;
     Ok(bytes)
+}
+
+/// A file, which may be a pipe of the caller's own.
+fn open(path: &Path) -> io::Result<File> {
+    let end = walk(path, Follow::to_read())?.ok_or(Errno::NOENT)?;
+    let kind = end.stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode));
+    if let Some(FileType::CharacterDevice | FileType::BlockDevice) = kind {
+        return Err(io::Error::other("it is a device, not a file"));
+    }
+    Ok(end.open(OFlags::RDONLY)?.into())
 }
 
 /// The first section of this kind in the bytes of a file, called `what` where there is none.

@@ -1,17 +1,17 @@
 //! Where certificates and keys are kept: a directory in which nothing is overwritten unasked. It may
 //! be one in which others write, so everything happens relative to its descriptor.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::settings::{Directory, Follow};
+use crate::settings::Directory;
+use crate::walk::Follow;
 
 /// The CA's files are called this, its common name `tedge-ca`, as in the documentation.
 pub(super) const CA: &str = "tedge-local-ca";
@@ -80,9 +80,11 @@ impl Store {
 
     /// Opens the directory, and makes it where it is missing.
     fn open(&self) -> io::Result<OwnedFd> {
-        DirBuilder::new().recursive(true).mode(0o755).create(&self.base)?;
+        let root = Path::new("/");
+        let base = std::path::absolute(&self.base)?;
+        Directory::open(root)?.make(base.strip_prefix(root).unwrap_or(&base))?;
         let base = Directory::open(&self.base)?;
-        base.make_parents(&format!("{}/", self.below))?;
+        base.make(Path::new(self.below))?;
         base.open_below(self.below, Follow::Ours)?.ok_or_else(|| Errno::NOENT.into())
     }
 }

@@ -1,0 +1,219 @@
+//! Walks a path a component at a time, with descriptors. The caller may be root and a directory on
+//! the way somebody else's, who may plant and swap links and pipes in it at any time: what others can
+//! change is never followed. Knows nothing of what the path is for.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat};
+use rustix::fs::{fstat, fstatfs, openat, readlinkat, statat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Whose links are followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// Those that nobody but root and the caller can change.
+    Ours,
+    /// All, as the kernel does.
+    All,
+}
+
+impl Follow {
+    /// For reading: somebody else than root gains nothing from a link that he could open himself.
+    pub(crate) fn to_read() -> Self {
+        if geteuid().is_root() { Self::Ours } else { Self::All }
+    }
+}
+
+/// Where a walk has ended.
+pub(crate) struct End {
+    /// The directory in which it really is, by a descriptor that only names it.
+    pub(crate) parent: OwnedFd,
+    /// Its name there.
+    pub(crate) name: OsString,
+    /// `None` where nothing is there. A link only where it is a descriptor of a process.
+    pub(crate) stat: Option<Stat>,
+    /// Whether a link has led here.
+    pub(crate) is_linked: bool,
+    /// Whether nobody but root and the caller can put something else in its place.
+    pub(crate) is_fixed: bool,
+}
+
+impl End {
+    /// Opens the directory that is there.
+    pub(crate) fn open_directory(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(openat(&self.parent, &self.name, flags | self.no_follow(), Mode::empty())?)
+    }
+
+    /// Opens what is there, and waits for the other end of a pipe. A pipe, device or socket of
+    /// another user is an error, unless it is a descriptor that the process was given.
+    pub(crate) fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
+        let found = self.name_it()?;
+        let stat = fstat(&found)?;
+        let is_given = self.no_follow().is_empty();
+        if !is_given && !is_owned(&stat) {
+            let what = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile | FileType::Directory => None,
+                FileType::Fifo => Some("a named pipe"),
+                FileType::Socket => Some("a socket"),
+                _ => Some("a device"),
+            };
+            if let Some(what) = what {
+                return Err(io::Error::other(format!(
+                    "it is {what} of another user: use one of your own, or a regular file"
+                )));
+            }
+        }
+        // By its descriptor: the name may be something else by now.
+        let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+        Ok(openat(CWD, path, flags | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    /// A descriptor that only names what is there.
+    pub(crate) fn name_it(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | self.no_follow();
+        Ok(openat(&self.parent, &self.name, flags, Mode::empty())?)
+    }
+
+    /// The links of /proc have no text that could be walked: the kernel follows them.
+    fn no_follow(&self) -> OFlags {
+        match &self.stat {
+            Some(stat) if is_link(stat) => OFlags::empty(),
+            _ => OFlags::NOFOLLOW,
+        }
+    }
+}
+
+/// Walks a path that the caller has named; `None` where a directory on the way is missing.
+pub(crate) fn walk(path: &Path, follow: Follow) -> io::Result<Option<End>> {
+    let start = Path::new(if path.is_absolute() { "/" } else { "" });
+    let here = if path.is_absolute() { "/" } else { "." };
+    walk_from(openat(CWD, here, SEARCH, Mode::empty())?, start, path, follow)
+}
+
+/// Walks a path below a directory that is called `start` in messages.
+pub(crate) fn walk_below(
+    directory: impl AsFd,
+    start: &Path,
+    below: &Path,
+    follow: Follow,
+) -> io::Result<Option<End>> {
+    walk_from(openat(directory, ".", SEARCH, Mode::empty())?, start, below, follow)
+}
+
+fn walk_from(
+    mut parent: OwnedFd,
+    start: &Path,
+    below: &Path,
+    follow: Follow,
+) -> io::Result<Option<End>> {
+    /// As many links as Linux follows.
+    const LINKS_MAX: usize = 40;
+    let mut path = PathBuf::from(start);
+    let mut directory = fstat(&parent)?;
+    // Whether nobody else can put another directory in the place of one on the way.
+    let mut is_reached = true;
+    let mut rest = components(below);
+    let mut links = 0;
+    while let Some(name) = rest.pop_front() {
+        path.push(&name);
+        let stat = match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) if rest.is_empty() => {
+                let is_linked = links > 0;
+                return Ok(Some(End { parent, name, stat: None, is_linked, is_fixed: false }));
+            }
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let is_fixed = is_reached && is_fixed(&directory, &stat);
+        let mut flags = SEARCH | OFlags::NOFOLLOW;
+        if is_link(&stat) {
+            if follow == Follow::Ours && !(is_fixed && is_owned(&stat)) {
+                return Err(io::Error::other(format!(
+                    "{} is a link that other users can change, and is not followed: use the path \
+                     that it leads to, or let only root change the link and its directory",
+                    path.display()
+                )));
+            }
+            links += 1;
+            if links > LINKS_MAX {
+                return Err(Errno::LOOP.into());
+            }
+            // In /proc itself are links as elsewhere, below it those of the kernel's own.
+            if is_proc(&parent)? && directory.st_ino != 1 {
+                flags = SEARCH;
+            } else {
+                let target = readlinkat(&parent, &name, Vec::new())?;
+                let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+                path.pop();
+                if target.is_absolute() {
+                    parent = openat(CWD, "/", SEARCH, Mode::empty())?;
+                    directory = fstat(&parent)?;
+                    path = PathBuf::from("/");
+                    is_reached = true;
+                }
+                rest = components(target).into_iter().chain(rest).collect();
+                continue;
+            }
+        }
+        if rest.is_empty() {
+            return Ok(Some(End {
+                parent,
+                name,
+                stat: Some(stat),
+                is_linked: links > 0,
+                is_fixed,
+            }));
+        }
+        parent = openat(&parent, &name, flags, Mode::empty())?;
+        directory = fstat(&parent)?;
+        is_reached = is_fixed;
+    }
+    // The path ends in a slash or in a link to one.
+    let (name, is_linked) = (".".into(), links > 0);
+    Ok(Some(End { parent, name, stat: Some(directory), is_linked, is_fixed: is_reached }))
+}
+
+/// The names on the way, `..` among them.
+fn components(path: &Path) -> VecDeque<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// Whether this is a directory of /proc.
+pub(crate) fn is_proc(directory: &OwnedFd) -> io::Result<bool> {
+    Ok(fstatfs(directory)?.f_type == PROC_SUPER_MAGIC)
+}
+
+/// Whether it is root's or the caller's.
+pub(crate) fn is_owned(stat: &Stat) -> bool {
+    stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
+}
+
+/// Whether nobody but root and the caller can put something else in the place of what is in this
+/// directory. In a sticky one, others can only remove what is theirs.
+fn is_fixed(directory: &Stat, entry: &Stat) -> bool {
+    /// S_ISVTX
+    const STICKY: u32 = 0o1000;
+    let is_sticky = directory.st_mode & STICKY != 0;
+    // A second name for a link of root may be somebody else's doing.
+    let is_kept = || is_sticky && is_owned(entry) && !(is_link(entry) && entry.st_nlink > 1);
+    is_owned(directory) && (directory.st_mode & 0o022 == 0 || is_kept())
+}
+
+fn is_link(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+}
