@@ -26,6 +26,7 @@ mod promises {
     mod config_reading;
     mod config_writing;
     mod help;
+    mod http_attacked;
     mod http_files;
     mod http_levels;
     mod http_output;

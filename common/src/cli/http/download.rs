@@ -9,10 +9,9 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::fs::{fchmod, fchown, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{geteuid, umask};
@@ -21,6 +20,7 @@ use super::part_name::{self, is_strong};
 use super::progress::Progress;
 use crate::error::{Error, chain};
 use crate::http::Body;
+use crate::walk::{End, is_owned};
 
 /// A file to write, and what an earlier try has left of it.
 pub(super) struct Download {
@@ -28,6 +28,7 @@ pub(super) struct Download {
     name: OsString,
     /// The path as it was typed.
     path: String,
+    /// The file whose owner and mode are kept.
     replaced: Option<Stat>,
     part: Option<Part>,
 }
@@ -59,15 +60,14 @@ impl From<OutputError> for Error {
 }
 
 impl Download {
-    /// The file at `target`, called `path` in messages, and what is known of the one to replace.
-    pub(super) fn open(target: &Path, path: &str, replaced: Option<Stat>) -> io::Result<Self> {
-        let name = target.file_name().ok_or_else(|| io::Error::other("it is a directory"))?;
-        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+    /// The file where a walk has ended, called `path` in messages.
+    pub(super) fn open(end: &End, path: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            openat(CWD, parent.unwrap_or_else(|| Path::new(".")), flags, Mode::empty())?;
-        let part = find_part(&directory, name.as_encoded_bytes())?;
-        Ok(Self { directory, name: name.to_owned(), path: path.to_owned(), replaced, part })
+        let directory = openat(&end.parent, ".", flags, Mode::empty())?;
+        let part = find_part(&directory, end.name.as_encoded_bytes())?;
+        // One that somebody else may have put there decides neither owner nor mode.
+        let replaced = end.stat.filter(|old| end.is_fixed || is_owned(old));
+        Ok(Self { directory, name: end.name.clone(), path: path.to_owned(), replaced, part })
     }
 
     /// Asks for no more than is missing.
@@ -179,7 +179,7 @@ impl Download {
     }
 }
 
-/// The first part of this file that nobody else can have written.
+/// The first part of this file that nobody else can have written, and that is as they are made here.
 fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -190,7 +190,7 @@ fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
         let found = fstat(&file)?;
         let is_ours = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
             && found.st_uid == geteuid().as_raw()
-            && found.st_mode & 0o022 == 0
+            && found.st_mode & 0o7777 == 0o600
             && found.st_nlink == 1;
         if let (true, Ok(length @ 1..)) = (is_ours, u64::try_from(found.st_size)) {
             let name = part_name::owned(entry.file_name());

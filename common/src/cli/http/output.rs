@@ -1,16 +1,18 @@
 //! Where the response of `tedge http get` goes: standard output, a file that is whole or not there,
 //! or, as `cp` has it, into what is no regular file.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use http::{HeaderMap, Response};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, ftruncate, openat, statat};
+use rustix::fs::{FileType, OFlags, Stat, fstat, ftruncate};
+use rustix::io::Errno;
 
 use super::download::{Download, OutputError};
 use crate::error::chain;
 use crate::http::Body;
+use crate::walk::{Follow, is_proc, walk};
 
 /// The target of a response.
 #[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved about")]
@@ -32,36 +34,25 @@ impl Output {
     }
 
     fn open_path(path: &str) -> io::Result<Self> {
-        let target = Path::new(path);
-        // Links are followed by the kernel, which knows in which directories it must not.
-        let opened = match openat(CWD, target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(opened) => opened,
-            Err(rustix::io::Errno::NOENT) => {
-                if statat(CWD, target, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-                    return Err(io::Error::other("it is a link to a file that does not exist"));
-                }
-                return Ok(Self::File(Download::open(target, path, None)?));
+        let end = walk(Path::new(path), Follow::Ours)?.ok_or(Errno::NOENT)?;
+        let Some(found) = &end.stat else {
+            if end.is_linked {
+                return Err(io::Error::other("it is a link to a file that does not exist"));
             }
-            Err(error) => return Err(error.into()),
+            return Ok(Self::File(Download::open(&end, path)?));
         };
-        let found = fstat(opened)?;
-        let kind = FileType::from_raw_mode(found.st_mode);
-        if kind == FileType::Directory {
-            return Err(io::Error::other("it is a directory"));
-        }
-        if kind == FileType::RegularFile && !leads_through_proc(target) {
-            let real = fs::canonicalize(target)?;
-            let again = statat(CWD, &real, AtFlags::SYMLINK_NOFOLLOW)?;
-            if !is_same(&found, &again) {
-                return Err(io::Error::other("it was replaced meanwhile"));
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => return Err(io::Error::other("it is a directory")),
+            FileType::RegularFile if !is_proc(&end.parent)? => {
+                return Ok(Self::File(Download::open(&end, path)?));
             }
-            return Ok(Self::File(Download::open(&real, path, Some(found))?));
+            _ => {}
         }
+        let found = fstat(end.name_it()?)?;
         if fstat(io::stdout()).is_ok_and(|stdout| is_same(&stdout, &found)) {
             return Ok(Self::Standard);
         }
-        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
-        Ok(Self::Stream(openat(CWD, target, flags, Mode::empty())?.into()))
+        Ok(Self::Stream(end.open(OFlags::WRONLY)?.into()))
     }
 
     /// Asks for no more than is missing.
@@ -110,24 +101,6 @@ async fn copy(
         }
     }
     Ok(())
-}
-
-/// Whether a path is a descriptor of a process, as /dev/stdout is one.
-fn leads_through_proc(path: &Path) -> bool {
-    /// As many links as Linux follows.
-    const LINKS_MAX: usize = 40;
-    let mut path = PathBuf::from(path);
-    for _ in 0..LINKS_MAX {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = fs::canonicalize(parent.unwrap_or_else(|| Path::new(".")));
-        if parent.is_ok_and(|parent| parent.starts_with("/proc")) {
-            return true;
-        }
-        let Ok(target) = fs::read_link(&path) else { break };
-        path.pop();
-        path.push(target);
-    }
-    false
 }
 
 fn is_same(one: &Stat, other: &Stat) -> bool {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -11,11 +12,14 @@ use blocking::Task;
 use bytes::Bytes;
 use http::HeaderValue;
 use http_body::{Frame, SizeHint};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::gate::Gate;
 use super::progress::Progress;
 use crate::error::Error;
 use crate::http::{Body, BodyError};
+use crate::walk::{Follow, walk};
 
 /// How many bytes one read asks for.
 const PIECE: usize = 64 * 1024;
@@ -54,7 +58,7 @@ impl Upload {
             return Ok(Self::new(media_type, io::stdin(), None));
         }
         let unreadable = |error| Error::Failed(format!("cannot read {path}: {error}"));
-        let mut file = File::open(path).map_err(unreadable)?;
+        let mut file = open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if metadata.is_dir() {
             return Err(Error::Failed(format!("cannot send {path}: it is a directory")));
@@ -103,6 +107,12 @@ impl Upload {
             progress: self.expected.and_then(|total| Progress::new(Some(total), 0)),
         })
     }
+}
+
+/// As root, no link and no pipe of another user is followed or waited for.
+fn open(path: &str) -> io::Result<File> {
+    let end = walk(Path::new(path), Follow::to_read())?.ok_or(Errno::NOENT)?;
+    Ok(end.open(OFlags::RDONLY)?.into())
 }
 
 /// The content while it is sent.
