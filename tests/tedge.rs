@@ -25,6 +25,7 @@ mod promises {
     mod config_command;
     mod config_reading;
     mod config_writing;
+    mod escapes;
     mod help;
     mod http_attacked;
     mod http_files;

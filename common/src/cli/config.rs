@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use super::command_line::{Argument, Command, CommandLine, Exit, Word};
-use super::print::{print, report, warn};
+use super::print::{print, print_value, report, warn};
 use crate::error::Error;
+use crate::escape::Escaped;
 use crate::settings::{
     self, Layer, OLD_SPELLINGS, Program, SETTINGS, Setting, Shape, Values, find,
 };
@@ -48,7 +49,7 @@ fn get(line: &mut CommandLine) -> Result<(), Exit> {
     warn(&values.warnings);
     values.check(setting)?;
     match values.found(setting) {
-        Some(found) => Ok(print(&format!("{}\n", found.text))?),
+        Some(found) => Ok(print_value(&found.text)?),
         None => {
             report(&format!("The provided config key: '{}' is not set", setting.key));
             Err(Exit::Reported(1))
@@ -178,7 +179,7 @@ fn list(line: &mut CommandLine) -> Result<(), Exit> {
     for setting in wanted {
         let value = values.found(setting).map(|found| found.shown(setting));
         if let Some(value) = value.or_else(|| all.then_some("")) {
-            text.push_str(&format!("{}={value}\n", setting.key));
+            text.push_str(&format!("{}={}\n", setting.key, Escaped(value)));
         }
         refused = refused.or_else(|| values.check(setting).err());
     }

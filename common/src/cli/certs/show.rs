@@ -7,6 +7,7 @@ use std::path::Path;
 use super::read::{bytes, invalid};
 use crate::cli::command_line::Exit;
 use crate::cli::print::print;
+use crate::escape::Escaped;
 use crate::x509::certificate::{Certificate, Serial};
 use crate::x509::key::Key;
 use crate::x509::pem::{self, Kind, Section};
@@ -29,7 +30,7 @@ pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
             if number > 0 {
                 text.push('\n');
             }
-            let _ = write!(text, "{}: ", path.display());
+            let _ = write!(text, "{}: ", Escaped(&path.to_string_lossy()));
             describe(&mut text, section).map_err(|error| {
                 invalid(path, format_args!("is {error} (line {})", section.line))
             })?;

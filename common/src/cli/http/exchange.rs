@@ -142,7 +142,7 @@ async fn refuse(answer: Response<Body>) -> Result<(), Exit> {
     }
     let text = String::from_utf8_lossy(&text);
     if !text.trim().is_empty() {
-        report(text.trim_end());
+        text.trim_end().lines().for_each(report);
     }
     Err(Exit::Reported(1))
 }
