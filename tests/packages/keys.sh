@@ -77,7 +77,8 @@ END
             https://localhost:8000/tedge/file-transfer/foo.txt | grep >/dev/null Hello'
     promise "the copies are for the service alone, and no more than needed" gateway '
         [ "$(stat -c "%a %U" /run/tedge-file-transfer/staging)" = "700 tedge" ]
-        [ "$(ls /run/tedge-file-transfer/staging | wc -l)" = 1 ]
+        # The certificate and the key: the directory is closed to others.
+        [ "$(ls /run/tedge-file-transfer/staging | wc -l)" = 2 ]
         [ "$(stat -c "%a %U" /run/tedge-file-transfer/staging/* | sort -u)" = "400 tedge" ]'
     spy tedge-file-transfer tedge-c8y-proxy
     spy tedge-c8y-proxy tedge-file-transfer
