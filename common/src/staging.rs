@@ -4,6 +4,7 @@ mod directory;
 mod find;
 mod hand_over;
 mod original;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -12,3 +13,4 @@ pub use find::read;
 pub(crate) use find::{Entry, entries, renew};
 pub(crate) use hand_over::stage;
 pub use original::Unreadable;
+pub use secrets::{Credentials, credentials, password};

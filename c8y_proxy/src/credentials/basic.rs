@@ -8,9 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::error::Error;
 use common::journal::complain;
-use common::staging;
+use common::staging::{self, Credentials, Unreadable};
 use http::HeaderValue;
-use serde::Deserialize;
 
 use super::grant::Grant;
 
@@ -71,42 +70,16 @@ impl Basic {
 ///
 /// Names the file and what is wrong with it; never what is in it.
 fn authorization(path: &Path) -> Result<HeaderValue, Error> {
-    let at = |what: &str| {
-        Error::Configuration(format!(
-            "c8y.credentials_path: {}: {what}; it should read `[c8y]`, `username = \"…\"`, \
-             `password = \"…\"`",
-            path.display()
-        ))
-    };
-    let text = staging::read(path).map_err(|error| {
+    staging::read(path).and_then(|bytes| parse(&bytes)).map_err(|error| {
         Error::Configuration(format!("c8y.credentials_path: {} {error}", path.display()))
-    })?;
-    let text = String::from_utf8(text).map_err(|_| at("it is not UTF-8"))?;
-    parse(&text).map_err(|what| at(&what))
+    })
 }
 
-#[derive(Deserialize)]
-struct File {
-    c8y: Table,
-}
-
-#[derive(Deserialize)]
-struct Table {
-    username: String,
-    password: String,
-}
-
-fn parse(text: &str) -> Result<HeaderValue, String> {
-    let File { c8y } = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-    if c8y.username.is_empty() {
-        return Err("username is empty".to_owned());
-    }
-    if c8y.username.contains(':') {
-        return Err("username contains a colon (RFC 7617, 2)".to_owned());
-    }
-    let pair = STANDARD.encode(format!("{}:{}", c8y.username, c8y.password));
+fn parse(bytes: &[u8]) -> Result<HeaderValue, Unreadable> {
+    let Credentials { username, password } = staging::credentials(bytes)?;
+    let pair = STANDARD.encode(format!("{username}:{password}"));
     let mut value = HeaderValue::try_from(format!("Basic {pair}"))
-        .map_err(|_| "it cannot be sent in a header field".to_owned())?;
+        .map_err(|_| Unreadable::Unfit("cannot be sent in a header field".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -117,7 +90,8 @@ mod tests {
 
     #[test]
     fn reads_user_name_and_password() {
-        let value = parse("[c8y]\nusername = \"t1/device_x\"\npassword = \"pä:ß\"\n").unwrap();
+        let text = "[c8y]\nusername = \"t1/device_x\"\npassword = \"pä:ß\"\n";
+        let value = parse(text.as_bytes()).unwrap();
         assert_eq!(value, format!("Basic {}", STANDARD.encode("t1/device_x:pä:ß")).as_str());
         assert!(value.is_sensitive());
     }
@@ -132,7 +106,7 @@ mod tests {
             ("[c8y]\nusername = \"a:b\"\npassword = \"secret\"", "a colon"),
             ("[c8y\npassword = \"secret\"", ""),
         ] {
-            let message = parse(text).unwrap_err();
+            let message = parse(text.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(complaint), "{text}: {message}");
             assert!(!message.contains("secret"), "{message}");
         }

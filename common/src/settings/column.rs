@@ -55,6 +55,8 @@ pub enum PathTo {
     RevocationLists,
     /// A file with a password.
     Password,
+    /// A file with a user name and a password, TOML.
+    Credentials,
     /// A directory for data.
     Data,
 }

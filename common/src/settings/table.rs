@@ -9,8 +9,9 @@ use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Setting, Typed};
 use super::value::{
-    AuthMethod, CaPath, CertificatePath, Count, CrlPath, DataPath, Free, HostPatterns, HostPort,
-    KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text, WebOrigins,
+    AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, Free,
+    HostPatterns, HostPort, KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text,
+    WebOrigins,
 };
 use crate::error::Error;
 use crate::net::Host;
@@ -134,7 +135,7 @@ settings! {
     /// else certificate.
     c8y_auth_method: AuthMethod = "c8y.auth_method", Const("certificate"), [C8yProxy], "basic";
     /// The file with user name and password, for c8y.auth_method basic.
-    c8y_credentials_path: PasswordPath = "c8y.credentials_path", Below("credentials.toml"),
+    c8y_credentials_path: CredentialsPath = "c8y.credentials_path", Below("credentials.toml"),
         [C8yProxy], "/etc/tedge/credentials.toml";
     /// The topic prefix of the MQTT bridge to Cumulocity.
     c8y_bridge_topic_prefix: Text = "c8y.bridge.topic_prefix", Const("c8y"),

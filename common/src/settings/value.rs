@@ -55,6 +55,10 @@ column!(
     PasswordPath = PathBuf, "path", "a path", Shape::Path(PathTo::Password), path
 );
 column!(
+    /// The path of a file with a user name and a password.
+    CredentialsPath = PathBuf, "path", "a path", Shape::Path(PathTo::Credentials), path
+);
+column!(
     /// The path of a directory for data.
     DataPath = PathBuf, "path", "a path", Shape::Path(PathTo::Data), path
 );

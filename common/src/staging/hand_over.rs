@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use super::directory::StagingDirectory;
 use super::find::{self, Copy, Entry};
 use super::original::{self, Unreadable};
+use super::secrets::{self, Credentials};
 use super::walk::{self, PathWalk};
 use crate::error::Error;
 use crate::settings::{PathTo, SETTINGS, Values};
@@ -126,8 +127,10 @@ impl Filter<'_> {
         };
         let contents = pem::read(bytes);
         let key = contents.first(Kind::PrivateKey);
-        if self.meant.contains(&PathTo::Password) {
-            return if key.is_some() { refusal("a private key") } else { Ok(bytes.to_vec()) };
+        if self.means(&[PathTo::Credentials]) {
+            return secrets::credentials(bytes).map(Credentials::restate);
+        } else if self.means(&[PathTo::Password]) {
+            return secrets::password(bytes).map(Into::into);
         }
         let is_meant = self.meant.contains(&PathTo::PrivateKey);
         if let Some(key) = key.filter(|key| is_meant && self.is_authoritys(path, &contents, key)) {

@@ -33,6 +33,9 @@ pub enum Unreadable {
     /// Root could not, or would not, hand it over.
     #[error("{0}")]
     NotHandedOver(String),
+    /// It holds something else than its setting means.
+    #[error("{0}")]
+    Unfit(String),
     /// Something else.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -82,16 +85,20 @@ pub(super) fn check(stat: &Stat) -> Result<(), Unreadable> {
     }
 }
 
-/// Who would have to be let in, with the way that packages have.
-fn reader() -> String {
-    let id = rustix::process::geteuid().as_raw();
+/// A user in words.
+fn user(id: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
         (fields.nth(1)?.parse() == Ok(id)).then_some(name)
     });
-    let user = name.map_or_else(|| format!("user {id}"), |name| format!("user {name}"));
+    name.map_or_else(|| format!("user {id}"), |name| format!("user {name}"))
+}
+
+/// Who would have to be let in, with the way that packages have.
+fn reader() -> String {
+    let user = user(rustix::process::geteuid().as_raw());
     // A unit of ours, in which root hands over what only root can read.
     match std::env::var_os("RUNTIME_DIRECTORY") {
         None => user,

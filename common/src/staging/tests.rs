@@ -1,5 +1,7 @@
 //! What is handed over for which setting, and what never is.
 
+mod attacks;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -114,7 +116,6 @@ fn no_key_of_a_ca_is_handed_over_under_any_name() {
         ("combined.pem", &[("combined.pem", PathTo::PrivateKey)]),
         ("renamed.key", &[("renamed.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)]),
         ("bare.key", &[("bare.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)]),
-        ("ca.key", &[("ca.key", PathTo::Password)]),
     ] {
         stage(&dir, named);
         let reason = reason(&dir, name);
@@ -158,12 +159,4 @@ fn what_the_service_can_read_or_miss_by_itself_is_not_copied() {
     let directory = StagingDirectory::open(&dir.path("run")).unwrap();
     hand_over(&PathWalk::new(Path::new("/"), Path::new("/etc")), &named, directory).unwrap();
     assert_eq!(std::fs::read_dir(dir.path("run")).unwrap().count(), 0);
-}
-
-#[test]
-fn a_password_comes_as_it_is() {
-    let dir = configured();
-    dir.write("password", "pass\nword");
-    stage(&dir, &[("password", PathTo::Password)]);
-    assert_eq!(copied(&dir, Copy::Content, "password").unwrap(), b"pass\nword");
 }

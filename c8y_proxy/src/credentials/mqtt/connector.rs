@@ -202,11 +202,7 @@ fn outage(error: &paho_mqtt::Error) -> Outage {
     }
 }
 
-/// The password is all of the file but the end of its line.
 fn read_password(path: &Path) -> io::Result<Vec<u8>> {
-    let mut password = common::staging::read(path)?;
-    while let Some(b'\n' | b'\r') = password.last() {
-        password.pop();
-    }
-    Ok(password)
+    let bytes = common::staging::read(path)?;
+    Ok(common::staging::password(&bytes)?.into())
 }

@@ -1,0 +1,75 @@
+//! What a file with a password, or with credentials, may hold. The service and root read it by the
+//! same rules: so what root hands over is what the service would take from the file itself, and
+//! other secrets of root are neither.
+
+use toml_edit::{Document, TableLike, Value};
+
+use super::original::Unreadable;
+
+/// A user name and a password, as in `c8y.credentials_path`.
+pub struct Credentials {
+    /// Neither empty nor with a colon (RFC 7617, 2).
+    pub username: String,
+    /// Any text.
+    pub password: String,
+}
+
+/// The password in a file: one line of at most 1 KiB of printable UTF-8, without its end.
+///
+/// # Errors
+///
+/// If the file holds anything else.
+pub fn password(bytes: &[u8]) -> Result<&str, Unreadable> {
+    const MAX: usize = 1024;
+    let text = std::str::from_utf8(bytes).unwrap_or("\0").trim_end_matches(['\n', '\r']);
+    if text.len() > MAX || text.contains(char::is_control) {
+        return Err(Unreadable::Unfit(format!(
+            "is no password: it has to be one line of at most {MAX} bytes of printable UTF-8"
+        )));
+    }
+    Ok(text)
+}
+
+/// The credentials in a file: `username` and `password` in the table `c8y`.
+///
+/// # Errors
+///
+/// If the file holds none. The error does not quote the file.
+pub fn credentials(bytes: &[u8]) -> Result<Credentials, Unreadable> {
+    let read = || {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
+        // What the parser says may quote.
+        let document = Document::parse(text).map_err(|_| "it is not TOML")?;
+        let table = document.get("c8y").ok_or("missing field `c8y`")?;
+        let table = table.as_table_like().ok_or("invalid type of c8y")?;
+        let username = string(table, "username", "missing field `username`")?;
+        let password = string(table, "password", "missing field `password`")?;
+        match username.as_str() {
+            "" => Err("username is empty"),
+            name if name.contains(':') => Err("username contains a colon (RFC 7617, 2)"),
+            _ => Ok(Credentials { username, password }),
+        }
+    };
+    read().map_err(|what| {
+        Unreadable::Unfit(format!(
+            "cannot be used: {what}; it should read `[c8y]`, `username = \"…\"`, \
+             `password = \"…\"`"
+        ))
+    })
+}
+
+fn string(table: &dyn TableLike, key: &str, missing: &'static str) -> Result<String, &'static str> {
+    let value = table.get(key).ok_or(missing)?;
+    value
+        .as_str()
+        .map(str::to_owned)
+        .ok_or("invalid type of username or password, which are strings")
+}
+
+impl Credentials {
+    /// A file with these credentials and nothing else.
+    pub(super) fn restate(self) -> Vec<u8> {
+        let [username, password] = [self.username, self.password].map(Value::from);
+        format!("[c8y]\nusername = {username}\npassword = {password}\n").into_bytes()
+    }
+}
