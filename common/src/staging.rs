@@ -1,5 +1,6 @@
 //! What root hands to a service that may not read it, and how the service finds it.
 
+mod authority;
 mod directory;
 mod find;
 mod hand_over;

@@ -108,6 +108,34 @@ END
         done
         cp -a /root/kept.toml /etc/tedge/tedge.toml
         systemctl restart tedge-agent'
+    promise "nor the keys of other users, or of the CA, where user tedge owns /etc/tedge" gateway '
+        local=/etc/tedge/device-local-certs
+        install -d -o mosquitto -g mosquitto /etc/tedge/device-certs
+        install -o mosquitto -m 600 /root/other.key /etc/tedge/device-certs/tedge-private-key.pem
+        install -o mosquitto -m 600 /root/other.key $local/mosquitto.key
+        install -m 600 $local/tedge-local-ca.key $local/renamed.key
+        mv $local/tedge-local-ca.crt $local/ca-cert.pem
+        install -m 600 $local/tedge-local-ca.key /etc/tedge/moved.key
+        chown tedge:tedge /etc/tedge
+        chmod 775 /etc/tedge
+        for file in /etc/tedge/device-certs/tedge-private-key.pem $local/mosquitto.key \
+            $local/renamed.key /etc/tedge/moved.key; do
+            tedge config set http.key_path $file 2>/dev/null
+            systemctl restart tedge-agent || true
+            not grep -rqs "PRIVATE KEY-----M" /run/tedge-file-transfer
+            journalctl -u tedge-file-transfer -n 9 | grep "$file is not handed to the service by root: "
+        done'
+    promise "and the key of the page is served there" gateway '
+        tedge config set http.key_path /etc/tedge/device-local-certs/main-agent.key 2>/dev/null
+        systemctl restart tedge-agent
+        grep -rqs "PRIVATE KEY-----M" /run/tedge-file-transfer
+        chown root:tedge /etc/tedge
+        chmod 755 /etc/tedge
+        mv /etc/tedge/device-local-certs/ca-cert.pem /etc/tedge/device-local-certs/tedge-local-ca.crt
+        rm -r /etc/tedge/moved.key /etc/tedge/device-certs
+        rm /etc/tedge/device-local-certs/{mosquitto,renamed}.key
+        cp -a /root/kept.toml /etc/tedge/tedge.toml
+        systemctl restart tedge-agent'
     on gateway 'for key in cert_path key_path ca_path; do tedge config unset http.$key; done 2>/dev/null
         for key in cert_path key_path; do tedge config unset c8y.proxy.$key; done 2>/dev/null
         systemctl restart tedge-agent tedge-mapper-c8y'

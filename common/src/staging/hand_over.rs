@@ -1,20 +1,30 @@
 //! Root's part of a unit: before the service starts and when it is reloaded, copies what the
 //! service needs and may not read into the unit's directory, readable for the service alone.
 //!
-//! Settings may be in other hands than root's, and the directory is the service's. So of each file
-//! no more is copied than its setting means; what lies outside of the configuration only where
-//! nobody but root can have named it; and no link leads a copy anywhere. It judges nothing: of
-//! what is odd the copy is as odd, and the service says so itself.
+//! Others than root may be able to write the settings, and the directory is the service's. So root
+//! hands over as little as possible:
+//!
+//! - The file lies in directories that only root can change. Where others than root can write the
+//!   settings, it is root's own, and below the configuration directory ([`super::walk`]).
+//! - Of a file only what its setting means is copied: certificates, lists, the first private key,
+//!   one line with a password, or user name and password.
+//! - The key of a CA is not copied ([`super::authority`]), and no key from a configuration directory
+//!   that others can change: they can have moved any key of root's there.
+//! - Of a directory only those names are copied that the service reads or complains of.
+//!
+//! It judges nothing: of what is odd the copy is as odd, and the service says so itself.
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::authority;
 use super::directory::StagingDirectory;
 use super::find::{self, Copy, Entry};
 use super::original::{self, Unreadable};
 use super::secrets::{self, Credentials};
-use super::walk::{self, PathWalk};
+use super::walk::{self, Opened, PathWalk};
 use crate::error::Error;
 use crate::settings::{PathTo, SETTINGS, Values};
 use crate::x509::RevocationList;
@@ -63,18 +73,17 @@ pub(super) fn hand_over(
     for (path, meant) in named {
         let filter = Filter { meant, trusted: &trusted, walk };
         let is_open = walk::is_open_to_all(path);
-        match list(walk, path) {
-            Some(listing) => {
+        let may_be_directory = filter.means(&[PathTo::Authorities, PathTo::RevocationLists]);
+        match list(walk, path).filter(|_| may_be_directory) {
+            Some(listing) if is_open => {
                 for entry in Entry::all(path, &listing) {
                     if !entry.is_directory && !walk::is_open_to_all(&entry.path) {
-                        filter.copy(&entry.path, &mut staged)?;
+                        put(filter.find(&entry.path), &entry.path, &mut staged)?;
                     }
                 }
-                if !is_open {
-                    staged.put(Copy::Listing, path, &listing)?;
-                }
             }
-            None if !is_open => filter.copy(path, &mut staged)?,
+            Some(listing) => filter.copy_directory(path, &listing, &mut staged)?,
+            None if !is_open => put(filter.find(path), path, &mut staged)?,
             // What is open the service can read itself.
             None => {}
         }
@@ -84,22 +93,44 @@ pub(super) fn hand_over(
 
 /// The entries of a directory; `None` where the path leads to none.
 fn list(walk: &PathWalk, path: &Path) -> Option<Vec<u8>> {
-    find::list(walk.open(path).ok()?.as_fd()).ok()
+    find::list(walk.open(path).ok()?.file.as_fd()).ok()
 }
 
 /// The certificates in a file or in the files of a directory.
 fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
-    let files = match list(walk, path) {
-        Some(listing) => Entry::all(path, &listing).into_iter().map(|entry| entry.path).collect(),
+    // What everybody can read is judged by, wherever it is: it is not handed over.
+    let entries = if walk::is_open_to_all(path) {
+        find::entries(path).ok().flatten()
+    } else {
+        list(walk, path).map(|listing| Entry::all(path, &listing))
+    };
+    let files = match entries {
+        Some(entries) => entries.into_iter().map(|entry| entry.path).collect(),
         None => vec![path.to_owned()],
     };
-    let read = files.iter().filter_map(|file| read(walk, file).ok());
-    let sections = read.flat_map(|bytes| pem::read(&bytes).sections);
-    sections.filter(|section| section.kind == Kind::Certificate).map(|found| found.der).collect()
+    let read = files.iter().filter_map(|file| match walk.open(file) {
+        Ok(opened) => original::read_opened(opened.file).ok(),
+        Err(_) if walk::is_open_to_all(file) => original::read(file).ok(),
+        Err(_) => None,
+    });
+    let contents = read.map(|bytes| pem::read(&bytes));
+    contents
+        .flat_map(|found| found.certificates().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        .collect()
 }
 
-fn read(walk: &PathWalk, path: &Path) -> Result<Vec<u8>, Unreadable> {
-    original::read_opened(walk.open(path)?)
+/// Puts what was found there, or why nothing was.
+fn put(
+    found: Result<Vec<u8>, Unreadable>,
+    path: &Path,
+    staged: &mut StagingDirectory,
+) -> Result<(), Error> {
+    match found {
+        Ok(content) => staged.put(Copy::Content, path, &content),
+        // The service can see that itself.
+        Err(Unreadable::Missing) if path.parent().is_some_and(walk::is_open_to_all) => Ok(()),
+        Err(reason) => staged.put(Copy::Reason, path, reason.to_string().as_bytes()),
+    }
 }
 
 /// What of a file may be handed over.
@@ -111,33 +142,106 @@ struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    fn copy(&self, path: &Path, staged: &mut StagingDirectory) -> Result<(), Error> {
-        match read(self.walk, path).and_then(|bytes| self.content(path, &bytes)) {
-            Ok(content) => staged.put(Copy::Content, path, &content),
-            // The service can see that itself.
-            Err(Unreadable::Missing) if path.parent().is_some_and(walk::is_open_to_all) => Ok(()),
-            Err(reason) => staged.put(Copy::Reason, path, reason.to_string().as_bytes()),
+    /// Copies the files of a closed directory, without those that the service passes over.
+    fn copy_directory(
+        &self,
+        path: &Path,
+        listing: &[u8],
+        staged: &mut StagingDirectory,
+    ) -> Result<(), Error> {
+        /// Of odd files the service names no more, and counts the others.
+        const NAMED: usize = 3;
+        let mut odd = 0;
+        let mut kept = Vec::new();
+        for Entry { path: mut name, is_directory } in Entry::all(path, listing) {
+            // In a directory of lists another directory is an error.
+            if is_directory && !self.means(&[PathTo::RevocationLists]) {
+                continue;
+            } else if !is_directory {
+                let found = self.find(&name);
+                let contents = found.as_ref().map(|copy| pem::read(copy)).unwrap_or_default();
+                let is_odd = contents.sections.is_empty() || !contents.faults.is_empty();
+                let is_meant = contents.sections.iter().any(|section| match section.kind {
+                    Kind::Certificate => self.means(&[PathTo::Authorities]),
+                    Kind::RevocationList => self.means(&[PathTo::RevocationLists]),
+                    _ => false,
+                });
+                if !is_meant && !is_odd {
+                    continue;
+                }
+                odd += usize::from(!is_meant);
+                let is_named = is_meant || odd <= NAMED;
+                if !is_named {
+                    name = path.join(format!("odd file {odd}"));
+                }
+                if !is_named || !walk::is_open_to_all(&name) {
+                    put(found, &name, staged)?;
+                }
+            }
+            kept.extend(name.file_name().unwrap_or_default().as_bytes());
+            kept.extend(if is_directory { &b"/\0"[..] } else { b"\0" });
         }
+        staged.put(Copy::Listing, path, &kept)
     }
 
-    fn content(&self, path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
-        let refusal = |what: &str| {
+    fn find(&self, path: &Path) -> Result<Vec<u8>, Unreadable> {
+        let Opened { file, directory, is_others } = self.walk.open(path)?;
+        let bytes = original::read_opened(file)?;
+        if self.means(&[PathTo::Credentials]) {
+            return secrets::credentials(&bytes).map(Credentials::restate);
+        } else if self.means(&[PathTo::Password]) {
+            return secrets::password(&bytes).map(Into::into);
+        }
+        let contents = pem::read(&bytes);
+        let key = contents.first(Kind::PrivateKey).filter(|_| self.means(&[PathTo::PrivateKey]));
+        if let Some(key) = key {
+            self.check(path, &contents, key, directory.as_fd(), is_others)?;
+        }
+        Ok(self.restate(&contents, key))
+    }
+
+    /// Fails where a private key is a CA's, or may be.
+    fn check(
+        &self,
+        path: &Path,
+        contents: &Contents,
+        key: &Section,
+        directory: BorrowedFd<'_>,
+        is_others: bool,
+    ) -> Result<(), Unreadable> {
+        let refusal = |what: String| {
             let message = format!("is not handed to the service by root: it holds {what}");
             Err(Unreadable::NotHandedOver(message))
         };
-        let contents = pem::read(bytes);
-        let key = contents.first(Kind::PrivateKey);
-        if self.means(&[PathTo::Credentials]) {
-            return secrets::credentials(bytes).map(Credentials::restate);
-        } else if self.means(&[PathTo::Password]) {
-            return secrets::password(bytes).map(Into::into);
+        let path_to = path.parent().unwrap_or(path);
+        if is_others {
+            let (directory, path) = (path_to.display(), path.display());
+            return refusal(format!(
+                "a private key, and {directory} is a directory that others than root can change, \
+                 who may have moved a key of root's there: \
+                 type `mv {path} {directory}/device-local-certs/` and name that"
+            ));
         }
-        let is_meant = self.meant.contains(&PathTo::PrivateKey);
-        if let Some(key) = key.filter(|key| is_meant && self.is_authoritys(path, &contents, key)) {
-            return refusal(&format!("the private key of a CA (line {})", key.line));
+        let trusted = self.trusted.iter().map(Vec::as_slice);
+        let mut is_authoritys = authority::owns(contents.certificates().chain(trusted), &key.der)
+            || authority::is_in(directory, &key.der)?;
+        // Where a link leads from one directory to another, both are looked at.
+        if path.is_symlink() {
+            is_authoritys |= authority::is_in(self.walk.open(path_to)?.file.as_fd(), &key.der)?;
         }
-        let first_key = key.filter(|_| is_meant);
-        Ok(contents.restate(|section| match section.kind {
+        if is_authoritys {
+            return refusal(format!(
+                "the private key of a CA (line {}): a service has a key of its own, for example \
+                 that of `tedge certs server NAME`",
+                key.line
+            ));
+        }
+        Ok(())
+    }
+
+    /// What the settings mean, and of everything else that it is there.
+    fn restate(&self, contents: &Contents, key: Option<&Section>) -> Vec<u8> {
+        contents.restate(|section| match section.kind {
             Kind::Certificate => {
                 self.means(&[PathTo::Certificate, PathTo::Authorities])
                     && Certificate::parse(&section.der).is_ok()
@@ -147,43 +251,13 @@ impl Filter<'_> {
                     && RevocationList::parse(&section.der).is_ok()
             }
             Kind::PrivateKey => {
-                first_key == Some(section)
-                    && Key::new(&section.der).err() != Some(Unusable::Unknown)
+                key == Some(section) && Key::new(&section.der).err() != Some(Unusable::Unknown)
             }
             _ => false,
-        }))
+        })
     }
 
     fn means(&self, any: &[PathTo]) -> bool {
         any.iter().any(|path_to| self.meant.contains(path_to))
     }
-
-    /// Whether it is the key of a CA: of one that the service trusts, or of one whose certificate
-    /// stands beside it under the same name, or in the same file.
-    fn is_authoritys(&self, path: &Path, contents: &Contents, key: &Section) -> bool {
-        let beside = ["crt", "pem", "cert", "cer", "der"].map(|end| path.with_extension(end));
-        let beside = beside.iter().filter(|beside| *beside != path);
-        let beside = beside.flat_map(|beside| certificates(self.walk, beside));
-        let within = contents.sections.iter().filter(|found| found.kind == Kind::Certificate);
-        let beside = beside.chain(within.map(|found| found.der.clone()));
-        // Of a key that ring cannot read, the name has to do.
-        belongs_to_authority(beside, &key.der, true)
-            || belongs_to_authority(self.trusted.iter().cloned(), &key.der, false)
-    }
-}
-
-/// Whether it is the key of a CA among these certificates; `unknown` where that cannot be told.
-fn belongs_to_authority(
-    mut certificates: impl Iterator<Item = Vec<u8>>,
-    key: &[u8],
-    unknown: bool,
-) -> bool {
-    certificates.any(|der| {
-        let Ok(owner) = Certificate::parse(&der) else { return false };
-        owner.is_authority()
-            && match Key::of(owner.key, key).map(|key| key.public()) {
-                Ok(Ok(found)) => found == owner.key.content(),
-                _ => unknown,
-            }
-    })
 }

@@ -1,5 +1,9 @@
 //! How root goes to a file that a setting names: a component at a time, each by the descriptor of
 //! the one before, through nothing that somebody else could have put there.
+//!
+//! Every directory on the way has to be root's, and writable for root alone; only the configuration
+//! directory itself may be others'. If others than root can write the settings, the walk begins in
+//! the configuration directory, follows no link, and opens only files that root owns.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -32,8 +36,18 @@ pub(super) struct PathWalk {
 struct Place {
     directory: OwnedFd,
     path: PathBuf,
-    /// Whether somebody else may change one of the directories on the way.
+    /// Whether it is a configuration directory that others than root can change.
     is_others: bool,
+}
+
+/// Where a walk ended.
+pub(super) struct Opened {
+    /// A file, or a directory.
+    pub(super) file: OwnedFd,
+    /// The directory in which the file is; a directory itself.
+    pub(super) directory: OwnedFd,
+    /// Whether others than root can put files there.
+    pub(super) is_others: bool,
 }
 
 impl PathWalk {
@@ -50,7 +64,7 @@ impl PathWalk {
     }
 
     /// Opens a file or a directory.
-    pub(super) fn open(&self, path: &Path) -> Result<OwnedFd, Unreadable> {
+    pub(super) fn open(&self, path: &Path) -> Result<Opened, Unreadable> {
         /// As many links as Linux follows.
         const LINKS_MAX: usize = 40;
         let mut place = self.start(path)?;
@@ -70,8 +84,9 @@ impl PathWalk {
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
                     links += 1;
-                    if place.is_others || !self.is_roots_alone || !is_ours(&stat) {
-                        return Err(refusal(&path, "a link that others than root can change"));
+                    if !self.is_roots_alone || !is_ours(&stat) {
+                        let what = "a link that others than root can change: name the file itself";
+                        return Err(refusal(&path, what));
                     } else if links > LINKS_MAX {
                         return Err(Errno::LOOP.into());
                     }
@@ -87,19 +102,20 @@ impl PathWalk {
                     opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
                 }
                 FileType::Directory => {
-                    place.enter(found, path, &stat, &self.config_dir)?;
+                    self.check_directory(&path, &stat)?;
+                    place = Place { directory: found, path, is_others: false };
                     opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
                 }
                 _ if rest.is_empty() => {
                     original::check(&stat)?;
                     opened =
                         openat(&place.directory, &name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
-                    place.check(&opened, &path)?;
+                    self.check_file(&opened, &path, place.is_others)?;
                 }
                 _ => return Err(Errno::NOTDIR.into()),
             }
         }
-        Ok(opened)
+        Ok(Opened { file: opened, directory: place.directory, is_others: place.is_others })
     }
 
     /// Where the walk to this path begins: in the configuration directory, or at the root.
@@ -116,40 +132,45 @@ impl PathWalk {
         if !self.is_roots_alone {
             return Err(Unreadable::NotHandedOver(format!(
                 "is not handed to the service by root: others than root can change the settings \
-                 in {0}, and it is not below {0}",
+                 in {0}, and it is not below {0}: copy it to {0}/device-local-certs",
                 self.config_dir.display()
             )));
         }
         let (directory, path) = begin(&self.root)?;
         Ok(Place { directory, path, is_others: false })
     }
-}
 
-impl Place {
-    fn enter(
-        &mut self,
-        directory: OwnedFd,
-        path: PathBuf,
-        stat: &Stat,
-        config_dir: &Path,
-    ) -> Result<(), Unreadable> {
-        if !is_ours(stat) {
-            if !path.starts_with(config_dir) {
-                return Err(refusal(&path, "a directory that others than root can change"));
-            }
-            self.is_others = true;
+    fn check_directory(&self, path: &Path, stat: &Stat) -> Result<(), Unreadable> {
+        if is_ours(stat) {
+            return Ok(());
         }
-        (self.directory, self.path) = (directory, path);
-        Ok(())
+        let [shown, config_dir] = [path, &self.config_dir].map(Path::display);
+        let advice = if path.starts_with(&self.config_dir) {
+            format!("type `chown root {shown} && chmod go-w {shown}`")
+        } else {
+            format!("copy the file to {config_dir}/device-local-certs")
+        };
+        let what = format!("a directory that others than root can change: {advice}");
+        Err(refusal(path, &what))
     }
 
-    /// What others may have put there is a file without another name, and of no great size.
-    fn check(&self, file: &OwnedFd, path: &Path) -> Result<(), Unreadable> {
+    /// What others may have chosen is a file of root's; and what they may have put there has no
+    /// other name, and no great size.
+    fn check_file(&self, file: &OwnedFd, path: &Path, is_others: bool) -> Result<(), Unreadable> {
         let stat = fstat(file)?;
-        if self.is_others && stat.st_nlink > 1 {
+        if !self.is_roots_alone && !is_roots_own(&stat) {
+            return Err(Unreadable::NotHandedOver(format!(
+                "is not handed to the service by root: it belongs to {}, and others than root can \
+                 change the settings in {}: type `chown root: {}`",
+                original::user(stat.st_uid),
+                self.config_dir.display(),
+                path.display()
+            )));
+        }
+        if is_others && stat.st_nlink > 1 {
             return Err(refusal(path, "a file with another name elsewhere (a hard link)"));
         }
-        if self.is_others && stat.st_size > MAX_SIZE_OF_OTHERS {
+        if is_others && stat.st_size > MAX_SIZE_OF_OTHERS {
             return Err(refusal(path, "larger than 1 MiB, in a directory of others than root"));
         }
         Ok(())
@@ -173,11 +194,15 @@ fn components(path: &Path) -> VecDeque<OsString> {
     names.collect()
 }
 
+/// Whether it belongs to root, or to the caller.
+fn is_roots_own(stat: &Stat) -> bool {
+    stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
+}
+
 /// Whether nobody but root and the caller can change it.
 fn is_ours(stat: &Stat) -> bool {
-    let is_owned = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
     let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-    is_owned && (is_link || stat.st_mode & 0o022 == 0)
+    is_roots_own(stat) && (is_link || stat.st_mode & 0o022 == 0)
 }
 
 /// Whether nobody but root and the caller can have written it, or it is not there.
@@ -226,7 +251,7 @@ mod tests {
 
     /// What is read at this path, or why nothing is, with `DIR` for the directory.
     fn read(dir: &Dir, walk: &PathWalk, name: &str) -> Result<String, String> {
-        let read = walk.open(&dir.path(name)).and_then(read_opened);
+        let read = walk.open(&dir.path(name)).and_then(|opened| read_opened(opened.file));
         let base = dir.path("");
         let base = base.to_str().unwrap().trim_end_matches('/');
         read.map(|bytes| String::from_utf8(bytes).unwrap())
@@ -267,29 +292,29 @@ mod tests {
 
     #[test]
     fn passes_no_link_or_directory_that_others_can_change_and_names_it() {
-        let (dir, walk) = configured(0o755);
-        // The settings are root's, and a directory below them is not.
-        directory(&dir, "etc/certs", 0o777);
-        symlink(dir.path("outside.key"), dir.path("etc/certs/link.key")).unwrap();
-        symlink(dir.path(""), dir.path("etc/certs/out")).unwrap();
-        fs::hard_link(dir.path("outside.key"), dir.path("etc/certs/hard.key")).unwrap();
-        dir.write("etc/certs/big.pem", vec![b' '; 1024 * 1024 + 1]);
-        dir.write("etc/certs/plain.key", "plain");
-        symlink("certs/link.key", dir.path("etc/indirect.key")).unwrap();
-        is_refused(
-            read(&dir, &walk, "etc/certs/link.key"),
-            "DIR/etc/certs/link.key is a link that",
-        );
-        is_refused(read(&dir, &walk, "etc/certs/out/outside.key"), "DIR/etc/certs/out is a link");
-        is_refused(read(&dir, &walk, "etc/indirect.key"), "DIR/etc/certs/link.key is a link that");
-        is_refused(read(&dir, &walk, "etc/certs/hard.key"), "a file with another name");
-        is_refused(read(&dir, &walk, "etc/certs/big.pem"), "larger than 1 MiB");
-        assert_eq!(read(&dir, &walk, "etc/certs/plain.key").as_deref(), Ok("plain"));
+        let (dir, walk) = configured(0o777);
+        symlink(dir.path("outside.key"), dir.path("etc/link.key")).unwrap();
+        symlink(dir.path(""), dir.path("etc/out")).unwrap();
+        fs::hard_link(dir.path("outside.key"), dir.path("etc/hard.key")).unwrap();
+        dir.write("etc/big.pem", vec![b' '; 1024 * 1024 + 1]);
+        is_refused(read(&dir, &walk, "etc/link.key"), "DIR/etc/link.key is a link that");
+        is_refused(read(&dir, &walk, "etc/out/outside.key"), "DIR/etc/out is a link");
+        is_refused(read(&dir, &walk, "etc/hard.key"), "a file with another name");
+        is_refused(read(&dir, &walk, "etc/big.pem"), "larger than 1 MiB");
         assert_eq!(read(&dir, &walk, "etc/own.key").as_deref(), Ok("own"));
 
+        // The settings are root's, and a directory below or outside of them is not.
+        let (dir, walk) = configured(0o755);
+        directory(&dir, "etc/certs", 0o777);
+        dir.write("etc/certs/plain.key", "plain");
+        symlink("certs/plain.key", dir.path("etc/indirect.key")).unwrap();
+        let certs = "DIR/etc/certs is a directory that others than root can change: type `chown";
+        is_refused(read(&dir, &walk, "etc/certs/plain.key"), certs);
+        is_refused(read(&dir, &walk, "etc/indirect.key"), certs);
         directory(&dir, "home", 0o777);
         dir.write("home/plain.key", "plain");
-        is_refused(read(&dir, &walk, "home/plain.key"), "DIR/home is a directory that others");
+        let home = "DIR/home is a directory that others than root can change: copy the file to DIR";
+        is_refused(read(&dir, &walk, "home/plain.key"), home);
     }
 
     #[test]
@@ -318,6 +343,6 @@ mod tests {
         dir.run("mkfifo", &["etc/pipe"]);
         assert_eq!(read(&dir, &walk, "etc/pipe").unwrap_err(), "is not a regular file");
         let zero = PathWalk::new(Path::new("/"), &dir.path("etc")).open(Path::new("/dev/zero"));
-        assert!(zero.and_then(read_opened).is_err());
+        assert!(zero.and_then(|opened| read_opened(opened.file)).is_err());
     }
 }

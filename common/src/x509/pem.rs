@@ -188,6 +188,12 @@ impl Contents {
         self.sections.iter().find(|section| section.kind == kind)
     }
 
+    /// The certificates, in DER.
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        let found = self.sections.iter().filter(|found| found.kind == Kind::Certificate);
+        found.map(|found| found.der.as_slice())
+    }
+
     /// A text in which [`read`] finds the same in the same lines, but for the content of sections
     /// that are not to be kept.
     pub fn restate(&self, mut keep: impl FnMut(&Section) -> bool) -> Vec<u8> {
