@@ -30,8 +30,8 @@ pub(crate) fn tedge() -> String {
          and its Cumulocity Proxy, and makes its certificates. \
          It works the same on the main device and on its child devices. \
          Both packages include it. \
-         `tedge-file-transfer tedge` and `tedge-c8y-proxy tedge` are the same command, \
-         for a device where another program is installed as `tedge`.",
+         If another program is installed under this name, type `tedge-file-transfer tedge` or \
+         `tedge-c8y-proxy tedge`.",
     );
     let mut examples = Vec::new();
     for command in COMMANDS {
@@ -77,9 +77,9 @@ pub(crate) fn tedge() -> String {
         page.example(example);
     }
     page.paragraph();
-    page.text("A certificate for a child device, whose key never leaves it. On the child device:");
+    page.text("Make a certificate for a child device without copying its private key. On the child device:");
     page.example("tedge certs client tedge-client");
-    page.text("Then, on the main device, with the request that this command has made:");
+    page.text("On the main device, sign the request that this command made:");
     page.example("tedge certs client tedge-client --csr tedge-client.csr");
     see_also(&mut page, &["tedge.toml 5", "tedge-c8y-proxy 8", "tedge-file-transfer 8"]);
     page.end()
@@ -107,10 +107,10 @@ pub(crate) fn service(program: Program) -> String {
         Program::FileTransfer => {
             page.text(
                 "lets local programs and child devices PUT, GET and DELETE files at \
-                 `/tedge/file-transfer/` and, the same files, at `/te/v1/files/`. \
+                 `/tedge/file-transfer/`. The same files are at `/te/v1/files/`. \
                  The files are stored in the directory `file-transfer` below `data.path`. \
                  An upload is atomic: readers see the old file or the whole new one. \
-                 When it is answered, the file is synced to the disk.",
+                 The file is synced to the disk before the answer.",
             );
         }
         _ => {
@@ -118,8 +118,9 @@ pub(crate) fn service(program: Program) -> String {
                 "forwards requests for `/c8y/` to the tenant in `c8y.url`, always over HTTPS, and \
                  adds the credentials of the device. \
                  Local programs need neither the credentials nor the address of the tenant. \
-                 The credentials are a token from the MQTT broker at `mqtt.client.host`, which is \
-                 bridged to Cumulocity, or the user name and password in `c8y.credentials_path`.",
+                 The credentials are either a token or the user name and password in \
+                 `c8y.credentials_path`. The token comes from the MQTT broker at \
+                 `mqtt.client.host`, which must have a bridge to Cumulocity.",
             );
             page.paragraph();
             page.text(
@@ -138,10 +139,10 @@ pub(crate) fn service(program: Program) -> String {
          `{prefix}.bind.address` makes it listen on the network, \
          `{prefix}.cert_path` and `{prefix}.key_path` turn HTTPS on, \
          `{prefix}.ca_path` makes it require a client certificate, \
-         and `{prefix}.crl_path` makes it refuse revoked ones."
+         and `{prefix}.crl_path` makes it refuse revoked certificates."
     ));
     page.paragraph();
-    page.text("With `tedge` as its first argument, or as its name, it is the command described in");
+    page.text("If its first argument or its name is `tedge`, it is the command described in");
     page.line(".Xr tedge 1 .");
     page.section("OPTIONS");
     page.words(run::OPTIONS);
@@ -155,7 +156,7 @@ pub(crate) fn service(program: Program) -> String {
         ),
         (
             "Dv SIGTERM , SIGINT".to_owned(),
-            "Stops. Requests in progress have 30 seconds to finish. A second signal stops without waiting."
+            "Stops. Requests in progress have 30 seconds to finish. A second signal stops it at once."
                 .to_owned(),
         ),
     ]);
@@ -172,13 +173,13 @@ pub(crate) fn service(program: Program) -> String {
     files(&mut page);
     page.section("EXIT STATUS");
     page.list([
-        ("0".to_owned(), "It was stopped by a signal.".to_owned()),
+        ("0".to_owned(), "A signal stopped it.".to_owned()),
         ("1".to_owned(), "It failed, for example because the port is in use.".to_owned()),
         ("2".to_owned(), "The command line is wrong.".to_owned()),
         ("78".to_owned(), "A setting, or a file that a setting names, is wrong.".to_owned()),
     ]);
     page.section("EXAMPLES");
-    page.text("Check the settings, and show what would be served:");
+    page.text("Check the settings and certificates:");
     page.example(&format!("{name} --check"));
     match program {
         Program::FileTransfer => {
@@ -222,8 +223,8 @@ pub(crate) fn tedge_toml() -> String {
         "Settings marked with a plus do not exist in thin-edge.io. \
          They are in a second file of the same directory, `tedge-http.toml`, since thin-edge.io \
          would delete them from its own file. \
-         If `mappers/c8y/mapper.toml` exists, as with thin-edge.io 2, or the file of a profile, \
-         `mappers/c8y.NAME/mapper.toml`, the settings that begin with `c8y.` are in \
+         If `mappers/c8y/mapper.toml` (thin-edge.io 2) or the file of a profile, \
+         `mappers/c8y.NAME/mapper.toml`, exists, the settings that begin with `c8y.` are in \
          `mappers/c8y/mapper.toml`, without that prefix. \
          `tedge config` reads and writes each setting in the right file.",
     );
@@ -275,7 +276,7 @@ fn environment(page: &mut Page) {
         ),
         (
             "Ev TEDGE_HTTP_BIND_PORT".to_owned(),
-            "The setting `http.bind.port`; the other settings likewise. It overrides the files. \
+            "The setting `http.bind.port`, and so on for each setting. It overrides the files. \
              An empty value unsets the setting."
                 .to_owned(),
         ),

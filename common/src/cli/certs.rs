@@ -17,9 +17,9 @@ pub const COMMAND: Command = Command {
     name: "certs",
     summary: "create and show certificates for local HTTPS",
     verbs: &[
-        Word::new("ca", "create the local CA that signs the others"),
+        Word::new("ca", "create the local CA, which signs the certificates"),
         Word::new("server NAME", "create the certificate of a service"),
-        Word::new("client NAME", "create a client certificate, or a request without CA"),
+        Word::new("client NAME", "create a client certificate; without a CA, a request"),
         Word::new("show FILE…", "describe the contents of FILE; - is standard input"),
     ],
     options: &[
@@ -29,9 +29,9 @@ pub const COMMAND: Command = Command {
         Word::with(MAKING, "--dir DIR", "directory of the files (default: device-local-certs)"),
         Word::with(MAKING, "--force", "replace existing files"),
     ],
-    notes: "Files: NAME.crt and NAME.key; tedge-local-ca.crt and .key for the CA.\n\
-            Settings: http.cert_path, http.key_path, http.ca_path, the same below\n\
-            c8y.proxy, http.client.auth.cert_file and http.client.auth.key_file.\n\n\
+    notes: "Files: NAME.crt and NAME.key; for the CA, tedge-local-ca.crt and .key.\n\
+            Set http.cert_path, http.key_path, http.ca_path (or those of c8y.proxy),\n\
+            http.client.auth.cert_file and http.client.auth.key_file to them.\n\n\
             Example: tedge certs ca && tedge certs server main-agent --host 192.168.1.6\n",
     run,
 };

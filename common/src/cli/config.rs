@@ -27,8 +27,8 @@ pub const COMMAND: Command = Command {
         Word::with(&["list"], "--all", "include settings that are not set"),
         Word::with(&["list"], "--doc", "explain each setting, with an example"),
     ],
-    notes: "An environment variable overrides the files: TEDGE_HTTP_BIND_PORT for\n\
-            http.bind.port. Put `--` before a VALUE that begins with a dash.\n\n\
+    notes: "An environment variable overrides the files. For http.bind.port it is\n\
+            TEDGE_HTTP_BIND_PORT. Put `--` before a VALUE that begins with a dash.\n\n\
             Example: tedge config set http.bind.address 192.168.1.6\n",
     run,
 };

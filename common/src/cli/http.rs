@@ -27,21 +27,21 @@ pub const COMMAND: Command = Command {
     name: "http",
     summary: "send requests to the local services",
     verbs: &[
-        Word::new("get URI", "print the response, or save it"),
+        Word::new("get URI", "print the response, or save it with --output"),
         Word::new("delete URI", "delete a resource"),
         Word::new("put URI [CONTENT]", "store CONTENT"),
         Word::new("post URI [CONTENT]", "send CONTENT"),
         Word::new("patch URI [CONTENT]", "change a resource"),
     ],
     options: &[
-        Word::with(&["get"], "--output FILE", "save to FILE; resumes a partial download"),
+        Word::with(&["get"], "--output FILE", "save to FILE, and resume a partial download"),
         Word::with(SENDING, "--data DATA", "content to send; - is standard input"),
         Word::with(SENDING, "--file FILE", "file to send; - is standard input"),
         Word::with(SENDING, "--content-type TYPE", "media type (default: by file name, or JSON)"),
         Word::new("--accept-type TYPE", "media type to request"),
     ],
     notes: "URI is /c8y/… for Cumulocity, /te/… for files, or /health.\n\
-            Settings: http.client.*, c8y.proxy.client.*, c8y.root_cert_path.\n\n\
+            Settings used: http.client.*, c8y.proxy.client.*, c8y.root_cert_path.\n\n\
             Example: tedge http put /te/v1/files/main/log.txt --file log.txt\n",
     run,
 };

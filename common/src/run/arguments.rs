@@ -11,8 +11,8 @@ use crate::error::Error;
 /// The options of a service.
 pub const OPTIONS: &[Word] = &[
     Word::new("--config-dir DIR", "directory of tedge.toml (default: /etc/tedge)"),
-    Word::new("--log-level LEVEL", "error, warn, info, debug or trace (default: RUST_LOG, info)"),
-    Word::new("--check", "check the settings and print what would be served"),
+    Word::new("--log-level LEVEL", "error, warn, info, debug, trace (default: RUST_LOG or info)"),
+    Word::new("--check", "check settings and certificates, print the address and exit"),
     Word::new("--help", "print this help"),
     Word::new("--version", "print the version"),
 ];

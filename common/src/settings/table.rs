@@ -1,5 +1,5 @@
-//! The one table of all settings: key, type, default, who reads it, an example, what it means. The
-//! typed struct, the loader, the writer and every text about settings come from it.
+//! The table of all settings: key, type, default, the programs that read it, an example, a meaning.
+//! The typed struct, the loader, the writer and every text about settings are generated from it.
 
 use std::net::IpAddr;
 
@@ -60,8 +60,8 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The name of this device. If device.cert_path exists, the common name in it is used
-    /// instead.
+    /// The name of this device. If the certificate in device.cert_path exists, its common name is
+    /// used instead.
     device_id: Option<Text> = "device.id", Unset, [Tedge], "rpi4-dca632efb150";
     /// The device's own certificate, PEM.
     device_cert_path: CertificatePath = "device.cert_path", Below("device-certs/tedge-certificate.pem"),
@@ -69,7 +69,7 @@ settings! {
     /// The private key of device.cert_path, PEM.
     device_key_path: KeyPath = "device.key_path", Below("device-certs/tedge-private-key.pem"),
         [Tedge], "/etc/tedge/device-certs/tedge-private-key.pem";
-    /// The directory below which transferred files are kept, in file-transfer.
+    /// The directory that contains file-transfer, the directory of the transferred files.
     data_path: DataPath = "data.path", Const("/var/tedge"), [FileTransfer], "/data/tedge";
     /// The address that the File Transfer Service listens on; 0.0.0.0 or :: for all.
     http_bind_address: IpAddr = "http.bind.address",
@@ -77,8 +77,8 @@ settings! {
         [FileTransfer], "192.168.1.6";
     /// The port that the File Transfer Service listens on.
     http_bind_port: Port = "http.bind.port", Const("8000"), [FileTransfer], "8000";
-    /// The server certificate of the File Transfer Service, PEM with its chain. Together with
-    /// http.key_path it turns HTTPS on.
+    /// The server certificate of the File Transfer Service, PEM with its chain. If this and
+    /// http.key_path are set, HTTPS is on.
     http_cert_path: Option<CertificatePath> = "http.cert_path", Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/main-agent.crt";
     /// The private key of http.cert_path, PEM.
@@ -91,7 +91,7 @@ settings! {
     /// http.ca_path.
     http_crl_path: Option<CrlPath> = "http.crl_path" (own), Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/revoked.pem";
-    /// Host names, besides those of this machine, under which clients reach the File Transfer Service:
+    /// Host names that clients may use for the File Transfer Service, besides those of this machine:
     /// names, *.example.com for a domain, * for any name.
     http_allowed_hosts: HostPatterns = "http.allowed_hosts" (own), Unset,
         [FileTransfer], "gateway.example.com,*.plant.example";
@@ -119,7 +119,7 @@ settings! {
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
     /// The maximum number of connections of the File Transfer Service.
     http_connections_max: Count = "http.connections.max" (own), Const("128"), [FileTransfer], "32";
-    /// The Cumulocity tenant, the default of c8y.http and c8y.mqtt.
+    /// The address of the Cumulocity tenant; the default of c8y.http and c8y.mqtt.
     c8y_url: Option<HostPort<443>> = "c8y.url", Unset, [C8yProxy, Tedge], "example.cumulocity.com";
     /// The address of the REST API of Cumulocity; the default port is 443.
     c8y_http: Option<HostPort<443>> = "c8y.http", Like(&["c8y.url"], None),
@@ -127,12 +127,12 @@ settings! {
     /// The address of the MQTT broker of Cumulocity; the default port is 8883.
     c8y_mqtt: Option<HostPort<8883>> = "c8y.mqtt", Like(&["c8y.url"], None),
         [Tedge], "mqtt.example.com:8883";
-    /// CA certificates, a file or a directory, to verify Cumulocity with; `tedge http` trusts
-    /// those of the system as well.
+    /// CA certificates, a file or a directory, to verify Cumulocity with. `tedge http`
+    /// also trusts the CAs of the system.
     c8y_root_cert_path: CaPath = "c8y.root_cert_path", Const("/etc/ssl/certs"),
         [C8yProxy, Tedge], "/etc/ssl/certs/ca-certificates.crt";
-    /// How the device authenticates to Cumulocity; auto means basic if c8y.credentials_path exists,
-    /// else certificate.
+    /// How the device authenticates to Cumulocity; auto means basic if the file in
+    /// c8y.credentials_path exists, else certificate.
     c8y_auth_method: AuthMethod = "c8y.auth_method", Const("certificate"), [C8yProxy], "basic";
     /// The file with user name and password, for c8y.auth_method basic.
     c8y_credentials_path: CredentialsPath = "c8y.credentials_path", Below("credentials.toml"),
@@ -145,8 +145,8 @@ settings! {
         [C8yProxy], "192.168.1.6";
     /// The port that the Cumulocity Proxy listens on.
     c8y_proxy_bind_port: Port = "c8y.proxy.bind.port", Const("8001"), [C8yProxy], "8001";
-    /// The server certificate of the Cumulocity Proxy, PEM with its chain. Together with
-    /// c8y.proxy.key_path it turns HTTPS on.
+    /// The server certificate of the Cumulocity Proxy, PEM with its chain. If this and
+    /// c8y.proxy.key_path are set, HTTPS is on.
     c8y_proxy_cert_path: Option<CertificatePath> = "c8y.proxy.cert_path", Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/c8y-mapper.crt";
     /// The private key of c8y.proxy.cert_path, PEM.
@@ -159,7 +159,7 @@ settings! {
     /// c8y.proxy.ca_path.
     c8y_proxy_crl_path: Option<CrlPath> = "c8y.proxy.crl_path" (own), Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/revoked.pem";
-    /// Host names, besides those of this machine, under which clients reach the Cumulocity Proxy:
+    /// Host names that clients may use for the Cumulocity Proxy, besides those of this machine:
     /// names, *.example.com for a domain, * for any name.
     c8y_proxy_allowed_hosts: HostPatterns = "c8y.proxy.allowed_hosts" (own), Unset,
         [C8yProxy], "gateway.example.com,*.plant.example";
