@@ -1,4 +1,4 @@
-//! What the proxy answers by itself: each variant has its status and its text.
+//! The errors that the proxy answers itself: each variant has a status and a text.
 
 use common::client;
 use common::http::BodyError;
@@ -8,20 +8,20 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::credentials;
 
-/// An answer that is not Cumulocity's.
+/// An answer that does not come from Cumulocity.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The path is none of the proxy's.
-    #[error("Not found, the Cumulocity API is below /c8y")]
+    /// The proxy does not serve this path.
+    #[error("Not found: the Cumulocity API is below /c8y")]
     NotFound,
     /// The path does not take this method.
-    #[error("Method not allowed, use one of {0}")]
+    #[error("Method not allowed: use one of {0}")]
     Method(&'static str),
-    /// Cumulocity would answer by revoking the device's token. The client gets no text.
+    /// Cumulocity would revoke the device's token. The client gets no text.
     #[error("")]
     Forbidden,
-    /// The client's body ended before it was whole: the client may not be there to read this.
-    #[error("The body cannot be read to its end")]
+    /// The client's body ended too early: the client may be unable to read this.
+    #[error("The request body is incomplete: send it again")]
     RequestBody(#[source] BodyError),
     /// The device has no credentials to offer.
     #[error("no credentials for Cumulocity")]
@@ -29,11 +29,11 @@ pub enum Error {
     /// Cumulocity cannot be reached, or ends the connection before it answers.
     #[error("cannot reach Cumulocity")]
     Unreachable(#[source] BodyError),
-    /// Cumulocity is silent.
+    /// Cumulocity does not answer in time.
     #[error("no answer from Cumulocity")]
     Late(#[source] BodyError),
-    /// Cumulocity switches to another protocol without being asked.
-    #[error("it switches protocols unasked")]
+    /// Cumulocity switches to another protocol without a request for it.
+    #[error("it switches protocols without a request for it")]
     UnrequestedUpgrade,
 }
 

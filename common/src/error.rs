@@ -1,8 +1,8 @@
-//! What can end a service before its time, and the exit code that says whose fault it was.
+//! Errors that end a service or a command, each with its exit code.
 
 use std::fmt;
 
-/// A service or a command could not do what it was asked, for a reason a person can act on.
+/// Why a service or a command failed; a person can act on it.
 ///
 /// Each message names what failed, where it came from (key, file, address) and what to do.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What can go wrong with a request for a file.
 //!
-//! The message of a 4xx is sent to the client: it says what to change, and names no path outside
-//! the directory. The message of a 5xx goes to the log only.
+//! The client gets the message of a 4xx: it says what to change, and contains no path outside the
+//! directory. The message of a 5xx goes only to the log.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::path::{FilePath, Refusal};
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The target has no path of a file.
+    /// The target is not below the path of the files.
     #[error("Not Found")]
     Elsewhere,
     /// The path leaves the directory.
@@ -24,7 +24,7 @@ pub enum Error {
     #[error("Invalid file path: {0:?}: {1}")]
     InvalidPath(String, &'static str),
     /// The path has too many parts, or is too long.
-    #[error("The path is too deep")]
+    #[error("The path has more than 32 parts or 1,024 bytes")]
     TooDeep,
     /// The file system does not allow such a name.
     #[error("Invalid file path: {0}: the file system does not allow such a name")]
@@ -66,7 +66,7 @@ pub enum Error {
     #[error("Method not allowed: use one of {0}")]
     Method(&'static str),
     /// `If-Match`, `If-None-Match` or `If-Unmodified-Since` does not hold.
-    #[error("A precondition of the request does not hold for {0}: fetch it again")]
+    #[error("A precondition of the request is false for {0}: get the file again")]
     Precondition(FilePath),
     /// No byte of the range is in the file.
     #[error("The range begins after the end of the file, which has {length} bytes")]
@@ -98,7 +98,7 @@ pub enum Error {
         field: &'static str,
     },
     /// The body is shorter or longer than stated, or the connection broke.
-    #[error("Cannot upload: the body is not as long as stated: send it again")]
+    #[error("Cannot upload: the body does not have the stated length: send it again")]
     Short(#[source] Option<BodyError>),
     /// The file is larger than the settings allow.
     #[error("Cannot upload: {path} is larger than the {max} bytes of http.upload.max_size")]

@@ -71,7 +71,7 @@ impl FilePath {
             count += 1;
         }
         match count {
-            0 => Err(Refusal::Invalid(path.into_owned(), "it names no file")),
+            0 => Err(Refusal::Invalid(path.into_owned(), "it does not name a file")),
             1..=MOST_PARTS if clean.len() <= LONGEST_PATH => Ok(Self(clean)),
             _ => Err(Refusal::TooDeep),
         }

@@ -124,6 +124,6 @@ fn health_tells_the_state_of_token_and_broker() {
     device.warm();
     assert_eq!(health(&device), ["valid", "connected"]);
     device.outside.stop_broker();
-    device.proxy.wait_for(" is away: ", SOON);
+    device.proxy.wait_for(" is not available: ", SOON);
     assert_eq!(health(&device), ["valid", "disconnected"]);
 }

@@ -77,7 +77,10 @@ pub(crate) fn tedge() -> String {
         page.example(example);
     }
     page.paragraph();
-    page.text("Make a certificate for a child device without copying its private key. On the child device:");
+    page.text(
+        "Make a certificate for a child device without copying its private key. \
+         On the child device:",
+    );
     page.example("tedge certs client tedge-client");
     page.text("On the main device, sign the request that this command made:");
     page.example("tedge certs client tedge-client --csr tedge-client.csr");

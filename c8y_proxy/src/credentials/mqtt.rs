@@ -45,7 +45,7 @@ impl Mqtt {
     ) -> Result<Self, StartError> {
         let prefix = &options.topic_prefix;
         if prefix.is_empty() || prefix.contains(['+', '#', '\0']) {
-            let fault = format!("c8y.bridge.topic_prefix: \"{prefix}\" is no topic");
+            let fault = format!("c8y.bridge.topic_prefix: \"{prefix}\" is not a topic");
             return Err(StartError::Configuration(fault));
         }
         let broker = Arc::new(Broker::new(&options));
@@ -112,7 +112,7 @@ impl TokenSource for Mqtt {
             Ok(()) => {
                 format!("no answer on {}; is the bridge to Cumulocity up?", broker.answer_topic)
             }
-            Err(outage) => format!("the broker at {} is away: {outage}", broker.address),
+            Err(outage) => format!("the broker at {} is not available: {outage}", broker.address),
         }
     }
 

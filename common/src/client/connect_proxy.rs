@@ -37,7 +37,7 @@ pub(super) async fn open_tunnel(
     match link.switch().await {
         // With HTTP and TLS it is the client that speaks first.
         Some(tunnel) if tunnel.is_drained() => Ok(tunnel),
-        Some(_) => Err(refused("bytes come before they are asked for".to_owned())),
+        Some(_) => Err(refused("it sends data before the client does".to_owned())),
         None => Err(refused("it closes the connection".to_owned())),
     }
 }

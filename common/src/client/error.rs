@@ -99,17 +99,17 @@ impl fmt::Display for Error {
         match self {
             Self::Resolve { host, source } => write!(f, "cannot resolve {host}: {source}"),
             Self::Connect { to, source } => write!(f, "cannot connect to {to}: {source}"),
-            Self::Tls { to, source } => write!(f, "no TLS with {to}: {}", explain_io(source)),
+            Self::Tls { to, source } => write!(f, "TLS with {to} failed: {}", explain_io(source)),
             Self::Proxy { proxy, reason } => {
-                write!(f, "the proxy {proxy} opens no tunnel: {reason}")
+                write!(f, "the proxy {proxy} did not open a tunnel: {reason}")
             }
             Self::Timeout { to, step } => write!(f, "{to} took too long to {step}"),
             Self::Broken { to, reason, .. } => {
-                write!(f, "the connection to {to} broke off: {reason}")
+                write!(f, "the connection to {to} was interrupted: {reason}")
             }
             Self::RequestBody(error) => {
                 let cause = error.source().unwrap_or(error);
-                write!(f, "the request's body broke off: {}", chain(cause))
+                write!(f, "the request's body was interrupted: {}", chain(cause))
             }
             Self::NotCarried => f.write_str("the request was not made for this client"),
         }
@@ -121,9 +121,9 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Connect => "connect",
             Self::Proxy => "open a tunnel",
-            Self::Handshake => "agree on TLS",
+            Self::Handshake => "complete the TLS handshake",
             Self::Answer => "answer",
-            Self::Body => "go on with the answer",
+            Self::Body => "send the rest of the answer",
         })
     }
 }

@@ -99,7 +99,11 @@ fn refuses_a_path_that_is_too_deep() {
         for method in ["GET", "PUT", "DELETE", "POST"] {
             let target = format!("/te/v1/files/{written}");
             let answer = service.send(method, &target, &[], Body::Empty);
-            assert_eq!(answer.said(), (400, "The path is too deep"), "{method} {written}");
+            assert_eq!(
+                answer.said(),
+                (400, "The path has more than 32 parts or 1,024 bytes"),
+                "{method} {written}"
+            );
         }
     }
     assert_eq!(std::fs::read_dir(&service.directory).unwrap().count(), 0);

@@ -38,7 +38,7 @@ impl Digests {
                     .to_str()
                     .ok()
                     .and_then(parse)
-                    .ok_or(Error::Field { field, flaw: "it has to look like sha-256=:BASE64:" })?;
+                    .ok_or(Error::Field { field, flaw: "use the form sha-256=:BASE64:" })?;
                 for (algorithm, digest) in members {
                     digests.expect(field, algorithm, digest);
                 }

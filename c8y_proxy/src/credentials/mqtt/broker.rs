@@ -27,7 +27,7 @@ pub struct BrokerOptions {
     pub topic_prefix: String,
 }
 
-/// Why there is no connection. Displayed after "the broker at … is away: ".
+/// Why there is no connection. Displayed after "the broker at … is not available: ".
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Outage {
     #[error("it has not answered yet")]
@@ -48,7 +48,7 @@ pub(super) enum Outage {
     Other(String),
     #[error("no TLS: {}", explain_io(.0))]
     Tls(Arc<io::Error>),
-    #[error("the connection broke off: {}", explain_io(.0))]
+    #[error("the connection was interrupted: {}", explain_io(.0))]
     Broken(Arc<io::Error>),
     #[error(transparent)]
     BadPacket(BadPacket),
@@ -149,7 +149,7 @@ impl Broker {
     /// There is no connection.
     pub(super) fn disconnected(&self, outage: Outage) {
         if self.status().announced.replace(false) != Some(false) {
-            log::warn!("the broker at {} is away: {outage}", self.address);
+            log::warn!("the broker at {} is not available: {outage}", self.address);
         }
         self.change(|status| {
             status.sends_bad_packets = matches!(outage, Outage::BadPacket(_));

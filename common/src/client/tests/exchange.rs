@@ -164,7 +164,7 @@ fn a_body_that_fails_is_not_upstreams_fault() {
     with_client(plain(upstream.port), async |client| {
         let body = Body::stream(Pieces(vec![Err("gone"), Ok("abc")]));
         let error = send(&client, message(Method::POST, "/", body)).await.unwrap_err();
-        assert_eq!(error.to_string(), "the request's body broke off: gone");
+        assert_eq!(error.to_string(), "the request's body was interrupted: gone");
         assert!(error.was_sent() && !error.is_timeout());
         let seen = upstream.event().await;
         assert!(!seen.ends_with("0\r\n\r\n"), "{seen} looks complete");
