@@ -1,5 +1,5 @@
-//! The `tedge` command. Which subcommands there are, and how a failure is reported; what a
-//! subcommand does is in the file of its name. Nothing but this and [`run`](crate::run) prints.
+//! The `tedge` command: the list of subcommands, and how a failure is reported. Each subcommand is
+//! in the file with its name. Only this module and [`run`](crate::run) print.
 
 pub mod certs;
 mod command_line;

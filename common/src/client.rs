@@ -1,10 +1,9 @@
-//! The way out: surf's `HttpClient` over hyper, for one origin.
+//! The HTTP client: surf's `HttpClient` over hyper, for one origin.
 //!
 //! surf's request carries the original request in its extensions, and surf's response the original
-//! answer, since http_types refuses header values that are not ASCII and normalises the target.
-//! The carried request is what goes upstream: method, path and query, fields, body. The client
-//! knows no credentials for the origin, follows no redirect and adds no field except `Host` where
-//! there is none.
+//! answer, since http_types refuses header values that are not ASCII and normalises the target. The
+//! carried request is sent upstream: method, path and query, fields, body. The client knows no
+//! credentials for the origin, follows no redirect and adds no field except a missing `Host`.
 
 mod connect_proxy;
 mod dial;

@@ -1,4 +1,4 @@
-//! The cryptography that TLS and X.509 stand on: ring's, through rustls.
+//! The cryptography for TLS and X.509: ring's, through rustls.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Text of others in a line of ours: nothing in it moves the cursor, begins a line or turns the
+//! Escapes foreign text in our messages: it cannot move the cursor, start a new line or change the
 //! direction of writing.
 
 use std::fmt::{self, Display, Write};

@@ -1,5 +1,5 @@
 //! HTTP messages between the connection and the routes: bodies, answers, the bridge to tide and
-//! surf, and the one place where an error becomes a response. It opens no socket.
+//! surf, and the module that turns errors into responses. Opens no socket.
 
 mod answer;
 mod body;

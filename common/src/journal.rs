@@ -1,5 +1,5 @@
-//! The log, on stderr: priorities for journald, timestamps for everybody else, and the same
-//! complaint at most once a minute.
+//! The log, on stderr: with priorities for journald, with timestamps otherwise, and each repeated
+//! message at most once a minute.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;

@@ -1,31 +1,31 @@
-//! What both services are made of: two directions, server and client, over one ground. Read it in
+//! The code that both services share: a server, a client, and the modules below them. Read it in
 //! the order in which a request passes:
 //!
 //! 1. [`run`] is a service's life: arguments, [`settings`], bind, ready, serve, drain, exit code.
-//! 2. [`server`] accepts, decides who has a place, and serves each connection until it is closed.
-//! 3. [`http`] takes each request to the routes of the service, and its answer back.
-//! 4. [`client`] is the way to an upstream server: surf's `HttpClient` over hyper.
-//! 5. [`net`] is what server and client stand on: sockets, streams, the clock, origins.
+//! 2. [`server`] accepts, limits the connections, and serves each connection until it is closed.
+//! 3. [`http`] passes each request to the routes of the service, and returns the answer.
+//! 4. [`client`] sends requests to an upstream server: surf's `HttpClient` over hyper.
+//! 5. [`net`] has what server and client share: sockets, streams, the clock, origins.
 //!
-//! [`tls`] turns files into configurations of rustls, over [`x509`] and [`staging`] (root's files,
-//! copied for a service). [`journal`] is the log, [`cli`] the `tedge` command. Nothing here names a
-//! service, a route or a cloud, except [`settings`] and [`cli`]. `tests/architecture.rs` has the
+//! [`tls`] turns files into configurations of rustls, with [`x509`] and [`staging`] (root's files,
+//! copied for a service). [`journal`] is the log, [`cli`] the `tedge` command. Only [`settings`]
+//! and [`cli`] contain the name of a service, route or cloud. `tests/architecture.rs` has the
 //! order in which modules may import each other.
 //!
 //! # Glossary
 //!
 //! - **place**: one of the connections that may be open at once, `connections.max`.
 //! - **phase**: what a connection is doing: silent, idle, head, exchange, linger, upgraded.
-//! - **connection state**: phase, progress and deadlines of a connection, for others to see.
+//! - **connection state**: phase, progress and deadlines of a connection, readable from outside.
 //! - **exchange**: one request and its answer. **Head**: its first line and fields.
 //! - **stream**: the bytes of a connection, plain or TLS. **Socket**: the TCP socket under it.
-//! - **routes**: what a service answers with: its tide application, prefixes, express answers.
-//! - **express answer**: an answer that needs no waiting, given without asking tide.
-//! - **refusal**: an answer given before any route. **Linger**: reading on after the last answer.
-//! - **upgrade**: what a connection is used for after `101 Switching Protocols`.
+//! - **routes**: how a service answers: its tide application, prefixes, express answers.
+//! - **express answer**: an answer that needs no waiting, given without tide.
+//! - **refusal**: an answer given before any route. **Linger**: to read on after the last answer.
+//! - **upgrade**: the use of a connection after `101 Switching Protocols`.
 //! - **origin**: a host and a port. **Upstream**: the server that a client connects to.
 //! - **link**: a client's connection during one exchange. **Pool**: the links that are idle.
-//! - **shared fetch**: one fetch, for whose result many wait: a look-up, a token.
+//! - **shared fetch**: one fetch whose result many tasks wait for: a look-up, a token.
 //! - **setting**: a key with type, default and meaning. **Layer**: where its value comes from.
 //! - **patch**: a change to one value in the text of a TOML file.
 //! - **staging**: root copies files for a service (*hand over*), the service *finds* the copies.

@@ -1,4 +1,4 @@
-//! What server and client stand on: origins, the clock, sockets, streams, shared fetches.
+//! What server and client share: origins, the clock, sockets, streams, shared fetches.
 
 pub(crate) mod clock;
 pub mod load;

@@ -1,5 +1,5 @@
-//! Reads regular files and nothing else: a named pipe, a device or an endless file neither blocks the
-//! program nor fills its memory.
+//! Reads only regular files: a named pipe, a device or an endless file neither blocks the program
+//! nor fills its memory.
 
 use std::fs::File;
 use std::io::{self, Read};

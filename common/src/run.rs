@@ -1,6 +1,6 @@
-//! A service's life: arguments, settings, bind, ready, serve, signal, drain, exit code.
+//! The life of a service: arguments, settings, bind, ready, serve, signal, drain, exit code.
 //!
-//! Each service is a [`Service`]; what it serves is its own. Only this module and [`cli`] print
+//! Each service is a [`Service`], which defines what it serves. Only this module and [`cli`] print
 //! or end the process.
 
 mod arguments;

@@ -1,4 +1,4 @@
-//! What is served on a listening socket, and how, from accept to close.
+//! The server: what happens on a listening socket, from accept to close.
 
 mod browsers;
 pub(crate) mod connection;

@@ -1,7 +1,7 @@
-//! Settings: [`table`] states each one once, [`layers`] has what environment and files say of it,
-//! [`values`] chooses what holds, [`load`] gives it types, [`change`] writes one back.
+//! Settings: [`table`] defines each one once, [`layers`] reads environment and files, [`values`]
+//! chooses the value that holds, [`load`] gives it a type, [`change`] writes one back.
 //!
-//! Nothing here prints, and nothing here opens what a setting names, except the device's
+//! Nothing here prints. Nothing here opens a file that a setting names, except the device's
 //! certificate, whose subject is the device's name.
 
 mod change;

@@ -1,4 +1,4 @@
-//! What root hands to a service that may not read it, and how the service finds it.
+//! The files that root copies for a service that may not read them, and how the service finds them.
 
 mod authority;
 mod directory;

@@ -1,5 +1,5 @@
-//! Certificates for tests, made by the real openssl command in a directory of their own, and
-//! handshakes in memory.
+//! For tests: certificates that the openssl command makes in a separate directory, and handshakes
+//! in memory.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! PEM files -> rustls configurations for servers and clients; their reload; certificates and
 //! refusals in words.
 //!
-//! It opens no socket and knows no HTTP. Files are read with blocking calls: at start, or on a
-//! thread that may wait.
+//! Opens no socket and knows no HTTP. Files are read with blocking calls: at start, or on a thread
+//! that may block.
 
 mod admission;
 mod authorities;

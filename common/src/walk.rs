@@ -1,6 +1,6 @@
-//! Walks a path a component at a time, with descriptors. The caller may be root and a directory on
-//! the way somebody else's, who may plant and swap links and pipes in it at any time: what others can
-//! change is never followed. Knows nothing of what the path is for.
+//! Opens a path one component at a time, with descriptors. The caller may be root while a directory
+//! of the path belongs to another user, who can put links and pipes in it and exchange them at any
+//! time: entries that others can change are never followed. Does not know what the path is for.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};

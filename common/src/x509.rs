@@ -1,7 +1,7 @@
 //! X.509 by hand: DER and PEM, certificates, names, keys, requests, revocation lists, issuing.
 //!
-//! It stands below `tls`: it verifies and makes single signatures, and knows no
-//! configuration of TLS, no file and no setting.
+//! The layer below `tls`: verifies and makes single signatures. Knows no configuration of TLS, no
+//! file and no setting.
 
 pub mod certificate;
 mod der;

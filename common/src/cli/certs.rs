@@ -1,5 +1,5 @@
-//! `tedge certs`: makes the certificates that local HTTPS needs, in place of the openssl commands
-//! of thin-edge.io's documentation, with the same names of files and subjects.
+//! `tedge certs`: makes the certificates that local HTTPS needs, instead of the openssl commands of
+//! thin-edge.io's documentation, with the same file names and subjects.
 
 mod arguments;
 mod authority;

@@ -1,5 +1,5 @@
-//! The command line of a subcommand: what the tables say of it, and what somebody typed. Takes care
-//! of the options that stand everywhere, and prints nothing.
+//! Parses the command line of a subcommand with the tables. Handles the options that are allowed
+//! everywhere, and prints nothing.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

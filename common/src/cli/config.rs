@@ -1,5 +1,5 @@
-//! `tedge config`: prints settings and changes them. What a setting is, which value holds and how a
-//! file is written is known to [`settings`](crate::settings) alone.
+//! `tedge config`: prints and changes settings. Only [`settings`](crate::settings) knows what a
+//! setting is, which value holds and how a file is written.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! `tedge http`: sends a request to one of the two local services, on this device or on the one that
-//! the settings name, over TLS where it is on.
+//! `tedge http`: sends a request to one of the two local services, on this device or on the device
+//! that the settings name, over TLS if it is on.
 
 mod destination;
 mod download;

@@ -1,8 +1,8 @@
 //! From a name and a port to a connected socket (RFC 8305).
 //!
-//! A name is looked up once at a time, however many requests wait and however long the system's
-//! resolver hangs, since each look-up occupies a thread. Addresses of both families alternate, IPv6
-//! first, each with a head start of 250 ms over the next.
+//! There is at most one look-up of a name at a time, for any number of waiting requests and even if
+//! the resolver hangs, since each look-up occupies a thread. Addresses of both families alternate,
+//! IPv6 first, each with a head start of 250 ms over the next.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

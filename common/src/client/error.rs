@@ -1,4 +1,4 @@
-//! Why a request got no answer, in words for a person, and whether it may have been sent.
+//! Why a request got no answer, as a message for a person, and whether it may have been sent.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! One connection upstream, ready to carry a request.
+//! One connection upstream, ready for a request.
 //!
-//! Whoever holds the [`Link`] holds the connection: the pool, a request that waits for its answer,
+//! The owner of the [`Link`] owns the connection: the pool, a request that waits for its answer, or
 //! a body that is being read. Dropping it closes the connection.
 
 use std::error::Error as StdError;

@@ -1,4 +1,4 @@
-//! Connections that wait for their next request, and the response body that returns them.
+//! Idle connections, and the response body that returns them to the pool.
 
 use std::mem;
 use std::pin::Pin;

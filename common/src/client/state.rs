@@ -1,10 +1,10 @@
 //! The state of a connection upstream, shared between its task, its socket and its user.
 //!
-//! The task reads its one deadline from it. An exchange is under a time limit only while upstream
-//! does not take what there is of the request: for its answer, and for each next byte of it,
-//! upstream may take as long as the kernel finds it alive (see [`super::dial`]), since long polling
-//! is quiet for minutes. Each byte that crosses begins the limit anew, so that a long upload over a
-//! slow line is as welcome as a short one.
+//! The task reads its only deadline from it. An exchange has a time limit only while upstream does
+//! not accept the data of the request. For its answer, and for each next byte of it, upstream may
+//! take as long as the kernel finds it alive (see [`super::dial`]), since long polling is silent
+//! for minutes. Each transferred byte restarts the limit, so a long upload over a slow line is
+//! allowed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! A connection upstream as hyper wants it: its answer can be read when it takes no more.
+//! A connection upstream, adapted for hyper: the answer can be read even if upstream accepts no
+//! more data.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What the client promises, shown against small servers on loopback.
+//! Tests of what the client promises, with small servers on loopback.
 
 mod exchange;
 mod limits;

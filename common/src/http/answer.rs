@@ -1,4 +1,4 @@
-//! What a request is answered with: a response, and what the connection is used for after it.
+//! The answer to a request: a response, and the use of the connection after it.
 
 use ::http::Response;
 use futures_lite::future::Boxed;

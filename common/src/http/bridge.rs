@@ -1,10 +1,9 @@
-//! The bridge between hyper, which carries the wire, tide, which routes, and surf, which asks
-//! upstream.
+//! The bridge between hyper, which reads and writes HTTP, tide, which routes, and surf, which sends
+//! requests upstream.
 //!
-//! The original head and the body travel as extensions of the messages of http_types, untouched:
-//! http_types would refuse bytes that are not ASCII, normalise the URL and cut lengths to a
-//! `usize`. What tide sees is a method and a URL for routing, no more. Only this file and
-//! [`crate::client`] know http_types.
+//! The original head and body are extensions of the messages of http_types, unchanged: http_types
+//! would refuse bytes that are not ASCII, normalise the URL and reduce lengths to a `usize`. tide
+//! sees only a method and a URL for routing. Only this file and [`crate::client`] know http_types.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, OnceLock};

@@ -1,7 +1,7 @@
-//! The one place where an error becomes a response.
+//! Turns errors into responses, in this place only.
 //!
-//! Endpoints return typed errors and never build an error page; tide's own 404 and 405 get their
-//! sentence here too. This module knows no error of a service: it is told of them by [`Failure`].
+//! Endpoints return typed errors and never build an error page. tide's own 404 and 405 also get
+//! their text here. Knows no error of a service: they implement [`Failure`].
 
 use std::marker::PhantomData;
 

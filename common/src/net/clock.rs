@@ -1,4 +1,4 @@
-//! Time as connections measure it: microseconds since the process first asked.
+//! Time for connections: microseconds since the process first read it.
 
 use std::pin::Pin;
 use std::sync::OnceLock;

@@ -1,5 +1,5 @@
-//! How many exchanges are under way in this process, and so whether memory may be spent on the
-//! speed of each.
+//! Counts the exchanges in progress in this process, to decide whether each may use memory for
+//! speed.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

@@ -1,5 +1,5 @@
-//! A host and a port, parsed once. Every other form of them is made here: for a URI, for a look-up,
-//! for TLS. It knows no scheme, no setting and no socket.
+//! A host and a port, parsed once. All other forms are made here: for a URI, for a look-up, for
+//! TLS. Knows no scheme, no setting and no socket.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

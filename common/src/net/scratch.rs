@@ -1,7 +1,7 @@
-//! Where a read lands before hyper takes it.
+//! The buffer that a socket is read into before hyper gets the data.
 //!
-//! hyper hands out memory that is not initialised yet: to copy what came is as quick as to blank
-//! all of it first, and needs no `unsafe`. One buffer serves every connection of a thread.
+//! hyper provides uninitialised memory. To copy the data into it is as fast as to zero it all
+//! first, and needs no `unsafe`. One buffer serves all connections of a thread.
 
 use std::cell::RefCell;
 use std::io;

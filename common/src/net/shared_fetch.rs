@@ -1,4 +1,4 @@
-//! One fetch that many wait for. It knows neither what is fetched nor by what task.
+//! One fetch whose result many tasks wait for. Knows neither what is fetched nor by which task.
 
 use std::sync::OnceLock;
 

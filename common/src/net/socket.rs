@@ -1,7 +1,7 @@
-//! A TCP socket that is asked for bytes only when there may be some.
+//! A TCP socket that is read only when it may have data.
 //!
-//! hyper and TLS ask again and again whether something has come, and each time that nothing has
-//! costs a system call. Once the kernel has said so, its next word counts.
+//! hyper and TLS poll for data again and again, and each poll without data costs a system call.
+//! After the kernel has reported that there is none, the socket waits for its next event.
 
 use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{Shutdown, TcpStream};

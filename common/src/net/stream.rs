@@ -1,7 +1,7 @@
-//! The bytes of one connection, plain or TLS, on either side of it, as hyper and a tunnel want
-//! them.
+//! The bytes of one connection, plain or TLS, of a server or a client, with the traits that hyper
+//! and a tunnel need.
 //!
-//! Its [`Observer`] hears of what happens. It knows no HTTP.
+//! Reports events to its [`Observer`]. Knows no HTTP.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

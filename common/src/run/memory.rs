@@ -1,7 +1,7 @@
-//! Memory that is not taken, and memory that goes back to the system after a burst.
+//! Keeps the memory of the process small, and returns freed memory to the system after a burst.
 //!
-//! glibc keeps what was freed for the next time, and an arena for each thread; each thread has a
-//! stack. On a device with 64 MB the next time may never come.
+//! glibc keeps freed memory for later use, and an arena for each thread; each thread has a stack.
+//! On a device with 64 MB that memory may never be needed again.
 #![allow(unsafe_code)]
 
 /// One arena for all threads, and so many at most in the pool of those that may block. Call it

@@ -1,8 +1,8 @@
-//! Which web pages may ask, and under which names: a page in a browser on the device or on its
-//! network acts with the rights of whoever looks at it.
+//! Which web pages may send requests, and under which host names: a page in a browser on the device
+//! or in its network acts with the rights of the browser's user.
 //!
-//! Judged before any route, by header fields that only browsers send and by `Host`. A request
-//! without these fields that names an address or one of our names is never refused.
+//! Checked before routing, by header fields that only browsers send and by `Host`. A request
+//! without these fields whose `Host` is an address or one of our names is never refused.
 
 use std::net::IpAddr;
 use std::ops::ControlFlow::{self, Break, Continue};

@@ -1,8 +1,8 @@
 //! One connection, from its first byte to its last.
 //!
-//! TLS under a time limit, then HTTP until it is closed, then the tunnel it was switched to, or
-//! a goodbye. Between two requests a connection is a socket and nothing else: hyper's buffers
-//! are given back after a second of silence. This module knows no route and no service.
+//! TLS with a time limit, then HTTP until the connection is closed, then a tunnel after a switch of
+//! protocols, or an orderly close. Between two requests a connection keeps only its socket: hyper's
+//! buffers are freed after a second of silence. Knows no route and no service.
 
 use std::future::poll_fn;
 use std::io;

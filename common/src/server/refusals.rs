@@ -1,5 +1,5 @@
-//! The answers that are given before any route: to a request without a proper `Host`, to one that
-//! expects what nobody does, and to plain HTTP on a TLS port, which is sent to https.
+//! The answers that are given before routing: to a request without a valid `Host`, to an
+//! unsupported `Expect`, and to plain HTTP on a TLS port, which is redirected to https.
 //!
 //! Pure functions of a request's head.
 

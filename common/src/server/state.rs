@@ -1,7 +1,7 @@
-//! What a connection is doing and since when, seen from outside while its task owns the socket.
+//! What a connection is doing and since when, readable from outside while its task owns the socket.
 //!
-//! The stream and the bodies note each change here; the task reads its time limits from it, and
-//! the listener finds out whom to close when there are too many. It knows no HTTP.
+//! The stream and the bodies record each change here. The task reads its time limits from it, and
+//! the listener chooses from it which connection to close when there are too many. Knows no HTTP.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Context;

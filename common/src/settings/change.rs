@@ -1,6 +1,6 @@
-//! Changes a setting in the file where it lives, and leaves everything else there as it was:
-//! comments, blank lines, order, keys of others, mode, owner, symbolic link. Knows nothing of what
-//! a value means: the caller has checked it.
+//! Changes a setting in its file and keeps everything else there: comments, blank lines, order,
+//! other keys, mode, owner, symbolic link. Does not know what a value means: the caller has checked
+//! it.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What the type of a setting says: the values that it takes, how a file holds them, and what they
-//! mean to code that treats some settings differently. Knows no setting and no value.
+//! The type of a setting: the values that it takes, how a file stores them, and what they mean to
+//! code that treats some settings differently. Knows no setting and no value.
 
 /// The type of a setting, as the table states it: the values that it takes, and what they mean to
 /// code that treats some settings differently.

@@ -1,6 +1,6 @@
-//! The configuration directory, by one descriptor. The caller may be root and the directory
-//! somebody else's, so every file is reached from the descriptor by a [`walk`](crate::walk). Knows no
-//! settings.
+//! The configuration directory, through one descriptor. The caller may be root while the directory
+//! belongs to another user, so each file is opened from the descriptor by a [`walk`](crate::walk).
+//! Knows no settings.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -1,4 +1,4 @@
-//! Every text about settings, made from the table: what `tedge config list --doc` prints, the
+//! All texts about settings, generated from the table: the output of `tedge config list --doc`, the
 //! table in README.md, and the files that the packages install. Reads no value.
 
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! A file of settings, read into keys and values with the line of each. Knows TOML, and not which
-//! keys there are.
+//! A settings file, read into keys and values with the line of each. Knows TOML, but not which keys
+//! exist.
 
 use std::path::Path;
 

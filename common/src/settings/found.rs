@@ -1,4 +1,4 @@
-//! A value as text, with what is known of where it stood.
+//! A value as text, with the place where it was found.
 
 use super::column::Shape;
 use super::document::Written;

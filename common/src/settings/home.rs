@@ -1,4 +1,4 @@
-//! Which file each setting lives in. Reads none of them.
+//! Which file each setting is in. Reads none of them.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! What arguments, environment and files say, layer by layer, and which layer holds for a setting.
-//! Texts only; types come later.
+//! The texts from arguments, environment and files, layer by layer, and which layer holds for a
+//! setting. Knows no types.
 
 use std::ffi::OsString;
 use std::io;

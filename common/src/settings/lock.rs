@@ -1,6 +1,6 @@
-//! Keeps two commands from changing settings at the same time. The directory is what is locked: a
-//! file that is replaced cannot be. Whoever may read the directory can lock it, so nobody waits for
-//! ever, and who holds it is named.
+//! Prevents two commands from changing settings at the same time. It locks the directory, since a
+//! file that is replaced cannot be locked. Anyone who may read the directory can lock it: so the
+//! wait has a limit, and the error names the holder.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! Which key somebody meant. Knows names alone.
+//! Suggests keys for a mistyped key. Knows only names.
 
 use strsim::osa_distance;
 

@@ -1,6 +1,6 @@
-//! Changes one value in the text of a TOML file and not a byte beside it. toml_edit says where
-//! things stand; its own way of writing drops the comments above a key together with the key, the
-//! blanks in a header, and carriage returns. Knows no settings.
+//! Changes one value in the text of a TOML file and no other byte. toml_edit tells the positions.
+//! Its own output would drop the comments above a removed key, the blanks in a header, and carriage
+//! returns. Knows no settings.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Replaces a file by another text, as a whole or not at all, power cut or not. Knows no TOML.
+//! Replaces the text of a file completely or not at all, even if the power is cut. Knows no TOML.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What is known about a setting beside its value.
+//! What is known about a setting apart from its value.
 
 use super::column::{Column, Kind};
 use crate::error::Error;

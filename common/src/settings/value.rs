@@ -1,5 +1,5 @@
-//! The values that settings take: from text, which is all that files, environment and command
-//! line have in common, to types. Knows neither keys nor where a text came from.
+//! The values of settings, parsed from the text that files, environment and command line provide.
+//! Knows neither keys nor where a text came from.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Which value of a setting holds, and what a person should be warned of. Prints nothing.
+//! Chooses which value of a setting holds, and collects warnings. Prints nothing.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! The directory of copies. It belongs to the service, which is not to be trusted with where root
-//! writes: everything happens relative to the open directory, to names without slashes, and no
-//! link is followed.
+//! The directory of copies. It belongs to the service, which must not influence where root writes:
+//! all operations are relative to the open directory, names have no slashes, and no link is
+//! followed.
 
 use std::collections::HashSet;
 use std::fs::File;

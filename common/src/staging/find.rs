@@ -1,8 +1,8 @@
-//! Where a service finds what it may not read itself: copies that root has made for it alone, in
-//! the directory that systemd gives to its unit.
+//! Where a service finds files that it may not read itself: root makes copies for it in the
+//! directory that systemd gives to its unit.
 //!
-//! It knows where a copy is and how to ask for new ones, not what is in it. Where no unit gave a
-//! directory there are no copies, and every file is what it is.
+//! Knows where a copy is and how to request new ones, not what is in it. If no unit gave a
+//! directory, there are no copies, and the original files are used.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;

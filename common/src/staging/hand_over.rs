@@ -1,18 +1,18 @@
-//! Root's part of a unit: before the service starts and when it is reloaded, copies what the
-//! service needs and may not read into the unit's directory, readable for the service alone.
+//! Root's part of a unit: before the service starts and when it is reloaded, copies the files that
+//! the service needs but may not read into the unit's directory, readable only for the service.
 //!
-//! Others than root may be able to write the settings, and the directory is the service's. So root
-//! hands over as little as possible:
+//! Users other than root may be able to write the settings, and the directory belongs to the
+//! service. So root copies as little as possible:
 //!
-//! - The file lies in directories that only root can change. Where others than root can write the
-//!   settings, it is root's own, and below the configuration directory ([`super::walk`]).
-//! - Of a file only what its setting means is copied: certificates, lists, the first private key,
+//! - A file must be in directories that only root can change. If users other than root can write the
+//!   settings, root must own it, and it must be below the configuration directory ([`super::walk`]).
+//! - Of a file only what its setting is for is copied: certificates, lists, the first private key,
 //!   one line with a password, or user name and password.
 //! - The key of a CA is not copied ([`super::authority`]), and no key from a configuration directory
 //!   that others can change: they can have moved any key of root's there.
-//! - Of a directory only those names are copied that the service reads or complains of.
+//! - Of a directory only those names are copied that the service reads or reports.
 //!
-//! It judges nothing: of what is odd the copy is as odd, and the service says so itself.
+//! Faulty content is copied unchanged: the service reports it.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};

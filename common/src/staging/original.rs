@@ -1,4 +1,4 @@
-//! Reads the files that settings name, themselves or what root opened, and says why it cannot.
+//! Reads the files that settings name, by path or as root opened them, and says why it cannot.
 
 use std::io;
 use std::os::fd::OwnedFd;

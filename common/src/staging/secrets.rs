@@ -1,6 +1,6 @@
-//! What a file with a password, or with credentials, may hold. The service and root read it by the
-//! same rules: so what root hands over is what the service would take from the file itself, and
-//! other secrets of root are neither.
+//! What a file with a password, or with credentials, may contain. The service and root read it by
+//! the same rules: root copies only what the service would take from the file itself, and no other
+//! secret.
 
 use toml_edit::{Document, TableLike, Value};
 

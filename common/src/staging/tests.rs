@@ -1,4 +1,4 @@
-//! What is handed over for which setting, and what never is.
+//! What is copied for which setting, and what never is.
 
 mod attacks;
 

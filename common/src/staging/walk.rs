@@ -1,9 +1,9 @@
-//! How root goes to a file that a setting names: a component at a time, each by the descriptor of
-//! the one before, through nothing that somebody else could have put there.
+//! How root opens a file that a setting names: one component at a time, each relative to the
+//! descriptor of the one before, and never through an entry that another user could have put there.
 //!
-//! Every directory on the way has to be root's, and writable for root alone; only the configuration
-//! directory itself may be others'. If others than root can write the settings, the walk begins in
-//! the configuration directory, follows no link, and opens only files that root owns.
+//! Root must own each directory of the path, and only root may write to it, except the configuration
+//! directory itself. If users other than root can write the settings, the walk starts in the
+//! configuration directory, follows no link, and opens only files that root owns.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -1,8 +1,8 @@
-//! Which clients may connect: those that an authority vouches for, and that are on no list.
+//! Which clients may connect: those with a certificate of a trusted authority that is on no list.
 //!
-//! rustls verifies the certificate. What its own look at revocation lists does otherwise than
-//! promised is done here: it asks the first list of an issuer only, and takes a list of another
-//! CA of the same name, which a renewed CA leaves behind, for a reason to refuse everybody.
+//! rustls verifies the certificate. Revocation is checked here, because rustls differs from what we
+//! promise: it checks only the first list of an issuer, and it refuses all clients if there is a
+//! list of another CA of the same name, which is left after a CA is renewed.
 
 use std::sync::Arc;
 

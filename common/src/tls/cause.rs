@@ -1,4 +1,4 @@
-//! Why a certificate was refused, where rustls has no error of its own for it.
+//! Why a certificate was refused, if rustls has no error for it.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A client's side of TLS: which servers it trusts, and the certificate it shows when asked.
+//! TLS on the client: which servers it trusts, and the certificate it presents on request.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};

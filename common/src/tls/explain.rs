@@ -1,5 +1,4 @@
-//! Why a handshake failed, in words for the log: a client was refused, or a server was not
-//! trusted.
+//! Why a handshake failed, in words for the log: a client was refused, or a server was not trusted.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Whether files have changed since they were read, seen without reading them.
+//! Whether files have changed since they were read, without reading them again.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Who we are to a peer: a certificate with its chain, and the private key that belongs to it.
+//! How we identify ourselves to a peer: a certificate with its chain, and its private key.
 
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys};

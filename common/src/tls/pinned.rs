@@ -1,9 +1,9 @@
-//! A server whose very certificate is among our roots: a CA's own, as `openssl req -x509` makes
-//! it, or one that a CA signed which is not there. The rules of the public web refuse both; curl
-//! and openssl take them.
+//! A server whose own certificate is among our roots: a CA certificate, as `openssl req -x509`
+//! makes it, or one signed by a CA that is not among them. The rules of the public web refuse both;
+//! curl and openssl accept them.
 //!
-//! That is as safe as a root: that very certificate was configured to be trusted. Everything else
-//! is verified as usual; the name and the dates of such a certificate too.
+//! This is as safe as a root: this certificate was configured to be trusted. All else is verified
+//! as usual, and so are the name and the dates of such a certificate.
 
 use std::collections::HashSet;
 use std::sync::Arc;

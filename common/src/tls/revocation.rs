@@ -1,4 +1,5 @@
-//! Revocation lists: read from files, each to be relied on or refused, and looked up.
+//! Revocation lists: reads them from files, checks whether each can be relied on, and looks up
+//! certificates.
 
 use rustls::RootCertStore;
 use rustls::crypto::WebPkiSupportedAlgorithms;

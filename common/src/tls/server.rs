@@ -1,4 +1,4 @@
-//! A server's side of TLS: its levels of security, as files name them, and their reload.
+//! TLS on the server: its levels of security, as configured by files, and their reload.
 
 use std::fmt;
 use std::path::PathBuf;

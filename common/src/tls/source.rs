@@ -1,7 +1,7 @@
-//! A setting that names certificates, keys or lists, and what is wrong with its file in words that
-//! name both.
+//! A setting that names certificates, keys or lists, and error messages that contain both the
+//! setting and the file.
 //!
-//! It knows which settings exist only as far as it is told their names.
+//! Knows only the names of settings that it is given.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
-//! Session tickets, each good for no longer than the certificate of the client that shows it.
+//! Session tickets, each valid no longer than the certificate of the client that presents it.
 //!
-//! rustls does not look at a client's certificate again when a session is resumed, and each
-//! resumption gives a new ticket: without this, whoever came once in time could come for ever. A
-//! ticket that no longer holds leads to a whole handshake, in which the client is told why.
+//! rustls does not check a client's certificate again when a session is resumed, and each
+//! resumption gives a new ticket. Without this module, a client could resume for ever after its
+//! certificate has become invalid. A ticket that is no longer valid leads to a full handshake,
+//! which tells the client why.
 
 use std::sync::Arc;
 

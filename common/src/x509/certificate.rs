@@ -1,8 +1,9 @@
-//! Reads certificates (X.509, RFC 5280) far enough to describe them and to tell who signed what.
+//! Reads certificates (X.509, RFC 5280) far enough to describe them and to find out who signed
+//! them.
 //!
-//! Nothing here decides whether a certificate may be trusted: that is rustls's. Written by hand,
-//! since an X.509 crate costs more than everything else about certificates together. No input
-//! panics, and nothing but the list of alternative names is allocated.
+//! Does not decide whether a certificate is trusted: rustls does. Written by hand, since an X.509
+//! crate is larger than all our other code for certificates. No input causes a panic, and only the
+//! list of alternative names is allocated.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};

@@ -1,7 +1,7 @@
 //! Reads and writes DER (X.690), the encoding of certificates, one element at a time.
 //!
-//! Every length is checked against what is there, so no input panics, recurses or allocates. It
-//! knows tags and lengths, and nothing of what certificates put in them.
+//! Each length is checked against the available bytes, so no input causes a panic, recursion or
+//! allocation. Knows tags and lengths, but not their meaning in certificates.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Makes certificates and signing requests.
 //!
-//! Written by hand over ring: rcgen with its reader of requests adds 281 KB to a program, and 20
-//! crates. It writes nothing to disk and knows no setting.
+//! Written by hand with ring: rcgen with its reader of requests would add 281 KB to a program, and
+//! 20 crates. Writes nothing to disk and knows no setting.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Private keys, in whichever encoding they come.
+//! Private keys, in all common encodings.
 
 use std::sync::Arc;
 

@@ -1,8 +1,7 @@
 //! Reads revocation lists (RFC 5280, section 5) far enough to look up a certificate in them.
 //!
-//! A list that is kept stays in its encoding, with an index of 4 bytes for each entry: one of
-//! 200,000 entries takes 7 MB and 800 KB more. Its signature is for the caller to
-//! verify.
+//! A list stays in its encoding, with an index of 4 bytes for each entry: a list of 200,000 entries
+//! takes 7 MB and 800 KB for the index. The caller verifies its signature.
 
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
-//! PEM (RFC 7468) as people have it, and DER in its place: bytes in, sections and faults out.
+//! PEM (RFC 7468) in its common variants, or DER instead: from bytes to sections and faults.
 //!
-//! It reads what can be read without a doubt: sections that are indented, glued together or after
-//! a byte order mark, under the labels of the past. What it cannot read is a fault with its line,
-//! never passed over. It knows no file and no setting.
+//! Reads everything that is unambiguous: sections that are indented, not separated or after a byte
+//! order mark, with old labels. Anything else is a fault with its line number and is never skipped.
+//! Knows no file and no setting.
 
 use std::fmt;
 

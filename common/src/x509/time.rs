@@ -1,4 +1,4 @@
-//! Points in time as certificates state them, to the second, and in words as RFC 3339.
+//! Points in time in certificates, to the second, and their text in RFC 3339.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! What is typed after the verb of `tedge certs`.
+//! The arguments after the verb of `tedge certs`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

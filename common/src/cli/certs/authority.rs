@@ -1,5 +1,5 @@
-//! The local CA: a key and a certificate in the directory, made here or by the documentation's
-//! openssl commands.
+//! The local CA: a key and a certificate in the directory, made here or with the openssl commands
+//! of the documentation.
 
 use super::read::{invalid, section};
 use super::store::{CA, Store};

@@ -1,4 +1,4 @@
-//! Reads certificates, keys and requests for `tedge certs`, and says what is wrong with them.
+//! Reads certificates, keys and requests for `tedge certs`, and reports what is wrong with them.
 
 use std::fmt;
 use std::fs::File;

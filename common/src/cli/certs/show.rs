@@ -1,4 +1,4 @@
-//! `tedge certs show`: certificates, requests and revocation lists in words.
+//! `tedge certs show`: describes certificates, requests and revocation lists in words.
 
 use std::ffi::OsString;
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! Where certificates and keys are kept: a directory in which nothing is overwritten unasked. It may
-//! be one in which others write, so everything happens relative to its descriptor.
+//! The directory of certificates and keys, where nothing is overwritten without `--force`. Others
+//! may have write access to it, so all operations are relative to its descriptor.
 
 use std::fs::File;
 use std::io::{self, Write};

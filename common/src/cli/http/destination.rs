@@ -1,5 +1,5 @@
-//! The service that a request is for, and what to do where it does not answer. Knows no route beyond
-//! the first word of a path.
+//! The service that a request is for, and what to do if it does not answer. Of the routes it knows
+//! only the first part of a path.
 
 use CertificateError::{
     Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,

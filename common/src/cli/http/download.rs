@@ -1,9 +1,9 @@
-//! A file that is downloaded: whole or not there, and resumed where an earlier try has ended.
+//! Downloads a file: the file is complete or absent, and a partial download is resumed.
 //!
-//! What has come so far is kept beside the file, under a name that holds the entity tag of what it is
-//! a part of. Thus the same command resumes, and starts anew where the service has another version by
-//! now (If-Range, RFC 9110, 13.1.5). The directory may be one in which others write: everything
-//! happens relative to its descriptor, and only a part that nobody else can have written is resumed.
+//! The data received so far is in a file beside it, whose name contains the entity tag of the whole
+//! file. So the same command resumes, or starts again if the service has another version by then
+//! (If-Range, RFC 9110, 13.1.5). Others may have write access to the directory: so all operations
+//! are relative to its descriptor, and a part is resumed only if nobody else can have written it.
 
 use std::ffi::OsString;
 use std::fs::File;

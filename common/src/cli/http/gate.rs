@@ -1,5 +1,5 @@
-//! Keeps a request's content back until the service has said `100 Continue`: in clear it may answer
-//! with the way to HTTPS instead, and then the content is still there to be sent that way.
+//! Holds a request's content back until the service answers `100 Continue`: over plain HTTP it may
+//! answer with a redirect to HTTPS instead, and then the content is sent there.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

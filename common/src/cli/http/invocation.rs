@@ -1,4 +1,4 @@
-//! What is typed after `tedge http`.
+//! The arguments of `tedge http`.
 
 use std::ffi::OsString;
 

@@ -1,5 +1,5 @@
-//! Where the response of `tedge http get` goes: standard output, a file that is whole or not there,
-//! or, as `cp` has it, into what is no regular file.
+//! Where `tedge http get` writes the response: to standard output, to a file that is either
+//! complete or absent, or, like `cp`, directly into an output that is not a regular file.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! How far a transfer is, shown to a person at a terminal and to nobody else.
+//! The progress of a transfer, shown only at a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};

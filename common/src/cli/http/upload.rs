@@ -1,5 +1,5 @@
-//! What `tedge http` sends: a text, a file or standard input, a piece at a time, and of a file what
-//! `cat` would send.
+//! What `tedge http` sends: a text, a file or standard input, piece by piece. Of a file it sends
+//! the same bytes as `cat` does.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};

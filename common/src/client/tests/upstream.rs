@@ -1,4 +1,4 @@
-//! A server of threads and blocking sockets, which does to its client what a test wants.
+//! A server with threads and blocking sockets, which behaves as each test needs.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Whoever writes the settings, or a directory below them, and wants what is root's.
+//! Attacks by a user who can write the settings, or a directory below them, on root's files.
 
 use std::fs::{Permissions, create_dir, hard_link, set_permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,4 +1,4 @@
-//! Keys as tools write them, and those that cannot be used.
+//! Keys as tools write them, and keys that cannot be used.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The path from a client's certificate to a CA: which one counts, and what else that was sent
-//! does not.
+//! The path from a client's certificate to a CA: which one counts, and that other certificates
+//! which the client sends do not.
 
 use std::sync::Arc;
 

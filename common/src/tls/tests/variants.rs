@@ -1,5 +1,5 @@
-//! Certificates, lists and keys as people have them on their disks: each variant is read, or named
-//! with its line, and never passed over in silence. openssl, curl and nginx are the referees.
+//! Common variants of certificates, lists and keys: each is read, or reported with its line, and
+//! never skipped silently. openssl, curl and nginx are the reference.
 
 use std::sync::Arc;
 
