@@ -4,11 +4,12 @@
 //! Users other than root may be able to write the settings, and the directory belongs to the
 //! service. So root copies as little as possible:
 //!
-//! - A file must be in directories that only root can change. If users other than root can write the
-//!   settings, root must own it, and it must be below the configuration directory ([`super::walk`]).
+//! - A file must be in directories that only root can change. If users other than root can write
+//!   the settings, it must belong to root and be below the configuration directory
+//!   ([`super::walk`]).
 //! - Of a file only what its setting is for is copied: certificates, lists, the first private key,
 //!   one line with a password, or user name and password.
-//! - The key of a CA is not copied ([`super::authority`]), and no key from a configuration directory
+//! - The key of a CA is not copied ([`super::authority`]), nor a key from a configuration directory
 //!   that others can change: they can have moved any key of root's there.
 //! - Of a directory only those names are copied that the service reads or reports.
 //!

@@ -1,9 +1,9 @@
 //! How root opens a file that a setting names: one component at a time, each relative to the
 //! descriptor of the one before, and never through an entry that another user could have put there.
 //!
-//! Root must own each directory of the path, and only root may write to it, except the configuration
-//! directory itself. If users other than root can write the settings, the walk starts in the
-//! configuration directory, follows no link, and opens only files that root owns.
+//! Root must own each directory of the path, and only root may write to it, except the
+//! configuration directory itself. If users other than root can write the settings, the walk starts
+//! in the configuration directory, follows no link, and opens only files that root owns.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
