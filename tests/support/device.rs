@@ -139,10 +139,13 @@ pub(crate) fn options() -> Options {
     Options::new(&cloud.cert, &cloud.key)
 }
 
-/// Both ends of a cable to another network namespace: addresses for benchmarks (RFC 2544), others
-/// in each process, so that two test runs on one machine do not meet.
-pub(crate) fn cable() -> [Ipv4Addr; 2] {
-    let number = std::process::id() % (1 << 15) * 4;
+/// How many cables the tests of one process lay at the same time, at most.
+pub(crate) const CABLES: u32 = 2;
+
+/// The ends of a cable to another network, of addresses that nobody has (RFC 2544). Each process of
+/// tests has some of its own.
+pub(crate) fn cable(index: u32) -> [Ipv4Addr; 2] {
+    let number = (std::process::id() % (1 << 14) * CABLES + index) * 4;
     [1, 2].map(|end| Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 0).to_bits() + number + end))
 }
 
@@ -161,8 +164,10 @@ pub(crate) fn certificates() -> &'static Certificates {
     ONCE.get_or_init(|| {
         let directory = Directory::new();
         let authority = Authority::new(directory.path(), "cloud-ca");
-        let [_, there] = cable();
-        let names = format!("DNS:localhost,DNS:cloud.example,IP:127.0.0.1,IP:{there}");
+        let mut names = "DNS:localhost,DNS:cloud.example,IP:127.0.0.1".to_owned();
+        for [_, there] in (0..CABLES).map(cable) {
+            names.push_str(&format!(",IP:{there}"));
+        }
         let cloud = authority.server_for("cloud", &names);
         Certificates { ca: authority.cert, cloud, _directory: directory }
     })
