@@ -230,13 +230,17 @@ fn odd_entries_of_a_closed_directory_are_named_as_if_it_were_open() {
     }
     let scene = Scene::new();
     for key in ["http.ca_path", "http.crl_path"] {
-        for entry in ["dangling", "pipe", "directory", "link", "readme"] {
+        for entry in ["dangling", "pipe", "directory", "link", "readme", "readmes"] {
             scene.write(key, &Found::Among(scene.good(key)));
             let odd = scene.path(key).join(entry);
             match entry {
                 "dangling" => symlink("gone", odd).unwrap(),
                 "link" => symlink("odd", odd).unwrap(),
                 "directory" => fs::create_dir(odd).unwrap(),
+                // More than are named in a warning: the rest is counted.
+                "readmes" => {
+                    (1..6).for_each(|n| fs::write(odd.with_extension(n.to_string()), "").unwrap())
+                }
                 "readme" => fs::write(odd, "CAs of ours\n").unwrap(),
                 _ => assert!(Command::new("mkfifo").arg(odd).status().unwrap().success()),
             }
