@@ -287,14 +287,22 @@ impl Contents {
             let end = Reader::new(&der).any().map_or(der.len(), |element| element.whole.len());
             der.truncate(end);
         }
+        // A list counts under any label: were it passed over, those that it names would get in.
+        let is_list = kind != Kind::RevocationList && RevocationList::parse(&der).is_ok();
+        let kind = if is_list { Kind::RevocationList } else { kind };
         Ok(Section { kind, der, line })
     }
 
-    /// Between sections any text may stand, but no line that was meant to begin or end one.
+    /// Between sections any text may stand, but no line that was meant to begin or end one, and no
+    /// content without such lines.
     fn look_between(&mut self, text: Text<'_>) {
         for (number, line) in text.rest.split(|byte| *byte == b'\n').enumerate() {
             if line.contains(&0) {
                 return self.fault(text.line + number, Damage::Binary);
+            }
+            // How the base64 of all DER that is longer than 127 bytes begins.
+            if line.trim_ascii().starts_with(b"MI") && line.trim_ascii().iter().all(is_base64) {
+                self.fault(text.line + number, Damage::Marker);
             }
             let line = String::from_utf8_lossy(line).to_ascii_uppercase();
             let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
@@ -324,6 +332,10 @@ impl Damage {
             Self::Utf16 => String::new(),
         }
     }
+}
+
+fn is_base64(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
 /// What is left of a text, and the line in which it begins.

@@ -121,6 +121,9 @@ fn whatever_lies_among_lists_is_understood_or_stops_the_start() {
     let dir = two_authorities();
     dir.openssl("crl2pkcs7 -in ca.crl -certfile ca.crt -outform DER -out ca.p7b");
     let found = |name: &str| dir.read(name);
+    let second = String::from_utf8(found("second.crl")).unwrap();
+    let bare = second.lines().filter(|line| !line.contains("-----")).collect::<Vec<_>>().join("\n");
+    let bare = bare.into_bytes();
     let lying = [
         ("empty", Vec::new(), Some("holds no revocation list; PEM is expected")),
         ("README", b"lists of our CA\n".to_vec(), Some("holds no revocation list; PEM is")),
@@ -129,6 +132,7 @@ fn whatever_lies_among_lists_is_understood_or_stops_the_start() {
         ("lie.crl", found("ca.crt"), None),
         ("ca.key", found("ca.key"), None),
         ("other.csr", found("server.csr"), None),
+        ("bare.crl", bare, Some("has a damaged BEGIN or END line (line 1)")),
         ("sub/list.pem", found("second.crl"), Some("/lists/sub is a directory, and lists in it")),
         ("..data/list.pem", found("second.crl"), None),
     ];
@@ -147,6 +151,24 @@ fn whatever_lies_among_lists_is_understood_or_stops_the_start() {
     let message = refusal(&files(&dir, ["server.crt", "server.key", "cas.pem", "lie.crl"]));
     assert!(message.contains("holds a list that is not well-formed"), "{message}");
     assert!(message.ends_with("(line 3)"), "{message}");
+}
+
+#[test]
+fn a_list_counts_under_whatever_label_it_stands() {
+    let dir = two_authorities();
+    let second = String::from_utf8(dir.read("second.crl")).unwrap();
+    for label in
+        ["CERTIFICATE", "TRUSTED CERTIFICATE", "PRIVATE KEY", "PUBLIC KEY", "EC PARAMETERS"]
+    {
+        dir.write(
+            "all.pem",
+            [dir.read("ca.crl"), second.replace("X509 CRL", label).into()].concat(),
+        );
+        let named = files(&dir, ["server.crt", "server.key", "cas.pem", "all.pem"]);
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
+        let bad = why(&server.current(), client(&dir, Some("bad-second")));
+        assert_eq!(bad, "its certificate is revoked", "{label}");
+    }
 }
 
 #[test]
