@@ -40,7 +40,7 @@ pub(crate) struct End {
     pub(crate) name: OsString,
     /// `None` where nothing is there. A link only where it is a descriptor of a process.
     pub(crate) stat: Option<Stat>,
-    /// Whether a link has led here.
+    /// Whether the path itself is a link, and has led here.
     pub(crate) is_linked: bool,
     /// Whether nobody but root and the caller can put something else in its place.
     pub(crate) is_fixed: bool,
@@ -122,13 +122,12 @@ fn walk_from(
     // Whether nobody else can put another directory in the place of one on the way.
     let mut is_reached = true;
     let mut rest = components(below);
-    let mut links = 0;
+    let (mut links, mut is_linked) = (0, false);
     while let Some(name) = rest.pop_front() {
         path.push(&name);
         let stat = match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) if rest.is_empty() => {
-                let is_linked = links > 0;
                 return Ok(Some(End { parent, name, stat: None, is_linked, is_fixed: false }));
             }
             Err(Errno::NOENT) => return Ok(None),
@@ -145,6 +144,7 @@ fn walk_from(
                 )));
             }
             links += 1;
+            is_linked |= rest.is_empty();
             if links > LINKS_MAX {
                 return Err(Errno::LOOP.into());
             }
@@ -179,7 +179,7 @@ fn walk_from(
         is_reached = is_fixed;
     }
     // The path ends in a slash or in a link to one.
-    let (name, is_linked) = (".".into(), links > 0);
+    let name = ".".into();
     Ok(Some(End { parent, name, stat: Some(directory), is_linked, is_fixed: is_reached }))
 }
 

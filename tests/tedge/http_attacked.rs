@@ -120,6 +120,8 @@ fn a_link_of_root_where_only_root_writes_is_followed() {
         fs::write(shared.join("new"), "").unwrap();
         get(device, whole(), &device.directory.join("final")).silent_success();
         assert_eq!(fs::read_to_string(shared.join("new")).unwrap(), CONTENT, "{what}");
+        get(device, whole(), &device.directory.join("way/fresh")).silent_success();
+        assert_eq!(fs::read_to_string(shared.join("fresh")).unwrap(), CONTENT, "{what}");
         // Not where somebody else can put another one in its place.
         let is_sticky = fs::metadata(shared).unwrap().mode() & 0o1000 != 0;
         symlink("new", shared.join("link")).unwrap();

@@ -145,6 +145,18 @@ fn the_mode_and_the_owner_of_a_file_are_kept_and_a_link_is_followed() {
 }
 
 #[test]
+fn a_path_that_names_a_directory_is_refused_and_makes_nothing() {
+    let device = Device::new();
+    fs::write(device.directory.join("file"), "before").unwrap();
+    for path in ["", ".", "/", "etc", "etc/", "file/", "new/", "file/x", "missing/x"] {
+        let done = device.tedge(&["http", "get", URI, "--output", path]);
+        done.failed(1, &[&format!("cannot write to {path}: ")]);
+    }
+    assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"before");
+    assert!(!device.directory.join("new").exists());
+}
+
+#[test]
 fn what_is_no_regular_file_is_written_to_and_stays_what_it_is() {
     let device = Device::new();
     let is_device = |path: &str| !fs::symlink_metadata(path).unwrap().is_file();

@@ -30,7 +30,7 @@ pub(crate) struct Place {
     pub(super) name: OsString,
     /// What is known of the file itself, and its content.
     pub(crate) found: Option<(Stat, Vec<u8>)>,
-    /// Whether a link has led here.
+    /// Whether it is a link that has led here.
     pub(super) is_linked: bool,
 }
 
