@@ -35,7 +35,7 @@ impl Output {
 
     fn open_path(path: &str) -> io::Result<Self> {
         if path.ends_with('/') {
-            return Err(io::Error::other("it names a directory: add the name of a file"));
+            return Err(io::Error::other("it is a directory"));
         }
         let end = walk(Path::new(path), Follow::Ours)?.ok_or(Errno::NOENT)?;
         let Some(found) = &end.stat else {
