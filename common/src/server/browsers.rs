@@ -4,6 +4,8 @@
 //! Checked before routing, by header fields that only browsers send and by `Host`. A request
 //! without these fields whose `Host` is an address or one of our names is never refused.
 
+mod own_names;
+
 use std::net::IpAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 
@@ -25,8 +27,6 @@ const LOCAL_DOMAINS: &[&str] = &["localhost", "local", "lan", "home.arpa", "inte
 pub struct BrowserRules {
     /// What the keys of the settings begin with.
     prefix: &'static str,
-    /// The first label of this machine's name.
-    host_name: String,
     /// Other names that are ours; `*.` and a domain, or `*` for all.
     hosts: Vec<String>,
     /// The origins of other sites that may ask.
@@ -42,11 +42,10 @@ impl BrowserRules {
         allowed_hosts: &[String],
         allowed_origins: &[String],
     ) -> Self {
-        let node = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
         let mut hosts = allowed_hosts.to_vec();
-        hosts.extend([client_host.bare().to_ascii_lowercase(), node.clone()]);
-        let host_name = node.split('.').next().unwrap_or_default().to_owned();
-        Self { prefix, host_name, hosts, origins: allowed_origins.to_vec() }
+        hosts.push(client_host.bare().to_ascii_lowercase());
+        hosts.extend(own_names::read());
+        Self { prefix, hosts, origins: allowed_origins.to_vec() }
     }
 
     /// The origin whose pages may read the answer, where it is another's, or the answer to a request
@@ -90,7 +89,6 @@ impl BrowserRules {
         is_address(host)
             || !host.contains('.')
             || LOCAL_DOMAINS.iter().any(|domain| is_below(host, domain))
-            || host.split('.').next() == Some(&self.host_name)
             || self.hosts.iter().any(|pattern| matches(host, pattern))
     }
 

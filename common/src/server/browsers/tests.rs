@@ -5,7 +5,6 @@ use super::*;
 fn rules() -> BrowserRules {
     BrowserRules {
         prefix: "http",
-        host_name: "rpi4".to_owned(),
         hosts: ["gateway.example.com", "*.plant.example", "rpi4"].map(str::to_owned).to_vec(),
         origins: vec!["https://panel.example.com".to_owned()],
     }
@@ -51,7 +50,7 @@ fn our_names_are_answered_and_no_others() {
         ("LOCALHOST.:8000", false),
         ("a.localhost", false),
         ("rpi4", false),
-        ("RPi4.example.org", false),
+        ("RPi4.example.org", true),
         ("rpi4.local.", false),
         ("tedge", false),
         ("x.lan", false),
