@@ -1,7 +1,7 @@
 //! Pages in a browser: those of other sites reach neither cloud nor proxy, however they ask, and a
 //! name that was rebound is not ours. With a real Chromium.
 
-use crate::support::browser::names::known_as;
+use crate::support::browser::names::{FOREIGN, known_as};
 use crate::support::browser::pages::Pages;
 use crate::support::browser::{Visit, is_here};
 use crate::support::certificates::{Authority, Key};
@@ -82,7 +82,7 @@ fn a_page_of_an_allowed_origin_is_answered_on_every_name_of_ours() {
     });
     let mut ours: Vec<_> = names.iter().map(|name| echo(&plain, name)).collect();
     ours.extend(names.iter().chain(&["san.example"]).map(|name| echo(&secured, name)));
-    let foreign = [echo(&plain, "foreign.example"), echo(&plain, "san.example")];
+    let foreign: Vec<_> = FOREIGN.iter().map(|name| echo(&plain, name)).collect();
     let visit = Visit::of_a_friend(&pages, &ours, &foreign);
     for (number, url) in ours.iter().enumerate() {
         let seen = |kind: &str| visit.outcomes[&format!("ours{number}-{kind}")].as_str();

@@ -1,5 +1,6 @@
 //! Names by which a service is known, and names that are somebody else's.
 
+use std::fs;
 use std::process::Command;
 
 use super::super::service::Setup;
@@ -12,11 +13,16 @@ pub(crate) const OURS: &[&str] =
 /// Ours by the settings of [`known_as`].
 pub(crate) const CONFIGURED: &[&str] = &["client.example", "allowed.example", "deep.wild.example"];
 
-/// Ours by the name that [`known_as`] gives the machine.
-const OF_THE_MACHINE: &[&str] = &["box", "box.factory.example", "box.anywhere.example"];
+/// Ours by the machine's name and `/etc/hosts`, as [`known_as`] has them.
+const OF_THE_MACHINE: &[&str] = &["box", "gw7.factory.example"];
+const HOSTS: &str = "127.0.0.1 localhost\n127.0.1.1 gw7.factory.example box\n";
 
-/// Renames the machine, then runs the program.
-const AS_BOX: &str = "hostname box.factory.example; exec \"$@\"";
+/// Somebody else's, though they begin like one of ours or are another service's.
+pub(crate) const FOREIGN: &[&str] =
+    &["foreign.example", "san.example", "box.attacker.example", "localhost.attacker.example"];
+
+/// Run with a file in place of `/etc/hosts`, then the program.
+const AS_BOX: &str = "mount --bind \"$0\" /etc/hosts; hostname box; exec \"$@\"";
 
 /// Has a service listen on every address, be known by all of these names, and answer pages of
 /// `panel.example`. `prefix` is what its settings begin with. Returns the names.
@@ -29,9 +35,13 @@ pub(crate) fn known_as(setup: &mut Setup, prefix: &str, pages: &Pages) -> Vec<&'
 
     let mut names = vec!["127.0.0.1", "[::1]", "localhost", "sub.localhost"];
     names.extend(OURS.iter().chain(CONFIGURED));
-    let may_be_renamed = Command::new("unshare").args(["--uts", "hostname", "box"]).status();
+    let namespaces = ["unshare", "--mount", "--uts"];
+    let may_be_renamed = Command::new(namespaces[0]).args(&namespaces[1..]).arg("true").status();
     if may_be_renamed.is_ok_and(|status| status.success()) {
-        setup.wrap(&["unshare", "--uts", "sh", "-ec", AS_BOX, "sh"]);
+        let hosts = setup.directory().join("hosts");
+        fs::write(&hosts, HOSTS).unwrap();
+        setup.wrap(&namespaces);
+        setup.wrap(&["sh", "-ec", AS_BOX, hosts.to_str().unwrap()]);
         names.extend(OF_THE_MACHINE);
     } else {
         eprintln!("skipped in part: the machine cannot be renamed here");
