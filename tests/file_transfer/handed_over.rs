@@ -39,8 +39,9 @@ impl Scene {
         ] {
             fs::copy(from, certificates.path().join(to)).unwrap();
         }
-        // Root follows a link only where nobody else can have put it: not below /tmp.
-        let directory = Directory::within(Path::new(env!("CARGO_TARGET_TMPDIR")));
+        // Root follows a link only where nobody else can have put it: not below /tmp, where the
+        // sources may be.
+        let directory = Directory::within(Path::new("/run"));
         Self { directory, certificates }
     }
 
