@@ -1,9 +1,9 @@
 //! A value as text, with the place where it was found.
 
 use super::column::Shape;
-use super::document::Written;
 use super::layer::Layer;
 use super::setting::Setting;
+use super::toml_read::Written;
 
 /// A value in effect, not yet of its type.
 #[derive(Clone, Debug)]

@@ -6,13 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
-use super::document::{self, Entry, Written};
+use super::files::{Home, MAPPER_PREFIX};
 use super::found::Found;
-use super::home::{Home, MAPPER_PREFIX};
 use super::layer::Layer;
-use super::nearest::misspelt;
 use super::setting::{Fallback, Setting, variable};
+use super::spelling::misspelt;
 use super::table::{OLD_SPELLINGS, find, readable_keys};
+use super::toml_read::{self, Entry, Written};
 use crate::error::Error;
 use crate::walk::Follow;
 
@@ -86,9 +86,9 @@ impl Layers {
             let place = directory.find(file.path(), follow);
             let place = place.map_err(|error| unreadable(&path, &error))?;
             let Some((_, content)) = place.and_then(|place| place.found) else { continue };
-            let text = document::text(&path, content)?;
+            let text = toml_read::text(&path, content)?;
             let entries =
-                document::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
+                toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
             let mut ignored = false;
             for Entry { key, value, line } in entries {
                 let layer = Layer::File { path: path.clone(), line };

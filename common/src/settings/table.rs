@@ -8,7 +8,7 @@ use super::layer::Layer;
 use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Setting, Typed};
-use super::value::{
+use super::types::{
     AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, Free,
     HostPatterns, HostPort, KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text,
     WebOrigins,

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use super::column::{Column, Shape};
 use super::device;
 use super::directory::Directory;
-use super::document::Written;
 use super::found::Found;
 use super::layer::Layer;
 use super::layers::{Layers, unreadable};
 use super::setting::{Setting, Typed};
 use super::table::{OLD_SPELLINGS, SETTINGS, find};
+use super::toml_read::Written;
 use crate::error::Error;
 
 /// What holds for each setting, before types.

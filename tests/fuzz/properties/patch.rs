@@ -5,8 +5,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::settings::document::{self, Written, written_value};
-use crate::settings::patch::{with, without};
+use crate::settings::toml_patch::{with, without};
+use crate::settings::toml_read::{self, Written, written_value};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -22,7 +22,7 @@ pub fn check(input: &[u8]) {
 
     let path = Path::new("t.toml");
     let before = text.parse::<Table>();
-    let is_toml = document::parse(path, text).is_ok();
+    let is_toml = toml_read::parse(path, text).is_ok();
     let unset = without(path, text, key);
     let new = written(value);
     let set = with(path, text, key, &new);
@@ -74,7 +74,7 @@ fn check_bytes(old: &str, new: &str, removed: usize, added: usize) {
 }
 
 fn value_length(text: &str, key: &str) -> usize {
-    let document = document::parse(Path::new("t.toml"), text).unwrap();
+    let document = toml_read::parse(Path::new("t.toml"), text).unwrap();
     let (tables, name) = key.rsplit_once('.').unwrap_or(("", key));
     let mut table: &dyn toml_edit::TableLike = document.as_table();
     for part in tables.split('.').filter(|part| !part.is_empty()) {

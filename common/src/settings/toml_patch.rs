@@ -6,12 +6,12 @@ use std::path::Path;
 
 use toml_edit::{Item, Table, TableLike};
 
-use super::document::{self, Written, written_value};
+use super::toml_read::{self, Written, written_value};
 use crate::error::Error;
 
 /// The text with this key set.
 pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
-    let document = document::parse(path, text)?;
+    let document = toml_read::parse(path, text)?;
     let place = Place::find(document.as_table(), key);
     let literal = literal(new);
     let edited = match place.item() {
@@ -24,7 +24,7 @@ pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<
 
 /// The text without this key. The comments around it stay.
 pub(crate) fn without(path: &Path, text: &str, key: &str) -> Result<String, Error> {
-    let document = document::parse(path, text)?;
+    let document = toml_read::parse(path, text)?;
     let place = Place::find(document.as_table(), key);
     match place.item() {
         Some(item) => checked(path, key, None, place.remove(text, item)),
@@ -40,7 +40,7 @@ fn checked(
     edited: Option<String>,
 ) -> Result<String, Error> {
     let is_done = |edited: &String| {
-        document::parse(path, edited).is_ok_and(|document| {
+        toml_read::parse(path, edited).is_ok_and(|document| {
             let item = Place::find(document.as_table(), key).item();
             item.map(|item| written_value(item, edited)).as_ref() == expected
         })
@@ -311,7 +311,7 @@ mod tests {
         for text in ["", "a\"b\\c", "tab\t and newline\n", "ü\u{7f}\u{85}"] {
             let written = Written::Text(text.to_owned());
             let file = with(Path::new("t.toml"), "", "a", &written).unwrap();
-            let document = document::parse(Path::new("t.toml"), &file).unwrap();
+            let document = toml_read::parse(Path::new("t.toml"), &file).unwrap();
             assert_eq!(document["a"].as_str(), Some(text));
         }
     }

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use super::column::Shape;
 use super::directory::{Directory, Place};
-use super::document::{self, Written};
-use super::home::Home;
+use super::files::Home;
 use super::layers::unreadable;
 use super::setting::Setting;
 use super::table::{OLD_SPELLINGS, find};
+use super::toml_read::{self, Written};
 use super::values::Values;
-use super::{lock, patch, replace};
+use super::{lock, replace, toml_patch};
 use crate::error::Error;
 use crate::walk::Follow;
 
@@ -70,7 +70,7 @@ fn change_file(
         return Ok(());
     };
     let old_text = match &place {
-        Place { found: Some((_, content)), .. } => document::text(&path, content.clone())?,
+        Place { found: Some((_, content)), .. } => toml_read::text(&path, content.clone())?,
         Place { is_linked: true, .. } => {
             let dangling = "it is a link to a file that does not exist";
             return Err(unwritable(io::Error::other(dangling)));
@@ -79,17 +79,17 @@ fn change_file(
     };
     let mut text = old_text.clone();
     for (old, _) in OLD_SPELLINGS.iter().filter(|(_, new)| *new == setting.key) {
-        text = patch::without(&path, &text, file.relative(old))?;
+        text = toml_patch::without(&path, &text, file.relative(old))?;
     }
     let key = file.relative(setting.key);
     text = match new {
-        Some(new) => patch::with(&path, &text, key, &as_written(new, setting.kind.shape))?,
-        None => patch::without(&path, &text, key)?,
+        Some(new) => toml_patch::with(&path, &text, key, &as_written(new, setting.kind.shape))?,
+        None => toml_patch::without(&path, &text, key)?,
     };
     if text == old_text {
         return Ok(());
     }
-    let entries = document::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
+    let entries = toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
     let is_secret = |key: &str| find(key).is_some_and(|setting| setting.kind.is_secret);
     let has_secret = entries.iter().any(|entry| is_secret(&entry.key));
     replace::replace(&place, &text, has_secret).map_err(unwritable)
