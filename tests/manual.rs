@@ -1,4 +1,4 @@
-//! Man pages and bash completion, made from the tables of the command line and of the settings.
+//! Man pages, bash completion, and the files about settings, made from the tables of the command line and of the settings.
 //! What is in `packaging` fails the tests when it is stale; with UPDATE=1 in the environment they
 //! write it anew. Nothing of this is in the programs.
 
@@ -9,6 +9,7 @@ mod made {
     pub(crate) mod bash;
     pub(crate) mod mdoc;
     pub(crate) mod pages;
+    pub(crate) mod settings;
 }
 
 use std::fs;
@@ -16,8 +17,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use common::settings::Program;
-use made::{bash, mdoc, pages};
+use common::settings::{Layer, Program, SETTINGS, Settings};
+use made::{bash, mdoc, pages, settings};
 
 /// Every file that is made here, and what has to be in it.
 fn files() -> Vec<(&'static str, String)> {
@@ -29,7 +30,20 @@ fn files() -> Vec<(&'static str, String)> {
         ("packaging/completion/tedge", bash::tedge()),
         ("packaging/completion/tedge-file-transfer", bash::service(Program::FileTransfer)),
         ("packaging/completion/tedge-c8y-proxy", bash::service(Program::C8yProxy)),
+        ("packaging/tedge.toml", settings::template(false)),
+        ("packaging/tedge-http.toml", settings::template(true)),
+        ("README.md", readme()),
     ]
+}
+
+/// README.md with the table of settings as it should be.
+fn readme() -> String {
+    const BEGIN: &str = "<!-- settings -->\n";
+    const END: &str = "<!-- /settings -->";
+    let old = fs::read_to_string(in_repository("README.md")).unwrap();
+    let (before, rest) = old.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    format!("{before}{BEGIN}{}{END}{after}", settings::markdown())
 }
 
 fn in_repository(path: &str) -> PathBuf {
@@ -104,4 +118,28 @@ fn a_man_page_shows_every_word_of_the_table() {
             }
         }
     }
+}
+
+#[test]
+fn an_installed_file_sets_nothing_and_all_of_it_can_be_uncommented() {
+    let directory = std::env::temp_dir().join(format!("template-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let uncommented = |text: String| -> String {
+        let line = |line: &str| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(line).collect()
+    };
+    for (own, name) in [(false, "tedge.toml"), (true, "tedge-http.toml")] {
+        #[expect(clippy::disallowed_methods, reason = "a test blocks nobody")]
+        fs::write(directory.join(name), uncommented(settings::template(own))).unwrap();
+    }
+    let loaded = Settings::load(&directory, [], &[]).unwrap();
+    assert_eq!((loaded.warnings, loaded.unknown), (Vec::new(), Vec::new()));
+    let defaults = SETTINGS
+        .iter()
+        .filter(|setting| matches!(loaded.settings.layer(setting.key), Layer::Default));
+    assert_eq!(defaults.count(), 0);
+    fs::remove_dir_all(directory).unwrap();
 }

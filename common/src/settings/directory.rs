@@ -1,6 +1,6 @@
-//! The configuration directory, through one descriptor. The caller may be root while the directory
-//! belongs to another user, so each file is opened from the descriptor by a [`walk`](crate::walk).
-//! Knows no settings.
+//! A directory of settings or certificates, held by one descriptor. The caller may be root while the
+//! directory belongs to another user, so each file is opened from the descriptor by a
+//! [`walk`](crate::walk). Knows no settings.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,20 +17,20 @@ use crate::walk::{End, Follow, walk, walk_below};
 /// No file of settings is larger.
 const MAX_SIZE: u64 = 1024 * 1024;
 
-/// An open directory of settings, or none where there is no such directory.
+/// An open directory, or one that does not exist.
 pub(crate) struct Directory {
     pub(super) path: PathBuf,
     descriptor: Option<OwnedFd>,
 }
 
-/// A file of the directory, or the place of one that is not there.
-pub(crate) struct Place {
-    /// The directory in which it really is, and its name there.
+/// The entry of a file in its directory, whether or not the file exists.
+pub(crate) struct DirectoryEntry {
+    /// The directory that contains it, links resolved, and its name there.
     pub(super) parent: OwnedFd,
     pub(super) name: OsString,
-    /// What is known of the file itself, and its content.
+    /// The existing file.
     pub(crate) found: Option<(Stat, Vec<u8>)>,
-    /// Whether it is a link that has led here.
+    /// Whether a link has led here.
     pub(super) is_linked: bool,
 }
 
@@ -61,20 +61,20 @@ impl Directory {
         entries.map(|entry| Ok(name(entry?))).collect()
     }
 
-    /// Whether something is there.
+    /// Whether this path exists below this directory.
     pub(super) fn holds(&self, below: &str, follow: Follow) -> io::Result<bool> {
         Ok(self.walk(below, follow)?.is_some_and(|end| end.stat.is_some()))
     }
 
     /// Finds and reads a file below this directory; `None` where its directory is missing.
-    pub(crate) fn find(&self, below: &str, follow: Follow) -> io::Result<Option<Place>> {
+    pub(crate) fn find(&self, below: &str, follow: Follow) -> io::Result<Option<DirectoryEntry>> {
         let Some(End { parent, name, stat, is_linked, .. }) = self.walk(below, follow)? else {
             return Ok(None);
         };
         let found = match stat {
             None => None,
             Some(stat) => {
-                // Asked before it is opened: to open some devices does something.
+                // Checked before it is opened: opening some devices has side effects.
                 regular::check(&stat, MAX_SIZE)?;
                 let flags = regular::FLAGS | OFlags::NOFOLLOW;
                 let file = openat(&parent, &name, flags, Mode::empty())?;
@@ -82,13 +82,13 @@ impl Directory {
                 Some((stat, regular::read_open(file, MAX_SIZE)?))
             }
         };
-        Ok(Some(Place { parent, name, found, is_linked }))
+        Ok(Some(DirectoryEntry { parent, name, found, is_linked }))
     }
 
-    /// Makes a directory below this one, with those on the way.
+    /// Makes a directory below this one, and its missing parents.
     pub(crate) fn make(&self, below: &Path) -> io::Result<()> {
-        let mut way: Vec<_> = below.ancestors().filter(|way| *way != Path::new("")).collect();
-        while let Some(directory) = way.pop() {
+        let mut missing: Vec<_> = below.ancestors().filter(|path| *path != Path::new("")).collect();
+        while let Some(directory) = missing.pop() {
             match self.walk(directory, Follow::Ours)? {
                 Some(End { parent, name, stat: None, is_linked: false, .. }) => {
                     match mkdirat(&parent, &name, Mode::from_raw_mode(0o755)) {

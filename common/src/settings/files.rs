@@ -1,4 +1,4 @@
-//! Which file each setting is in. Reads none of them.
+//! The files of settings, and which setting is stored in which file. Reads none of them.
 
 use std::io;
 
@@ -6,24 +6,24 @@ use super::directory::Directory;
 use super::setting::Setting;
 use crate::walk::Follow;
 
-/// One of the files of settings, by what it holds.
+/// One of the files of settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Home {
-    /// What thin-edge.io has, too.
+pub(super) enum SettingsFile {
+    /// `tedge.toml`: the settings that thin-edge.io also has.
     Tedge,
-    /// What thin-edge.io 2 keeps of a cloud, without the cloud's name before each key.
+    /// `mapper.toml`: where thin-edge.io 2 stores `c8y.*`, without this prefix.
     Mapper,
-    /// What thin-edge.io lacks and would drop.
+    /// `tedge-http.toml`: the settings that thin-edge.io lacks and would delete.
     Own,
 }
 
-/// The keys that [`Home::Mapper`] holds begin so elsewhere.
+/// The prefix that keys in [`SettingsFile::Mapper`] lack.
 pub(super) const MAPPER_PREFIX: &str = "c8y.";
 
-impl Home {
+impl SettingsFile {
     pub(super) const ALL: [Self; 3] = [Self::Tedge, Self::Mapper, Self::Own];
 
-    /// Where it is below the configuration directory.
+    /// Its path below the configuration directory.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Tedge => "tedge.toml",
@@ -32,8 +32,8 @@ impl Home {
         }
     }
 
-    /// The mapper's file that makes [`Self::Mapper`] the home of the cloud's settings: as in
-    /// thin-edge.io, that of any profile, `mappers/c8y.NAME/mapper.toml`.
+    /// The existing `mapper.toml`, of any profile as in thin-edge.io (`mappers/c8y.NAME`). If there
+    /// is one, `c8y.*` is stored in [`Self::Mapper`].
     pub(super) fn mapper(directory: &Directory, follow: Follow) -> io::Result<Option<String>> {
         let mut found = None;
         for name in directory.names("mappers", follow)? {
@@ -50,12 +50,12 @@ impl Home {
         Ok(found)
     }
 
-    /// What this file leaves out at the front of each key.
+    /// The prefix that keys in this file lack.
     pub(super) fn prefix(self) -> &'static str {
         if self == Self::Mapper { MAPPER_PREFIX } else { "" }
     }
 
-    /// The file in which a setting lives, given whether the mapper has one.
+    /// The file in which a setting is stored, given whether a `mapper.toml` exists.
     pub(super) fn of(setting: &Setting, has_mapper: bool) -> Self {
         if setting.own {
             Self::Own
@@ -76,7 +76,7 @@ impl Home {
         }
     }
 
-    /// A key as this file spells it.
+    /// A key without the prefix that keys in this file lack.
     pub(super) fn relative(self, key: &str) -> &str {
         key.strip_prefix(self.prefix()).unwrap_or(key)
     }

@@ -1,56 +1,157 @@
-//! The texts from arguments, environment and files, layer by layer, and which layer holds for a
-//! setting. Knows no types.
+//! Reads the layers, which are the arguments, the environment and the files, and chooses the value
+//! of each setting. Collects warnings, and parses no value.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
-use super::files::{Home, MAPPER_PREFIX};
-use super::found::Found;
-use super::layer::Layer;
-use super::setting::{Fallback, Setting, variable};
-use super::spelling::misspelt;
-use super::table::{OLD_SPELLINGS, find, readable_keys};
+use super::files::{MAPPER_PREFIX, SettingsFile};
+use super::setting::{Fallback, Setting, Shape, variable};
+use super::spelling::{OLD_SPELLINGS, misspelt, readable_keys};
+use super::table::{SETTINGS, find};
 use super::toml_read::{self, Entry, Written};
+use super::value::{Layer, RawValue, refusal};
 use crate::error::Error;
+use crate::regular;
 use crate::walk::Follow;
+use crate::x509::certificate::Certificate;
+use crate::x509::pem::{self, Kind};
 
-/// The values that the layers give, and what a person should hear about them.
-#[derive(Default)]
-pub(super) struct Layers {
-    config_dir: PathBuf,
-    candidates: Vec<Candidate>,
-    /// The file because of which the settings of the cloud live in the mapper's.
-    mapper: Option<String>,
-    pub(super) warnings: Vec<String>,
-    pub(super) unknown: Vec<String>,
+/// The value of each setting, before it is parsed.
+#[derive(Debug)]
+pub struct Values {
+    pub(super) found: Vec<Option<RawValue>>,
+    /// What a person should know: misspelt keys, old spellings, ignored tables.
+    pub warnings: Vec<String>,
+    /// Keys and variables that are not ours.
+    pub unknown: Vec<String>,
 }
 
-/// The value that one layer gives for one key.
+impl Values {
+    /// Reads files and environment, and chooses. An argument comes as key and value and overrides
+    /// both. No value is checked yet.
+    pub fn read(
+        config_dir: &Path,
+        environment: Vec<(OsString, OsString)>,
+        arguments: &[(&'static str, String)],
+    ) -> Result<Self, Error> {
+        let directory =
+            Directory::open(config_dir).map_err(|error| unreadable(config_dir, &error))?;
+        Self::read_in(&directory, environment, arguments)
+    }
+
+    /// The same, in an open directory.
+    pub(super) fn read_in(
+        directory: &Directory,
+        environment: Vec<(OsString, OsString)>,
+        arguments: &[(&'static str, String)],
+    ) -> Result<Self, Error> {
+        let mut layers = Layers::default();
+        layers.add_arguments(arguments);
+        layers.add_environment(environment)?;
+        layers.add_files(directory)?;
+        let mut values = Self {
+            found: SETTINGS.iter().map(|setting| layers.choose(setting)).collect(),
+            warnings: layers.warnings,
+            unknown: layers.unknown,
+        };
+        values.name_device();
+        Ok(values)
+    }
+
+    /// The value of a setting, if it has one.
+    pub fn found(&self, setting: &Setting) -> Option<&RawValue> {
+        self.found[setting.index].as_ref()
+    }
+
+    /// The value of a setting in a file, under its key or an old spelling.
+    pub fn written(&self, setting: &Setting) -> Option<&str> {
+        let found = self.found(setting)?;
+        let is_its_own =
+            found.key == setting.key || OLD_SPELLINGS.contains(&(found.key.as_str(), setting.key));
+        let is_in_file = matches!(found.layer, Layer::File { .. });
+        (is_its_own && is_in_file).then_some(&found.text)
+    }
+
+    /// Fails if the type of a setting does not accept its value.
+    pub fn check(&self, setting: &Setting) -> Result<(), Error> {
+        let found = self.found(setting);
+        let is_valid =
+            |value: &RawValue| value.is_right_shape && (setting.kind.is_valid)(&value.text);
+        if found.is_none_or(is_valid) { Ok(()) } else { Err(refusal(setting, found)) }
+    }
+
+    /// Gives `device.id` the common name of the device's certificate, if there is one.
+    fn name_device(&mut self) {
+        let (Some(id), Some(certificate)) = (find("device.id"), find("device.cert_path")) else {
+            return;
+        };
+        let Some(path) = self.found(certificate).map(|found| PathBuf::from(&found.text)) else {
+            return;
+        };
+        match common_name(&path) {
+            Ok(Some(name)) => {
+                let layer = Layer::Certificate(path);
+                let value = RawValue::new(id.key, Written::Text(name), layer, Shape::Text);
+                self.found[id.index] = Some(value);
+            }
+            Ok(None) => {}
+            Err(error) => self.warnings.push(format!("device.id: {error}")),
+        }
+    }
+}
+
+/// The common name of the first certificate in a file, `None` if the file does not exist.
+fn common_name(path: &Path) -> Result<Option<String>, String> {
+    /// More than any certificate with its chain needs.
+    const MAX_SIZE: u64 = 1024 * 1024;
+    let pem = match regular::read(path, MAX_SIZE) {
+        Ok(pem) => pem,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+    };
+    let name = || {
+        let contents = pem::read(&pem);
+        let der = &contents.first(Kind::Certificate)?.der;
+        Certificate::parse(der).ok()?.common_name().map(Into::into)
+    };
+    let missing = || format!("{} is no PEM certificate with a common name", path.display());
+    name().filter(|name: &String| !name.is_empty()).map(Some).ok_or_else(missing)
+}
+
+/// The values in each layer, and the warnings about them.
+#[derive(Default)]
+struct Layers {
+    config_dir: PathBuf,
+    candidates: Vec<Candidate>,
+    /// The `mapper.toml` because of which `c8y.*` in `tedge.toml` is ignored.
+    mapper: Option<String>,
+    warnings: Vec<String>,
+    unknown: Vec<String>,
+}
+
+/// The value of one key in one layer.
 struct Candidate {
     key: String,
-    /// `None` unsets.
+    /// `None` restores the default.
     value: Option<Written>,
     layer: Layer,
-    home: Option<Home>,
+    file: Option<SettingsFile>,
 }
 
 impl Layers {
-    pub(super) fn add_arguments(&mut self, arguments: &[(&'static str, String)]) {
+    fn add_arguments(&mut self, arguments: &[(&'static str, String)]) {
         self.candidates.extend(arguments.iter().map(|(key, text)| Candidate {
             key: (*key).to_owned(),
             value: Some(Written::Text(text.clone())),
             layer: Layer::Argument,
-            home: None,
+            file: None,
         }));
     }
 
-    /// Takes the variables that are keys of ours, and notes those that look like it.
-    pub(super) fn add_environment(
-        &mut self,
-        environment: Vec<(OsString, OsString)>,
-    ) -> Result<(), Error> {
+    /// Adds the variables of settings, and warns of those with a misspelt name.
+    fn add_environment(&mut self, environment: Vec<(OsString, OsString)>) -> Result<(), Error> {
         for (name, text) in environment {
             let Some(name) = name.to_str().filter(|name| name.starts_with("TEDGE_")) else {
                 continue;
@@ -69,30 +170,30 @@ impl Layers {
                 key: key.to_owned(),
                 value: (!text.is_empty()).then_some(Written::Text(text)),
                 layer: Layer::Environment(name.to_owned()),
-                home: None,
+                file: None,
             });
         }
         Ok(())
     }
 
     /// Reads the files of the configuration directory.
-    pub(super) fn add_files(&mut self, directory: &Directory) -> Result<(), Error> {
+    fn add_files(&mut self, directory: &Directory) -> Result<(), Error> {
         let follow = Follow::to_read();
         self.config_dir.clone_from(&directory.path);
-        self.mapper = Home::mapper(directory, follow)
+        self.mapper = SettingsFile::mapper(directory, follow)
             .map_err(|error| unreadable(&directory.path.join("mappers"), &error))?;
-        for file in Home::ALL {
+        for file in SettingsFile::ALL {
             let path = directory.path.join(file.path());
-            let place = directory.find(file.path(), follow);
-            let place = place.map_err(|error| unreadable(&path, &error))?;
-            let Some((_, content)) = place.and_then(|place| place.found) else { continue };
+            let entry = directory.find(file.path(), follow);
+            let entry = entry.map_err(|error| unreadable(&path, &error))?;
+            let Some((_, content)) = entry.and_then(|entry| entry.found) else { continue };
             let text = toml_read::text(&path, content)?;
             let entries =
                 toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
             let mut ignored = false;
             for Entry { key, value, line } in entries {
                 let layer = Layer::File { path: path.clone(), line };
-                if file == Home::Tedge && key.starts_with(MAPPER_PREFIX) {
+                if file == SettingsFile::Tedge && key.starts_with(MAPPER_PREFIX) {
                     if let Some(mapper) = &self.mapper {
                         if !ignored {
                             self.warnings.push(format!(
@@ -112,45 +213,45 @@ impl Layers {
 
     fn add_entry(
         &mut self,
-        file: Home,
+        file: SettingsFile,
         key: String,
         value: Written,
         layer: Layer,
     ) -> Result<(), Error> {
-        let place = layer.to_string();
+        let origin = layer.to_string();
         if !readable_keys().any(|known| known == key) {
             let is_table =
                 |known: &str| known.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.'));
             if readable_keys().any(is_table) {
                 return Err(Error::Configuration(format!(
-                    "{key} in {place}: expected a table, [{key}]"
+                    "{key} in {origin}: expected a table, [{key}]"
                 )));
             }
             match misspelt(&key) {
                 Some(meant) => self
                     .warnings
-                    .push(format!("unknown key '{key}' in {place}: did you mean '{meant}'?")),
-                None => self.unknown.push(format!("{key} in {place}")),
+                    .push(format!("unknown key '{key}' in {origin}: did you mean '{meant}'?")),
+                None => self.unknown.push(format!("{key} in {origin}")),
             }
             return Ok(());
         }
-        self.note_old_spelling(&key, &place);
+        self.note_old_spelling(&key, &origin);
         if let Some(setting) = find(&key) {
-            let home = self.home(setting);
-            if home != file {
+            let stored_in = SettingsFile::of(setting, self.mapper.is_some());
+            if stored_in != file {
                 self.warnings.push(format!(
-                    "{key} in {place} belongs in {}: `tedge config set` puts it there",
-                    self.config_dir.join(home.path()).display()
+                    "{key} in {origin} belongs in {}: `tedge config set` puts it there",
+                    self.config_dir.join(stored_in.path()).display()
                 ));
             }
         }
-        self.candidates.push(Candidate { key, value: Some(value), layer, home: Some(file) });
+        self.candidates.push(Candidate { key, value: Some(value), layer, file: Some(file) });
         Ok(())
     }
 
-    fn note_old_spelling(&mut self, key: &str, place: &str) {
+    fn note_old_spelling(&mut self, key: &str, origin: &str) {
         if let Some((_, new)) = OLD_SPELLINGS.iter().find(|(old, _)| *old == key) {
-            self.warnings.push(format!("'{key}' in {place} is an old spelling of '{new}'"));
+            self.warnings.push(format!("'{key}' in {origin} is an old spelling of '{new}'"));
         }
     }
 
@@ -164,21 +265,17 @@ impl Layers {
         }
     }
 
-    fn home(&self, setting: &Setting) -> Home {
-        Home::of(setting, self.mapper.is_some())
-    }
-
-    /// The value that holds for a setting, before its type is looked at.
-    pub(super) fn choose(&self, setting: &Setting) -> Option<Found> {
-        let home = self.home(setting);
+    /// The value of a setting.
+    fn choose(&self, setting: &Setting) -> Option<RawValue> {
+        let stored_in = SettingsFile::of(setting, self.mapper.is_some());
         let shape = setting.kind.shape;
         let found = |key: &str| {
-            let candidate = self.first(key, home)?;
+            let candidate = self.first(key, stored_in)?;
             let value = candidate.value.as_ref()?.clone();
-            Some(Found::new(&candidate.key, value, candidate.layer.clone(), shape))
+            Some(RawValue::new(&candidate.key, value, candidate.layer.clone(), shape))
         };
         let default = |text: &str| {
-            Some(Found::new(setting.key, Written::Text(text.to_owned()), Layer::Default, shape))
+            Some(RawValue::new(setting.key, Written::Text(text.to_owned()), Layer::Default, shape))
         };
         found(setting.key).or_else(|| match &setting.fallback {
             Fallback::Unset => None,
@@ -190,18 +287,18 @@ impl Layers {
         })
     }
 
-    /// The candidate of the layer that comes first: argument, environment, the file where the key
-    /// lives, another one; and the key's own name before an old spelling.
-    fn first(&self, key: &str, home: Home) -> Option<&Candidate> {
+    /// The candidate that overrides the others: argument, environment, the file in which the setting
+    /// is stored, another file; and the key before its old spelling.
+    fn first(&self, key: &str, stored_in: SettingsFile) -> Option<&Candidate> {
         let is_old = |candidate: &Candidate| OLD_SPELLINGS.contains(&(&candidate.key, key));
         let rank = |candidate: &&Candidate| {
-            let place = match (&candidate.layer, candidate.home) {
+            let layer = match (&candidate.layer, candidate.file) {
                 (Layer::Argument, _) => 0,
                 (Layer::Environment(_), _) => 1,
-                (_, file) if file == Some(home) => 2,
+                (_, file) if file == Some(stored_in) => 2,
                 _ => 3,
             };
-            (place, is_old(candidate))
+            (layer, is_old(candidate))
         };
         self.candidates
             .iter()
@@ -210,7 +307,7 @@ impl Layers {
     }
 }
 
-/// The failure of a program that cannot read a file of settings.
+/// The error of a file of settings that cannot be read.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::Configuration(format!("cannot read {}: {error}", path.display()))
 }

@@ -1,43 +1,40 @@
-//! What is known about a setting apart from its value.
-
-use super::column::{Column, Kind};
-use crate::error::Error;
+//! One setting: what the table states about it. Knows no value.
 
 /// One setting, as the table states it.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its place in the table.
-    pub(super) place: usize,
+    /// Its index in the table.
+    pub(super) index: usize,
     /// The name in files and on the command line.
     pub key: &'static str,
     /// What it means, in a sentence or two.
     pub meaning: &'static str,
-    /// Which values it takes.
+    /// Its type.
     pub kind: Kind,
-    /// What holds where nobody says anything.
+    /// Its default.
     pub fallback: Fallback,
-    /// Who reads it.
+    /// The programs that read it.
     pub used_by: &'static [Program],
-    /// A value that somebody may want.
+    /// An example of a value.
     pub example: &'static str,
-    /// Whether thin-edge.io lacks it, so that it lives in `tedge-http.toml`.
+    /// Whether thin-edge.io lacks it, so that it is stored in `tedge-http.toml`.
     pub own: bool,
 }
 
-/// What holds where a setting is not set.
+/// The default of a setting.
 #[derive(Debug)]
 pub enum Fallback {
-    /// Nothing.
+    /// None: the setting stays unset.
     Unset,
     /// A constant.
     Const(&'static str),
     /// A path below the configuration directory.
     Below(&'static str),
-    /// The value of the first of these keys that is set, else a constant where there is one.
+    /// The value of the first of these keys that is set, else a constant if there is one.
     Like(&'static [&'static str], Option<&'static str>),
 }
 
-/// Who reads a setting.
+/// A program that reads settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// The File Transfer Service.
@@ -59,13 +56,96 @@ impl Program {
     }
 }
 
-/// The variable that a setting has in the environment: `TEDGE_HTTP_BIND_PORT`.
+/// The environment variable of a setting: `TEDGE_HTTP_BIND_PORT`.
 pub fn variable(key: &str) -> String {
     format!("TEDGE_{}", key.replace('.', "_").to_ascii_uppercase())
 }
 
-/// Where the typed values of the table are taken from.
-pub(super) trait Typed {
-    /// The value of this setting, which is of this type.
-    fn typed<T: Column>(&self, setting: &Setting) -> Result<T::Value, Error>;
+/// The type of a setting, as the table states it.
+pub trait ValueType {
+    /// What a text of this type becomes.
+    type Value;
+
+    /// What the documentation calls the type.
+    const NAME: &'static str;
+    /// What was expected, for a message, with its article.
+    const EXPECTED: &'static str;
+    /// How a file stores it.
+    const SHAPE: Shape;
+    /// Whether it must never be shown.
+    const IS_SECRET: bool = false;
+
+    /// The value that a text stands for; `None` if the type does not accept the text.
+    fn parse(text: &str) -> Option<Self::Value>;
+
+    /// The value of a setting that is not set: that of an empty text, if the type accepts it.
+    fn unset() -> Option<Self::Value> {
+        Self::parse("")
+    }
+}
+
+/// How a file stores a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A string.
+    Text,
+    /// A string, made absolute when it is written.
+    Path(PathTo),
+    /// An integer.
+    Integer,
+    /// true or false.
+    Boolean,
+    /// An integer, or a string with a unit.
+    Quantity,
+    /// A comma-separated string; an array of strings is also read.
+    List,
+}
+
+/// What is at a path that a setting names, and so what root may hand to the service that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathTo {
+    /// A certificate with its chain, PEM.
+    Certificate,
+    /// One private key, PEM.
+    PrivateKey,
+    /// CA certificates, PEM, in a file or in the files of a directory.
+    Authorities,
+    /// Revocation lists, in a file or in the files of a directory.
+    RevocationLists,
+    /// A file with a password.
+    Password,
+    /// A file with a user name and a password, TOML.
+    Credentials,
+    /// A directory for data.
+    Data,
+}
+
+/// A type at run time: what its [`ValueType`] states.
+#[derive(Debug)]
+pub struct Kind {
+    /// [`ValueType::NAME`].
+    pub name: &'static str,
+    /// [`ValueType::EXPECTED`].
+    pub expected: &'static str,
+    /// [`ValueType::SHAPE`].
+    pub shape: Shape,
+    /// What is at the path, if the type is one.
+    pub path_to: Option<PathTo>,
+    /// [`ValueType::IS_SECRET`].
+    pub is_secret: bool,
+    /// Whether the type accepts a text.
+    pub is_valid: fn(&str) -> bool,
+}
+
+impl Kind {
+    /// What `T` states.
+    pub const fn of<T: ValueType>() -> Self {
+        let path_to = match T::SHAPE {
+            Shape::Path(path_to) => Some(path_to),
+            _ => None,
+        };
+        let is_valid = |text: &str| T::parse(text).is_some();
+        let (name, expected, shape) = (T::NAME, T::EXPECTED, T::SHAPE);
+        Self { name, expected, shape, path_to, is_secret: T::IS_SECRET, is_valid }
+    }
 }

@@ -1,18 +1,34 @@
-//! Suggests keys for a mistyped key. Knows only names.
+//! Old spellings of keys, and suggestions for mistyped keys. Knows only names.
 
 use strsim::osa_distance;
 
 use super::table::SETTINGS;
 
-/// The keys that are near enough to this one to be what was meant, nearest first, at most three.
+/// Old spellings, each with the key that it means.
+pub const OLD_SPELLINGS: &[(&str, &str)] = &[
+    ("http.port", "http.bind.port"),
+    ("http.address", "http.bind.address"),
+    ("mqtt.client.auth.cafile", "mqtt.client.auth.ca_file"),
+    ("mqtt.client.auth.cadir", "mqtt.client.auth.ca_dir"),
+    ("mqtt.client.auth.certfile", "mqtt.client.auth.cert_file"),
+    ("mqtt.client.auth.keyfile", "mqtt.client.auth.key_file"),
+];
+
+/// All keys that are read: settings and old spellings.
+pub(super) fn readable_keys() -> impl Iterator<Item = &'static str> {
+    let settings = SETTINGS.iter().map(|setting| setting.key);
+    settings.chain(OLD_SPELLINGS.iter().map(|(old, _)| *old))
+}
+
+/// The keys that are similar to this one, the most similar first, at most three.
 pub fn nearest(key: &str) -> Vec<&'static str> {
     // Inserted in order: a sort costs 4 KB of program.
     let mut near: Vec<(usize, &str)> = Vec::new();
     for setting in SETTINGS {
         let distance = osa_distance(key, setting.key);
         if distance <= setting.key.len() / 3 {
-            let place = near.partition_point(|&(other, _)| other <= distance);
-            near.insert(place, (distance, setting.key));
+            let index = near.partition_point(|&(other, _)| other <= distance);
+            near.insert(index, (distance, setting.key));
         }
     }
     let best = near.first().map_or(0, |&(distance, _)| distance);
@@ -20,8 +36,8 @@ pub fn nearest(key: &str) -> Vec<&'static str> {
     near.into_iter().take(3).map(|(_, key)| key).collect()
 }
 
-/// The key that this one is a misspelling of. Dots and underscores are the same here, so that the
-/// names of variables can be compared as well.
+/// The key that was probably meant. Dots and underscores are equal here, so that the names of
+/// variables can be compared, too.
 pub(super) fn misspelt(written: &str) -> Option<&'static str> {
     let written = written.replace('.', "_");
     if SIMILAR_KEYS.contains(&&*written) {
@@ -33,7 +49,7 @@ pub(super) fn misspelt(written: &str) -> Option<&'static str> {
     })
 }
 
-/// Keys of thin-edge.io that are not misspelt, near as they are to ones of ours.
+/// Keys of thin-edge.io that are similar to ours and not misspelt.
 const SIMILAR_KEYS: &[&str] = &["device_csr_path"];
 
 #[cfg(test)]

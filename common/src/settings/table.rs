@@ -3,16 +3,15 @@
 
 use std::net::IpAddr;
 
-use super::column::{Column, Kind};
-use super::layer::Layer;
 use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
-use super::setting::{Setting, Typed};
+use super::setting::{Kind, Setting, ValueType};
 use super::types::{
     AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, Free,
     HostPatterns, HostPort, KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text,
     WebOrigins,
 };
+use super::value::{self, Layer, RawValue};
 use crate::error::Error;
 use crate::net::Host;
 
@@ -25,27 +24,35 @@ macro_rules! settings {
         /// underscores for dots.
         #[derive(Clone, Debug)]
         pub struct Settings {
-            $($(#[doc = $meaning])+ pub $field: <$type as Column>::Value,)+
+            $($(#[doc = $meaning])+ pub $field: <$type as ValueType>::Value,)+
             layers: Vec<Layer>,
         }
 
         impl Settings {
-            pub(super) fn new(values: &impl Typed, layers: Vec<Layer>) -> Result<Self, Error> {
+            /// Parses the values, which are in the order of the table.
+            pub(super) fn new(found: &[Option<RawValue>]) -> Result<Self, Error> {
+                let layer = |value: &Option<RawValue>| match value {
+                    Some(value) => value.layer.clone(),
+                    None => Layer::Default,
+                };
                 Ok(Self {
-                    $($field: values.typed::<$type>(&SETTINGS[Place::$field as usize])?,)+
-                    layers,
+                    $($field: {
+                        let index = Index::$field as usize;
+                        value::typed::<$type>(&SETTINGS[index], found[index].as_ref())?
+                    },)+
+                    layers: found.iter().map(layer).collect(),
                 })
             }
         }
 
         #[expect(non_camel_case_types, reason = "named as the fields are")]
-        enum Place {
+        enum Index {
             $($field,)+
         }
 
-        /// Every setting there is, in the order in which they are shown.
+        /// All settings, in the order in which they are shown.
         pub static SETTINGS: &[Setting] = &[$(Setting {
-            place: Place::$field as usize,
+            index: Index::$field as usize,
             key: $key,
             meaning: concat!($($meaning),+),
             kind: Kind::of::<$type>(),
@@ -220,9 +227,9 @@ settings! {
 }
 
 impl Settings {
-    /// Where the value of this key came from, for messages: `"{key} in {layer}"`.
+    /// The layer of the value of this key, for messages: `"{key} in {layer}"`.
     pub fn layer(&self, key: &str) -> &Layer {
-        find(key).and_then(|setting| self.layers.get(setting.place)).unwrap_or(&Layer::Default)
+        find(key).and_then(|setting| self.layers.get(setting.index)).unwrap_or(&Layer::Default)
     }
 }
 
@@ -230,19 +237,3 @@ impl Settings {
 pub fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
-
-/// Every key that is read: settings, and their old spellings.
-pub(super) fn readable_keys() -> impl Iterator<Item = &'static str> {
-    let settings = SETTINGS.iter().map(|setting| setting.key);
-    settings.chain(OLD_SPELLINGS.iter().map(|(old, _)| *old))
-}
-
-/// Spellings of the past, with the key that each one means.
-pub const OLD_SPELLINGS: &[(&str, &str)] = &[
-    ("http.port", "http.bind.port"),
-    ("http.address", "http.bind.address"),
-    ("mqtt.client.auth.cafile", "mqtt.client.auth.ca_file"),
-    ("mqtt.client.auth.cadir", "mqtt.client.auth.ca_dir"),
-    ("mqtt.client.auth.certfile", "mqtt.client.auth.cert_file"),
-    ("mqtt.client.auth.keyfile", "mqtt.client.auth.key_file"),
-];

@@ -1,69 +1,101 @@
-//! The values of settings, parsed from the text that files, environment and command line provide.
-//! Knows neither keys nor where a text came from.
+//! The types of settings: which texts each type accepts, and what they become. Knows neither keys
+//! nor where a text came from.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::column::{Column, PathTo, Shape, column};
+use super::setting::{PathTo, Shape, ValueType};
 use crate::net::{Host, Origin, without_brackets};
 
-column!(
+impl<T: ValueType> ValueType for Option<T> {
+    type Value = Option<T::Value>;
+
+    const NAME: &'static str = T::NAME;
+    const EXPECTED: &'static str = T::EXPECTED;
+    const SHAPE: Shape = T::SHAPE;
+    const IS_SECRET: bool = T::IS_SECRET;
+
+    fn parse(text: &str) -> Option<Self::Value> {
+        T::parse(text).map(Some)
+    }
+
+    fn unset() -> Option<Self::Value> {
+        Some(None)
+    }
+}
+
+/// Implements [`ValueType`], for a new type if a comment stands before its name.
+macro_rules! value_type {
+    ($(#[$doc:meta])+ $name:ident = $value:ty, $($rest:tt)+) => {
+        $(#[$doc])+
+        #[derive(Debug)]
+        pub enum $name {}
+
+        value_type!($name => $value, $($rest)+);
+    };
+    ($type:ty => $value:ty, $name:literal, $expected:literal, $shape:expr, $parse:expr $(,)?) => {
+        impl ValueType for $type {
+            type Value = $value;
+
+            const NAME: &'static str = $name;
+            const EXPECTED: &'static str = $expected;
+            const SHAPE: Shape = $shape;
+
+            fn parse(text: &str) -> Option<$value> {
+                ($parse)(text)
+            }
+        }
+    };
+}
+
+value_type!(
     /// Any text.
     Text = String, "text", "a text that is not empty", Shape::Text, |text: &str| {
         (!text.is_empty()).then(|| text.to_owned())
     }
 );
-column!(
+value_type!(
     /// The port of a server; 0 takes a free one.
     Port = u16, "port", "a port number, 0 to 65535", Shape::Integer, digits
 );
-column!(
+value_type!(
     /// How many of something there may be.
     Count = usize, "count", "a number, at least 1", Shape::Integer, |text| {
-        // More than an integer of TOML holds could not be read back.
+        // TOML has no larger integers than i64.
         digits(text).filter(|&count| count > 0 && i64::try_from(count).is_ok())
     }
 );
-column!(
+value_type!(
     /// A number of bytes, perhaps with a unit.
     Size = u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Shape::Quantity, bytes
 );
-column!(IpAddr => Self, "IP address", "an IP address, such as 127.0.0.1 or ::", Shape::Text, |text| {
+value_type!(IpAddr => Self, "IP address", "an IP address, such as 127.0.0.1 or ::", Shape::Text, |text| {
     without_brackets(text).parse().ok()
 });
-column!(bool => Self, "true or false", "true or false", Shape::Boolean, |text: &str| text.parse().ok());
+value_type!(bool => Self, "true or false", "true or false", Shape::Boolean, |text: &str| text.parse().ok());
+value_type!(Host => Self, "host", "a host name or an IP address", Shape::Text, Self::parse);
 
-column!(
-    /// The path of a certificate.
-    CertificatePath = PathBuf, "path", "a path", Shape::Path(PathTo::Certificate), path
-);
-column!(
-    /// The path of a private key.
-    KeyPath = PathBuf, "path", "a path", Shape::Path(PathTo::PrivateKey), path
-);
-column!(
-    /// The path of CA certificates.
-    CaPath = PathBuf, "path", "a path", Shape::Path(PathTo::Authorities), path
-);
-column!(
-    /// The path of revocation lists.
-    CrlPath = PathBuf, "path", "a path", Shape::Path(PathTo::RevocationLists), path
-);
-column!(
-    /// The path of a file with a password.
-    PasswordPath = PathBuf, "path", "a path", Shape::Path(PathTo::Password), path
-);
-column!(
-    /// The path of a file with a user name and a password.
-    CredentialsPath = PathBuf, "path", "a path", Shape::Path(PathTo::Credentials), path
-);
-column!(
-    /// The path of a directory for data.
-    DataPath = PathBuf, "path", "a path", Shape::Path(PathTo::Data), path
-);
+macro_rules! path_types {
+    ($($name:ident = $path_to:ident;)+) => {$(
+        value_type!(
+            #[doc = concat!("A path to [`PathTo::", stringify!($path_to), "`].")]
+            $name = PathBuf, "path", "a path", Shape::Path(PathTo::$path_to), path
+        );
+    )+};
+}
 
-/// A text that is shown to nobody.
+path_types! {
+    CertificatePath = Certificate;
+    KeyPath = PrivateKey;
+    CaPath = Authorities;
+    CrlPath = RevocationLists;
+    PasswordPath = Password;
+    CredentialsPath = Credentials;
+    DataPath = Data;
+}
+
+/// A text that must never be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -80,7 +112,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Column for Secret {
+impl ValueType for Secret {
     type Value = Self;
 
     const NAME: &'static str = Text::NAME;
@@ -93,62 +125,33 @@ impl Column for Secret {
     }
 }
 
-/// Texts, separated by commas; none where it is not set.
-#[derive(Debug)]
-pub enum List {}
-
-impl Column for List {
-    type Value = Vec<String>;
-
-    const NAME: &'static str = "list";
-    const EXPECTED: &'static str = "a comma-separated list";
-    const SHAPE: Shape = Shape::List;
-
-    fn parse(text: &str) -> Option<Vec<String>> {
+value_type!(
+    /// Texts, separated by commas.
+    List = Vec<String>, "list", "a comma-separated list", Shape::List, |text| {
         Some(items(text).map(str::to_owned).collect())
     }
-
-    fn unset() -> Option<Vec<String>> {
-        Some(Vec::new())
-    }
-}
-
-/// Names of hosts, in lower case: `*.` and a domain is all below it, `*` is all.
-#[derive(Debug)]
-pub enum HostPatterns {}
-
-impl Column for HostPatterns {
-    type Value = Vec<String>;
-
-    const NAME: &'static str = List::NAME;
-    const EXPECTED: &'static str = "host names, such as panel.example.com or *.example.com";
-    const SHAPE: Shape = Shape::List;
-
-    fn parse(text: &str) -> Option<Vec<String>> {
+);
+value_type!(
+    /// Names of hosts, in lower case: `*.` and a domain is all below it, `*` is all.
+    HostPatterns = Vec<String>,
+    "list",
+    "host names, such as panel.example.com or *.example.com",
+    Shape::List,
+    |text| {
         let pattern = |item: &str| match item {
             "*" => Some(item.to_owned()),
             _ => Some(Host::parse_pattern(item)?.bare().to_ascii_lowercase()),
         };
         items(text).map(pattern).collect()
     }
-
-    fn unset() -> Option<Vec<String>> {
-        Some(Vec::new())
-    }
-}
-
-/// Origins of web pages, as browsers send them: `https://panel.example.com`.
-#[derive(Debug)]
-pub enum WebOrigins {}
-
-impl Column for WebOrigins {
-    type Value = Vec<String>;
-
-    const NAME: &'static str = List::NAME;
-    const EXPECTED: &'static str = "full origins, such as https://panel.example.com";
-    const SHAPE: Shape = Shape::List;
-
-    fn parse(text: &str) -> Option<Vec<String>> {
+);
+value_type!(
+    /// Origins of web pages, as browsers send them: `https://panel.example.com`.
+    WebOrigins = Vec<String>,
+    "list",
+    "full origins, such as https://panel.example.com",
+    Shape::List,
+    |text| {
         let origin = |item: &str| {
             let item = item.to_ascii_lowercase();
             let (scheme, rest) = item.split_once("://")?;
@@ -162,18 +165,14 @@ impl Column for WebOrigins {
         };
         items(text).map(origin).collect()
     }
-
-    fn unset() -> Option<Vec<String>> {
-        Some(Vec::new())
-    }
-}
+);
 
 /// The items of a comma-separated list.
 pub fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// What has to stay free on a file system.
+/// The space that must stay free on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Free {
     /// Of its size, 0 to 100.
@@ -182,7 +181,7 @@ pub enum Free {
     Bytes(u64),
 }
 
-column!(Free => Self,
+value_type!(Free => Self,
     "percent or size",
     "a percentage or a number of bytes, such as 5% or 100M",
     Shape::Quantity,
@@ -194,18 +193,18 @@ column!(Free => Self,
     }
 );
 
-/// How the device authenticates itself to the cloud.
+/// How the device authenticates to the cloud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// By its certificate, which earns it a token.
+    /// By its certificate, in exchange for a token.
     Certificate,
     /// By user name and password.
     Basic,
-    /// Basic where there are credentials, else certificate.
+    /// Basic if there are credentials, else certificate.
     Auto,
 }
 
-column!(AuthMethod => Self, "certificate, basic or auto", "certificate, basic or auto", Shape::Text, |text| {
+value_type!(AuthMethod => Self, "certificate, basic or auto", "certificate, basic or auto", Shape::Text, |text| {
     match text {
         "certificate" => Some(Self::Certificate),
         "basic" => Some(Self::Basic),
@@ -214,22 +213,16 @@ column!(AuthMethod => Self, "certificate, basic or auto", "certificate, basic or
     }
 });
 
-column!(Host => Self, "host", "a host name or an IP address", Shape::Text, Self::parse);
-
-/// A host with a port, `PORT` where none is written.
+/// A host with a port, by default `PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort<const PORT: u16>(pub Origin);
 
-column!(HostPort<443> => Self,
-    "host[:port]",
-    "a host without https://, and a port if it is not 443",
-    Shape::Text,
+value_type!(HostPort<443> => Self,
+    "host[:port]", "a host without https://, and a port if it is not 443", Shape::Text,
     |text| Origin::parse(text, 443).map(Self)
 );
-column!(HostPort<8883> => Self,
-    "host[:port]",
-    "a host without a scheme, and a port if it is not 8883",
-    Shape::Text,
+value_type!(HostPort<8883> => Self,
+    "host[:port]", "a host without a scheme, and a port if it is not 8883", Shape::Text,
     |text| Origin::parse(text, 8883).map(Self)
 );
 
@@ -237,7 +230,7 @@ column!(HostPort<8883> => Self,
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy(pub Origin);
 
-column!(Proxy => Self, "http://host:port", "http://host:port", Shape::Text, |text: &str| {
+value_type!(Proxy => Self, "http://host:port", "http://host:port", Shape::Text, |text: &str| {
     let rest = text.strip_prefix("http://").unwrap_or(text);
     Origin::parse(rest.strip_suffix('/').unwrap_or(rest), 80).map(Self)
 });
@@ -251,7 +244,7 @@ fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// k, M and G count 1024 each.
+/// The units k, M and G are powers of 1024.
 fn bytes(text: &str) -> Option<u64> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);

@@ -1,31 +1,43 @@
 //! Changes a setting in its file and keeps everything else there: comments, blank lines, order,
-//! other keys, mode, owner, symbolic link. Does not know what a value means: the caller has checked
-//! it.
+//! other keys, mode, owner, symbolic link. The file is replaced completely or not at all, even if the
+//! power is cut. Does not know what a value means: the caller has checked it.
 
-use std::io;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::column::Shape;
-use super::directory::{Directory, Place};
-use super::files::Home;
-use super::layers::unreadable;
-use super::setting::Setting;
-use super::table::{OLD_SPELLINGS, find};
+use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{fchmod, fchown, flock, fstat, fsync, ftruncate, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::directory::{Directory, DirectoryEntry};
+use super::files::SettingsFile;
+use super::layers::{Values, unreadable};
+use super::setting::{Setting, Shape};
+use super::spelling::OLD_SPELLINGS;
+use super::table::find;
+use super::toml_patch;
 use super::toml_read::{self, Written};
-use super::values::Values;
-use super::{lock, replace, toml_patch};
 use crate::error::Error;
 use crate::walk::Follow;
 
-/// Gives a setting the value that `new` makes of what the files say now; `None` unsets.
+/// The mode of a new file.
+const NEW_FILE_MODE: u32 = 0o644;
+/// The group that may read secrets.
+const GROUP: &str = "tedge";
+
+/// Gives a setting the value that `new` returns for its present one; `None` unsets it.
 ///
-/// The file is replaced as a whole or not at all. Whoever changes settings at the same time, by
-/// this function, waits. Whatever the setting says under an old spelling or in a file where it
-/// does not live is removed.
+/// Changes at the same time wait for each other. The setting is removed from other files and from
+/// under an old spelling.
 ///
 /// # Errors
 ///
-/// A file cannot be read or written, or leads where other users want it to lead.
+/// A file cannot be read or written, or a link to it can be changed by other users.
 pub fn change(
     config_dir: &Path,
     setting: &Setting,
@@ -34,19 +46,19 @@ pub fn change(
     let cannot_lock =
         |error| Error::Failed(format!("cannot lock {}: {error}", config_dir.display()));
     let directory = Directory::open(config_dir).map_err(cannot_lock)?;
-    directory.descriptor().and_then(lock::acquire).map_err(cannot_lock)?;
+    directory.descriptor().and_then(lock).map_err(cannot_lock)?;
     let values = Values::read_in(&directory, Vec::new(), &[])?;
     let new = new(values.written(setting));
-    let has_mapper = Home::mapper(&directory, Follow::Ours)
+    let has_mapper = SettingsFile::mapper(&directory, Follow::Ours)
         .map_err(|error| unreadable(&config_dir.join("mappers"), &error))?
         .is_some();
-    let home = Home::of(setting, has_mapper);
-    // The home first: at no time is the setting nowhere.
-    let others = Home::ALL
+    let stored_in = SettingsFile::of(setting, has_mapper);
+    // Written before it is removed elsewhere, so that it is always in one file.
+    let others = SettingsFile::ALL
         .into_iter()
-        .filter(|&file| file != home && file.is_read_for(setting.key, has_mapper));
-    for file in std::iter::once(home).chain(others) {
-        let new = new.as_deref().filter(|_| file == home);
+        .filter(|&file| file != stored_in && file.is_read_for(setting.key, has_mapper));
+    for file in std::iter::once(stored_in).chain(others) {
+        let new = new.as_deref().filter(|_| file == stored_in);
         change_file(&directory, file, setting, new)?;
     }
     Ok(())
@@ -54,7 +66,7 @@ pub fn change(
 
 fn change_file(
     directory: &Directory,
-    file: Home,
+    file: SettingsFile,
     setting: &Setting,
     new: Option<&str>,
 ) -> Result<(), Error> {
@@ -64,14 +76,16 @@ fn change_file(
     if let Some(parent) = Path::new(file.path()).parent().filter(|_| new.is_some()) {
         directory.make(parent).map_err(unwritable)?;
     }
-    let place = directory.find(file.path(), Follow::Ours);
-    let place = place.map_err(|error| unreadable(&path, &error))?;
-    let Some(place) = place.filter(|place| new.is_some() || place.found.is_some()) else {
+    let entry = directory.find(file.path(), Follow::Ours);
+    let entry = entry.map_err(|error| unreadable(&path, &error))?;
+    let Some(entry) = entry.filter(|entry| new.is_some() || entry.found.is_some()) else {
         return Ok(());
     };
-    let old_text = match &place {
-        Place { found: Some((_, content)), .. } => toml_read::text(&path, content.clone())?,
-        Place { is_linked: true, .. } => {
+    let old_text = match &entry {
+        DirectoryEntry { found: Some((_, content)), .. } => {
+            toml_read::text(&path, content.clone())?
+        }
+        DirectoryEntry { is_linked: true, .. } => {
             let dangling = "it is a link to a file that does not exist";
             return Err(unwritable(io::Error::other(dangling)));
         }
@@ -92,10 +106,10 @@ fn change_file(
     let entries = toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
     let is_secret = |key: &str| find(key).is_some_and(|setting| setting.kind.is_secret);
     let has_secret = entries.iter().any(|entry| is_secret(&entry.key));
-    replace::replace(&place, &text, has_secret).map_err(unwritable)
+    replace(&entry, &text, has_secret).map_err(unwritable)
 }
 
-/// A value as a file is to hold it.
+/// A value as a file stores it.
 fn as_written(text: &str, shape: Shape) -> Written {
     let known = match shape {
         Shape::Integer | Shape::Quantity => text.parse().ok().map(Written::Integer),
@@ -103,4 +117,145 @@ fn as_written(text: &str, shape: Shape) -> Written {
         Shape::Text | Shape::Path(_) | Shape::List => None,
     };
     known.unwrap_or_else(|| Written::Text(text.to_owned()))
+}
+
+/// Locks the directory until its descriptor is closed, since a file that is replaced cannot be
+/// locked. Anyone who may read the directory can lock it: so the wait has a limit, and the error names
+/// the holder.
+fn lock(directory: &OwnedFd) -> io::Result<()> {
+    /// Fifty writers on a slow card need less.
+    const TIMEOUT: Duration = Duration::from_secs(10);
+    const INTERVAL: Duration = Duration::from_millis(20);
+    let start = Instant::now();
+    loop {
+        match flock(directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if start.elapsed() < TIMEOUT => thread::sleep(INTERVAL),
+            Err(Errno::WOULDBLOCK) => {
+                let holder = holder(fstat(directory)?.st_ino);
+                let holder = holder.unwrap_or_else(|| "another process".to_owned());
+                let seconds = TIMEOUT.as_secs();
+                return Err(io::Error::other(format!(
+                    "{holder} has had it locked for {seconds} seconds: try again when it is done, \
+                     or end it"
+                )));
+            }
+            locked => return Ok(locked?),
+        }
+    }
+}
+
+/// The process that holds a lock on the file with this inode number: /proc/locks, proc(5).
+fn holder(inode: u64) -> Option<String> {
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let end = format!(":{inode}");
+    let mut held = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = held.find(|fields| {
+        fields.get(1) == Some(&"FLOCK") && fields.get(5).is_some_and(|file| file.ends_with(&end))
+    })?;
+    let pid = line.get(4)?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(format!("process {pid} ({})", name.trim_end()))
+}
+
+/// Writes a temporary file beside the old one, gives it the mode and owner of the old one, and renames
+/// it. The caller holds the lock.
+fn replace(entry: &DirectoryEntry, text: &str, is_secret: bool) -> io::Result<()> {
+    // The descriptor of a walk cannot be synced.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = openat(&entry.parent, ".", flags, Mode::empty())?;
+    let mut temporary = OsString::from(".");
+    temporary.push(&entry.name);
+    temporary.push(".new");
+    // Left by a power cut: nobody else writes now.
+    match unlinkat(&parent, &temporary, AtFlags::empty()) {
+        Err(error) if error != Errno::NOENT => return Err(error.into()),
+        _ => {}
+    }
+    let old = entry.found.as_ref().map(|(stat, _)| stat);
+    let written = write(&parent, &temporary, text, old, is_secret)
+        .and_then(|()| Ok(renameat(&parent, &temporary, &parent, &entry.name)?));
+    let written = match (written, old) {
+        (Err(error), Some(old)) if is_mount_point(&error) => {
+            write_in_place(&parent, entry, text, old, is_secret).map_err(|error| {
+                let kept = temporary.to_string_lossy();
+                io::Error::other(format!("{error}; the new text is in {kept} beside it"))
+            })?;
+            Ok(())
+        }
+        (written, _) => written,
+    };
+    if written.is_err() || old.is_some() {
+        // The first error is the one to report; the file may not even exist.
+        let _ = unlinkat(&parent, &temporary, AtFlags::empty());
+    }
+    written?;
+    Ok(fsync(&parent)?)
+}
+
+/// Whether a file could not be replaced because it is a mount point, as in containers.
+fn is_mount_point(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::BUSY | Errno::XDEV))
+}
+
+fn write(
+    parent: &OwnedFd,
+    name: &OsString,
+    text: &str,
+    old: Option<&Stat>,
+    is_secret: bool,
+) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
+    let file = openat(parent, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+    let mut file = File::from(file);
+    file.write_all(text.as_bytes())?;
+    if let Some(old) = old {
+        let new = fstat(&file)?;
+        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
+            let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+    }
+    let mode = old.map_or(NEW_FILE_MODE, |old| old.st_mode & 0o777);
+    set_mode(&file, mode, is_secret)?;
+    file.sync_all()
+}
+
+/// Writes over a file that is a mount point and so cannot be replaced. The temporary file keeps the
+/// whole text meanwhile.
+fn write_in_place(
+    parent: &OwnedFd,
+    entry: &DirectoryEntry,
+    text: &str,
+    old: &Stat,
+    is_secret: bool,
+) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(openat(parent, &entry.name, flags, Mode::empty())?);
+    let found = fstat(&file)?;
+    if (found.st_dev, found.st_ino) != (old.st_dev, old.st_ino) {
+        return Err(io::Error::other("it was replaced meanwhile"));
+    }
+    set_mode(&file, found.st_mode & 0o777, is_secret)?;
+    file.write_all(text.as_bytes())?;
+    ftruncate(&file, text.len() as u64)?;
+    file.sync_all()
+}
+
+/// A file with a secret is readable for its owner and, if possible, for the services.
+fn set_mode(file: &File, mode: u32, is_secret: bool) -> io::Result<()> {
+    let mode = match is_secret {
+        false => mode,
+        true if mode & 0o077 == 0 => mode,
+        true => match group().map(|group| fchown(file, None, Some(group))) {
+            Some(Ok(())) => mode & 0o640,
+            _ => mode & 0o600,
+        },
+    };
+    Ok(fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+fn group() -> Option<Gid> {
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    let line = groups.lines().find_map(|line| line.strip_prefix(GROUP)?.strip_prefix(':'))?;
+    Some(Gid::from_raw(line.split(':').nth(1)?.parse().ok()?))
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use crate::net::Host;
 use crate::settings::{
-    Column, Count, Free, HostPort, Layer, List, Proxy, SETTINGS, Settings, Size, Values, variable,
+    Count, Free, HostPort, Layer, List, Proxy, SETTINGS, Settings, Size, ValueType, Values,
+    variable,
 };
 
 /// Panics where something does not hold.
