@@ -18,6 +18,19 @@ use crate::{headers, target, upgrade};
 /// Every method that Cumulocity knows.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+fn is_known(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET
+            | Method::HEAD
+            | Method::POST
+            | Method::PUT
+            | Method::PATCH
+            | Method::DELETE
+            | Method::OPTIONS
+    )
+}
+
 /// A body of known length up to this one is kept, so that it can be sent a second time.
 const RESENDABLE: u64 = 64 * 1024;
 
@@ -28,7 +41,7 @@ const PROOF: &str = "/tenant/currentTenant";
 pub(crate) async fn forward(mut request: tide::Request<State>) -> tide::Result {
     // 1. The target has to be one that Cumulocity can be asked for.
     let received = request.head();
-    if !METHODS.split(", ").any(|method| received.method == method) {
+    if !is_known(&received.method) {
         return Err(Error::Method(METHODS).into());
     }
     let target = target::upstream(&received.uri).ok_or(Error::NotFound)?;
