@@ -130,7 +130,7 @@ async fn shake_hands(
     match guarded(state, Stream::accept(socket, Arc::clone(&config))).await? {
         Ok(stream) => {
             state.enter(Phase::Head);
-            let certified = stream.session().and_then(|session| tls.client(session, config));
+            let certified = stream.session().and_then(|session| tls.client(session, &config));
             Some((stream, certified.map_or(Client::Unknown, Client::Certified)))
         }
         Err((error, stream)) => {

@@ -1,7 +1,7 @@
 //! The configuration that a server accepts connections with, swapped whole when its files have
 //! changed; and whether those who were accepted before would be accepted still.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -29,8 +29,9 @@ struct Current {
 /// The client of an open connection, as its certificates name it.
 pub(crate) struct Client {
     certificates: Vec<CertificateDer<'static>>,
-    /// The configuration by which it was accepted last.
-    judged_by: Mutex<Arc<ServerConfig>>,
+    /// The configuration by which it was accepted last. It is not kept alive: a connection may stay
+    /// open for days, and the keys and lists of before a reload are freed without waiting for it.
+    judged_by: Mutex<Weak<ServerConfig>>,
 }
 
 impl ReloadingServer {
@@ -66,10 +67,10 @@ impl ReloadingServer {
     pub(crate) fn client(
         &self,
         session: &ServerConnection,
-        config: Arc<ServerConfig>,
+        config: &Arc<ServerConfig>,
     ) -> Option<Client> {
         let certificates = session.peer_certificates()?.to_vec();
-        Some(Client { certificates, judged_by: Mutex::new(config) })
+        Some(Client { certificates, judged_by: Mutex::new(Arc::downgrade(config)) })
     }
 
     /// Whether a client would still be accepted, should the files have been loaded again since.
@@ -80,7 +81,7 @@ impl ReloadingServer {
     pub(crate) fn judge(&self, client: &Client) -> Result<(), rustls::Error> {
         let Current { config, admission, .. } = lock(&self.current).clone();
         let mut judged_by = lock(&client.judged_by);
-        if Arc::ptr_eq(&config, &judged_by) {
+        if judged_by.as_ptr() == Arc::as_ptr(&config) {
             return Ok(());
         }
         if let (Some(admission), [end_entity, intermediates @ ..]) =
@@ -88,7 +89,7 @@ impl ReloadingServer {
         {
             admission.judge(end_entity, intermediates, UnixTime::now())?;
         }
-        *judged_by = config;
+        *judged_by = Arc::downgrade(&config);
         Ok(())
     }
 
@@ -170,8 +171,12 @@ mod tests {
         let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
         let child = Arc::new(client(&dir, Some("child")));
         let (connection, _) = shake(&server.current(), &child).unwrap();
-        let accepted = server.client(&connection, server.current()).unwrap();
+        let old = server.current();
+        let accepted = server.client(&connection, &old).unwrap();
+        let kept = Arc::downgrade(&old);
+        drop(old);
         server.reload().unwrap();
+        assert!(kept.upgrade().is_none(), "what was loaded before is still in memory");
         assert_eq!(server.judge(&accepted), Ok(()));
         dir.revoke("ca", &["child"], "");
         assert_eq!(server.judge(&accepted), Ok(()), "the new list is not read yet");
