@@ -44,12 +44,12 @@ impl Admission {
     ) -> Result<Arc<Self>, Error> {
         let provider = crate::crypto::provider();
         let algorithms = provider.signature_verification_algorithms;
-        let Authorities { mut store, certificates, .. } = authorities;
         let lists = match lists {
-            Some(lists) => Lists::load(lists, &store, warnings)?,
+            Some(lists) => Lists::load(lists, &authorities, warnings)?,
             None => Lists::default(),
         };
-        let revoked = lists.revoked_authorities(&store, &certificates);
+        let revoked = lists.revoked_authorities(&authorities);
+        let mut store = authorities.store;
         for index in revoked.into_iter().rev() {
             let root = store.roots.remove(index);
             warnings.push(source.say(format_args!(
@@ -91,11 +91,10 @@ impl Admission {
         if !leaf.key.can_be_verified(self.algorithms) {
             return Err(weak(leaf.key));
         }
-        let is_listed =
-            |certificate: &Certificate<'_>| self.lists.has(certificate.issuer, certificate.serial);
-        let presented = intermediates.iter().map(|der| Certificate::parse(der));
+        let presented = intermediates.iter().flat_map(|der| Certificate::parse(der));
+        let mut serials = presented.map(|certificate| certificate.serial).chain([leaf.serial]);
         // Nobody else has to wait for a second look at signatures.
-        if is_listed(&leaf) || presented.flatten().any(|certificate| is_listed(&certificate)) {
+        if serials.any(|serial| self.lists.has(serial)) {
             self.find_unrevoked_path(end_entity, intermediates, now)?;
         }
         Ok(verified)
@@ -133,12 +132,7 @@ impl Admission {
         let leaf: &webpki::Cert<'_> = path.end_entity();
         for certificate in path.intermediate_certificates().rev().chain([leaf]) {
             let key = PublicKey::new(&issuer_key);
-            if self.lists.has_signed(
-                certificate.issuer(),
-                certificate.serial(),
-                key,
-                self.algorithms,
-            ) {
+            if self.lists.has_signed(certificate.serial(), key, self.algorithms) {
                 return Err(webpki::Error::CertRevoked);
             }
             let spki = certificate.subject_public_key_info();

@@ -8,9 +8,9 @@ use rustls_pki_types::CertificateDer;
 use super::pinned::Pins;
 use super::source::{Source, guess};
 use crate::error::Error;
-use crate::x509::Time;
 use crate::x509::certificate::Certificate;
 use crate::x509::pem::Kind;
+use crate::x509::{Name, Time};
 
 /// More complaints about single files than this are only counted.
 const COMPLAINTS: usize = 3;
@@ -59,6 +59,12 @@ impl Authorities {
             loading.certificate(file, &found.encoded[range], line);
         }
         loading.finish(source)
+    }
+
+    /// Whether one of them has its certificate from an issuer of this name.
+    pub(super) fn are_issued_by(&self, name: Name<'_>) -> bool {
+        let mut certificates = self.certificates.iter().flatten();
+        certificates.any(|der| Certificate::parse(der).is_ok_and(|read| read.issuer == name))
     }
 }
 

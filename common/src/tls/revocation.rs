@@ -3,7 +3,9 @@
 
 use rustls::RootCertStore;
 use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls_pki_types::TrustAnchor;
 
+use super::authorities::Authorities;
 use super::source::{Files, Source, guess};
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
@@ -19,7 +21,7 @@ impl Lists {
     /// clients in.
     pub(super) fn load(
         source: &Source,
-        roots: &RootCertStore,
+        authorities: &Authorities,
         warnings: &mut Vec<String>,
     ) -> Result<Self, Error> {
         let Files { is_directory, sources, directories } = source.files()?;
@@ -32,7 +34,7 @@ impl Lists {
                 "is a directory, and lists in it would not be read: move them to the one above",
             ));
         }
-        let mut lists = Vec::new();
+        let (mut lists, mut is_any_ours) = (Vec::new(), false);
         for file in &sources {
             let contents = file.contents().map_err(|what| file.error(what))?;
             if let Some(fault) = contents.faults.first() {
@@ -45,7 +47,7 @@ impl Lists {
             }
             for section in contents.sections {
                 if section.kind == Kind::RevocationList {
-                    check(file, &section.der, section.line, roots, warnings)?;
+                    is_any_ours |= check(file, &section.der, section.line, authorities, warnings)?;
                     let list = IndexedList::new(section.der).map_err(|what| file.error(what))?;
                     lists.push(list);
                 }
@@ -54,46 +56,53 @@ impl Lists {
         if lists.is_empty() {
             return Err(source.error("holds no revocation list"));
         }
+        if !is_any_ours {
+            return Err(source.error(
+                "holds no list of a CA in ca_path, so revoked clients would be let in: add the \
+                 list of your CA, or its certificate to ca_path",
+            ));
+        }
         Ok(Self(lists))
     }
 
-    /// Whether a list of this issuer has the number. The list's signature is not verified.
-    pub(super) fn has(&self, issuer: Name<'_>, serial: &[u8]) -> bool {
-        self.0.iter().any(|list| list.holds(issuer, serial))
+    /// Whether any list has the number, of whatever issuer.
+    pub(super) fn has(&self, serial: &[u8]) -> bool {
+        self.0.iter().any(|list| list.holds(serial))
     }
 
-    /// Whether a list that this key of the issuer signed has the number.
+    /// Whether a list that this key signed has the number. The issuer's name in the list does not
+    /// count: some tools write it in other strings than the CA's certificate has.
     pub(super) fn has_signed(
         &self,
-        issuer: &[u8],
         serial: &[u8],
         key: PublicKey<'_>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> bool {
         // Numbers first: signatures are looked at for nobody but those on a list.
-        self.0
-            .iter()
-            .any(|list| list.holds(Name::new(issuer), serial) && list.is_signed_by(key, algorithms))
+        self.0.iter().any(|list| list.holds(serial) && list.is_signed_by(key, algorithms))
     }
 
     /// The places, in order, of those roots of which each certificate is on a list that its
     /// issuer signed.
     pub(super) fn revoked_authorities(
         &self,
-        roots: &RootCertStore,
-        certificates: &[Vec<Vec<u8>>],
+        Authorities { store: roots, certificates, .. }: &Authorities,
     ) -> Vec<usize> {
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
         let is_revoked = |der: &Vec<u8>| {
             let Ok(read) = Certificate::parse(der) else { return false };
             let mut keys = keys(roots, read.issuer).peekable();
+            let is_on =
+                |list: &IndexedList| list.issuer() == read.issuer && list.holds(read.serial);
             // Where its issuer is not trusted, nobody can tell whether the list is right.
-            self.has(read.issuer, read.serial)
-                && (keys.peek().is_none()
-                    || keys.any(|key| {
+            self.has(read.serial)
+                && match keys.peek() {
+                    None => self.0.iter().any(is_on),
+                    Some(_) => keys.any(|key| {
                         read.is_signed_by(key, algorithms)
-                            && self.has_signed(read.issuer.content(), read.serial, key, algorithms)
-                    }))
+                            && self.has_signed(read.serial, key, algorithms)
+                    }),
+                }
         };
         let all = certificates.iter().enumerate();
         all.filter(|(_, of_one)| !of_one.is_empty() && of_one.iter().all(is_revoked))
@@ -102,14 +111,16 @@ impl Lists {
     }
 }
 
-/// A list that cannot be relied on stops the start.
+/// Whether a list is of a CA that is trusted, or of one that has signed it. One that cannot be
+/// relied on stops the start.
 fn check(
     file: &Source,
     der: &[u8],
     line: usize,
-    roots: &RootCertStore,
+    authorities: &Authorities,
     warnings: &mut Vec<String>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
+    let roots = &authorities.store;
     let algorithms = crate::crypto::provider().signature_verification_algorithms;
     let list = RevocationList::parse(der).map_err(|malformed| {
         file.error(format_args!("holds a list that is {malformed} (line {line})"))
@@ -120,29 +131,37 @@ fn check(
             "holds a delta or an indirect list; a complete one is needed: {issuer} (line {line})"
         )));
     }
-    let mut keys = keys(roots, issuer).peekable();
-    if keys.peek().is_none() {
+    // By the key, since some tools write the name in other strings than the CA's certificate has.
+    let mut named = keys(roots, issuer).peekable();
+    let is_named = named.peek().is_some();
+    let mut all = named.chain(roots.roots.iter().map(key));
+    let is_trusted = all.any(|key| list.is_signed_by(key, algorithms));
+    if is_named && !is_trusted {
+        return Err(file.error(format_args!(
+            "holds a list that is not signed by the trusted CA of this name, but perhaps by an \
+             older one: {issuer} (line {line})"
+        )));
+    } else if !is_trusted {
         warnings.push(
             file.say(format_args!(
                 "holds a list of a CA that is not trusted: {issuer} (line {line})"
             )),
         );
-    } else if !keys.any(|key| list.is_signed_by(key, algorithms)) {
-        return Err(file.error(format_args!(
-            "holds a list that is not signed by the trusted CA of this name, but perhaps by an \
-             older one: {issuer} (line {line})"
-        )));
     }
     if let Some(due) = list.next_update.filter(|due| *due < Time::now()) {
         warnings.push(file.say(format_args!(
             "holds a list that has expired on {due}, used still: {issuer} (line {line})"
         )));
     }
-    Ok(())
+    Ok(is_trusted || authorities.are_issued_by(issuer))
 }
 
 /// The keys of the roots of this name.
 fn keys<'a>(roots: &'a RootCertStore, name: Name<'_>) -> impl Iterator<Item = PublicKey<'a>> {
-    let named = roots.roots.iter().filter(move |root| root.subject.as_ref() == name.content());
-    named.map(|root| PublicKey::new(&root.subject_public_key_info))
+    let named = roots.roots.iter().filter(move |root| Name::new(&root.subject) == name);
+    named.map(key)
+}
+
+fn key<'a>(root: &'a TrustAnchor<'_>) -> PublicKey<'a> {
+    PublicKey::new(&root.subject_public_key_info)
 }

@@ -1,14 +1,41 @@
-//! Distinguished names (X.501) in words: `CN=localhost, OU=device, O=thin-edge`.
+//! Distinguished names (X.501): compared, and in words: `CN=localhost, OU=device, O=thin-edge`.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 
-use super::der::{BMP_STRING, Malformed, OID, Reader, SEQUENCE, SET, UTF8_STRING};
+use super::der::{
+    BMP_STRING, IA5_STRING, Malformed, OID, PRINTABLE_STRING, Reader, SEQUENCE, SET, T61_STRING,
+    UNIVERSAL_STRING, UTF8_STRING, VISIBLE_STRING,
+};
 use crate::escape::is_unsafe;
 
-/// A subject or an issuer, still in its encoding. Equal bytes are equal names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A subject or an issuer, still in its encoding.
+///
+/// Names are compared as openssl does, by RFC 5280, 7.1: neither the type of a string counts, nor
+/// the case of ASCII letters, nor how many blanks are around its words.
+#[derive(Clone, Copy, Debug)]
 pub struct Name<'a>(&'a [u8]);
+
+impl PartialEq for Name<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0 || is_same(self.0, other.0) == Ok(true)
+    }
+}
+
+impl Eq for Name<'_> {}
+
+fn is_same(one: &[u8], other: &[u8]) -> Result<bool, Malformed> {
+    let [mut one, mut other] = [one, other].map(Reader::new);
+    while !one.is_empty() && !other.is_empty() {
+        let [set, others] =
+            [Attribute::read_all(one.enter(SET)?)?, Attribute::read_all(other.enter(SET)?)?];
+        let has = |attribute: &Attribute<'_>| others.iter().any(|other| attribute.is_same(other));
+        if set.len() != others.len() || !set.iter().all(has) {
+            return Ok(false);
+        }
+    }
+    Ok(one.is_empty() && other.is_empty())
+}
 
 impl<'a> Name<'a> {
     /// A name of this content, that is without the outer tag and length.
@@ -78,8 +105,44 @@ impl<'a> Attribute<'a> {
         Ok(Self { kind, tag: value.tag, value: value.content })
     }
 
+    fn read_all(mut set: Reader<'a>) -> Result<Vec<Self>, Malformed> {
+        let mut attributes = Vec::new();
+        while !set.is_empty() {
+            attributes.push(Self::read(&mut set)?);
+        }
+        Ok(attributes)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        if self.kind != other.kind || !self.is_text() || !other.is_text() {
+            return (self.kind, self.tag, self.value) == (other.kind, other.tag, other.value);
+        }
+        let [text, others] = [self, other].map(|attribute| attribute.text().to_ascii_lowercase());
+        text.split_ascii_whitespace().eq(others.split_ascii_whitespace())
+    }
+
+    fn is_text(&self) -> bool {
+        /// As openssl has it; what else is text is compared byte by byte.
+        const TYPES: [u8; 7] = [
+            UTF8_STRING,
+            PRINTABLE_STRING,
+            T61_STRING,
+            IA5_STRING,
+            VISIBLE_STRING,
+            UNIVERSAL_STRING,
+            BMP_STRING,
+        ];
+        TYPES.contains(&self.tag)
+    }
+
     fn text(&self) -> Cow<'a, str> {
         match self.tag {
+            UNIVERSAL_STRING => {
+                let units = self.value.chunks_exact(4).map(|unit| {
+                    char::from_u32(u32::from_be_bytes([unit[0], unit[1], unit[2], unit[3]]))
+                });
+                units.map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            }
             BMP_STRING => char::decode_utf16(
                 self.value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])),
             )
@@ -185,6 +248,52 @@ mod tests {
         let name = Name::new(&der);
         assert_eq!(name.to_string(), "CN=Gerät, O=thin-edge");
         assert_eq!(name.common_name().as_deref(), Some("Gerät"));
+    }
+
+    #[test]
+    fn names_are_the_same_whatever_their_strings_case_and_blanks() {
+        let name = |tag, text: &[u8]| {
+            [set(&[0x55, 4, 10], 0x13, b"x"), set(COMMON_NAME, tag, text)].concat()
+        };
+        let text = name(UTF8_STRING, "Device ä CA".as_bytes());
+        for (tag, same) in [
+            (UTF8_STRING, "  device  ä cA ".as_bytes()),
+            (T61_STRING, b"DEVICE \xe4 CA"),
+            (BMP_STRING, b"\0D\0e\0v\0i\0c\0e\0 \0\xe4\0 \0C\0A"),
+            (
+                UNIVERSAL_STRING,
+                b"\0\0\0D\0\0\0e\0\0\0v\0\0\0i\0\0\0c\0\0\0e\0\0\0 \0\0\0\xe4\0\0\0 \0\0\0C\0\0\0A",
+            ),
+        ] {
+            assert_eq!(Name::new(&text), Name::new(&name(tag, same)), "{tag:x}");
+        }
+        let ascii = name(UTF8_STRING, b"a b");
+        for tag in [PRINTABLE_STRING, IA5_STRING, VISIBLE_STRING, T61_STRING] {
+            assert_eq!(Name::new(&ascii), Name::new(&name(tag, b"A  B")), "{tag:x}");
+        }
+        for other in [
+            name(UTF8_STRING, b"ab"),
+            name(0x04, b"a b"),
+            name(UTF8_STRING, b"a b")[11..].to_vec(),
+            set(COMMON_NAME, UTF8_STRING, b"a b"),
+            [&ascii[..], &[0x31]].concat(),
+            Vec::new(),
+        ] {
+            assert_ne!(Name::new(&ascii), Name::new(&other), "{other:x?}");
+        }
+    }
+
+    #[test]
+    fn the_order_in_a_set_of_several_attributes_means_nothing() {
+        let [one, other] =
+            [set(COMMON_NAME, UTF8_STRING, b"a"), set(&[0x55, 4, 10], UTF8_STRING, b"b")];
+        let both = |one: &[u8], other: &[u8]| {
+            let pairs = [&one[2..], &other[2..]].concat();
+            [&[SET, pairs.len() as u8], &pairs[..]].concat()
+        };
+        assert_eq!(Name::new(&both(&one, &other)), Name::new(&both(&other, &one)));
+        assert_ne!(Name::new(&both(&one, &other)), Name::new(&both(&one, &one)));
+        assert_ne!(Name::new(&both(&one, &other)), Name::new(&one));
     }
 
     #[test]

@@ -264,3 +264,68 @@ fn a_chain_is_sent_whole_however_it_is_written_or_is_warned_of() {
         }
     }
 }
+
+/// The certificate of a CA with the same key, and its name in other strings.
+fn rename(dir: &Dir, subject: &str, mask: &str) {
+    dir.write(
+        "names.cnf",
+        format!("[req]\nstring_mask = {mask}\nutf8 = yes\ndistinguished_name = dn\n[dn]\n"),
+    );
+    dir.run(
+        "openssl",
+        &[
+            &["req", "-new", "-x509", "-config", "names.cnf", "-utf8", "-subj", subject][..],
+            &["-key", "ca.key", "-out", "renamed.crt"],
+        ]
+        .concat(),
+    );
+    dir.run("cp", &["ca.key", "renamed.key"]);
+    dir.revoke("renamed", &["bad"], "");
+}
+
+#[test]
+fn a_list_counts_in_whatever_strings_and_case_it_names_the_ca() {
+    let dir = Dir::new();
+    dir.ca("ca");
+    for name in ["server", "good", "bad"] {
+        dir.issue("ca", name, EC_KEY, "100");
+    }
+    for (subject, mask) in [
+        ("/O=thin-edge/OU=device/CN=ca", "pkix"),
+        ("/O=thin-edge/OU=device/CN=ca", "MASK:0x4"),
+        ("/O=thin-edge/OU=device/CN=ca", "MASK:0x800"),
+        ("/O=Thin-Edge/OU=DEVICE/CN=CA", "utf8only"),
+        ("/O=  thin-edge /OU=device/CN=ca", "utf8only"),
+        ("/O=THIN-EDGE/OU=device/CN=  ca", "nombstr"),
+        // By the key alone.
+        ("/CN=another name", "utf8only"),
+    ] {
+        rename(&dir, subject, mask);
+        assert_ne!(dir.read("renamed.crl"), dir.read("ca.crt"));
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "renamed.crl"]);
+        let loaded = named.load().unwrap().unwrap();
+        assert_eq!(loaded.warnings, [""; 0], "{subject} {mask}");
+        for (name, outcome) in [("good", "was let in"), ("bad", "its certificate is revoked")] {
+            let said = why(&loaded.config, client(&dir, Some(name)));
+            assert_eq!(said, outcome, "{subject} {mask}");
+        }
+    }
+}
+
+#[test]
+fn lists_of_other_cas_alone_stop_the_start_and_keep_the_old_ones_on_a_reload() {
+    let dir = two_authorities();
+    dir.write("lists/a.pem", dir.read("ca.crl"));
+    dir.write("lists/b.pem", dir.read("second.crl"));
+    let named = files(&dir, ["server.crt", "server.key", "ca.crt", "lists"]);
+    let loaded = named.load().unwrap().unwrap();
+    let warning = "b.pem holds a list of a CA that is not trusted: CN=second";
+    assert!(loaded.warnings[0].contains(warning), "{:?}", loaded.warnings);
+    let server = ReloadingServer::new(named.clone(), &loaded);
+    std::fs::remove_file(dir.path("lists/a.pem")).unwrap();
+    let said = "/lists holds no list of a CA in ca_path, so revoked clients would be let in";
+    assert!(refusal(&named).contains(said), "{}", refusal(&named));
+    assert!(server.reload().is_err());
+    let bad = why(&server.current(), client(&dir, Some("bad-ca")));
+    assert_eq!(bad, "its certificate is revoked");
+}
