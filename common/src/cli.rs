@@ -4,17 +4,16 @@
 pub mod certs;
 mod command_line;
 pub mod config;
-mod help;
 pub mod http;
 mod print;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub(crate) use command_line::columns;
 pub use command_line::{Command, OPTIONS, Word};
-pub(crate) use help::columns;
 
-use command_line::{CommandLine, Exit};
+use command_line::{CommandLine, Exit, help_of, help_of_all};
 use print::{print, report};
 
 use crate::error::Error;
@@ -28,7 +27,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let done = line.command(COMMANDS).and_then(|command| (command.run)(&mut line));
     let done = match done {
         Err(Exit::Help) => {
-            let help = line.subcommand().map_or_else(|| help::of_all(COMMANDS), help::of);
+            let help = line.subcommand().map_or_else(|| help_of_all(COMMANDS), help_of);
             print(&help).map_err(Exit::Failed)
         }
         Err(Exit::Version) => {

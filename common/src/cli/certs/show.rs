@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::read::{bytes, invalid};
+use super::files::{bytes, invalid};
 use crate::cli::command_line::Exit;
 use crate::cli::print::print;
 use crate::escape::Escaped;

@@ -5,18 +5,21 @@
 //! (If-Range, RFC 9110, 13.1.5). Others may have write access to the directory: so all operations
 //! are relative to its descriptor, and a part is resumed only if nobody else can have written it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::fs::{fchmod, fchown, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{geteuid, umask};
 
-use super::part_name::{self, is_strong};
 use super::progress::Progress;
 use crate::error::{Error, chain};
 use crate::http::Body;
@@ -135,12 +138,12 @@ impl Download {
         let create = |name: &OsString| {
             openat(&self.directory, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
         };
-        let name = part_name::of(self.name.as_encoded_bytes(), tag);
+        let name = part_name(self.name.as_encoded_bytes(), tag);
         // One that is there was not resumed, so it is of no use, or it is somebody else's.
         let _ = unlinkat(&self.directory, &name, AtFlags::empty());
         match create(&name) {
             Err(Errno::EXIST) => {
-                let name = part_name::random(self.name.as_encoded_bytes())?;
+                let name = random_name(self.name.as_encoded_bytes())?;
                 create(&name).map(|file| (name, file.into()))
             }
             created => created.map(|file| (name, file.into())),
@@ -183,7 +186,7 @@ impl Download {
 fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
-        let Some(tag) = part_name::tag(entry.file_name().to_bytes(), name) else { continue };
+        let Some(tag) = tag_of(entry.file_name().to_bytes(), name) else { continue };
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
         let Ok(file) = openat(directory, entry.file_name(), flags, Mode::empty()) else { continue };
@@ -193,9 +196,85 @@ fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
             && found.st_mode & 0o7777 == 0o600
             && found.st_nlink == 1;
         if let (true, Ok(length @ 1..)) = (is_ours, u64::try_from(found.st_size)) {
-            let name = part_name::owned(entry.file_name());
+            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
             return Ok(Some(Part { name, file: file.into(), tag, length }));
         }
     }
     Ok(None)
+}
+
+/// The longest entity tag that is kept, in bytes.
+const TAG_MAX: usize = 64;
+/// The longest name that fits beside such a tag into the 255 bytes of a file's name.
+const NAME_MAX: usize = 255 - ".".len() - ".".len() - 2 * TAG_MAX - ".part".len();
+
+/// The name of the part of the file of this name, without a tag for what cannot be resumed.
+fn part_name(name: &[u8], tag: Option<&HeaderValue>) -> OsString {
+    let tag = tag.map(|tag| hexadecimal(tag.as_bytes()) + ".").unwrap_or_default();
+    with_end(name, &(tag + "part"))
+}
+
+/// A name that nobody can have guessed.
+fn random_name(name: &[u8]) -> Result<OsString, Errno> {
+    let mut number = [0; 16];
+    SystemRandom::new().fill(&mut number).map_err(|_| Errno::IO)?;
+    Ok(with_end(name, &(hexadecimal(&number) + ".new")))
+}
+
+/// The entity tag that the name of a part of the file `name` holds.
+fn tag_of(part: &[u8], name: &[u8]) -> Option<HeaderValue> {
+    let start = with_end(name, "");
+    let digits = part.strip_prefix(start.as_bytes())?.strip_suffix(b".part")?;
+    let pairs = digits.chunks(2);
+    let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    HeaderValue::from_bytes(&bytes.collect::<Option<Vec<u8>>>()?).ok().filter(is_strong)
+}
+
+/// Whether a tag says that bytes are the same, as a weak one does not, and can be kept in a name.
+fn is_strong(tag: &HeaderValue) -> bool {
+    let tag = tag.as_bytes();
+    tag.starts_with(b"\"") && tag.len() > 2 && tag.len() <= TAG_MAX
+}
+
+fn with_end(name: &[u8], end: &str) -> OsString {
+    let digest = digest(&SHA256, name);
+    let hashed = hexadecimal(digest.as_ref());
+    let name = if name.len() > NAME_MAX { hashed.as_bytes() } else { name };
+    OsString::from_vec([b".", name, b".", end.as_bytes()].concat())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut digits = String::new();
+    for byte in bytes {
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_part_tells_what_it_is_a_part_of() {
+        let strong = HeaderValue::from_static("\"a/1\"");
+        let part = part_name(b"x.bin", Some(&strong));
+        assert_eq!(part, ".x.bin.22612f3122.part");
+        assert_eq!(tag_of(part.as_bytes(), b"x.bin"), Some(strong));
+        for other in [".x.bin.2.part", ".x.bin.zz.part", ".x.bin.0a.part", ".y.22612f3122.part"] {
+            assert_eq!(tag_of(other.as_bytes(), b"x.bin"), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_longest_name_with_the_longest_tag_fits() {
+        let longest = HeaderValue::from_str(&format!("\"{}\"", "x".repeat(TAG_MAX - 2))).unwrap();
+        for length in [1, NAME_MAX, NAME_MAX + 1, 255] {
+            let name = vec![b'n'; length];
+            let part = part_name(&name, Some(&longest));
+            assert!(part.len() <= 255, "{}", part.len());
+            assert_eq!(tag_of(part.as_bytes(), &name), Some(longest.clone()));
+            assert!(random_name(&name).unwrap().len() <= 255);
+        }
+    }
 }

@@ -7,11 +7,10 @@ use async_executor::Executor;
 use http::uri::InvalidUri;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 
+use super::Invocation;
 use super::destination::Destination;
-use super::gate::Gate;
-use super::invocation::Invocation;
 use super::output::Output;
-
+use super::upload::Gate;
 use crate::cli::command_line::Exit;
 use crate::cli::print::{report, warn};
 use crate::client::{self, Client, Options};

@@ -6,16 +6,17 @@ use std::io::{self, Cursor, Read};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
+use async_io::Timer;
 use blocking::Task;
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Request, StatusCode};
 use http_body::{Frame, SizeHint};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::gate::Gate;
 use super::progress::Progress;
 use crate::error::Error;
 use crate::http::{Body, BodyError};
@@ -186,5 +187,52 @@ fn read(mut input: Input) -> (Input, io::Result<Vec<u8>>) {
                 return (input, read);
             }
         }
+    }
+}
+
+/// How long a service may take to say that the content may come.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Closed until the service asks for the content. Open by default.
+#[derive(Default)]
+pub(super) struct Gate(Option<(Arc<Mutex<GateState>>, Timer)>);
+
+#[derive(Default)]
+struct GateState {
+    is_open: bool,
+    waker: Option<Waker>,
+}
+
+impl Gate {
+    /// Opened by the `100 Continue` to this request.
+    pub(super) fn closed(request: &mut Request<Body>) -> Self {
+        let state = Arc::new(Mutex::new(GateState::default()));
+        let opened = Arc::clone(&state);
+        hyper::ext::on_informational(request, move |answer| {
+            if answer.status() == StatusCode::CONTINUE {
+                let mut state = opened.lock().unwrap_or_else(PoisonError::into_inner);
+                state.is_open = true;
+                if let Some(waker) = state.waker.take() {
+                    waker.wake();
+                }
+            }
+        });
+        Self(Some((state, Timer::after(TIMEOUT))))
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some((state, late)) = &mut self.0 else { return Poll::Ready(Ok(())) };
+        let mut open = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !open.is_open {
+            open.waker = Some(cx.waker().clone());
+            drop(open);
+            ready!(Pin::new(late).poll(cx));
+            return Poll::Ready(Err(
+                "the service has not said 100 Continue within 60 seconds".into()
+            ));
+        }
+        drop(open);
+        self.0 = None;
+        Poll::Ready(Ok(()))
     }
 }

@@ -1,17 +1,20 @@
-//! The directory of certificates and keys, where nothing is overwritten without `--force`. Others
-//! may have write access to it, so all operations are relative to its descriptor.
+//! Reads and writes the files of `tedge certs`. Nothing is overwritten without `--force`. Others may
+//! have write access to the directory, so all operations are relative to its descriptor.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fsync, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{fchmod, fsync, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::settings::Directory;
-use crate::walk::Follow;
+use crate::walk::{Follow, walk};
+use crate::x509::pem::{self, Kind};
 
 /// The CA's files are called this, its common name `tedge-ca`, as in the documentation.
 pub(super) const CA: &str = "tedge-local-ca";
@@ -126,4 +129,46 @@ fn exists(path: &Path) -> Error {
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::Failed(format!("cannot {what} {}: {error}", path.display()))
+}
+
+/// The bytes of a file, which may be a pipe, or of standard input where it is called `-`.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
+    /// No certificate, request or list is larger.
+    const MAX_SIZE: u64 = 32 * 1024 * 1024;
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        io::stdin().lock().take(MAX_SIZE).read_to_end(&mut bytes)
+    } else {
+        open(path).and_then(|file| file.take(MAX_SIZE).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => invalid(path, "does not exist"),
+        io::ErrorKind::IsADirectory => invalid(path, "is a directory, not a file"),
+        _ => invalid(path, format_args!("cannot be read: {error}")),
+    })?;
+    Ok(bytes)
+}
+
+/// A file, which may be a pipe of the caller's own.
+fn open(path: &Path) -> io::Result<File> {
+    let end = walk(path, Follow::to_read())?.ok_or(Errno::NOENT)?;
+    let kind = end.stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode));
+    if let Some(FileType::CharacterDevice | FileType::BlockDevice) = kind {
+        return Err(io::Error::other("it is a device, not a file"));
+    }
+    Ok(end.open(OFlags::RDONLY)?.into())
+}
+
+/// The first section of this kind in the bytes of a file, called `what` where there is none.
+pub(super) fn section(path: &Path, bytes: &[u8], kind: Kind, what: &str) -> Result<Vec<u8>, Error> {
+    let contents = pem::read(bytes);
+    match (contents.first(kind), contents.faults.first()) {
+        (Some(section), _) => Ok(section.der.clone()),
+        (None, Some(fault)) => Err(invalid(path, fault)),
+        (None, None) => Err(invalid(path, format_args!("holds no {what}"))),
+    }
+}
+
+pub(super) fn invalid(path: &Path, what: impl fmt::Display) -> Error {
+    Error::Failed(format!("{} {what}", path.display()))
 }
