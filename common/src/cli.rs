@@ -21,13 +21,13 @@ use crate::error::Error;
 /// Every subcommand.
 pub static COMMANDS: &[Command] = &[certs::COMMAND, config::COMMAND, http::COMMAND];
 
-/// Runs the `tedge` command with what stands after its name on the command line.
+/// Runs the `tedge` command with the arguments that follow its name.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let mut line = CommandLine::new(arguments);
-    let done = line.command(COMMANDS).and_then(|command| (command.run)(&mut line));
+    let mut line = CommandLine::default();
+    let done = line.parse(arguments.collect(), COMMANDS).and_then(|command| (command.run)(&line));
     let done = match done {
         Err(Exit::Help) => {
-            let help = line.subcommand().map_or_else(|| help_of_all(COMMANDS), help_of);
+            let help = line.command.map_or_else(|| help_of_all(COMMANDS), help_of);
             print(&help).map_err(Exit::Failed)
         }
         Err(Exit::Version) => {
@@ -39,7 +39,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(Exit::Failed(error)) => {
             report(&format!("Error: {error}"));
             if matches!(error, Error::Usage(_)) {
-                let name = line.subcommand().map_or("", |command| command.name);
+                let name = line.command.map_or("", |command| command.name);
                 report(&format!("Try `{} --help`.", format!("tedge {name}").trim_end()));
             }
             ExitCode::from(error.exit_code())

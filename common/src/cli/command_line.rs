@@ -1,7 +1,7 @@
 //! Parses the command line of a subcommand and makes its help, both from the tables. Handles the
 //! options that are allowed everywhere, and prints nothing.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -10,21 +10,22 @@ use lexopt::{Arg, Parser};
 use crate::error::Error;
 use crate::settings;
 
-/// A subcommand, as parser, help, man page and completion need it.
+/// A subcommand: the source of its parser, help, man page and completion.
 #[derive(Debug)]
 pub struct Command {
     /// Its name.
     pub name: &'static str,
-    /// What it is for, without a full stop.
+    /// Its purpose, without a full stop.
     pub summary: &'static str,
-    /// The verbs of which one comes next, each with its arguments.
+    /// Its verbs, each with its arguments: `NAME` is required, `[NAME]` is optional, and more may
+    /// follow `NAME…`.
     pub verbs: &'static [Word],
     /// Its own options.
     pub options: &'static [Word],
     /// The end of its help: the settings that matter, and an example.
     pub notes: &'static str,
     /// Runs it.
-    pub run: fn(&mut CommandLine) -> Result<(), Exit>,
+    pub run: fn(&CommandLine) -> Result<(), Exit>,
 }
 
 /// A verb or an option.
@@ -34,17 +35,17 @@ pub struct Word {
     pub typed: &'static str,
     /// What it does.
     pub meaning: &'static str,
-    /// The verbs that take an option; none means all.
+    /// The verbs that take this option; none means all.
     pub verbs: &'static [&'static str],
 }
 
 impl Word {
-    /// A verb, or an option that every verb takes.
+    /// A verb, or an option of every verb.
     pub const fn new(typed: &'static str, meaning: &'static str) -> Self {
         Self { typed, meaning, verbs: &[] }
     }
 
-    /// An option that these verbs take.
+    /// An option of these verbs.
     pub const fn with(
         verbs: &'static [&'static str],
         typed: &'static str,
@@ -63,12 +64,12 @@ impl Word {
         self.typed.split_once(' ').map_or("", |(_, arguments)| arguments)
     }
 
-    fn stands_with(&self, verb: &str) -> bool {
+    fn is_for(&self, verb: &str) -> bool {
         self.verbs.is_empty() || self.verbs.contains(&verb)
     }
 }
 
-/// The options that stand everywhere.
+/// The options of every subcommand.
 pub const OPTIONS: &[Word] = &[
     Word::new("--config-dir DIR", "directory of tedge.toml (default: /etc/tedge)"),
     Word::new("--help", "print this help"),
@@ -78,13 +79,13 @@ pub const OPTIONS: &[Word] = &[
 /// Why a command ends early.
 #[derive(Debug)]
 pub enum Exit {
-    /// Help was asked for.
+    /// Help was requested.
     Help,
-    /// The version was asked for.
+    /// The version was requested.
     Version,
     /// It failed.
     Failed(Error),
-    /// It failed, and has said why.
+    /// It failed, and has printed the reason.
     Reported(u8),
 }
 
@@ -105,129 +106,115 @@ pub(super) fn usage(message: String) -> Exit {
     Exit::Failed(Error::Usage(message))
 }
 
-/// An element of a command line.
-#[derive(Debug)]
-pub enum Argument {
-    /// An option with its dashes. Its value, if it takes one, is [`CommandLine::value`].
-    Option(&'static str),
-    /// Anything else.
-    Word(OsString),
+/// A text of the command line.
+pub(super) fn utf8(word: &OsStr) -> Result<&str, Exit> {
+    word.to_str().ok_or_else(|| usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
 }
 
-impl Argument {
-    /// The failure of a command that does not expect this.
-    pub fn unexpected(self) -> Exit {
-        usage(match self {
-            Self::Option(option) => format!("unknown option '{option}'"),
-            Self::Word(word) => format!("unexpected argument '{}'", word.to_string_lossy()),
-        })
-    }
-}
-
-/// A command line, read from left to right.
+/// A parsed command line: a subcommand, a verb, its arguments and its options.
+#[derive(Default)]
 pub struct CommandLine {
-    parser: Parser,
+    pub(super) command: Option<&'static Command>,
+    pub(super) verb: &'static str,
+    /// The arguments of the verb, as many as the table allows.
+    pub(super) arguments: Vec<OsString>,
+    options: Vec<(&'static str, OsString)>,
     config_dir: Option<PathBuf>,
-    command: Option<&'static Command>,
-    verb: &'static str,
 }
 
 impl CommandLine {
-    /// What stands after the name of the program.
-    pub(super) fn new(arguments: impl Iterator<Item = OsString>) -> Self {
-        let parser = Parser::from_args(arguments.collect::<Vec<_>>());
-        Self { parser, config_dir: None, command: None, verb: "" }
-    }
-
-    /// Reads the name of the subcommand.
-    pub(super) fn command(
+    /// Parses what follows the name of the program. After an error, `command` is what was read.
+    pub(super) fn parse(
         &mut self,
+        words: Vec<OsString>,
         commands: &'static [Command],
     ) -> Result<&'static Command, Exit> {
-        let name = self.word()?.ok_or_else(|| usage("missing command".to_owned()))?;
+        let mut parser = Parser::from_args(words);
+        let name = self.next(&mut parser)?.ok_or_else(|| usage("missing command".to_owned()))?;
         let command = commands.iter().find(|command| command.name == name).ok_or_else(|| {
             let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+            let name = name.to_string_lossy();
             usage(format!("unknown command '{name}': expected {}", names.join(", ")))
         })?;
         self.command = Some(command);
-        Ok(command)
+
+        let name = self.next(&mut parser)?;
+        let verb = command.verbs.iter().find(|verb| name.as_deref() == Some(verb.name().as_ref()));
+        let verb = verb.ok_or_else(|| {
+            let names: Vec<_> = command.verbs.iter().map(Word::name).collect();
+            let names = names.join(", ");
+            usage(match &name {
+                Some(name) => {
+                    format!("unknown command '{}': expected {names}", name.to_string_lossy())
+                }
+                None => format!("missing command: expected {names}"),
+            })
+        })?;
+        self.verb = verb.name();
+
+        let expected: Vec<_> = verb.arguments().split_whitespace().collect();
+        let is_open = verb.arguments().ends_with('…');
+        while let Some(argument) = self.next(&mut parser)? {
+            if self.arguments.len() == expected.len() && !is_open {
+                let argument = argument.to_string_lossy();
+                return Err(usage(format!("unexpected argument '{argument}'")));
+            }
+            self.arguments.push(argument);
+        }
+        match expected.get(self.arguments.len()).filter(|name| !name.starts_with('[')) {
+            Some(missing) => Err(usage(format!("missing {}", missing.trim_end_matches('…')))),
+            None => Ok(command),
+        }
     }
 
-    /// The subcommand, once it is read.
-    pub(super) fn subcommand(&self) -> Option<&'static Command> {
-        self.command
-    }
-
-    /// Reads an option or a word.
-    pub fn argument(&mut self) -> Result<Option<Argument>, Exit> {
+    /// The next word that is not an option. Stores the options before it.
+    fn next(&mut self, parser: &mut Parser) -> Result<Option<OsString>, Exit> {
         loop {
-            let option = match self.parser.next()? {
+            let typed = match parser.next()? {
                 None => return Ok(None),
-                Some(Arg::Value(word)) => return Ok(Some(Argument::Word(word))),
+                Some(Arg::Value(word)) => return Ok(Some(word)),
                 Some(Arg::Long(name)) => format!("--{name}"),
                 Some(Arg::Short(letter)) => format!("-{letter}"),
             };
-            match option.as_str() {
-                "--config-dir" => self.config_dir = Some(self.parser.value()?.into()),
+            match typed.as_str() {
+                "--config-dir" => self.config_dir = Some(parser.value()?.into()),
                 "--help" | "-h" => return Err(Exit::Help),
                 "--version" | "-V" => return Err(Exit::Version),
                 _ => {
                     let options = self.command.map_or(&[][..], |command| command.options);
-                    let known = options.iter().find(|known| known.name() == option);
-                    let known = known
-                        .filter(|known| !self.verb.is_empty() && known.stands_with(self.verb))
-                        .ok_or_else(|| usage(format!("unknown option '{option}'")))?;
-                    return Ok(Some(Argument::Option(known.name())));
+                    let is_known = |known: &&Word| {
+                        known.name() == typed && !self.verb.is_empty() && known.is_for(self.verb)
+                    };
+                    let known = options.iter().find(is_known);
+                    let known = known.ok_or_else(|| usage(format!("unknown option '{typed}'")))?;
+                    let value = match known.arguments() {
+                        "" => OsString::new(),
+                        _ => parser.value()?,
+                    };
+                    self.options.push((known.name(), value));
                 }
             }
         }
     }
 
-    /// The value of the option that [`Self::argument`] returned last.
-    pub fn value(&mut self) -> Result<OsString, Exit> {
-        Ok(self.parser.value()?)
+    /// The argument with this index.
+    pub(super) fn text(&self, index: usize) -> Result<Option<&str>, Exit> {
+        self.arguments.get(index).map(|word| utf8(word)).transpose()
     }
 
-    /// Reads a word, where no option but those that stand everywhere is expected.
-    pub fn word(&mut self) -> Result<Option<String>, Exit> {
-        match self.argument()? {
-            None => Ok(None),
-            Some(Argument::Word(word)) => word
-                .into_string()
-                .map(Some)
-                .map_err(|word| usage(format!("'{}' is not UTF-8", word.to_string_lossy()))),
-            Some(other) => Err(other.unexpected()),
-        }
+    /// The values of an option, in order.
+    pub(super) fn values(&self, option: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
+        let with_name = self.options.iter().filter(move |(name, _)| *name == option);
+        with_name.map(|(_, value)| value.as_os_str())
     }
 
-    /// Reads one of the subcommand's verbs.
-    pub fn verb(&mut self) -> Result<&'static str, Exit> {
-        let verbs = self.command.map_or(&[][..], |command| command.verbs);
-        let word = self.word()?;
-        if let Some(verb) = verbs.iter().find(|verb| Some(verb.name()) == word.as_deref()) {
-            self.verb = verb.name();
-            return Ok(self.verb);
-        }
-        let names: Vec<_> = verbs.iter().map(Word::name).collect();
-        let names = names.join(", ");
-        Err(usage(match word {
-            Some(word) => format!("unknown command '{word}': expected {names}"),
-            None => format!("missing command: expected {names}"),
-        }))
+    /// The last value of an option.
+    pub(super) fn value(&self, option: &str) -> Option<&OsStr> {
+        self.values(option).next_back()
     }
 
-    /// Reads the argument that the help calls this.
-    pub fn expect(&mut self, name: &str) -> Result<String, Exit> {
-        self.word()?.ok_or_else(|| usage(format!("missing {name}")))
-    }
-
-    /// Nothing may follow.
-    pub fn end(&mut self) -> Result<(), Exit> {
-        self.argument()?.map_or(Ok(()), |argument| Err(argument.unexpected()))
-    }
-
-    /// The configuration directory, once all is read.
-    pub fn config_dir(&self) -> PathBuf {
+    /// The configuration directory.
+    pub(super) fn config_dir(&self) -> PathBuf {
         settings::config_dir(self.config_dir.clone())
     }
 }

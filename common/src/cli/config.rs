@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::command_line::{Argument, Command, CommandLine, Exit, Word};
+use super::command_line::{Command, CommandLine, Exit, Word};
 use super::print::{print, print_value, report, warn};
 use crate::error::Error;
 use crate::escape::Escaped;
@@ -33,18 +33,16 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-fn run(line: &mut CommandLine) -> Result<(), Exit> {
-    match line.verb()? {
-        "get" => get(line),
-        "list" => list(line),
-        verb => change(line, verb),
+fn run(line: &CommandLine) -> Result<(), Exit> {
+    let first = line.text(0)?.unwrap_or_default();
+    match line.verb {
+        "get" => get(line, known(first)?),
+        "list" => list(line, first),
+        _ => change(line, known(first)?),
     }
 }
 
-fn get(line: &mut CommandLine) -> Result<(), Exit> {
-    let key = line.expect("KEY")?;
-    line.end()?;
-    let setting = known(&key)?;
+fn get(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
     let values = read(&line.config_dir())?;
     warn(&values.warnings);
     values.check(setting)?;
@@ -57,16 +55,12 @@ fn get(line: &mut CommandLine) -> Result<(), Exit> {
     }
 }
 
-fn change(line: &mut CommandLine, verb: &str) -> Result<(), Exit> {
-    let key = line.expect("KEY")?;
-    let value = if verb == "unset" { None } else { Some(line.expect("VALUE")?) };
-    line.end()?;
-    let setting = known(&key)?;
-    let value = value.map(|value| checked(setting, value)).transpose()?;
+fn change(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
+    let value = line.text(1)?.map(|value| checked(setting, value)).transpose()?;
     let config_dir = line.config_dir();
 
     let before = Values::read(&config_dir, Vec::new(), &[]);
-    settings::change(&config_dir, setting, |old| changed(setting, verb, old, value.clone()))?;
+    settings::change(&config_dir, setting, |old| changed(setting, line.verb, old, value))?;
     let after = Values::read(&config_dir, Vec::new(), &[])?;
 
     warn_of_others(setting, &after, &config_dir)?;
@@ -117,18 +111,18 @@ fn changed(
 }
 
 /// The value as it is written, a path made absolute.
-fn checked(setting: &Setting, value: String) -> Result<String, Error> {
-    if !(setting.kind.is_valid)(&value) {
-        let shown = if setting.kind.is_secret { "…" } else { &value };
+fn checked(setting: &Setting, value: &str) -> Result<String, Error> {
+    if !(setting.kind.is_valid)(value) {
+        let shown = if setting.kind.is_secret { "…" } else { value };
         return Err(Error::Failed(format!(
             "{} cannot be '{shown}': expected {}",
             setting.key, setting.kind.expected
         )));
     }
     if setting.kind.path_to.is_none() {
-        return Ok(value);
+        return Ok(value.to_owned());
     }
-    let absolute = std::path::absolute(&value)
+    let absolute = std::path::absolute(value)
         .map_err(|error| Error::Failed(format!("cannot make {value} absolute: {error}")))?;
     let text = absolute.into_os_string().into_string();
     text.map_err(|path| Error::Failed(format!("{} is not UTF-8", path.to_string_lossy())))
@@ -154,21 +148,10 @@ fn warn_of_others(setting: &Setting, after: &Values, config_dir: &Path) -> Resul
     Ok(())
 }
 
-fn list(line: &mut CommandLine) -> Result<(), Exit> {
-    let (mut all, mut doc, mut filter) = (false, false, None);
-    while let Some(argument) = line.argument()? {
-        match argument {
-            Argument::Option("--all") => all = true,
-            Argument::Option("--doc") => doc = true,
-            Argument::Word(word) if filter.is_none() => {
-                filter = Some(word.to_string_lossy().into_owned());
-            }
-            other => return Err(other.unexpected()),
-        }
-    }
-    let filter = filter.unwrap_or_default();
-    let wanted = SETTINGS.iter().filter(|setting| setting.key.contains(&filter));
-    if doc {
+fn list(line: &CommandLine, filter: &str) -> Result<(), Exit> {
+    let is_given = |option: &str| line.value(option).is_some();
+    let wanted = SETTINGS.iter().filter(|setting| setting.key.contains(filter));
+    if is_given("--doc") {
         let paragraphs: Vec<_> = wanted.map(Setting::describe).collect();
         return Ok(print(&paragraphs.join("\n"))?);
     }
@@ -178,7 +161,7 @@ fn list(line: &mut CommandLine) -> Result<(), Exit> {
     let mut refused = None;
     for setting in wanted {
         let value = values.found(setting).map(|found| found.shown(setting));
-        if let Some(value) = value.or_else(|| all.then_some("")) {
+        if let Some(value) = value.or_else(|| is_given("--all").then_some("")) {
             text.push_str(&format!("{}={}\n", setting.key, Escaped(value)));
         }
         refused = refused.or_else(|| values.check(setting).err());

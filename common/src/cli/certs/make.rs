@@ -1,11 +1,11 @@
 //! Makes keys, certificates and requests. The local CA that signs them is a key and a certificate in
 //! the directory, made here or with the openssl commands of thin-edge.io's documentation.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::files::{CA, Store, bytes, invalid, section};
-use super::{Arguments, file_name};
-use crate::cli::command_line::Exit;
+use crate::cli::command_line::{CommandLine, Exit};
 use crate::cli::print::{print, report};
 use crate::error::Error;
 use crate::net::Host;
@@ -27,21 +27,34 @@ pub(super) struct Maker {
     store: Store,
     device: String,
     name: String,
-    arguments: Arguments,
+    hosts: Vec<Host>,
+    csr: Option<PathBuf>,
+    days: i64,
     now: Time,
 }
 
 impl Maker {
-    pub(super) fn new(config_dir: &Path, arguments: Arguments) -> Result<Self, Error> {
+    /// Checks the arguments and the clock.
+    pub(super) fn new(line: &CommandLine) -> Result<Self, Error> {
         let now = Time::now();
         if now < EARLIEST {
             return Err(Error::Failed(format!(
                 "the clock of this device says {now}: set it first, or the certificate is not valid"
             )));
         }
-        let name = arguments.words.first().map_or_else(|| Ok(CA.to_owned()), file_name)?;
-        let store = Store::new(arguments.dir.clone(), config_dir, arguments.force);
-        Ok(Self { store, device: device(config_dir)?, name, arguments, now })
+        let config_dir = line.config_dir();
+        let name =
+            line.arguments.first().map_or_else(|| Ok(CA.to_owned()), |name| file_name(name))?;
+        let dir = line.value("--dir").map(PathBuf::from);
+        Ok(Self {
+            store: Store::new(dir, &config_dir, line.value("--force").is_some()),
+            device: device(&config_dir)?,
+            name,
+            hosts: line.values("--host").map(host).collect::<Result<_, _>>()?,
+            csr: line.value("--csr").map(PathBuf::from),
+            days: line.value("--days").map_or(Ok(DAYS), days)?,
+            now,
+        })
     }
 
     pub(super) fn ca(&self) -> Result<(), Exit> {
@@ -68,7 +81,7 @@ impl Maker {
         let mut hosts = Vec::new();
         let own =
             [&*host_name, "localhost", "127.0.0.1", "::1"].into_iter().filter_map(Host::parse);
-        for host in own.chain(self.arguments.hosts.iter().cloned()) {
+        for host in own.chain(self.hosts.iter().cloned()) {
             if !hosts.contains(&host) {
                 hosts.push(host);
             }
@@ -83,7 +96,7 @@ impl Maker {
 
     pub(super) fn client(&self) -> Result<(), Exit> {
         let ca = Authority::load(&self.store)?;
-        let Some(csr) = &self.arguments.csr else {
+        let Some(csr) = &self.csr else {
             let subject = self.subject(&[Part::Surname("child"), Part::CommonName(&self.name)]);
             let (key, secret) = Key::generate().map_err(unable)?;
             let Some(ca) = ca else {
@@ -143,7 +156,7 @@ impl Maker {
         purpose: Use<'a>,
         ca: Option<&Authority>,
     ) -> Draft<'a> {
-        let wanted = self.now.plus_days(self.arguments.days.unwrap_or(DAYS));
+        let wanted = self.now.plus_days(self.days);
         let not_after = ca.map_or(wanted, |ca| ca.not_after.min(wanted));
         if not_after.plus_days(1) < wanted {
             report(&format!(
@@ -231,4 +244,37 @@ impl Authority {
 /// The failure of a command that cannot sign.
 fn unable(Unable: Unable) -> Error {
     Error::Failed("cannot make a key or a signature: the system gives no randomness".to_owned())
+}
+
+fn days(value: &OsStr) -> Result<i64, Error> {
+    value
+        .to_str()
+        .and_then(|text| text.parse().ok())
+        .filter(|days| (1..=36_500).contains(days))
+        .ok_or_else(|| {
+            Error::Usage(format!("--days is '{}': expected 1 to 36500", value.to_string_lossy()))
+        })
+}
+
+fn host(value: &OsStr) -> Result<Host, Error> {
+    let pattern = value.to_str().map(str::to_ascii_lowercase);
+    pattern.and_then(|pattern| Host::parse_pattern(&pattern)).ok_or_else(|| {
+        let value = value.to_string_lossy();
+        Error::Usage(format!("--host is '{value}': expected a host name or an IP address"))
+    })
+}
+
+fn file_name(word: &OsStr) -> Result<String, Error> {
+    word.to_str()
+        .filter(|name| (1..=64).contains(&name.len()) && !name.starts_with(['.', '-']))
+        .filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b)))
+        .filter(|name| *name != CA)
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            let word = word.to_string_lossy();
+            Error::Usage(format!(
+                "NAME is '{word}': expected a name for the files, of letters, digits, '-', '_' \
+                 and '.', at most 64, and not {CA}"
+            ))
+        })
 }

@@ -4,13 +4,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use async_executor::Executor;
-use http::uri::InvalidUri;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{Response, StatusCode, header};
 
-use super::Invocation;
 use super::destination::Destination;
 use super::output::Output;
-use super::upload::Gate;
+use super::request::{Invocation, escaped};
 use crate::cli::command_line::Exit;
 use crate::cli::print::{report, warn};
 use crate::client::{self, Client, Options};
@@ -37,8 +35,8 @@ pub(super) async fn exchange(
         let tls = if is_secure { Some(trust(settings)?) } else { None };
         let options = Options { origin: destination.origin.clone(), tls, proxy: None };
         let client = surf::Client::with_http_client(Client::new(options, Arc::clone(executor)));
-        let request =
-            request(&invocation, &path, &output, is_secure).map_err(|error| failed(&error))?;
+        let mut request = invocation.request(&path, is_secure).map_err(|error| failed(&error))?;
+        output.ask(request.headers_mut());
         let answer = match client.send(client::request(request)).await {
             Ok(carrier) => client::answer(carrier).response,
             Err(error) => {
@@ -69,41 +67,6 @@ pub(super) async fn exchange(
         }
         return output.take(answer).await.map_err(|error| failed(&error));
     }
-}
-
-fn request(
-    invocation: &Invocation,
-    path: &str,
-    output: &Output,
-    is_secure: bool,
-) -> Result<Request<Body>, InvalidUri> {
-    let uri = Uri::try_from(path)?;
-    let mut request = Request::new(Body::Empty);
-    *request.method_mut() = invocation.method.clone();
-    *request.uri_mut() = uri;
-    output.ask(request.headers_mut());
-    let fields = request.headers_mut();
-    let json = || path.starts_with("/c8y").then(|| HeaderValue::from_static("application/json"));
-    if let Some(accept) = invocation.accept_type.clone().or_else(json) {
-        fields.insert(header::ACCEPT, accept);
-    }
-    if invocation.content.is_empty() {
-        if !matches!(invocation.method, Method::GET | Method::DELETE) {
-            fields.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        return Ok(request);
-    }
-    let media_type =
-        invocation.content_type.clone().unwrap_or_else(|| invocation.content.media_type());
-    fields.insert(header::CONTENT_TYPE, media_type);
-    let gate = if is_secure {
-        Gate::default()
-    } else {
-        fields.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-        Gate::closed(&mut request)
-    };
-    *request.body_mut() = invocation.content.body(gate);
-    Ok(request)
 }
 
 fn trust(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, Error> {
@@ -144,39 +107,4 @@ async fn refuse(answer: Response<Body>) -> Result<(), Exit> {
         text.trim_end().lines().for_each(report);
     }
     Err(Exit::Reported(1))
-}
-
-/// What a URI cannot hold is percent-encoded; what is encoded stays as it is.
-fn escaped(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'"'
-            | b'#'
-            | b'<'
-            | b'>'
-            | b'\\'
-            | b'^'
-            | b'`'
-            | b'{'
-            | b'|'
-            | b'}'
-            | ..=b' '
-            | 0x7f.. => {
-                escaped.push_str(&format!("%{byte:02X}"));
-            }
-            _ => escaped.push(char::from(byte)),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_encoded_where_it_must_be_and_nowhere_else() {
-        assert_eq!(escaped("/te/v1/files/a b/ü%20?q=1;2"), "/te/v1/files/a%20b/%C3%BC%20?q=1;2");
-    }
 }

@@ -40,12 +40,12 @@ pub(super) struct Upload {
 
 impl Upload {
     /// What stands on the command line, `-` for standard input.
-    pub(super) fn data(text: String) -> Self {
+    pub(super) fn data(text: &str) -> Self {
         if text == "-" {
             return Self::new("application/json", io::stdin(), None);
         }
         let length = text.len() as u64;
-        Self::new("application/json", Cursor::new(text), Some(length))
+        Self::new("application/json", Cursor::new(text.to_owned()), Some(length))
     }
 
     /// A file, `-` for standard input.
