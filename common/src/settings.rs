@@ -26,7 +26,9 @@ pub use layers::Values;
 pub use setting::{Fallback, Kind, PathTo, Program, Setting, Shape, ValueType, variable};
 pub use spelling::{OLD_SPELLINGS, nearest};
 pub use table::{SETTINGS, Settings, find};
-pub use types::{AuthMethod, Count, Free, HostPort, List, Port, Proxy, Secret, Size, Text, items};
+pub use types::{
+    AuthMethod, Count, Free, HostPort, List, Port, Proxy, Secret, Size, Text, TokenFrom, items,
+};
 pub use value::{Layer, RawValue};
 pub use write::change;
 

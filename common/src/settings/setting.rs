@@ -108,6 +108,8 @@ pub enum PathTo {
     Certificate,
     /// One private key, PEM.
     PrivateKey,
+    /// The device's own private key, PEM. It may have signed the device's certificate.
+    DeviceKey,
     /// CA certificates, PEM, in a file or in the files of a directory.
     Authorities,
     /// Revocation lists, in a file or in the files of a directory.

@@ -7,9 +7,9 @@ use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
 use super::types::{
-    AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, Free,
-    HostPatterns, HostPort, KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text,
-    WebOrigins,
+    AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, DeviceKeyPath,
+    Free, HostPatterns, HostPort, KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text,
+    TokenFrom, WebOrigins,
 };
 use super::value::{self, Layer, RawValue};
 use crate::error::Error;
@@ -72,10 +72,10 @@ settings! {
     device_id: Option<Text> = "device.id", Unset, [Tedge], "rpi4-dca632efb150";
     /// The device's own certificate, PEM.
     device_cert_path: CertificatePath = "device.cert_path", Below("device-certs/tedge-certificate.pem"),
-        [Tedge], "/etc/tedge/device-certs/tedge-certificate.pem";
+        [C8yProxy, Tedge], "/etc/tedge/device-certs/tedge-certificate.pem";
     /// The private key of device.cert_path, PEM.
-    device_key_path: KeyPath = "device.key_path", Below("device-certs/tedge-private-key.pem"),
-        [Tedge], "/etc/tedge/device-certs/tedge-private-key.pem";
+    device_key_path: DeviceKeyPath = "device.key_path", Below("device-certs/tedge-private-key.pem"),
+        [C8yProxy, Tedge], "/etc/tedge/device-certs/tedge-private-key.pem";
     /// The directory that contains file-transfer, the directory of the transferred files.
     data_path: DataPath = "data.path", Const("/var/tedge"), [FileTransfer], "/data/tedge";
     /// The address that the File Transfer Service listens on; 0.0.0.0 or :: for all.
@@ -174,6 +174,16 @@ settings! {
     /// Cumulocity Proxy.
     c8y_proxy_allowed_origins: WebOrigins = "c8y.proxy.allowed_origins" (own), Unset,
         [C8yProxy], "https://panel.example.com";
+    /// Where the device's token comes from: mqtt, the local broker; https, Cumulocity itself, which
+    /// checks device.cert_path; auto, the broker, and over HTTPS if that gives none within 5 seconds.
+    c8y_proxy_token_source: TokenFrom = "c8y.proxy.token_source" (own), Const("mqtt"),
+        [C8yProxy, Tedge], "https";
+    /// Where the token is requested over HTTPS: the host of c8y.http if it is not set, port 8443.
+    c8y_proxy_token_url: Option<HostPort<8443>> = "c8y.proxy.token_url" (own), Unset,
+        [C8yProxy, Tedge], "example.cumulocity.com:8443";
+    /// Whether the Cumulocity Proxy announces itself and its health on the local MQTT broker.
+    c8y_proxy_publish_health: bool = "c8y.proxy.publish_health" (own), Const("true"),
+        [C8yProxy], "false";
     /// The host at which clients reach the Cumulocity Proxy.
     c8y_proxy_client_host: Host = "c8y.proxy.client.host", Const("127.0.0.1"),
         [Tedge], "rpi4-dca632efb150";
@@ -215,6 +225,11 @@ settings! {
     /// The file that holds the password for the MQTT broker.
     mqtt_client_auth_password_file: Option<PasswordPath> = "mqtt.client.auth.password_file", Unset,
         [C8yProxy], "/etc/tedge/mqtt-password";
+    /// The topics on the MQTT broker begin with this.
+    mqtt_topic_root: Text = "mqtt.topic_root", Const("te"), [C8yProxy], "te";
+    /// What the topics of this device continue with.
+    mqtt_device_topic_id: Text = "mqtt.device_topic_id", Const("device/main//"),
+        [C8yProxy], "device/child01//";
     /// The HTTP proxy (CONNECT) for connections to Cumulocity.
     proxy_address: Option<Proxy> = "proxy.address", Unset,
         [C8yProxy], "http://proxy.example.com:3128";

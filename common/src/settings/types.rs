@@ -88,6 +88,7 @@ macro_rules! path_types {
 path_types! {
     CertificatePath = Certificate;
     KeyPath = PrivateKey;
+    DeviceKeyPath = DeviceKey;
     CaPath = Authorities;
     CrlPath = RevocationLists;
     PasswordPath = Password;
@@ -213,6 +214,26 @@ value_type!(AuthMethod => Self, "certificate, basic or auto", "certificate, basi
     }
 });
 
+/// Where the device's token comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFrom {
+    /// The local MQTT broker, over its bridge to the cloud.
+    Mqtt,
+    /// The cloud itself, over mutual TLS.
+    Https,
+    /// The broker, or the cloud itself if the broker provides none.
+    Auto,
+}
+
+value_type!(TokenFrom => Self, "mqtt, https or auto", "mqtt, https or auto", Shape::Text, |text| {
+    match text {
+        "mqtt" => Some(Self::Mqtt),
+        "https" => Some(Self::Https),
+        "auto" => Some(Self::Auto),
+        _ => None,
+    }
+});
+
 /// A host with a port, by default `PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort<const PORT: u16>(pub Origin);
@@ -220,6 +241,10 @@ pub struct HostPort<const PORT: u16>(pub Origin);
 value_type!(HostPort<443> => Self,
     "host[:port]", "a host without https://, and a port if it is not 443", Shape::Text,
     |text| Origin::parse(text, 443).map(Self)
+);
+value_type!(HostPort<8443> => Self,
+    "host[:port]", "a host without https://, and a port if it is not 8443", Shape::Text,
+    |text| Origin::parse(text, 8443).map(Self)
 );
 value_type!(HostPort<8883> => Self,
     "host[:port]", "a host without a scheme, and a port if it is not 8883", Shape::Text,

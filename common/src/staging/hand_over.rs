@@ -10,7 +10,8 @@
 //! - Of a file only what its setting is for is copied: certificates, lists, the first private key,
 //!   one line with a password, or user name and password.
 //! - The key of a CA is not copied ([`super::authority`]), nor a key from a configuration directory
-//!   that others can change: they can have moved any key of root's there.
+//!   that others can change: they can have moved any key of root's there. The device's own key may
+//!   have signed its own certificate, where only root can have named it.
 //! - Of a directory only those names are copied that the service reads or reports.
 //!
 //! Faulty content is copied unchanged: the service reports it.
@@ -27,7 +28,7 @@ use super::original::{self, Unreadable};
 use super::secrets::{self, Credentials};
 use super::walk::{self, Opened, PathWalk};
 use crate::error::Error;
-use crate::settings::{PathTo, SETTINGS, Values};
+use crate::settings::{self, PathTo, SETTINGS, Values};
 use crate::x509::RevocationList;
 use crate::x509::certificate::Certificate;
 use crate::x509::key::{Key, Unusable};
@@ -55,13 +56,23 @@ pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
 fn named(values: &Values, program: &str) -> BTreeMap<PathBuf, Vec<PathTo>> {
     let mut named = BTreeMap::<_, Vec<_>>::new();
     for setting in SETTINGS {
-        let is_used = setting.used_by.iter().any(|user| user.name() == program);
+        // The device's own key is needed for nothing but a token over HTTPS.
+        let is_needed = !setting.key.starts_with("device.") || asks_over_https(values);
+        let is_used = is_needed && setting.used_by.iter().any(|user| user.name() == program);
         let path_to = setting.kind.path_to.filter(|path_to| is_used && *path_to != PathTo::Data);
         if let Some((found, path_to)) = values.found(setting).zip(path_to) {
             named.entry(PathBuf::from(&found.text)).or_default().push(path_to);
         }
     }
     named
+}
+
+fn asks_over_https(values: &Values) -> bool {
+    let is = |key: &str, text: &str| {
+        let found = settings::find(key).and_then(|setting| values.found(setting));
+        found.is_some_and(|found| found.text == text)
+    };
+    !is("c8y.auth_method", "basic") && !is("c8y.proxy.token_source", "mqtt")
 }
 
 pub(super) fn hand_over(
@@ -194,7 +205,9 @@ impl Filter<'_> {
             return secrets::password(&bytes).map(Into::into);
         }
         let contents = pem::read(&bytes);
-        let key = contents.first(Kind::PrivateKey).filter(|_| self.means(&[PathTo::PrivateKey]));
+        let key = contents
+            .first(Kind::PrivateKey)
+            .filter(|_| self.means(&[PathTo::PrivateKey, PathTo::DeviceKey]));
         if let Some(key) = key {
             self.check(path, &contents, key, directory.as_fd(), is_others)?;
         }
@@ -224,6 +237,12 @@ impl Filter<'_> {
             ));
         }
         let trusted = self.trusted.iter().map(Vec::as_slice);
+        if self.meant == [PathTo::DeviceKey] && self.walk.is_roots_alone {
+            return match authority::owns(trusted, &key.der) {
+                true => refusal("the private key of a CA that this service trusts".to_owned()),
+                false => Ok(()),
+            };
+        }
         let mut is_authoritys = authority::owns(contents.certificates().chain(trusted), &key.der)
             || authority::is_in(directory, &key.der)?;
         // Where a link leads from one directory to another, both are looked at.

@@ -135,6 +135,22 @@ fn no_key_of_a_ca_is_handed_over_under_any_name() {
 }
 
 #[test]
+fn the_devices_key_may_have_signed_its_own_certificate_where_root_alone_can_have_named_it() {
+    let dir = configured();
+    let named = ("ca.key", PathTo::DeviceKey);
+    stage(&dir, &[named]);
+    assert_eq!(handed_over(&contents(&dir, "ca.key")), [Kind::PrivateKey]);
+    // It is not the key of a service, nor that of those whom the service trusts.
+    for other in [("ca.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)] {
+        stage(&dir, &[named, other]);
+        assert!(reason(&dir, "ca.key").contains("the private key of a CA"));
+    }
+    dir.run("chmod", &["777", "."]);
+    stage(&dir, &[named]);
+    assert!(reason(&dir, "ca.key").contains("others than root can change"));
+}
+
+#[test]
 fn of_a_closed_directory_come_its_names_and_of_its_files_what_they_may_give() {
     let dir = configured();
     dir.write("cas/ca.crt", dir.read("ca.crt"));

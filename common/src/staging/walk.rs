@@ -29,7 +29,7 @@ pub(super) struct PathWalk {
     root: PathBuf,
     config_dir: PathBuf,
     /// Whether nobody else can have written the settings.
-    is_roots_alone: bool,
+    pub(super) is_roots_alone: bool,
 }
 
 /// Where a walk is.
