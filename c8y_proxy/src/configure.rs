@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use c8y_proxy::credentials::{BrokerOptions, Method};
+use c8y_proxy::credentials::{BrokerOptions, HttpsOptions, Method, Sources};
 use common::client::{ConnectProxy, Options};
 use common::error::Error;
 use common::net::{Host, Origin};
-use common::settings::{AuthMethod, Secret, Settings};
+use common::settings::{AuthMethod, Secret, Settings, TokenFrom};
 use common::tls::ClientFiles;
 
 /// Where Cumulocity is, and how to connect to it.
@@ -34,16 +34,20 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
     }
     .load()?;
     warn(&roots.warnings);
+    Ok(Options { proxy: proxy(&origin.host, settings), origin, tls: Some(roots.config) })
+}
+
+/// The proxy on the way to this host.
+fn proxy(host: &Host, settings: &Settings) -> Option<ConnectProxy> {
     let proxy = settings
         .proxy_address
         .as_ref()
-        .filter(|_| !is_reached_directly(&origin.host, &settings.proxy_no_proxy));
+        .filter(|_| !is_reached_directly(host, &settings.proxy_no_proxy))?;
     let credentials = settings.proxy_username.clone().map(|user| {
         let password = settings.proxy_password.as_ref().map(Secret::reveal).unwrap_or_default();
         (user, password.to_owned())
     });
-    let proxy = proxy.map(|proxy| ConnectProxy { origin: proxy.0.clone(), credentials });
-    Ok(Options { origin, tls: Some(roots.config), proxy })
+    Some(ConnectProxy { origin: proxy.0.clone(), credentials })
 }
 
 /// How the device authenticates.
@@ -51,12 +55,43 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
 /// # Errors
 ///
 /// The broker's certificates cannot be read.
-pub(crate) fn method(settings: &Settings) -> Result<Method, Error> {
+pub(crate) fn method(settings: &Settings, upstream: &Options) -> Result<Method, Error> {
     let file = &settings.c8y_credentials_path;
     match settings.c8y_auth_method {
-        AuthMethod::Basic => Ok(Method::Basic(file.clone())),
-        AuthMethod::Auto if file.exists() => Ok(Method::Basic(file.clone())),
-        AuthMethod::Auto | AuthMethod::Certificate => Ok(Method::Certificate(broker(settings)?)),
+        AuthMethod::Basic => return Ok(Method::Basic(file.clone())),
+        AuthMethod::Auto if file.exists() => return Ok(Method::Basic(file.clone())),
+        AuthMethod::Auto | AuthMethod::Certificate => {}
+    }
+    Ok(Method::Certificate(Box::new(match settings.c8y_proxy_token_source {
+        TokenFrom::Mqtt => Sources::Mqtt(broker(settings)?),
+        TokenFrom::Https => Sources::Https(https(settings, upstream)),
+        TokenFrom::Auto => Sources::Auto(broker(settings)?, https(settings, upstream)),
+    })))
+}
+
+/// Looks at the certificate that asks for tokens over HTTPS.
+///
+/// # Errors
+///
+/// It is missing, or it cannot be used.
+pub(crate) fn identity(method: &Method) -> Result<(), Error> {
+    let Method::Certificate(sources) = method else { return Ok(()) };
+    if let Sources::Https(https) | Sources::Auto(_, https) = &**sources {
+        warn(&https.identity()?.warnings);
+    }
+    Ok(())
+}
+
+fn https(settings: &Settings, upstream: &Options) -> HttpsOptions {
+    let origin = settings.c8y_proxy_token_url.as_ref().map(|url| url.0.clone());
+    let origin =
+        origin.unwrap_or_else(|| Origin { host: upstream.origin.host.clone(), port: 8443 });
+    let client =
+        Options { proxy: proxy(&origin.host, settings), origin, tls: upstream.tls.clone() };
+    HttpsOptions {
+        client,
+        certificate: settings.device_cert_path.clone(),
+        key: settings.device_key_path.clone(),
     }
 }
 

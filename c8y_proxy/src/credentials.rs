@@ -1,13 +1,14 @@
 //! The device's credentials: one set for all requests, renewed once for everybody who waits.
 //!
 //! Read [`Credentials`] first, then `basic` (user name and password from a file), or `tokens` (one
-//! token for everybody), `cache` (when to fetch) and `mqtt` (from where). This module knows no HTTP
-//! beyond the value of one field.
+//! token for everybody), `cache` (when to fetch), and from where: `mqtt`, `https`, or `either`.
 
 mod basic;
 mod cache;
+mod either;
 mod error;
 mod grant;
+mod https;
 pub(crate) mod jwt;
 mod mqtt;
 mod tokens;
@@ -19,19 +20,48 @@ use async_executor::Executor;
 
 use self::basic::Basic;
 use self::cache::Timing;
+use self::either::Either;
 pub use self::error::Error;
 pub use self::grant::Grant;
+use self::https::Https;
+pub use self::https::HttpsOptions;
 pub use self::mqtt::BrokerOptions;
 use self::mqtt::Mqtt;
-use self::tokens::Tokens;
+use self::tokens::{TokenSource, Tokens};
 
 /// Where the credentials come from (`c8y.auth_method`).
 #[derive(Clone, Debug)]
 pub enum Method {
-    /// A token for which the device's certificate vouches, by way of the broker.
-    Certificate(BrokerOptions),
+    /// A token for which the device's certificate vouches.
+    Certificate(Box<Sources>),
     /// User name and password in this file (`c8y.credentials_path`).
     Basic(PathBuf),
+}
+
+/// Where a token comes from (`c8y.proxy.token_source`).
+#[derive(Clone, Debug)]
+pub enum Sources {
+    /// From the broker.
+    Mqtt(BrokerOptions),
+    /// From Cumulocity, over mutual TLS.
+    Https(HttpsOptions),
+    /// From the broker, and over HTTPS where it gives none in time.
+    Auto(BrokerOptions, HttpsOptions),
+}
+
+impl Sources {
+    fn start(
+        self,
+        executor: &Arc<Executor<'static>>,
+    ) -> Result<Box<dyn TokenSource>, common::error::Error> {
+        Ok(match self {
+            Self::Mqtt(broker) => Box::new(Mqtt::start(broker, executor)?),
+            Self::Https(https) => Box::new(Https::new(https, executor)),
+            Self::Auto(broker, https) => {
+                Box::new(Either::new(Mqtt::start(broker, executor)?, Https::new(https, executor)))
+            }
+        })
+    }
 }
 
 /// The device's credentials.
@@ -54,9 +84,9 @@ impl Credentials {
     ) -> Result<Self, common::error::Error> {
         match method {
             Method::Basic(path) => Ok(Self(Kind::Basic(Basic::load(path)?))),
-            Method::Certificate(broker) => {
-                let source = Mqtt::start(broker, executor)?;
-                Ok(Self(Kind::Token(Tokens::new(Box::new(source), Timing::default(), executor))))
+            Method::Certificate(sources) => {
+                let source = sources.start(executor)?;
+                Ok(Self(Kind::Token(Tokens::new(source, Timing::default(), executor))))
             }
         }
     }
@@ -134,7 +164,7 @@ impl Credentials {
             Kind::Basic(_) => ("basic", "unused"),
             Kind::Token(tokens) => {
                 let token = if tokens.is_alive() { "valid" } else { "none" };
-                (token, if tokens.is_connected() { "connected" } else { "disconnected" })
+                (token, tokens.broker())
             }
         }
     }

@@ -6,7 +6,7 @@
 //! 2. `forward` takes it to Cumulocity and its answer back, step by step.
 //! 3. `target` says what is asked upstream, and what may not be asked.
 //! 4. `headers` says which fields cross.
-//! 5. [`credentials`] adds the device's, from a file or by way of the broker.
+//! 5. [`credentials`] adds the device's, from a file, from the broker, or from Cumulocity itself.
 //! 6. `upgrade` takes over where upstream switches protocols; `relay` carries the bytes.
 //! 7. [`error`] is everything that is answered without Cumulocity.
 //!

@@ -52,17 +52,21 @@ impl Service for C8yProxy {
     }
 
     fn check(settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
-        configure::upstream(settings)?;
-        configure::method(settings)?;
-        Ok(())
+        let upstream = configure::upstream(settings)?;
+        configure::identity(&configure::method(settings, &upstream)?)
     }
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
         let upstream = configure::upstream(settings)?;
         let host = upstream.origin.host_field(443);
         log::info!("Cumulocity is at https://{host}");
+        let method = configure::method(settings, &upstream)?;
+        // The certificate may come later: it is read for each token.
+        if let Err(error) = configure::identity(&method) {
+            log::warn!("{error}");
+        }
         let client = Client::new(upstream, Arc::clone(&context.executor));
-        let credentials = Credentials::new(configure::method(settings)?, &context.executor)?;
+        let credentials = Credentials::new(method, &context.executor)?;
         let client = surf::Client::with_http_client(client);
         let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;
         Ok(c8y_proxy::routes(state))

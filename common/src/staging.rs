@@ -5,6 +5,7 @@ mod directory;
 mod find;
 mod hand_over;
 mod original;
+mod refresh;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,5 @@ pub use find::read;
 pub(crate) use find::{Entry, entries, renew};
 pub(crate) use hand_over::stage;
 pub use original::Unreadable;
+pub use refresh::refresh;
 pub use secrets::{Credentials, credentials, password};

@@ -8,6 +8,7 @@ mod admission;
 mod authorities;
 mod cause;
 mod client;
+mod device;
 mod explain;
 mod fingerprint;
 mod identity;
@@ -21,6 +22,7 @@ mod tests;
 mod tickets;
 
 pub use client::{ClientFiles, ClientIdentity};
+pub use device::DeviceIdentity;
 pub(crate) use explain::refusal;
 pub use explain::{explain, explain_io};
 pub(crate) use reload::Client;

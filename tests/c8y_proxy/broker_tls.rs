@@ -2,7 +2,6 @@
 
 use std::process::Command;
 
-use crate::support::bridge::Bridge;
 use crate::support::broker::Broker;
 use crate::support::certificates::{Authority, Key, Pair};
 use crate::support::cloud::Cloud;
@@ -42,9 +41,7 @@ impl Guarded {
             );
             match Broker::with(&lines) {
                 Ok(broker) => {
-                    let bridge = Bridge::start(&cloud, broker.address(), "c8y");
-                    bridge.wait_connected(SOON);
-                    return (Outside { cloud, bridge, broker }, port);
+                    return (Outside::around(cloud, broker), port);
                 }
                 Err(error) => last = Some(error),
             }

@@ -5,7 +5,48 @@ use std::time::{Duration, Instant};
 
 use crate::support::cloud::Script;
 use crate::support::cloud::tokens::Claims;
-use crate::support::device::{Device, Outside, SOON};
+use crate::support::device::{Device, Outside, SOON, Source};
+
+/// Every test runs with each source, under the name of the source.
+macro_rules! with_each_source {
+    ($($(#[$ignored:meta])? $promise:ident,)+) => {
+        with_each_source!(mqtt: Mqtt, $($(#[$ignored])? $promise,)+);
+        with_each_source!(https: Https, $($(#[$ignored])? $promise,)+);
+    };
+    ($module:ident: $source:ident, $($(#[$ignored:meta])? $promise:ident,)+) => {
+        mod $module {
+            $(
+                #[test]
+                $(#[$ignored])?
+                fn $promise() {
+                    super::$promise(super::Source::$source);
+                }
+            )+
+        }
+    };
+}
+
+with_each_source! {
+    a_hundred_requests_without_a_token_make_one_fetch,
+    a_hundred_requests_with_a_revoked_token_make_one_renewal_and_all_succeed,
+    a_small_body_is_sent_again_after_a_401,
+    a_chunked_body_waits_for_the_token_to_be_proved_once_in_a_minute,
+    a_401_that_stays_is_passed_on_after_one_renewal,
+    other_refusals_are_passed_on_without_a_renewal,
+    a_clock_that_is_a_year_wrong_makes_no_difference,
+    a_token_whose_end_cannot_be_read_is_used_until_a_401,
+    no_secret_is_in_the_log,
+    #[ignore = "takes a minute: `long_limits` runs it beside the others"]
+    a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved,
+    #[ignore = "takes a minute: `long_limits` runs it beside the others"]
+    a_token_is_renewed_before_it_runs_out_and_no_request_fails,
+    #[ignore = "takes a minute: `long_limits` runs it beside the others"]
+    an_expired_token_is_never_the_reason_for_a_refusal,
+    #[ignore = "takes a minute: `long_limits` runs it beside the others"]
+    an_idle_device_does_not_renew,
+    #[ignore = "takes a minute: `long_limits` runs it beside the others"]
+    a_clock_that_is_a_year_wrong_keeps_no_token_from_its_renewal,
+}
 
 /// Sends that many requests at once and returns the statuses.
 fn at_once(device: &Device, count: usize, request: &str) -> Vec<u16> {
@@ -21,33 +62,30 @@ const YEAR: i64 = 365 * 24 * 3600;
 
 const GET: &str = "GET /c8y/tenant/currentTenant HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn device_for_many() -> Device {
-    Device::with(|setup| setup.set_own("c8y.proxy.connections.max", 200))
+fn device_for_many(source: Source) -> Device {
+    Device::among(Outside::of(source), |setup| setup.set_own("c8y.proxy.connections.max", 200))
 }
 
-#[test]
-fn a_hundred_requests_without_a_token_make_one_fetch() {
-    let device = device_for_many();
-    device.bridge().answer(crate::support::bridge::Answer::Late(Duration::from_secs(1)));
+fn a_hundred_requests_without_a_token_make_one_fetch(source: Source) {
+    let device = device_for_many(source);
+    device.outside.delay(Duration::from_secs(1));
     assert_eq!(at_once(&device, 100, GET), [200; 100]);
-    assert_eq!(device.bridge().asked(), 1);
+    assert_eq!(device.asked(), 1);
     assert_eq!(device.cloud().seen().requests.len(), 100);
 }
 
-#[test]
-fn a_hundred_requests_with_a_revoked_token_make_one_renewal_and_all_succeed() {
-    let device = device_for_many();
+fn a_hundred_requests_with_a_revoked_token_make_one_renewal_and_all_succeed(source: Source) {
+    let device = device_for_many(source);
     device.warm();
     device.cloud().tokens().revoke_all();
     assert_eq!(at_once(&device, 100, GET), [200; 100]);
-    assert_eq!(device.bridge().asked(), 2);
+    assert_eq!(device.asked(), 2);
     let seen = device.cloud().seen().requests;
     assert!(seen.len() <= 200, "{} requests for 100", seen.len());
 }
 
-#[test]
-fn a_small_body_is_sent_again_after_a_401() {
-    let device = Device::start();
+fn a_small_body_is_sent_again_after_a_401(source: Source) {
+    let device = Device::of(source);
     device.warm();
     for length in [0, 1, 64 * 1024] {
         device.cloud().tokens().revoke_all();
@@ -62,10 +100,8 @@ fn a_small_body_is_sent_again_after_a_401() {
     }
 }
 
-#[test]
-#[ignore = "takes a minute: `long_limits` runs it beside the others"]
-fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved() {
-    let device = Device::start();
+fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved(source: Source) {
+    let device = Device::of(source);
     device.warm();
     device.cloud().tokens().revoke_all();
     // The answer that proved the token was a moment ago: only time makes it doubtful.
@@ -81,9 +117,8 @@ fn a_body_that_cannot_be_sent_again_waits_for_the_token_to_be_proved() {
     assert_eq!(sent.len(), 1, "{lines:?}");
 }
 
-#[test]
-fn a_chunked_body_waits_for_the_token_to_be_proved_once_in_a_minute() {
-    let device = Device::start();
+fn a_chunked_body_waits_for_the_token_to_be_proved_once_in_a_minute(source: Source) {
+    let device = Device::of(source);
     let chunked = "POST /c8y/service/echo HTTP/1.1\r\nHost: a\r\n\
         Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
     for _ in 0..3 {
@@ -95,9 +130,8 @@ fn a_chunked_body_waits_for_the_token_to_be_proved_once_in_a_minute() {
     assert_eq!(device.cloud().requests("/service/echo").len(), 3);
 }
 
-#[test]
-fn a_401_that_stays_is_passed_on_after_one_renewal() {
-    let device = Device::start();
+fn a_401_that_stays_is_passed_on_after_one_renewal(source: Source) {
+    let device = Device::of(source);
     device.warm();
     let refusal = "401 Unauthorized\r\nWWW-Authenticate: X\r\nX-Mine: 1";
     device.cloud().answer("/x", Script::answer(refusal, b"no"));
@@ -105,38 +139,35 @@ fn a_401_that_stays_is_passed_on_after_one_renewal() {
     assert_eq!((answer.status, answer.body.as_slice()), (401, &b"no"[..]));
     assert_eq!(answer.field("x-mine"), Some("1"));
     assert_eq!(device.cloud().requests("/x").len(), 2);
-    assert_eq!(device.bridge().asked(), 2);
+    assert_eq!(device.asked(), 2);
 }
 
-#[test]
-fn other_refusals_are_passed_on_without_a_renewal() {
-    let device = Device::start();
+fn other_refusals_are_passed_on_without_a_renewal(source: Source) {
+    let device = Device::of(source);
     device.warm();
     for status in ["403 Forbidden", "407 Proxy", "404 Not Found", "500 Oh", "503 Busy"] {
         device.cloud().answer("/x", Script::answer(status, b"no").once());
         let answer = device.get("/c8y/x");
         assert!(status.starts_with(&answer.status.to_string()), "{status}: {}", answer.status);
     }
-    assert_eq!(device.bridge().asked(), 1);
+    assert_eq!(device.asked(), 1);
     assert_eq!(device.cloud().requests("/x").len(), 5);
 }
 
-#[test]
-#[ignore = "takes a minute: `long_limits` runs it beside the others"]
-fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
-    let outside = Outside::new();
+fn a_token_is_renewed_before_it_runs_out_and_no_request_fails(source: Source) {
+    let outside = Outside::of(source);
     let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
     outside.cloud.tokens().set(claims);
     let device = Device::among(outside, |_| {});
     let start = Instant::now();
     let mut sent = 0;
-    while device.bridge().asked() < 3 {
+    while device.asked() < 3 {
         assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
         sent += 1;
-        assert!(start.elapsed() < Duration::from_secs(60), "{}", device.bridge().asked());
+        assert!(start.elapsed() < Duration::from_secs(60), "{}", device.asked());
         thread::sleep(Duration::from_millis(20));
     }
-    let times: Vec<_> = device.bridge().questions().into_iter().map(|(at, _)| at).collect();
+    let times = device.outside.times();
     assert_eq!(device.cloud().seen().requests.len(), sent, "nothing was sent twice");
     for pair in times.windows(2) {
         let apart = pair[1] - pair[0];
@@ -144,10 +175,8 @@ fn a_token_is_renewed_before_it_runs_out_and_no_request_fails() {
     }
 }
 
-#[test]
-#[ignore = "takes a minute: `long_limits` runs it beside the others"]
-fn an_expired_token_is_never_the_reason_for_a_refusal() {
-    let outside = Outside::new();
+fn an_expired_token_is_never_the_reason_for_a_refusal(source: Source) {
+    let outside = Outside::of(source);
     // Shorter than the minute before which it is renewed.
     let claims = Claims { life: Duration::from_secs(15), ..Claims::default() };
     outside.cloud.tokens().set(claims);
@@ -158,31 +187,27 @@ fn an_expired_token_is_never_the_reason_for_a_refusal() {
         thread::sleep(Duration::from_millis(50));
     }
     // Never more than one in 10 s, unless a 401 calls for it.
-    assert!(device.bridge().asked() <= 6, "{} fetches in 40 s", device.bridge().asked());
+    assert!(device.asked() <= 6, "{} fetches in 40 s", device.asked());
 }
 
-#[test]
-#[ignore = "takes a minute: `long_limits` runs it beside the others"]
-fn an_idle_device_does_not_renew() {
-    let outside = Outside::new();
+fn an_idle_device_does_not_renew(source: Source) {
+    let outside = Outside::of(source);
     let claims = Claims { life: Duration::from_secs(65), ..Claims::default() };
     outside.cloud.tokens().set(claims);
     let device = Device::among(outside, |_| {});
     device.warm();
     thread::sleep(Duration::from_secs(12));
-    assert_eq!(device.bridge().asked(), 1);
+    assert_eq!(device.asked(), 1);
 }
 
-#[test]
-#[ignore = "takes a minute: `long_limits` runs it beside the others"]
-fn a_clock_that_is_a_year_wrong_keeps_no_token_from_its_renewal() {
+fn a_clock_that_is_a_year_wrong_keeps_no_token_from_its_renewal(source: Source) {
     for ahead in [-YEAR, YEAR] {
-        let outside = Outside::new();
+        let outside = Outside::of(source);
         let life = Duration::from_secs(65);
         outside.cloud.tokens().set(Claims { life, ahead, ..Claims::default() });
         let device = Device::among(outside, |_| {});
         let start = Instant::now();
-        while device.bridge().asked() < 2 {
+        while device.asked() < 2 {
             assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
             assert!(start.elapsed() < Duration::from_secs(20), "clock ahead {ahead} s");
             thread::sleep(Duration::from_millis(20));
@@ -191,37 +216,35 @@ fn a_clock_that_is_a_year_wrong_keeps_no_token_from_its_renewal() {
     }
 }
 
-#[test]
-fn a_clock_that_is_a_year_wrong_makes_no_difference() {
+fn a_clock_that_is_a_year_wrong_makes_no_difference(source: Source) {
     for ahead in [-YEAR, YEAR] {
         for iat in [true, false] {
-            let outside = Outside::new();
+            let outside = Outside::of(source);
             outside.cloud.tokens().set(Claims { ahead, iat, ..Claims::default() });
             let device = Device::among(outside, |_| {});
             for _ in 0..20 {
                 assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
             }
-            assert_eq!(device.bridge().asked(), 1, "clock ahead {ahead} s, iat {iat}");
+            assert_eq!(device.asked(), 1, "clock ahead {ahead} s, iat {iat}");
             // And one that died early is not trusted for ever.
             device.cloud().tokens().revoke_all();
             assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
-            assert_eq!(device.bridge().asked(), 2);
+            assert_eq!(device.asked(), 2);
         }
     }
 }
 
-#[test]
-fn a_token_whose_end_cannot_be_read_is_used_until_a_401() {
-    let outside = Outside::new();
+fn a_token_whose_end_cannot_be_read_is_used_until_a_401(source: Source) {
+    let outside = Outside::of(source);
     outside.cloud.tokens().set(Claims { exp: false, ..Claims::default() });
     let device = Device::among(outside, |_| {});
     for _ in 0..5 {
         assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
     }
-    assert_eq!(device.bridge().asked(), 1);
+    assert_eq!(device.asked(), 1);
     device.cloud().tokens().revoke_all();
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
-    assert_eq!(device.bridge().asked(), 2);
+    assert_eq!(device.asked(), 2);
 }
 
 #[test]
@@ -248,9 +271,8 @@ fn a_prefix_of_topics_that_is_not_c8y_is_honoured() {
     assert_eq!((device.bridge().asked(), other.asked()), (0, 1));
 }
 
-#[test]
-fn no_secret_is_in_the_log() {
-    let device = Device::with(|setup| setup.environment("RUST_LOG", "trace"));
+fn no_secret_is_in_the_log(source: Source) {
+    let device = Device::among(Outside::of(source), |setup| setup.environment("RUST_LOG", "trace"));
     device.warm();
     device.ask("GET /c8y/x HTTP/1.1\r\nHost: a\r\nAuthorization: Basic c2VjcmV0\r\n\r\n");
     let seen = device.cloud().seen().requests;

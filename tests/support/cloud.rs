@@ -2,6 +2,7 @@
 //! documents, misbehaves on demand, and remembers each request byte for byte. It shares no code
 //! with the proxy, not even its HTTP, so that a fault in ours cannot hide here.
 
+pub(crate) mod access_tokens;
 pub(crate) mod body;
 mod connection;
 mod notifications;
@@ -24,6 +25,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
+use access_tokens::{Anybody, Trust};
 use body::Content;
 use notifications::Subscribers;
 #[allow(unused_imports, reason = "the program has no client")]
@@ -44,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
     /// Who may come with a password, as `tenant/name` or `name`.
     pub(crate) user: Option<(String, String)>,
+    /// Where it gives tokens to devices, and does nothing else: whom it trusts.
+    pub(crate) trust: Option<Trust>,
 }
 
 impl Options {
@@ -53,6 +57,7 @@ impl Options {
             key: key.into(),
             versions: rustls::ALL_VERSIONS.to_vec(),
             user: None,
+            trust: None,
         }
     }
 
@@ -63,8 +68,12 @@ impl Options {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&self.versions)
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
+            .map_err(io::Error::other)?;
+        let tls = match self.trust {
+            None => tls.with_no_client_auth(),
+            Some(_) => tls.with_client_cert_verifier(Arc::new(Anybody)),
+        };
+        let tls = tls
             .with_single_cert(chain.map_err(io::Error::other)?, key)
             .map_err(io::Error::other)?;
         Ok(Arc::new(tls))
@@ -97,7 +106,8 @@ pub(crate) struct Cloud {
 /// What the connections share.
 pub(crate) struct Inner {
     pub(crate) record: Record,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
+    trust: Option<Trust>,
     user: Option<String>,
     changing: Mutex<Changing>,
     store: Mutex<Store>,
@@ -119,8 +129,22 @@ impl Cloud {
         Self::on(TcpListener::bind("127.0.0.1:0")?, options)
     }
 
+    /// Starts the port of this cloud where devices get tokens.
+    pub(crate) fn start_beside(&self, options: Options) -> io::Result<Self> {
+        let tokens = Arc::clone(&self.inner.tokens);
+        Self::with_tokens(TcpListener::bind("127.0.0.1:0")?, options, tokens)
+    }
+
     /// Starts on a listener, which may be of another network namespace.
     pub(crate) fn on(listener: TcpListener, options: Options) -> io::Result<Self> {
+        Self::with_tokens(listener, options, Arc::new(Tokens::new(b"a secret of the stand-in")))
+    }
+
+    fn with_tokens(
+        listener: TcpListener,
+        options: Options,
+        tokens: Arc<Tokens>,
+    ) -> io::Result<Self> {
         let tls = options.tls()?;
         let (greeting, scripts, open) = (Greeting::Tls, HashMap::new(), HashMap::new());
         let changing = Changing { tls, greeting, per_connection: None, scripts, open };
@@ -128,7 +152,8 @@ impl Cloud {
             options.user.map(|(name, password)| STANDARD.encode(format!("{name}:{password}")));
         let inner = Arc::new(Inner {
             record: Record::default(),
-            tokens: Tokens::new(b"a secret of the stand-in"),
+            tokens,
+            trust: options.trust,
             user,
             changing: Mutex::new(changing),
             store: Mutex::default(),

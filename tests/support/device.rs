@@ -3,14 +3,16 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::answer::Answer;
+use super::bridge;
 use super::bridge::Bridge;
 use super::broker::Broker;
-use super::certificates::{Authority, Pair};
+use super::certificates::{Authority, Key, Pair};
 use super::client::{self, Client};
-use super::cloud::{Cloud, Options};
+use super::cloud::access_tokens::{PATH, Trust};
+use super::cloud::{Cloud, Options, Script};
 use super::directory::Directory;
 use super::service::{Service, Setup};
 
@@ -25,6 +27,18 @@ pub(crate) struct Outside {
     pub(crate) cloud: Cloud,
     pub(crate) bridge: Bridge,
     pub(crate) broker: Broker,
+    /// Where the cloud gives tokens over HTTPS.
+    pub(crate) endpoint: Cloud,
+    /// Where the proxy gets its token.
+    pub(crate) source: Source,
+}
+
+/// Where the proxy gets its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Mqtt,
+    Https,
+    Auto,
 }
 
 impl Outside {
@@ -33,12 +47,41 @@ impl Outside {
         Self::with(Cloud::start(options()).unwrap())
     }
 
+    /// With everything as it should be, and the token from there.
+    pub(crate) fn of(source: Source) -> Self {
+        Self { source, ..Self::new() }
+    }
+
     /// With a cloud of the test's own.
     pub(crate) fn with(cloud: Cloud) -> Self {
-        let broker = Broker::start().unwrap();
+        Self::around(cloud, Broker::start().unwrap())
+    }
+
+    /// With a cloud and a broker of the test's own.
+    pub(crate) fn around(cloud: Cloud, broker: Broker) -> Self {
         let bridge = Bridge::start(&cloud, broker.address(), "c8y");
         bridge.wait_connected(SOON);
-        Self { cloud, bridge, broker }
+        let trust = Trust { authority: devices().authority.cert.clone(), revoked: None };
+        let endpoint = cloud.start_beside(Options { trust: Some(trust), ..options() }).unwrap();
+        Self { cloud, bridge, broker, endpoint, source: Source::Mqtt }
+    }
+
+    /// How often a token was requested, from wherever.
+    pub(crate) fn asked(&self) -> usize {
+        self.times().len()
+    }
+
+    /// When a token was requested, from wherever.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        let asked = self.bridge.questions().into_iter().map(|(at, _)| at);
+        asked.chain(self.endpoint.seen().requests.iter().map(|request| request.at)).collect()
+    }
+
+    /// Has the next token come so late.
+    pub(crate) fn delay(&self, time: Duration) {
+        self.bridge.answer(bridge::Answer::Late(time));
+        let script = Script::new().without_a_token().read().pause(time).once();
+        self.endpoint.answer(PATH, script.send(token_answer(&self.cloud.tokens().issue())));
     }
 
     /// Ends the broker; returns when the bridge is gone as well.
@@ -61,6 +104,16 @@ impl Outside {
         setup.set("c8y.root_cert_path", &certificates().ca);
         setup.set_raw("c8y.proxy.bind.port", 0);
         setup.set_raw("mqtt.client.port", self.broker.address().port());
+        let source = match self.source {
+            Source::Mqtt => return,
+            Source::Https => "https",
+            Source::Auto => "auto",
+        };
+        setup.set_own_path("c8y.proxy.token_source", source);
+        let endpoint = format!("localhost:{}", self.endpoint.address().port());
+        setup.set_own_path("c8y.proxy.token_url", endpoint);
+        setup.set("device.cert_path", &devices().device.cert);
+        setup.set("device.key_path", &devices().device.key);
     }
 }
 
@@ -74,6 +127,11 @@ impl Device {
     /// With everything as it should be.
     pub(crate) fn start() -> Self {
         Self::with(|_| {})
+    }
+
+    /// With the token from there.
+    pub(crate) fn of(source: Source) -> Self {
+        Self::among(Outside::of(source), |_| {})
     }
 
     /// With more settings than those that are needed.
@@ -98,6 +156,16 @@ impl Device {
     /// The bridge.
     pub(crate) fn bridge(&self) -> &Bridge {
         &self.outside.bridge
+    }
+
+    /// Where the cloud gives tokens over HTTPS.
+    pub(crate) fn endpoint(&self) -> &Cloud {
+        &self.outside.endpoint
+    }
+
+    /// How often a token was requested, from wherever.
+    pub(crate) fn asked(&self) -> usize {
+        self.outside.asked()
     }
 
     /// Sends a request as it is and reads the answer.
@@ -170,5 +238,29 @@ pub(crate) fn certificates() -> &'static Certificates {
         }
         let cloud = authority.server_for("cloud", &names);
         Certificates { ca: authority.cert, cloud, _directory: directory }
+    })
+}
+
+/// The answer with a token over HTTPS.
+pub(crate) fn token_answer(token: &str) -> String {
+    let body = format!("{{\"accessToken\":\"{token}\"}}");
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The CA that the tenant trusts, and the device's certificate, which all the tests share.
+pub(crate) struct Devices {
+    _directory: Directory,
+    pub(crate) authority: Authority,
+    pub(crate) device: Pair,
+}
+
+/// The CA that the tenant trusts, and the device's certificate.
+pub(crate) fn devices() -> &'static Devices {
+    static ONCE: OnceLock<Devices> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let directory = Directory::new();
+        let authority = Authority::new(directory.path(), "device-ca");
+        let device = authority.client("rpi4", Key::P256);
+        Devices { authority, device, _directory: directory }
     })
 }

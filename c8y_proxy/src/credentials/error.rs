@@ -11,6 +11,14 @@ pub enum Error {
         /// What had not happened by then.
         waiting: String,
     },
+    /// Cumulocity gives no token over HTTPS.
+    #[error("no token from {from}: {fault}")]
+    Refused {
+        /// Who was asked.
+        from: String,
+        /// Why not, and what to do.
+        fault: String,
+    },
     /// What came is no token.
     #[error("the answer on {topic} is not a token: {fault}")]
     Malformed {

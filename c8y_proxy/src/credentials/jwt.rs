@@ -22,6 +22,26 @@ const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
 pub(crate) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
     let token =
         answer.trim_ascii().strip_prefix(TEMPLATE).ok_or("it does not begin with \"71,\"")?;
+    check(token)
+}
+
+/// The token in `{"accessToken":"<JWT>"}`, or what is wrong with that.
+pub(crate) fn from_json(answer: &[u8]) -> Result<String, &'static str> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        access_token: String,
+    }
+    let answer: Answer =
+        serde_json::from_slice(answer).map_err(|_| "it is not JSON with an accessToken")?;
+    let token = check(answer.access_token.as_bytes())?;
+    match token.split('.').count() {
+        3 => Ok(token.to_owned()),
+        _ => Err("the token is no JWT"),
+    }
+}
+
+fn check(token: &[u8]) -> Result<&str, &'static str> {
     if token.is_empty() {
         return Err("the token is empty");
     }
@@ -56,10 +76,13 @@ struct Claims {
 }
 
 fn claims(token: &str) -> Option<Claims> {
+    serde_json::from_slice(&payload(token)?).ok()
+}
+
+fn payload(token: &str) -> Option<Vec<u8>> {
     let mut parts = token.split('.');
     let (_header, payload, _signature) = (parts.next()?, parts.next()?, parts.next()?);
-    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
-    serde_json::from_slice(&payload).ok()
+    URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()
 }
 
 #[cfg(test)]
@@ -95,6 +118,30 @@ pub(super) mod tests {
             assert_eq!(from_answer(answer).ok(), token, "{answer:?}");
         }
         assert!(from_answer(&[b"71,".to_vec(), vec![b'a'; LONGEST + 1]].concat()).is_err());
+    }
+
+    #[test]
+    fn takes_the_token_out_of_json() {
+        for (answer, token) in [
+            (r#"{"accessToken":"a.b.c"}"#, Ok("a.b.c")),
+            (r#" {"id": 1, "accessToken": "a.b.c"} "#, Ok("a.b.c")),
+            (r#"{"accessToken":"opaque"}"#, Err("the token is no JWT")),
+            (r#"{"accessToken":""}"#, Err("the token is empty")),
+            (r#"{"accessToken":1}"#, Err("it is not JSON with an accessToken")),
+            (r#"{"token":"a.b.c"}"#, Err("it is not JSON with an accessToken")),
+            ("<html>", Err("it is not JSON with an accessToken")),
+            ("", Err("it is not JSON with an accessToken")),
+        ] {
+            let read = from_json(answer.as_bytes());
+            assert_eq!(read.as_deref(), token.as_ref().map(|token| *token), "{answer}");
+        }
+        assert!(
+            from_json(
+                br#"{"accessToken":"a.
+b.c"}"#
+            )
+            .is_err()
+        );
     }
 
     #[test]

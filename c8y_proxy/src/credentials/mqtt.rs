@@ -55,6 +55,10 @@ impl Mqtt {
         Ok(Self { broker, client })
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.broker.status().connection.is_ok()
+    }
+
     /// Asks, and asks again if the connection is lost before the answer or no answer comes.
     async fn ask(&self) -> Result<String, Error> {
         let broker = &self.broker;
@@ -116,8 +120,8 @@ impl TokenSource for Mqtt {
         }
     }
 
-    fn is_connected(&self) -> bool {
-        self.broker.status().connection.is_ok()
+    fn broker(&self) -> &'static str {
+        if self.is_connected() { "connected" } else { "disconnected" }
     }
 }
 

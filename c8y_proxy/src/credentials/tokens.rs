@@ -26,8 +26,8 @@ pub(super) trait TokenSource: Send + Sync {
     /// What a fetch that takes long is waiting for.
     fn waiting(&self) -> String;
 
-    /// Whether a fetch could begin now.
-    fn is_connected(&self) -> bool;
+    /// The state of the connection to the broker, in one word.
+    fn broker(&self) -> &'static str;
 }
 
 /// The token, and the one task that may be fetching the next.
@@ -78,8 +78,8 @@ impl Tokens {
         self.cache().is_alive(Instant::now())
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.source.is_connected()
+    pub(super) fn broker(&self) -> &'static str {
+        self.source.broker()
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {

@@ -18,7 +18,7 @@ use crate::regular;
 
 /// The name of the file by which the service asks for new copies; the unit's path unit waits
 /// for it.
-const RENEW: &str = "renew";
+pub(super) const RENEW: &str = "renew";
 
 /// What root leaves for a path; the extension of the copy's name says which.
 #[derive(Clone, Copy)]

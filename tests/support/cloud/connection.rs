@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ServerConnection, StreamOwned};
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{Role, WebSocket};
@@ -14,7 +15,7 @@ use tungstenite::{Error, Message};
 
 use super::body::{Content, Framing, Spool};
 use super::record::{KEPT, Request, State};
-use super::{Greeting, Inner, platform};
+use super::{Greeting, Inner, access_tokens, platform};
 
 /// The longest head that is read.
 const HEAD: usize = 1 << 20;
@@ -185,6 +186,10 @@ impl Connection {
         let known = self.cloud.knows(&self.request);
         match script {
             Some(script) if script.open || known => script.run(self)?,
+            _ if self.cloud.trust.is_some() => {
+                let cloud = Arc::clone(&self.cloud);
+                cloud.trust.iter().try_for_each(|trust| access_tokens::answer(self, trust))?;
+            }
             _ if known => platform::answer(self)?,
             _ => {
                 self.cloud.record.latest(self.id, self.request.at, |seen| seen.refused = true);
@@ -193,6 +198,12 @@ impl Connection {
         }
         // What was not read of this request must not be taken for the next one.
         self.read_body()
+    }
+
+    /// The certificates that the client has shown.
+    pub(super) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        let shown = self.stream.conn.peer_certificates().unwrap_or_default();
+        shown.iter().map(|der| der.clone().into_owned()).collect()
     }
 
     /// Reads the body, if that was not done yet, and forgets its content.

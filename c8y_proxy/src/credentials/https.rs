@@ -1,0 +1,189 @@
+//! A token from Cumulocity itself, over mutual TLS: the device's certificate asks for it.
+//!
+//! The certificate and its key are read for each token, so that a renewed certificate needs no
+//! restart. This module does not know how long a token lives or who waits for it.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_executor::Executor;
+use async_io::Timer;
+use blocking::unblock;
+use common::client::{self, Client, Options};
+use common::http::Body;
+use common::staging;
+use common::tls::DeviceIdentity;
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+use super::error::Error;
+use super::jwt;
+use super::tokens::TokenSource;
+
+const PATH: &str = "/devicecontrol/deviceAccessToken";
+
+/// The certificates up to the root that the tenant knows, PEM with blanks for line ends.
+const CHAIN: HeaderName = HeaderName::from_static("x-ssl-cert-chain");
+
+/// No answer with a token is longer.
+const LONGEST: usize = 16 * 1024;
+
+/// Certificate and key are replaced one after the other: a pair that does not fit is read again
+/// after this pause, this often.
+const PAUSE: Duration = Duration::from_secs(1);
+const ATTEMPTS: usize = 5;
+
+/// Whom to ask for a token over HTTPS, and who asks.
+#[derive(Clone, Debug)]
+pub struct HttpsOptions {
+    /// The way there. Its TLS is that of all requests to Cumulocity.
+    pub client: Options,
+    /// `device.cert_path`.
+    pub certificate: PathBuf,
+    /// `device.key_path`.
+    pub key: PathBuf,
+}
+
+impl HttpsOptions {
+    /// Reads the device's certificate and key. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting, the file and what is wrong with it.
+    pub fn identity(&self) -> Result<DeviceIdentity, common::error::Error> {
+        staging::refresh(&[&self.certificate, &self.key]);
+        let base = self.client.tls.as_deref().ok_or_else(|| {
+            common::error::Error::Failed("a token is requested over TLS alone".to_owned())
+        })?;
+        DeviceIdentity::load(base, &self.certificate, &self.key)
+    }
+}
+
+/// Asks over a connection of its own each time.
+pub(super) struct Https {
+    options: HttpsOptions,
+    executor: Arc<Executor<'static>>,
+    waiting: Mutex<String>,
+}
+
+impl Https {
+    pub(super) fn new(options: HttpsOptions, executor: &Arc<Executor<'static>>) -> Self {
+        Self { options, executor: Arc::clone(executor), waiting: Mutex::default() }
+    }
+
+    /// The host and port that are asked.
+    pub(super) fn from(&self) -> String {
+        self.options.client.origin.to_string()
+    }
+
+    async fn ask(&self) -> Result<String, Error> {
+        let identity = self.identity().await.map_err(|fault| self.refused(fault))?;
+        self.wait_for(format!("no answer from {}", self.from()));
+        let answer = self.send(&identity).await;
+        answer.map_err(|fault| {
+            let sent = format!("{fault}; sent was the certificate of {}", identity.subject);
+            self.refused([vec![sent], identity.warnings].concat().join("; "))
+        })
+    }
+
+    async fn identity(&self) -> Result<DeviceIdentity, String> {
+        for attempt in 1.. {
+            let options = self.options.clone();
+            match unblock(move || options.identity()).await {
+                Ok(identity) => return Ok(identity),
+                Err(error) if attempt == ATTEMPTS => return Err(error.to_string()),
+                Err(error) => self.wait_for(error.to_string()),
+            }
+            Timer::after(PAUSE).await;
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn send(&self, identity: &DeviceIdentity) -> Result<String, String> {
+        let mut options = self.options.client.clone();
+        options.tls = Some(Arc::clone(&identity.config));
+        let client = Client::new(options, Arc::clone(&self.executor));
+        let client = surf::Client::with_http_client(client);
+        let mut request = Request::new(Body::Empty);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(PATH);
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(chain) = &identity.chain {
+            let chain = HeaderValue::from_str(chain).map_err(|error| error.to_string())?;
+            request.headers_mut().insert(CHAIN, chain);
+        }
+        let carrier = client.send(client::request(request)).await;
+        let answer = client::answer(carrier.map_err(|error| error.to_string())?);
+        token(answer.response).await
+    }
+
+    fn refused(&self, fault: String) -> Error {
+        self.wait_for(fault.clone());
+        Error::Refused { from: self.from(), fault }
+    }
+
+    fn wait_for(&self, what: String) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = what;
+    }
+}
+
+impl TokenSource for Https {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String, Error>> + Send + '_>> {
+        Box::pin(self.ask())
+    }
+
+    fn waiting(&self) -> String {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn broker(&self) -> &'static str {
+        "unused"
+    }
+}
+
+/// The token in an answer, or what to do about it.
+async fn token(response: Response<Body>) -> Result<String, String> {
+    let (head, mut body) = response.into_parts();
+    if head.status != StatusCode::OK {
+        let to = head.headers.get(LOCATION).and_then(|to| to.to_str().ok());
+        return Err(format!("it answers {}: {}", head.status, advice(head.status, to)));
+    }
+    let mut content = Vec::new();
+    while let Some(chunk) = body.chunk().await {
+        content.extend_from_slice(&chunk.map_err(|error| error.to_string())?);
+        if content.len() > LONGEST {
+            return Err("its answer is longer than 16 KiB: see c8y.proxy.token_url".to_owned());
+        }
+    }
+    jwt::from_json(&content).map_err(|fault| {
+        let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        let kind = kind.unwrap_or("something without a type");
+        format!("it answers with {kind}, and {fault}: see c8y.proxy.token_url and proxy.address")
+    })
+}
+
+fn advice(status: StatusCode, location: Option<&str>) -> String {
+    let words = match status.as_u16() {
+        400 => "it is not the certificate of a device; see device.cert_path",
+        401 => {
+            "the certificate is revoked, or its chain leads to no CA that the tenant trusts: \
+             upload the CA to Cumulocity (Device management, Trusted certificates)"
+        }
+        404 => {
+            "device access tokens are switched off there: have them switched on for the tenant, \
+             or type `tedge config set c8y.proxy.token_source mqtt`"
+        }
+        422 => {
+            "the certificate cannot be verified: upload its CA to Cumulocity (Device management, \
+             Trusted certificates), or put the CAs between them into device.cert_path"
+        }
+        300..400 => {
+            let to = location.unwrap_or("nowhere");
+            return format!("a redirect to {to} is not followed; see c8y.proxy.token_url");
+        }
+        _ => "try again later",
+    };
+    words.to_owned()
+}

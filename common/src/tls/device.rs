@@ -1,0 +1,54 @@
+//! The device's own certificate, shown on top of a configuration that is there already: the files
+//! are read for each connection, so that a renewed certificate needs no reload.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::sign::SingleCertAndKey;
+
+use super::identity::Identity;
+use super::source::Source;
+use crate::error::Error;
+use crate::x509::certificate::Certificate;
+use crate::x509::pem;
+
+/// A configuration that shows the device's certificate, and what there is to say about it.
+#[derive(Clone, Debug)]
+pub struct DeviceIdentity {
+    /// Resumes no session: in one the certificate of before would count.
+    pub config: Arc<ClientConfig>,
+    /// The certificates in PEM on one line each, where there are more than the device's own.
+    pub chain: Option<String>,
+    /// Whom the certificate names, and who has issued it.
+    pub subject: String,
+    /// What may be wrong with it, such as its end, each with the setting and the file.
+    pub warnings: Vec<String>,
+}
+
+impl DeviceIdentity {
+    /// Reads `device.cert_path` and `device.key_path`; servers are judged as `base` does. Blocks on
+    /// the disk.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting, the file and what is wrong with it.
+    pub fn load(base: &ClientConfig, certificate: &Path, key: &Path) -> Result<Self, Error> {
+        let certificate = Source::new("device.cert_path".to_owned(), certificate);
+        let key = Source::new("device.key_path".to_owned(), key);
+        let Identity { key, subject, warnings, .. } = Identity::load(&certificate, &key)?;
+        let issuer = key.cert.first().and_then(|first| Certificate::parse(first).ok());
+        let issuer = issuer.map(|first| first.issuer.to_string()).unwrap_or_default();
+        let pem = |der: &_| pem::encode("CERTIFICATE", der).trim_end().replace('\n', " ");
+        let chain = (key.cert.len() > 1).then(|| {
+            let blocks: Vec<_> = key.cert.iter().map(|der| pem(der.as_ref())).collect();
+            blocks.join(" ")
+        });
+        let mut config = base.clone();
+        config.resumption = Resumption::disabled();
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key));
+        let subject = format!("{subject}, issued by {issuer}");
+        Ok(Self { config: Arc::new(config), chain, subject, warnings })
+    }
+}
