@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use common::client::{self, Answer};
-use common::http::{Body, Received, answer};
+use common::http::{Body, answer, received};
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
@@ -38,9 +38,11 @@ const RESENDABLE: u64 = 64 * 1024;
 const PROOF: &str = "/tenant/currentTenant";
 
 /// Answers a request for `/c8y` and below.
-pub(crate) async fn forward(mut request: tide::Request<State>) -> tide::Result {
+pub(crate) async fn forward(request: tide::Request<State>) -> tide::Result {
+    let (state, request) = received(request);
+    let (received, body) = request.into_parts();
+
     // 1. The target has to be one that Cumulocity can be asked for.
-    let received = request.head();
     if !is_known(&received.method) {
         return Err(Error::Method(METHODS).into());
     }
@@ -50,14 +52,9 @@ pub(crate) async fn forward(mut request: tide::Request<State>) -> tide::Result {
     }
 
     // 2. The fields cross, except those of this one connection.
-    let protocols = headers::upgrade(received);
-    let mut head = Head {
-        method: received.method.clone(),
-        target: Uri::from(target),
-        fields: received.headers.clone(),
-    };
-    let body = request.take_request_body();
-    let state = request.state();
+    let protocols = headers::upgrade(&received);
+    let mut head =
+        Head { method: received.method, target: Uri::from(target), fields: received.headers };
     headers::to_upstream(&mut head.fields, state.host());
     if let Some(protocols) = protocols.clone() {
         headers::set_upgrade(&mut head.fields, protocols);
@@ -65,9 +62,9 @@ pub(crate) async fn forward(mut request: tide::Request<State>) -> tide::Result {
 
     // 3. Credentials: the client's own, and then nothing waits for a token, or the device's.
     let Answer { mut response, upgraded } = if headers::is_authorized(&head.fields) {
-        send(state, head.with(body)).await?
+        send(&state, head.with(body)).await?
     } else {
-        send_as_the_device(state, head, body).await?
+        send_as_the_device(&state, head, body).await?
     };
 
     // 4. The answer goes back, and where upstream switches protocols the connection follows.

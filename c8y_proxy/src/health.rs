@@ -1,6 +1,6 @@
 //! `/health`: whether the service is up, and the state of the token and of the broker.
 
-use common::http::{Body, Received, answer};
+use common::http::{Body, answer, received};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 
@@ -9,10 +9,10 @@ use crate::state::State;
 
 /// Answers a request for `/health`.
 pub(crate) async fn health(request: tide::Request<State>) -> tide::Result {
-    if !matches!(request.head().method, Method::GET | Method::HEAD) {
+    let (state, request) = received(request);
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Error::Method("GET, HEAD").into());
     }
-    let state = request.state();
     let (token, broker) = state.credentials().health();
     let (status, word) = if state.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "down")

@@ -14,7 +14,7 @@ mod pool;
 mod state;
 mod stream;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::{fmt, io};
 
 use async_executor::Executor;
@@ -31,7 +31,7 @@ use self::link::Link;
 use self::pool::{Pool, ResponseBody};
 use self::state::{ConnectionState, Limits};
 use crate::error::chain;
-use crate::http::{Body, Carried, load, unload};
+use crate::http::{Body, load, load_request, unload, unload_request};
 use crate::net::socket::Socket;
 use crate::net::{Observer, Stream};
 
@@ -188,14 +188,8 @@ impl fmt::Debug for Client {
 
 #[async_trait]
 impl HttpClient for Client {
-    async fn send(
-        &self,
-        mut carrier: http_types::Request,
-    ) -> http_types::Result<http_types::Response> {
-        let carried = carrier.ext_mut().get_mut::<Carried<Request<Body>>>();
-        let Some(request) = carried.and_then(Carried::take) else {
-            return Err(failure(Error::NotCarried));
-        };
+    async fn send(&self, carrier: http_types::Request) -> http_types::Result<http_types::Response> {
+        let request = unload_request(carrier).ok_or_else(|| failure(Error::NotCarried))?;
         let answer = self.exchange(request).await.map_err(failure)?;
         Ok(load(answer))
     }
@@ -239,12 +233,7 @@ fn failure(error: Error) -> http_types::Error {
 ///
 /// The target is the path and query of the URI; its authority, if any, is not looked at.
 pub fn request(request: Request<Body>) -> surf::Request {
-    static NOWHERE: OnceLock<http_types::Url> = OnceLock::new();
-    #[expect(clippy::unwrap_used, reason = "a constant that parses")]
-    let url = NOWHERE.get_or_init(|| http_types::Url::parse("http://origin/").unwrap());
-    let mut carrier = surf::Request::new(http_types::Method::Get, url.clone());
-    carrier.set_ext(Carried::new(request));
-    carrier
+    load_request(request).into()
 }
 
 /// The original answer that surf's response carries.

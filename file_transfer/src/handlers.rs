@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use common::http::respond::error_response;
-use common::http::{Body, BodyError, HeaderValue, Received, Response, StatusCode, answer, header};
+use common::http::{Body, BodyError, HeaderValue, Response, StatusCode, answer, header, received};
 use http::{Method, request};
 use http_body::{Frame, SizeHint};
 use tide::Request;
@@ -22,10 +22,11 @@ const FIELDS: usize = 9;
 
 /// GET and HEAD of a file.
 pub(crate) async fn download(request: Request<State>) -> tide::Result {
-    let head = request.head();
+    let (state, request) = received(request);
+    let (head, _body) = request.into_parts();
     let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
-    let reader = request.state().storage.open_file(&path).await?;
-    Ok(answer(respond(reader, path, head)?))
+    let reader = state.storage.open_file(&path).await?;
+    Ok(answer(respond(reader, path, &head)?))
 }
 
 /// As [`download`], or `None` if that would wait for the disk.
@@ -86,11 +87,11 @@ fn respond(
 }
 
 /// PUT of a file.
-pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
-    let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
-    let content = request.take_request_body();
-    let version =
-        crate::upload::receive(&request.state().storage, path, request.head(), content).await?;
+pub(crate) async fn upload(request: Request<State>) -> tide::Result {
+    let (state, request) = received(request);
+    let (head, content) = request.into_parts();
+    let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
+    let version = crate::upload::receive(&state.storage, path, &head, content).await?;
 
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::CREATED;
@@ -100,9 +101,10 @@ pub(crate) async fn upload(mut request: Request<State>) -> tide::Result {
 
 /// DELETE of a file.
 pub(crate) async fn delete(request: Request<State>) -> tide::Result {
-    let path = FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
-    let preconditions = Preconditions::of(&request.head().headers);
-    request.state().storage.remove(path, preconditions).await?;
+    let (state, request) = received(request);
+    let path = FilePath::parse(request.uri().path()).map_err(Error::from)?;
+    let preconditions = Preconditions::of(request.headers());
+    state.storage.remove(path, preconditions).await?;
 
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::ACCEPTED;
@@ -111,20 +113,21 @@ pub(crate) async fn delete(request: Request<State>) -> tide::Result {
 
 /// Any other method on a file.
 pub(crate) async fn refuse(request: Request<State>) -> tide::Result {
-    FilePath::parse(request.head().uri.path()).map_err(Error::from)?;
+    let (_, request) = received(request);
+    FilePath::parse(request.uri().path()).map_err(Error::from)?;
     Err(Error::Method("GET, HEAD, PUT, DELETE").into())
 }
 
 /// Whether the service is up, for monitoring.
 pub(crate) async fn health(request: Request<State>) -> tide::Result {
-    let state = request.state();
+    let (state, request) = received(request);
     let is_up = !state.is_draining() && state.storage.is_available().await;
     let (status, text) = if is_up {
         (StatusCode::OK, r#"{"status":"up"}"#)
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#)
     };
-    let is_head = request.head().method == Method::HEAD;
+    let is_head = request.method() == Method::HEAD;
     let mut response = Response::new(if is_head { Body::Empty } else { Body::text(text) });
     *response.status_mut() = status;
     let fields = response.headers_mut();

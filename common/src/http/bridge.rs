@@ -1,44 +1,70 @@
 //! The bridge between hyper, which reads and writes HTTP, tide, which routes, and surf, which sends
 //! requests upstream.
 //!
-//! The original head and body are extensions of the messages of http_types, unchanged: http_types
-//! would refuse bytes that are not ASCII, normalise the URL and reduce lengths to a `usize`. tide
-//! sees only a method and a URL for routing. Only this file and [`crate::client`] know http_types.
+//! The original message is an extension of that of http_types, unchanged: http_types would refuse
+//! bytes that are not ASCII, normalise the URL and reduce lengths to a `usize`. tide sees only a
+//! method and a URL for routing. Only this file and [`crate::client`] know http_types.
 
-use std::cell::{Cell, RefCell};
-use std::sync::{Mutex, OnceLock};
+use std::cell::Cell;
+use std::sync::{Mutex, PoisonError};
 
-use ::http::{Method, Request, Response, StatusCode, request};
+use ::http::{Method, Request, Response, StatusCode};
+use http_types::Extensions;
 
 use super::answer::{Answer, Upgrade};
 use super::body::Body;
 
-/// The original message, as it rides in the extensions of http_types' own.
+/// The original message, as it rides in the extensions of http_types' own, and its place there once
+/// it is taken out.
 ///
 /// Extensions have to be `Sync` and bodies are not, hence the lock. It is never contended.
-pub(crate) struct Carried<T>(Mutex<Option<T>>);
+struct Carried<T>(Mutex<Option<T>>);
 
 impl<T> Carried<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self(Mutex::new(Some(value)))
-    }
-
-    pub(crate) fn take(&mut self) -> Option<T> {
-        self.0.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+    fn get_mut(&mut self) -> &mut Option<T> {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 thread_local! {
-    /// A response that has been unloaded. To make one, with its channels for trailer fields, costs
+    /// Messages that have been unloaded. To make one, with its channels for trailer fields, costs
     /// more than all else that is done with it.
-    static SPARE: Cell<Option<http_types::Response>> = const { Cell::new(None) };
+    static REQUEST: Cell<Option<http_types::Request>> = const { Cell::new(None) };
+    static RESPONSE: Cell<Option<http_types::Response>> = const { Cell::new(None) };
+}
+
+fn put<T: Send + 'static>(extensions: &mut Extensions, value: T) {
+    match extensions.get_mut::<Carried<T>>() {
+        Some(carried) => *carried.get_mut() = Some(value),
+        None => drop(extensions.insert(Carried(Mutex::new(Some(value))))),
+    }
+}
+
+fn take<T: Send + 'static>(extensions: &mut Extensions) -> Option<T> {
+    extensions.get_mut::<Carried<T>>()?.get_mut().take()
+}
+
+/// A request of http_types' that carries this. Its method and URL are those of another.
+pub(crate) fn load_request(request: Request<Body>) -> http_types::Request {
+    let mut carrier = REQUEST
+        .take()
+        .unwrap_or_else(|| http_types::Request::new(http_types::Method::Get, nowhere()));
+    put(carrier.ext_mut(), request);
+    carrier
+}
+
+/// What was loaded, if anything was.
+pub(crate) fn unload_request(mut carrier: http_types::Request) -> Option<Request<Body>> {
+    let request = take(carrier.ext_mut())?;
+    REQUEST.set(Some(carrier));
+    Some(request)
 }
 
 /// A response of http_types' that carries this.
 pub(crate) fn load<T: Send + 'static>(value: T) -> http_types::Response {
     let mut carrier =
-        SPARE.take().unwrap_or_else(|| http_types::Response::new(http_types::StatusCode::Ok));
-    carrier.ext_mut().insert(Carried::new(value));
+        RESPONSE.take().unwrap_or_else(|| http_types::Response::new(http_types::StatusCode::Ok));
+    put(carrier.ext_mut(), value);
     carrier
 }
 
@@ -46,32 +72,16 @@ pub(crate) fn load<T: Send + 'static>(value: T) -> http_types::Response {
 pub(crate) fn unload<T: Send + 'static>(
     mut carrier: http_types::Response,
 ) -> Result<T, http_types::StatusCode> {
-    let status = carrier.status();
-    let carried = carrier.ext_mut().remove::<Carried<T>>();
-    let value = carried.and_then(|mut carried| carried.take()).ok_or(status)?;
-    SPARE.set(Some(carrier));
+    let value = take(carrier.ext_mut()).ok_or_else(|| carrier.status())?;
+    RESPONSE.set(Some(carrier));
     Ok(value)
 }
 
-/// What an endpoint reads of a request in place of tide's own accessors.
-pub trait Received {
-    /// Method, target, version and header fields, byte for byte as they came.
-    fn head(&self) -> &request::Parts;
-
-    /// The body, once; empty when asked again.
-    fn take_request_body(&mut self) -> Body;
-}
-
-impl<S> Received for tide::Request<S> {
-    fn head(&self) -> &request::Parts {
-        static NOTHING: OnceLock<request::Parts> = OnceLock::new();
-        self.ext::<request::Parts>()
-            .unwrap_or_else(|| NOTHING.get_or_init(|| Request::new(()).into_parts().0))
-    }
-
-    fn take_request_body(&mut self) -> Body {
-        self.ext_mut::<Carried<Body>>().and_then(Carried::take).unwrap_or_default()
-    }
+/// What an endpoint reads in place of tide's own accessors: the state that it was made with, and
+/// the request, byte for byte as it came.
+pub fn received<S: Clone + Send + Sync + 'static>(request: tide::Request<S>) -> (S, Request<Body>) {
+    let state = request.state().clone();
+    (state, unload_request(request.into()).unwrap_or_default())
 }
 
 /// The answer of an endpoint, as tide passes it on.
@@ -91,7 +101,8 @@ pub(crate) fn status(carrier: tide::StatusCode) -> StatusCode {
 
 /// Whether an endpoint of ours gave this answer, rather than tide.
 pub(crate) fn is_answered(carrier: &tide::Response) -> bool {
-    carrier.ext::<Carried<Answer>>().is_some()
+    let carried = carrier.ext::<Carried<Answer>>();
+    carried.is_some_and(|carried| carried.0.lock().is_ok_and(|answer| answer.is_some()))
 }
 
 /// Has the application answer a request.
@@ -103,11 +114,10 @@ pub(super) async fn respond<S>(
 where
     S: Clone + Send + Sync + 'static,
 {
-    let (head, body) = request.into_parts();
-    let url = route_url(head.uri.path(), prefixes);
-    let mut carrier = http_types::Request::new(route_method(&head.method), url);
-    carrier.ext_mut().insert(head);
-    carrier.ext_mut().insert(Carried::new(body));
+    let (method, uri) = (route_method(request.method()), request.uri().clone());
+    let mut carrier = load_request(request);
+    carrier.set_method(method);
+    set_route(carrier.url_mut(), uri.path(), prefixes);
 
     let responded: http_types::Result<http_types::Response> = app.respond(carrier).await;
     let answer = match responded {
@@ -138,40 +148,32 @@ fn route_method(method: &Method) -> http_types::Method {
 
 const ORIGIN: &str = "http://service";
 
-/// A URL for routing alone. Segments that a URL parser would resolve are masked, so that the
-/// route is the one that was written; the endpoint reads the target from the head.
-fn route_url(path: &str, prefixes: &'static [&'static str]) -> http_types::Url {
+/// Makes this a URL for routing alone. Segments that a URL parser would resolve are masked, so that
+/// the route is the one that was written; the endpoint reads the target from the original request.
+fn set_route(url: &mut http_types::Url, path: &str, prefixes: &[&str]) {
     let is_below = |prefix: &&&str| path.len() > prefix.len() && path.starts_with(**prefix);
-    if let Some(url) = prefixes.iter().find(is_below).and_then(|prefix| url_below(prefix)) {
-        return url;
-    }
+    let route = match prefixes.iter().find(is_below) {
+        // Nearly always it is the route of the request before.
+        Some(prefix) if url.path().strip_suffix('-') == Some(prefix) => return,
+        Some(prefix) => format!("{ORIGIN}{prefix}-"),
+        None => masked(path),
+    };
+    *url = http_types::Url::parse(&route).unwrap_or_else(|_| nowhere());
+}
+
+fn masked(path: &str) -> String {
     let mut url = String::with_capacity(ORIGIN.len() + path.len() + 1);
     url.push_str(ORIGIN);
     for segment in path.split('/').skip(usize::from(path.starts_with('/'))) {
         url.push('/');
         url.push_str(if is_dot_segment(segment) { "-" } else { segment });
     }
-    http_types::Url::parse(&url).unwrap_or_else(|_| fallback_url())
+    url
 }
 
-/// Parsed once for as long as the prefix stays the same.
-fn url_below(prefix: &'static str) -> Option<http_types::Url> {
-    thread_local! {
-        static LAST: RefCell<Option<(&'static str, http_types::Url)>> = const { RefCell::new(None) };
-    }
-    LAST.with_borrow_mut(|last| {
-        if last.as_ref().is_none_or(|(parsed, _)| *parsed != prefix) {
-            let url = http_types::Url::parse(&format!("{ORIGIN}{prefix}-")).ok()?;
-            *last = Some((prefix, url));
-        }
-        last.as_ref().map(|(_, url)| url.clone())
-    })
-}
-
-fn fallback_url() -> http_types::Url {
-    static NOWHERE: OnceLock<http_types::Url> = OnceLock::new();
-    #[expect(clippy::unwrap_used, reason = "a constant that parses")]
-    NOWHERE.get_or_init(|| http_types::Url::parse("http://service/").unwrap()).clone()
+#[expect(clippy::unwrap_used, reason = "a constant that parses")]
+fn nowhere() -> http_types::Url {
+    http_types::Url::parse("http://service/").unwrap()
 }
 
 /// `.`, `..` and their percent-encoded forms.
@@ -204,13 +206,16 @@ mod tests {
             ("*", "/*"),
             ("", "/"),
         ] {
-            assert_eq!(route_url(path, &[]).path(), routed, "{path}");
+            let mut url = nowhere();
+            set_route(&mut url, path, &[]);
+            assert_eq!(url.path(), routed, "{path}");
         }
     }
 
     #[test]
     fn what_follows_a_prefix_does_not_matter() {
         const PREFIXES: &[&str] = &["/a/", "/b/c/"];
+        let mut url = nowhere();
         for (path, routed) in [
             ("/a/b", "/a/-"),
             ("/a/../b?c", "/a/-"),
@@ -219,7 +224,8 @@ mod tests {
             ("/a", "/a"),
             ("/b/d", "/b/d"),
         ] {
-            assert_eq!(route_url(path, PREFIXES).path(), routed, "{path}");
+            set_route(&mut url, path, PREFIXES);
+            assert_eq!(url.path(), routed, "{path}");
         }
     }
 
