@@ -8,6 +8,7 @@ mod own_names;
 
 use std::net::IpAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request};
@@ -31,6 +32,8 @@ pub struct BrowserRules {
     hosts: Vec<String>,
     /// The origins of other sites that may ask.
     origins: Vec<String>,
+    /// The last `Host` that was found to be ours, since most requests have the same.
+    last: Mutex<Vec<u8>>,
 }
 
 impl BrowserRules {
@@ -45,7 +48,30 @@ impl BrowserRules {
         let mut hosts = allowed_hosts.to_vec();
         hosts.push(client_host.bare().to_ascii_lowercase());
         hosts.extend(own_names::read());
-        Self { prefix, hosts, origins: allowed_origins.to_vec() }
+        Self { prefix, hosts, origins: allowed_origins.to_vec(), last: Mutex::default() }
+    }
+
+    /// Whether no page has sent a request, and the host that it names is ours, as far as that can be
+    /// said at a glance.
+    pub(super) fn knows(&self, head: &request::Parts) -> bool {
+        let mut hosts = head.headers.get_all(header::HOST).iter();
+        head.uri.authority().is_none()
+            && !head.headers.contains_key(header::ORIGIN)
+            && !head.headers.contains_key(SEC_FETCH_SITE)
+            && hosts.next().is_some_and(|host| *self.last() == host.as_bytes())
+            && hosts.next().is_none()
+    }
+
+    fn remember(&self, head: &request::Parts) {
+        const LONGEST: usize = 255;
+        let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        if let (Some(host), None) = (host.filter(|it| it.len() <= LONGEST), head.uri.authority()) {
+            *self.last() = host.to_vec();
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The origin whose pages may read the answer, where it is another's, or the answer to a request
@@ -68,7 +94,9 @@ impl BrowserRules {
         if let (Some(is_certified), Some(named)) = (is_certified, named) {
             let host = named.host().to_ascii_lowercase();
             let host = host.strip_suffix('.').unwrap_or(&host);
-            if !self.is_ours(host) && !is_certified(host) {
+            if self.is_ours(host) {
+                self.remember(head);
+            } else if !is_certified(host) {
                 return Break(self.refuse_name(host));
             }
         }

@@ -102,6 +102,12 @@ impl Exchange {
         if let Client::PlainOnTls = self.0.client {
             return Break(use_https(head));
         }
+        let browsers = &self.0.server.browsers;
+        let shared_with = if browsers.knows(head) { None } else { self.judge(head)? };
+        unmet_expectation(&head.headers).map_or(Continue(shared_with), Break)
+    }
+
+    fn judge(&self, head: &request::Parts) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
         let named = named_host(head)?;
         let Server { browsers, tls, .. } = &*self.0.server;
         let is_certified = |name: &str| tls.as_ref().is_some_and(|tls| tls.is_for(name));
@@ -109,8 +115,7 @@ impl Exchange {
             tls.as_ref().is_some_and(ReloadingServer::asks_for_certificates);
         let is_certified: Option<&dyn Fn(&str) -> bool> =
             if asks_for_certificates { None } else { Some(&is_certified) };
-        let shared_with = browsers.judge(head, named.as_ref(), is_certified)?;
-        unmet_expectation(&head.headers).map_or(Continue(shared_with), Break)
+        browsers.judge(head, named.as_ref(), is_certified)
     }
 
     fn response(
