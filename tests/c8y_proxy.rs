@@ -41,6 +41,7 @@ mod promises {
     mod command;
     mod connections;
     mod credentials;
+    mod crowds;
     mod fields;
     mod guard;
     mod life;

@@ -26,6 +26,7 @@ mod promises {
     mod conditions;
     mod configuration;
     mod connections;
+    mod crowds;
     mod delete;
     mod digests;
     mod directories;

@@ -114,7 +114,7 @@ impl Client {
         let socket = self.within(&hop, Step::Connect, self.dialer.dial()).await?;
         let state = Arc::new(ConnectionState::new(self.limits));
         let observer = Arc::clone(&state) as Arc<dyn Observer>;
-        let mut stream = Stream::plain(Socket::new(socket, observer));
+        let mut stream = Stream::plain(Socket::new(Arc::new(socket), observer));
         if let Some(proxy) = &self.options.proxy {
             let state = Arc::clone(&state);
             let open = connect_proxy::open_tunnel(stream, state, &self.to, proxy, &self.executor);

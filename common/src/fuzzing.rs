@@ -33,7 +33,7 @@ pub async fn serve(routes: Routes, stream: TcpStream) {
     let changed = Event::new();
     let server = Server { routes, browsers, tls: None, half_close: true, places, changed };
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let stream = Async::new(stream).unwrap();
+    let stream = Arc::new(Async::new(stream).unwrap());
     connection::serve(stream, peer, &Arc::new(server), &Arc::new(ConnectionState::new())).await;
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod scratch;
 mod shared_fetch;
 pub(crate) mod socket;
 mod stream;
+pub(crate) mod unsent;
 
 pub(crate) use self::origin::without_brackets;
 pub use self::origin::{Host, Origin};

@@ -4,12 +4,13 @@
 //! [`super::curl`].
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ring::digest;
+use rustix::net::{self, AddressFamily, SocketType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -49,9 +50,13 @@ impl Client {
 
     /// Connects with TLS and completes the handshake, as the host `localhost`.
     pub(crate) fn connect_tls(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        Self::secure(TcpStream::connect_timeout(&address, PATIENCE)?, config)
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) fn secure(mut socket: TcpStream, config: &Arc<ClientConfig>) -> io::Result<Self> {
         let name = ServerName::try_from("localhost").unwrap();
         let mut connection = ClientConnection::new(Arc::clone(config), name).unwrap();
-        let mut socket = TcpStream::connect_timeout(&address, PATIENCE)?;
         prepare(&socket);
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
@@ -87,7 +92,7 @@ impl Client {
 
     /// Closes with a reset.
     pub(crate) fn reset(self) {
-        let _ = rustix::net::sockopt::set_socket_linger(self.socket(), Some(Duration::ZERO));
+        let _ = net::sockopt::set_socket_linger(self.socket(), Some(Duration::ZERO));
     }
 
     /// The next final response.
@@ -201,6 +206,15 @@ pub(crate) fn ask(address: SocketAddr, request: impl AsRef<[u8]>) -> io::Result<
     client.send(request)?;
     let method = request.split(|&byte| byte == b' ').next().unwrap_or_default();
     client.answer_to(&String::from_utf8_lossy(method))
+}
+
+/// A connection from 127.0.0.`host`, with a buffer of this size for what comes back.
+pub(crate) fn connect_from(host: u8, to: SocketAddr, buffer: usize) -> TcpStream {
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    net::sockopt::set_socket_recv_buffer_size(&socket, buffer).unwrap();
+    net::bind(&socket, &SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0))).unwrap();
+    net::connect(&socket, &to).unwrap();
+    TcpStream::from(socket)
 }
 
 fn prepare(socket: &TcpStream) {

@@ -20,14 +20,14 @@ use super::Observer;
 
 /// The only reader of its stream.
 pub(crate) struct Socket {
-    stream: Async<TcpStream>,
+    stream: Arc<Async<TcpStream>>,
     observer: Arc<dyn Observer>,
     /// The last read found nothing, and the kernel was asked to say when there is something.
     is_dry: bool,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Async<TcpStream>, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(stream: Arc<Async<TcpStream>>, observer: Arc<dyn Observer>) -> Self {
         Self { stream, observer, is_dry: false }
     }
 
@@ -104,7 +104,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &self.stream).poll_write(cx, buffer);
+        let polled = Pin::new(&mut &*self.stream).poll_write(cx, buffer);
         self.wrote(polled)
     }
 
@@ -113,7 +113,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &self.stream).poll_write_vectored(cx, buffers);
+        let polled = Pin::new(&mut &*self.stream).poll_write_vectored(cx, buffers);
         self.wrote(polled)
     }
 
@@ -142,7 +142,10 @@ mod tests {
     fn connected() -> (TcpStream, Socket) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (peer, Socket::new(Async::new(listener.accept().unwrap().0).unwrap(), Arc::new(())))
+        (
+            peer,
+            Socket::new(Arc::new(Async::new(listener.accept().unwrap().0).unwrap()), Arc::new(())),
+        )
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> R
 pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Result<(), Error> {
     let listen = S::listen(settings);
     let identity = listen.tls.load()?;
-    let places = Arc::new(Places::new(affordable(&listen)));
+    let (places, most_waiting) = affordable(&listen);
+    let places = Arc::new(Places::new(places));
     let bound = bind(&listen)?;
     let executor = Arc::new(Executor::new());
     let draining = Arc::new(AtomicBool::new(false));
@@ -82,8 +83,8 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     let tasks = Arc::clone(&executor);
     let life = executor.spawn(async move {
         let executor = tasks;
-        let accept = listener::accept(bound.socket, Arc::clone(&server), Arc::clone(&executor));
-        let accept = executor.spawn(accept);
+        let (served, spawner) = (Arc::clone(&server), Arc::clone(&executor));
+        let accept = executor.spawn(listener::accept(bound.socket, served, spawner, most_waiting));
         executor.spawn(watch_files(Arc::clone(&server))).detach();
         executor.spawn(give_back(Arc::clone(&server))).detach();
         executor.spawn(feed_the_watchdog()).detach();
@@ -111,11 +112,13 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     Ok(())
 }
 
-/// As many connections as descriptors allow, after asking for more of them.
-fn affordable(listen: &Listen) -> usize {
+/// As many connections as descriptors allow, after asking for more of them; and how many may wait
+/// for a place.
+fn affordable(listen: &Listen) -> (usize, usize) {
     /// Standard streams, the reactor's, the listener, directories, the broker.
     const OWN: u64 = 32;
-    let wanted = (listen.connections * listen.descriptors) as u64 + OWN;
+    let most_waiting = 4 * listen.connections;
+    let wanted = (listen.connections * listen.descriptors + most_waiting) as u64 + OWN;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         let current = limit.maximum.map_or(wanted, |most| most.min(wanted));
@@ -130,7 +133,9 @@ fn affordable(listen: &Listen) -> usize {
             listen.connections,
         );
     }
-    affordable.min(listen.connections)
+    let places = affordable.min(listen.connections);
+    let spare = current.saturating_sub(OWN + (places * listen.descriptors) as u64);
+    (places, most_waiting.min(spare as usize))
 }
 
 fn bind(listen: &Listen) -> Result<Bound, Error> {
@@ -211,7 +216,7 @@ async fn give_back(server: Arc<Server>) {
         for pause in PAUSES {
             Timer::after(pause).await;
             server.routes.release();
-            if server.places.are_quiet() {
+            if server.places.are_idle() {
                 memory::empty_cache();
             }
             memory::give_back();

@@ -36,13 +36,21 @@ const LINGER: Duration = Duration::from_secs(30);
 
 /// Serves one accepted socket until nothing more can come of it.
 pub(crate) async fn serve(
-    socket: Async<TcpStream>,
+    socket: Arc<Async<TcpStream>>,
     peer: SocketAddr,
     server: &Arc<Server>,
     state: &Arc<ConnectionState>,
 ) {
     let mut first = [0];
-    let Some(Ok(1)) = guarded(state, socket.peek(&mut first)).await else { return };
+    loop {
+        match socket.get_ref().peek(&mut first) {
+            Ok(1) => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let Some(Ok(())) = guarded(state, socket.readable()).await else { return };
+            }
+            Ok(_) | Err(_) => return,
+        }
+    }
     let socket = Socket::new(socket, Arc::clone(state) as Arc<dyn Observer>);
     let (mut stream, client) = match &server.tls {
         None => (Stream::plain(socket), Client::Unknown),
@@ -69,12 +77,16 @@ pub(crate) async fn serve(
                     };
                 }
             }
+            Stop::Cut if state.order() == Order::MakeRoom && state.awaits_answer() => {
+                let _ = poll_once(Box::pin(say_timeout(&mut stream))).await;
+                return Box::pin(linger(stream, state)).await;
+            }
             // To a client that reads until the end, a clean end would make half an answer look
             // whole.
             Stop::Cut if state.is_answering() => return stream.reset(),
             Stop::Cut => return,
             Stop::Late => {
-                let _ = guarded(state, stream.write_all(REQUEST_TIMEOUT)).await;
+                let _ = Box::pin(guarded(state, say_timeout(&mut stream))).await;
                 return Box::pin(linger(stream, state)).await;
             }
             Stop::Done(outcome) => {
@@ -89,7 +101,7 @@ pub(crate) async fn serve(
                     return Box::pin(linger(stream, state)).await;
                 };
                 state.enter(Phase::Upgraded);
-                guarded(state, upgrade.switch(stream)).await;
+                Box::pin(guarded(state, upgrade.switch(stream))).await;
                 return;
             }
         }
@@ -99,8 +111,12 @@ pub(crate) async fn serve(
 /// The content type of a TLS record that carries a handshake, RFC 8446, 5.1.
 const HANDSHAKE: u8 = 0x16;
 
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+async fn say_timeout(stream: &mut Stream) -> io::Result<()> {
+    const REQUEST_TIMEOUT: &[u8] =
+        b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(REQUEST_TIMEOUT).await?;
+    stream.flush().await
+}
 
 /// Runs `future` unless the connection's time is up or somebody wants it closed.
 async fn guarded<F: Future>(state: &ConnectionState, future: F) -> Option<F::Output> {
@@ -130,8 +146,12 @@ async fn shake_hands(
     match guarded(state, Stream::accept(socket, Arc::clone(&config))).await? {
         Ok(stream) => {
             state.enter(Phase::Head);
-            let certified = stream.session().and_then(|session| tls.client(session, &config));
-            Some((stream, certified.map_or(Client::Unknown, Client::Certified)))
+            let Some(client) = stream.session().and_then(|session| tls.client(session, &config))
+            else {
+                return Some((stream, Client::Unknown));
+            };
+            state.certify(client.digest());
+            Some((stream, Client::Certified(client)))
         }
         Err((error, stream)) => {
             journal::refuse(peer, "TLS handshake failed", &tls::refusal(&error));
@@ -171,12 +191,12 @@ async fn converse(
         state.register(cx);
         state.begin_turn();
         match state.order() {
-            Order::Close => return Poll::Ready(Stop::Cut),
-            Order::Drain if !draining => {
+            Order::Close | Order::MakeRoom => return Poll::Ready(Stop::Cut),
+            Order::Drain | Order::Refuse if !draining => {
                 draining = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            Order::Drain | Order::Continue => {}
+            Order::Drain | Order::Refuse | Order::Continue => {}
         }
         if let Poll::Ready(outcome) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(Stop::Done(outcome));

@@ -6,17 +6,17 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_lite::future::Boxed;
-use http::{HeaderValue, Request, Response, request};
+use http::{HeaderValue, Request, Response, header, request};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Server;
 use super::browsers::share;
-use super::refusals::{closing, named_host, unmet_expectation, use_https};
+use super::refusals::{busy, closing, named_host, unmet_expectation, use_https};
 use super::state::{ConnectionState, Order, Phase};
 use crate::http::{Answer, Body, BodyError, Upgrade};
 use crate::journal::{self, RequestLog};
@@ -102,8 +102,14 @@ impl Exchange {
         if let Client::PlainOnTls = self.0.client {
             return Break(use_https(head));
         }
-        let browsers = &self.0.server.browsers;
+        let Server { browsers, places, .. } = &*self.0.server;
         let shared_with = if browsers.knows(head) { None } else { self.judge(head)? };
+        if head.headers.contains_key(header::UPGRADE) {
+            if places.are_quiet() {
+                return Break(busy());
+            }
+            self.0.state.ask_for_upgrade();
+        }
         unmet_expectation(&head.headers).map_or(Continue(shared_with), Break)
     }
 
@@ -127,6 +133,7 @@ impl Exchange {
         if let Some(origin) = shared_with {
             share(&mut response, origin);
         }
+        self.0.state.begin_answer();
         log.end(response.status());
         response.map(|body| ResponseBody { body, state: Arc::clone(&self.0.state) })
     }
@@ -139,7 +146,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         let Shared { server, state, .. } = &*self.0;
-        state.enter(Phase::Exchange);
+        state.begin_exchange();
         if !self.is_client_accepted() {
             // No answer: the connection's task is about to close it.
             return Answering::Done(None);
@@ -185,7 +192,12 @@ impl Future for Answering {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                let response = exchange.finish(ready!(answer.as_mut().poll(cx)));
+                let response = match answer.as_mut().poll(cx) {
+                    Poll::Ready(answer) => exchange.finish(answer),
+                    // What was asked of others is dropped with the answer.
+                    Poll::Pending if exchange.0.state.order() == Order::Refuse => busy(),
+                    Poll::Pending => return Poll::Pending,
+                };
                 rest.take().map(|(log, origin)| exchange.response(log, origin, response))
             }
         };

@@ -1,19 +1,20 @@
 //! The listening socket: bind, accept, back off.
 //!
 //! Nothing is awaited between two accepts but the next connection and, when all places are taken,
-//! room for it. What happens on a connection is [`connection`]'s.
+//! a change of that. What happens on a connection is [`connection`]'s.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_executor::Executor;
 use async_io::{Async, Timer};
-use futures_lite::FutureExt;
+use futures_lite::{FutureExt, future};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
+use super::places::{Place, Places, Waiter, WaitingRoom};
 use super::{Server, connection};
 use crate::journal;
 use crate::net::socket::keep_alive;
@@ -57,39 +58,72 @@ fn open(address: SocketAddr, foreign: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts until it is dropped.
+/// Accepts until it is dropped. At most `most_waiting` wait here for a place.
 pub(crate) async fn accept(
     socket: Async<TcpListener>,
     server: Arc<Server>,
     executor: Arc<Executor<'static>>,
+    most_waiting: usize,
 ) {
     /// The first pause after an error; doubled up to 64 times this.
     const PAUSE: Duration = Duration::from_millis(16);
     let mut pause = PAUSE;
+    let mut waiting = WaitingRoom::new(most_waiting);
     loop {
-        server.places.room(|| socket.readable()).await;
-        match socket.accept().await {
-            Ok((stream, peer)) => {
+        while let Some((waiter, place)) = server.places.seat(&mut waiting) {
+            let server = Arc::clone(&server);
+            executor.spawn(serve(server, waiter.socket, waiter.peer, place)).detach();
+        }
+        match next(&socket, &mut waiting, &server.places).await {
+            None => {}
+            Some(Ok((stream, peer))) => {
                 pause = PAUSE;
                 let _ = stream.get_ref().set_nodelay(true);
-                let (place, server) = (server.places.take(), Arc::clone(&server));
-                let serve = async move {
-                    server.changed.notify(1);
-                    let serve = connection::serve(stream, peer, &server, &place.state);
-                    if AssertUnwindSafe(serve).catch_unwind().await.is_err() {
-                        log::error!("{peer}: the connection was closed after a panic");
-                    }
-                    drop(place);
-                    server.changed.notify(1);
-                };
-                executor.spawn(serve).detach();
+                waiting.enter(Waiter::new(stream, peer));
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 journal::complain(&format!("cannot accept a connection: {error}"), &"listener");
-                server.places.make_room();
+                server.places.spare_one();
                 Timer::after(pause).await;
                 pause = (pause * 2).min(PAUSE * 64);
             }
         }
     }
+}
+
+/// The next connection, or `None` when somebody who waits may have a place.
+async fn next(
+    socket: &Async<TcpListener>,
+    waiting: &mut WaitingRoom,
+    places: &Places,
+) -> Option<io::Result<(Async<TcpStream>, SocketAddr)>> {
+    let has_room = waiting.has_room();
+    let come = async {
+        if !has_room {
+            future::pending::<()>().await;
+        }
+        Some(socket.accept().await)
+    };
+    if waiting.is_empty() {
+        return come.await;
+    }
+    let change = async {
+        places.change(waiting).await;
+        None
+    };
+    change.or(come).await
+}
+
+async fn serve(server: Arc<Server>, socket: Arc<Async<TcpStream>>, peer: SocketAddr, place: Place) {
+    server.changed.notify(1);
+    // In one expression: a future that has a name is kept a second time while it is awaited.
+    if AssertUnwindSafe(connection::serve(socket, peer, &server, &place.state))
+        .catch_unwind()
+        .await
+        .is_err()
+    {
+        log::error!("{peer}: the connection was closed after a panic");
+    }
+    drop(place);
+    server.changed.notify(1);
 }

@@ -79,6 +79,16 @@ fn to_https(authority: &Authority, head: &request::Parts) -> Response<Body> {
     response
 }
 
+/// The answer to a request for which there is no place to wait.
+pub(super) fn busy() -> Response<Body> {
+    let mut response = closing(text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many requests wait for an answer already. Try again in a moment.".to_owned(),
+    ));
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+    response
+}
+
 /// The answer to a request that expects what nobody does.
 pub(super) fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
     let mut expectations = fields.get_all(header::EXPECT).iter();

@@ -40,12 +40,16 @@ pub(crate) enum Phase {
 }
 
 /// What the rest of the process wants of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Order {
     Continue,
     /// Finish what is under way, then close.
     Drain,
+    /// Answer 503 to what is under way, then close.
+    Refuse,
+    /// Close now, with a 408 where a request is under way and its answer has not begun.
+    MakeRoom,
     /// Close now.
     Close,
 }
@@ -55,6 +59,10 @@ pub(crate) struct ConnectionState {
     phase: AtomicU8,
     since: AtomicU64,
     moved: AtomicU64,
+    /// Bytes that have crossed the socket.
+    bytes: AtomicU64,
+    /// Of the client, for those who count places; 0 without one.
+    certificate: AtomicU64,
     reading: AtomicBool,
     writing: AtomicBool,
     /// Bytes of the answer's body that wait in hyper, and whether the body waits for them.
@@ -63,6 +71,10 @@ pub(crate) struct ConnectionState {
     order: AtomicU8,
     /// Some of the request's content was not read yet.
     unread: AtomicBool,
+    /// The answer has begun.
+    answered: AtomicBool,
+    /// The request asks for another protocol.
+    asks_for_upgrade: AtomicBool,
     /// A request was begun in this turn of the connection's task.
     has_begun: AtomicBool,
     waker: AtomicWaker,
@@ -74,12 +86,16 @@ impl ConnectionState {
             phase: AtomicU8::new(Phase::Silent as u8),
             since: AtomicU64::new(now()),
             moved: AtomicU64::new(now()),
+            bytes: AtomicU64::new(0),
+            certificate: AtomicU64::new(0),
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             held: AtomicBool::new(false),
             order: AtomicU8::new(Order::Continue as u8),
             unread: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            asks_for_upgrade: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
@@ -125,6 +141,49 @@ impl ConnectionState {
         self.unread.load(Relaxed)
     }
 
+    /// A request has come whose answer has not begun.
+    pub(super) fn begin_exchange(&self) {
+        self.answered.store(false, Relaxed);
+        self.asks_for_upgrade.store(false, Relaxed);
+        self.enter(Phase::Exchange);
+    }
+
+    /// The request asks for another protocol.
+    pub(super) fn ask_for_upgrade(&self) {
+        self.asks_for_upgrade.store(true, Relaxed);
+    }
+
+    /// The answer begins.
+    pub(super) fn begin_answer(&self) {
+        self.answered.store(true, Relaxed);
+    }
+
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Relaxed)
+    }
+
+    pub(super) fn asks_for_upgrade(&self) -> bool {
+        self.asks_for_upgrade.load(Relaxed)
+    }
+
+    /// The peer has to send or to take something before anything happens.
+    pub(super) fn waits_for_peer(&self) -> bool {
+        self.reading.load(Relaxed) || self.writing.load(Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// The client has shown a certificate, of which this is a digest.
+    pub(super) fn certify(&self, certificate: u64) {
+        self.certificate.store(certificate.max(1), Relaxed);
+    }
+
+    pub(super) fn certificate(&self) -> u64 {
+        self.certificate.load(Relaxed)
+    }
+
     /// Whether the body has to wait until hyper has sent what it has. Left to itself it takes 32 KiB
     /// in advance for each slow reader, which is too much where there are many.
     pub(super) fn hold(&self) -> bool {
@@ -158,6 +217,11 @@ impl ConnectionState {
         }
     }
 
+    /// A request is under way whose answer has not begun.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.phase() == Phase::Exchange && !self.is_answered()
+    }
+
     /// The connection's task is polled.
     pub(crate) fn begin_turn(&self) {
         self.has_begun.store(false, Relaxed);
@@ -173,7 +237,18 @@ impl ConnectionState {
         match self.order.load(Relaxed) {
             0 => Order::Continue,
             1 => Order::Drain,
+            2 => Order::Refuse,
+            3 => Order::MakeRoom,
             _ => Order::Close,
+        }
+    }
+
+    /// It is about to close. What lingers after it has made room may have to be told again.
+    pub(super) fn is_closing(&self) -> bool {
+        match self.order() {
+            Order::Close => true,
+            Order::MakeRoom => self.phase() != Phase::Linger,
+            Order::Continue | Order::Drain | Order::Refuse => false,
         }
     }
 
@@ -204,8 +279,9 @@ impl ConnectionState {
 }
 
 impl Observer for ConnectionState {
-    fn moved(&self, _: usize) {
+    fn moved(&self, bytes: usize) {
         self.moved.store(now(), Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
     fn waits_to_write(&self, waits: bool) {

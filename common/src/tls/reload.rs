@@ -1,6 +1,7 @@
 //! The configuration that a server accepts connections with, swapped whole when its files have
 //! changed; and whether those who were accepted before would be accepted still.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustls::{ServerConfig, ServerConnection};
@@ -32,6 +33,15 @@ pub(crate) struct Client {
     /// The configuration by which it was accepted last. It is not kept alive: a connection may stay
     /// open for days, and the keys and lists of before a reload are freed without waiting for it.
     judged_by: Mutex<Weak<ServerConfig>>,
+}
+
+impl Client {
+    /// The same number for the same certificate, for as long as the process runs.
+    pub(crate) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.certificates.first().hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl ReloadingServer {

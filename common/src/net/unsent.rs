@@ -1,0 +1,15 @@
+//! How much of what a socket was given the peer has not confirmed yet.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::os::fd::AsFd;
+
+use rustix::ioctl::{Getter, Opcode, ioctl};
+
+/// Bytes in the send queue of a TCP socket, see tcp(7), SIOCOUTQ. 0 where the kernel does not say.
+pub(crate) fn unsent(socket: impl AsFd) -> u64 {
+    const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
+    // SAFETY: SIOCOUTQ is defined as TIOCOUTQ and writes one int, on whatever it is asked of.
+    let queued = unsafe { ioctl(socket, Getter::<SIOCOUTQ, c_int>::new()) };
+    queued.map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0))
+}

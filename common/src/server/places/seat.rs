@@ -1,0 +1,224 @@
+//! A connection as the others see it that want its place: who has it, and what for.
+
+use std::net::{IpAddr, Ipv6Addr, TcpStream};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_io::Async;
+
+use crate::journal;
+use crate::net::clock::micros;
+use crate::net::unsent::unsent;
+use crate::server::state::{ConnectionState, Phase};
+
+/// A peer has to move this many bytes a second.
+const RATE: u64 = 500;
+
+/// One connection.
+pub(super) struct Seat {
+    pub(super) state: Arc<ConnectionState>,
+    pub(super) address: IpAddr,
+    socket: Weak<Async<TcpStream>>,
+    /// Bytes that had crossed when it was looked at last.
+    moved: u64,
+    /// Until when it has moved enough: each byte is good for 1/[`RATE`] of a second.
+    paid_until: u64,
+}
+
+/// How long a peer may take to move something, where few wait.
+pub(super) const GRACE: Duration = Duration::from_secs(3);
+
+/// How long a peer may take, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// To move something, from the begin of an exchange on.
+    pub(super) grace: u64,
+    /// At most, until it moves more: whatever it has moved is good for no longer.
+    pub(super) window: u64,
+}
+
+impl Pace {
+    /// The more wait for one of `most` places, and the longer the first of them has waited, the
+    /// shorter it is, so that nobody waits for more than 5 s.
+    pub(super) fn of(most: usize, waiting: usize, waited: u64) -> Self {
+        const WINDOW: Duration = Duration::from_secs(10);
+        const PATIENCE: Duration = Duration::from_secs(5);
+        let patience = micros(PATIENCE);
+        let left = patience.saturating_sub(waited).max(patience / 10);
+        let share = |time| micros(time) * most as u64 / (most + waiting) as u64 * left / patience;
+        Self { grace: share(GRACE), window: share(WINDOW) }
+    }
+}
+
+/// To whom places are counted: an address, or under mTLS a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Holder {
+    Address(IpAddr),
+    Certificate(u64),
+}
+
+/// Whether a place could be given up, and at what cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// Nothing is lost.
+    Idle,
+    /// No request is complete.
+    Silent,
+    /// The peer is waited for, and moves less than it has to.
+    Slow,
+    /// The peer is waited for, and moves.
+    Moving,
+    /// Quiet by design: upgraded, about to be, or waiting for an answer from elsewhere.
+    Quiet,
+    /// We are at work.
+    Working,
+}
+
+impl Seat {
+    pub(super) fn new(state: Arc<ConnectionState>, address: IpAddr, now: u64) -> Self {
+        Self { state, address, socket: Weak::new(), moved: 0, paid_until: now }
+    }
+
+    pub(super) fn of_socket(self, socket: &Arc<Async<TcpStream>>) -> Self {
+        Self { socket: Arc::downgrade(socket), ..self }
+    }
+
+    pub(super) fn holder(&self) -> Holder {
+        match self.state.certificate() {
+            0 => Holder::Address(self.address),
+            certificate => Holder::Certificate(certificate),
+        }
+    }
+
+    /// Credits the peer with what it has moved. What waits in the kernel it has not.
+    pub(super) fn look(&mut self, now: u64, pace: Pace) {
+        let moved = self.moved_so_far();
+        let paid = moved.saturating_sub(self.moved) * (1_000_000 / RATE);
+        // What an exchange moves at first fills buffers on the way.
+        if paid > 0 && now >= self.state.since() + pace.grace / 2 {
+            self.paid_until = (self.paid_until.max(now) + paid).min(now + pace.window);
+        }
+        self.moved = moved;
+    }
+
+    /// Begins to look anew: the peer has until then to move something.
+    pub(super) fn look_first(&mut self, until: u64) {
+        self.moved = self.moved_so_far();
+        self.paid_until = until;
+    }
+
+    fn moved_so_far(&self) -> u64 {
+        let unsent = self.socket.upgrade().map_or(0, |socket| unsent(&*socket));
+        self.state.bytes().saturating_sub(unsent)
+    }
+
+    /// Says in the log why it has to make room.
+    pub(super) fn complain(&self, why: &str) {
+        journal::complain(&format!("a connection made room: {why}"), &self.address);
+    }
+
+    /// How fast the peer is: until when it is paid, then what it has moved in all.
+    pub(super) fn pace(&self) -> (u64, u64) {
+        (self.paid_until, self.moved)
+    }
+
+    /// `grace` is how long an exchange may take to begin to move. One that waits for an answer from
+    /// elsewhere counts as quiet after a third of it.
+    pub(super) fn standing(&self, now: u64, grace: u64) -> Standing {
+        let state = &self.state;
+        match state.phase() {
+            Phase::Linger => Standing::Idle,
+            Phase::Idle if state.is_idle() => Standing::Idle,
+            Phase::Silent | Phase::Head => Standing::Silent,
+            Phase::Upgraded => Standing::Quiet,
+            Phase::Idle | Phase::Exchange if state.waits_for_peer() => {
+                let is_due = now >= state.since() + grace;
+                if is_due && self.paid_until <= now { Standing::Slow } else { Standing::Moving }
+            }
+            Phase::Exchange if !state.is_answered() => {
+                let is_quiet = now >= state.since() + grace / 3;
+                if is_quiet || state.asks_for_upgrade() {
+                    Standing::Quiet
+                } else {
+                    Standing::Working
+                }
+            }
+            Phase::Idle | Phase::Exchange => Standing::Working,
+        }
+    }
+}
+
+/// An address as places are counted: of IPv6 the network, since a host has all of it.
+pub(super) fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Observer;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn uploading() -> Seat {
+        let state = Arc::new(ConnectionState::new());
+        state.begin_exchange();
+        state.reading(true);
+        let now = state.since();
+        Seat::new(state, [127, 0, 0, 1].into(), now)
+    }
+
+    /// How it stands after each second in which so many bytes have come.
+    fn stands(seat: &mut Seat, bytes: &[usize]) -> Vec<Standing> {
+        let begin = seat.state.since();
+        let standing = bytes.iter().zip(1..).map(|(bytes, second)| {
+            seat.state.moved(*bytes);
+            let now = begin + second * SECOND;
+            seat.look(now, Pace::of(1, 0, 0));
+            // Between two looks: a byte is good for 2 ms.
+            seat.standing(now + SECOND / 100, micros(GRACE))
+        });
+        standing.collect()
+    }
+
+    #[test]
+    fn a_peer_that_drips_is_slow_when_its_grace_is_over() {
+        use Standing::{Moving, Slow};
+        let standing = stands(&mut uploading(), &[1; 6]);
+        assert_eq!(standing, [Moving, Moving, Slow, Slow, Slow, Slow]);
+    }
+
+    #[test]
+    fn a_modem_is_not_slow_and_a_burst_counts_for_ten_seconds() {
+        assert_eq!(stands(&mut uploading(), &[2000; 30]), [Standing::Moving; 30]);
+        assert_eq!(stands(&mut uploading(), &[510; 30]), [Standing::Moving; 30]);
+        let mut burst = [0; 20];
+        burst[3] = 10_000_000;
+        let standing = stands(&mut uploading(), &burst);
+        assert_eq!(standing[3..13], [Standing::Moving; 10]);
+        assert_eq!(standing[13..], [Standing::Slow; 7]);
+    }
+
+    #[test]
+    fn who_waits_for_us_is_not_slow() {
+        let seat = uploading();
+        seat.state.reading(false);
+        let later = seat.state.since() + 60 * SECOND;
+        assert_eq!(seat.standing(later, micros(GRACE)), Standing::Quiet);
+        seat.state.begin_answer();
+        assert_eq!(seat.standing(later, micros(GRACE)), Standing::Working);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let count = |text: &str| counted(text.parse().unwrap()).to_string();
+        assert_eq!(count("2001:db8::1:2:3:4"), "2001:db8::");
+        assert_eq!(count("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(count("192.0.2.1"), "192.0.2.1");
+    }
+}

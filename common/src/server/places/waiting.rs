@@ -1,0 +1,94 @@
+//! Those who were accepted while all places are taken: they wait here and not in the kernel, where
+//! nobody sees whose they are.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use async_io::Async;
+
+use super::seat::counted;
+use crate::net::clock::{micros, now};
+
+/// Somebody who waits for a place.
+pub(crate) struct Waiter {
+    pub(crate) socket: Arc<Async<TcpStream>>,
+    pub(crate) peer: SocketAddr,
+    pub(super) address: IpAddr,
+    pub(super) since: u64,
+}
+
+impl Waiter {
+    pub(crate) fn new(socket: Async<TcpStream>, peer: SocketAddr) -> Self {
+        let address = counted(peer.ip());
+        Self { socket: Arc::new(socket), peer, address, since: now() }
+    }
+}
+
+/// All that wait, in the order in which they came.
+pub(crate) struct WaitingRoom {
+    most: usize,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+impl WaitingRoom {
+    /// Room for so many.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most: most.max(1), waiters: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    pub(crate) fn enter(&mut self, waiter: Waiter) {
+        self.waiters.push(waiter);
+    }
+
+    /// Whether one more can come in. Where it is full, those of the address that has most in it
+    /// and have waited for a while have to go: behind them somebody else may wait.
+    pub(crate) fn has_room(&mut self) -> bool {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
+        if self.waiters.len() < self.most {
+            return true;
+        }
+        let mut counts = HashMap::new();
+        for waiter in &self.waiters {
+            *counts.entry(waiter.address).or_insert(0) += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let Some((address, 2..)) = most else { return false };
+        let late = now().saturating_sub(micros(PATIENCE));
+        let gone = |waiter: &Waiter| waiter.address == address && waiter.since <= late;
+        match self.waiters.iter().position(gone) {
+            Some(index) => {
+                self.waiters.remove(index);
+                crate::journal::complain("more connections wait than there is room for", &address);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes the only one, where nobody else waits.
+    pub(super) fn only(&mut self) -> Option<Waiter> {
+        if self.waiters.len() == 1 { self.waiters.pop() } else { None }
+    }
+
+    /// Takes the first of those who may have a place.
+    pub(super) fn next(&mut self, most: usize, places: &HashMap<IpAddr, usize>) -> Option<Waiter> {
+        let first = self.first(most, places).or(Some(0)).filter(|_| !self.waiters.is_empty())?;
+        Some(self.waiters.remove(first))
+    }
+
+    /// The one who came first of those whose address does not have more than its share of the
+    /// `most` places already.
+    pub(super) fn first(&self, most: usize, places: &HashMap<IpAddr, usize>) -> Option<usize> {
+        let newcomers = self.waiters.iter().map(|waiter| waiter.address);
+        let addresses: HashSet<IpAddr> = newcomers.chain(places.keys().copied()).collect();
+        let share = (most / addresses.len().max(1)).max(1);
+        let has_enough =
+            |waiter: &Waiter| places.get(&waiter.address).is_some_and(|it| *it > share);
+        self.waiters.iter().position(|waiter| !has_enough(waiter))
+    }
+}
