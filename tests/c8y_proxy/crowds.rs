@@ -30,8 +30,8 @@ fn assert_somebody_new_is_answered(device: &Device) {
 
 #[test]
 fn websockets_take_three_quarters_of_the_places_and_are_not_cut() {
-    let device = small();
     for count in [PLACES, 5 * PLACES] {
+        let device = small();
         let mut open = Vec::new();
         for number in 0..count {
             let client = WebSocket::ask(device.connect(), "/c8y/service/echo", "").unwrap();
@@ -52,10 +52,13 @@ fn websockets_take_three_quarters_of_the_places_and_are_not_cut() {
 
 #[test]
 fn requests_that_the_cloud_does_not_answer_keep_nobody_waiting() {
-    for times in [1, 2, 5] {
+    for (times, hosts) in [(1, 1), (2, 7), (5, 1), (5, 7)] {
         let device = small();
         device.cloud().answer("/poll", Script::new().read().hold());
-        let connect = |_| Client::over(connect_from(66, device.proxy.address, 4096));
+        let connect = |number| {
+            let host = 60 + (number % hosts) as u8;
+            Client::over(connect_from(host, device.proxy.address, 4096))
+        };
         let mut polls: Vec<Client> = (0..times * PLACES).map(connect).collect();
         for poll in &mut polls {
             poll.send("GET /c8y/poll HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

@@ -162,13 +162,14 @@ fn heads_silence_and_handshakes_keep_nobody_waiting() {
 }
 
 #[test]
-fn one_address_keeps_nobody_waiting_however_much_it_moves() {
-    for times in [1, 2, 5] {
+fn addresses_with_many_connections_keep_nobody_waiting_however_much_they_move() {
+    for (times, hosts) in [(1, ONE), (2, ONE), (2, MANY), (5, ONE), (5, MANY)] {
         let service = small(|_| {});
-        let crowd = Crowd::gather(&service, Attack::Reader, times * PLACES, ONE);
-        assert_somebody_new_is_answered(&service, &format!("{times} times"));
-        let log = service.wait_for("more than half of all places", SOON);
-        assert!(log.contains("127.0.0.66"), "{log}");
+        let crowd = Crowd::gather(&service, Attack::Reader, times * PLACES, hosts);
+        let what = format!("{times} times, from {} addresses", hosts.len());
+        assert_somebody_new_is_answered(&service, &what);
+        let log = service.wait_for("somebody waits who has fewer", SOON);
+        assert!(log.contains("127.0.0.6"), "{log}");
         drop(crowd);
     }
 }

@@ -3,14 +3,13 @@
 //! While there is room nobody is cut for being slow. Where there is none and somebody waits, idle
 //! connections go first, then those that have not sent a request yet, then peers that move less
 //! than 500 bytes a second, then what is quiet beyond three quarters of the places, and at last the
-//! slowest of somebody who has more than half of them.
+//! slowest of whoever has, or waits for, at least two connections more than the one who waits has.
 
 mod seat;
 mod waiting;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use async_io::Timer;
 use event_listener::{Event, listener};
 use futures_lite::FutureExt;
 
-use self::seat::{GRACE, Holder, Pace, Seat, Standing};
+use self::seat::{GRACE, Holder, LOOK_AT_PACE, Seat, Standing, grace};
 use super::state::{ConnectionState, Order, Phase};
 use crate::net::clock::{micros, now};
 
@@ -30,8 +29,6 @@ pub(crate) use self::waiting::{Waiter, WaitingRoom};
 const LOOK: Duration = Duration::from_millis(20);
 /// Somebody who has just got a place is about to ask.
 const NEW: Duration = Duration::from_millis(250);
-/// How often it is looked how much everybody has moved.
-const LOOK_AT_PACE: Duration = Duration::from_millis(250);
 /// How long somebody waits before an exchange that moves has to end for it.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -103,7 +100,7 @@ impl Places {
         }
         let waiter = match waiting.only() {
             Some(waiter) => waiter,
-            None => waiting.next(self.most, &open.addresses())?,
+            None => waiting.next(&open.crowds(waiting))?,
         };
         let state = Arc::new(ConnectionState::new());
         open.last += 1;
@@ -126,32 +123,29 @@ impl Places {
     /// Has as many connections close as somebody waits for, if so many can be spared.
     fn make_room(&self, waiting: &WaitingRoom) {
         let mut open = self.lock();
-        let (now, waiters) = (now(), &waiting.waiters);
-        let first = waiting.first(self.most, &open.addresses());
-        let waited = first.map_or(0, |first| now.saturating_sub(waiters[first].since));
-        let pace = Pace::of(self.most, waiters.len(), waited);
-        open.look_at_pace(now, pace);
+        let (now, crowds) = (now(), open.crowds(waiting));
+        let Some((_, first)) = waiting.first(&crowds) else { return };
+        let waited = now.saturating_sub(first.since);
+        let grace = grace(self.most, waiting.len(), waited);
+        open.look_at_pace(now, grace);
 
+        let survey = Survey { now, grace, crowds };
         let free = self.most.saturating_sub(open.seats.len());
-        let needed = waiters.len().saturating_sub(free + open.closing());
-        if needed == 0 || open.spare(needed, now, pace.grace) == needed {
+        let needed = waiting.len().saturating_sub(free + open.closing());
+        if needed == 0 || open.spare(needed, &survey) == needed || waited < micros(WAIT) {
             return;
         }
-        let late: Vec<_> =
-            waiters.iter().filter(|waiter| waiter.since + micros(WAIT) <= now).collect();
-        if late.is_empty() || open.refuse_quiet(self.share_of_quiet(), now, pace.grace) {
-            return;
+        if !open.refuse_quiet(self.share_of_quiet(), &survey) {
+            open.cut_for(first.address, &survey);
         }
-        open.cut_the_largest(self.most, now, pace.grace, |seat| {
-            late.iter().any(|waiter| waiter.address != seat.address)
-        });
     }
 
     /// Has one connection close, since descriptors have run out.
     pub(super) fn spare_one(&self) {
         let mut open = self.lock();
         if open.closing() == 0 {
-            open.spare(1, now(), 0);
+            let crowds = open.crowds(&WaitingRoom::new(0));
+            open.spare(1, &Survey { now: now(), grace: 0, crowds });
         }
     }
 
@@ -161,16 +155,16 @@ impl Places {
 }
 
 impl Open {
-    fn look_at_pace(&mut self, now: u64, pace: Pace) {
+    fn look_at_pace(&mut self, now: u64, grace: u64) {
         /// After a pause it is not known what was moved when.
         const PAUSE: Duration = Duration::from_secs(1);
         if now < self.looked + micros(LOOK_AT_PACE) {
             return;
         }
-        let is_first = now > self.looked + micros(PAUSE);
-        self.looked = now;
+        let last = std::mem::replace(&mut self.looked, now);
+        let is_first = now > last + micros(PAUSE);
         for seat in self.seats.values_mut() {
-            if is_first { seat.look_first(now + pace.grace) } else { seat.look(now, pace) }
+            if is_first { seat.look_first(now + grace) } else { seat.look(now, last) }
         }
     }
 
@@ -178,12 +172,13 @@ impl Open {
         self.seats.values().map(|seat| &**seat)
     }
 
-    fn addresses(&self) -> HashMap<IpAddr, usize> {
-        count(self.seats().map(|seat| seat.address))
-    }
-
-    fn holders(&self) -> HashMap<Holder, usize> {
-        count(self.seats().map(Seat::holder))
+    /// How many connections everybody has who has a place or waits for one.
+    fn crowds(&self, waiting: &WaitingRoom) -> HashMap<Holder, usize> {
+        let mut crowds = HashMap::new();
+        for holder in self.seats().map(Seat::holder).chain(waiting.holders()) {
+            *crowds.entry(holder).or_insert(0) += 1;
+        }
+        crowds
     }
 
     fn closing(&self) -> usize {
@@ -191,18 +186,19 @@ impl Open {
     }
 
     /// Closes so many connections of those that can be spared, and returns how many it could. Idle
-    /// ones go first, the oldest before the others; then those of whoever has most places.
-    fn spare(&mut self, needed: usize, now: u64, grace: u64) -> usize {
-        let counts = self.holders();
+    /// ones go first, the oldest before the others; then those of whoever has most connections.
+    fn spare(&mut self, needed: usize, survey: &Survey) -> usize {
+        let Survey { now, grace, .. } = *survey;
         let ranked = self.seats.iter().filter(|(_, seat)| !seat.state.is_closing()).filter_map(
             |(number, seat)| {
-                let standing = seat.standing(now, grace);
-                let count = match standing {
-                    Standing::Idle => 0,
-                    Standing::Silent | Standing::Slow => counts[&seat.holder()],
+                let standing = survey.standing(seat);
+                let (count, since) = match standing {
+                    Standing::Idle => (0, seat.state.since()),
+                    Standing::Silent => (survey.crowd(seat), seat.state.since()),
+                    Standing::Slow => (survey.crowd(seat), seat.paid_until),
                     Standing::Moving | Standing::Quiet | Standing::Working => return None,
                 };
-                Some((standing, Reverse(count), seat.state.since(), *number))
+                Some((standing, Reverse(count), since, *number))
             },
         );
         let mut ranked: Vec<_> = ranked.collect();
@@ -235,16 +231,18 @@ impl Open {
         spared
     }
 
-    /// Where more are quiet than may be, has the one answered 503 that fell quiet last.
-    fn refuse_quiet(&self, share: usize, now: u64, grace: u64) -> bool {
-        let is_quiet = |seat: &&Seat| seat.standing(now, grace) == Standing::Quiet;
+    /// Where more are quiet than may be, has one answered 503: of whoever has most connections the
+    /// one that fell quiet last.
+    fn refuse_quiet(&self, share: usize, survey: &Survey) -> bool {
+        let is_quiet = |seat: &&Seat| survey.standing(seat) == Standing::Quiet;
         let quiet: Vec<_> = self.seats().filter(is_quiet).collect();
+        let can_be_refused = |seat: &&&Seat| {
+            seat.state.phase() == Phase::Exchange && seat.state.order() == Order::Continue
+        };
         let last = quiet
             .iter()
-            .filter(|seat| {
-                seat.state.phase() == Phase::Exchange && seat.state.order() == Order::Continue
-            })
-            .max_by_key(|seat| seat.state.since())
+            .filter(can_be_refused)
+            .max_by_key(|seat| (survey.crowd(seat), seat.state.since()))
             .filter(|_| quiet.len() > share);
         if let Some(seat) = last {
             seat.complain("too many requests wait for an answer from elsewhere");
@@ -253,38 +251,42 @@ impl Open {
         last.is_some()
     }
 
-    /// Ends the slowest exchange of whoever has more than half of all places.
-    fn cut_the_largest(
-        &self,
-        most: usize,
-        now: u64,
-        grace: u64,
-        is_for_another: impl Fn(&Seat) -> bool,
-    ) {
-        let largest = self.holders().into_iter().find(|(_, count)| count * 2 > most);
-        let Some((holder, _)) = largest else { return };
-        let is_at_work = |seat: &Seat| {
-            let standing = seat.standing(now, grace);
+    /// Ends the slowest exchange of whoever has most connections, and at least two more than this
+    /// address has places. Who has no place may also have that of a peer that moves hardly enough.
+    fn cut_for(&self, address: IpAddr, survey: &Survey) {
+        let has = self.seats().filter(|seat| seat.address == address).count();
+        let can_be_cut = |seat: &&Seat| {
+            let standing = survey.standing(seat);
             matches!(standing, Standing::Slow | Standing::Moving | Standing::Working)
+                && seat.address != address
+                && (survey.crowd(seat) >= has + 2 || (has == 0 && seat.barely_moves(survey.now)))
+                && seat.state.order() < Order::Refuse
         };
-        let slowest = self
-            .seats()
-            .filter(|seat| seat.holder() == holder && is_for_another(seat))
-            .filter(|seat| is_at_work(seat) && !seat.state.is_closing())
-            .min_by_key(|seat| seat.pace());
-        if let Some(seat) = slowest {
-            seat.complain("it has more than half of all places, and somebody else waits");
-            seat.state.ask(Order::MakeRoom);
+        let rank = |seat: &&Seat| (Reverse(survey.crowd(seat)), seat.pace());
+        if let Some(seat) = self.seats().filter(can_be_cut).min_by_key(rank) {
+            seat.complain("somebody waits who has fewer, or it moves little");
+            let waits_for_us = seat.state.awaits_answer() && !seat.state.waits_for_peer();
+            seat.state.ask(if waits_for_us { Order::Refuse } else { Order::MakeRoom });
         }
     }
 }
 
-fn count<T: Eq + Hash>(all: impl Iterator<Item = T>) -> HashMap<T, usize> {
-    let mut counts = HashMap::new();
-    for one in all {
-        *counts.entry(one).or_insert(0) += 1;
+/// What everybody is judged by, at one moment.
+struct Survey {
+    now: u64,
+    grace: u64,
+    /// How many connections everybody has who has a place or waits for one.
+    crowds: HashMap<Holder, usize>,
+}
+
+impl Survey {
+    fn standing(&self, seat: &Seat) -> Standing {
+        seat.standing(self.now, self.grace)
     }
-    counts
+
+    fn crowd(&self, seat: &Seat) -> usize {
+        self.crowds.get(&seat.holder()).copied().unwrap_or(0)
+    }
 }
 
 /// One connection's place, given back when dropped.

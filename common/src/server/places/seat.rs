@@ -22,32 +22,23 @@ pub(super) struct Seat {
     /// Bytes that had crossed when it was looked at last.
     moved: u64,
     /// Until when it has moved enough: each byte is good for 1/[`RATE`] of a second.
-    paid_until: u64,
+    pub(super) paid_until: u64,
 }
 
-/// How long a peer may take to move something, where few wait.
+/// How long a peer may take to move something, from the begin of an exchange on, where few wait.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
+/// Whatever a peer has moved is good for no longer.
+const WINDOW: Duration = Duration::from_secs(10);
+/// How often it is looked how much everybody has moved.
+pub(super) const LOOK_AT_PACE: Duration = Duration::from_millis(250);
 
-/// How long a peer may take, in microseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// To move something, from the begin of an exchange on.
-    pub(super) grace: u64,
-    /// At most, until it moves more: whatever it has moved is good for no longer.
-    pub(super) window: u64,
-}
-
-impl Pace {
-    /// The more wait for one of `most` places, and the longer the first of them has waited, the
-    /// shorter it is, so that nobody waits for more than 5 s.
-    pub(super) fn of(most: usize, waiting: usize, waited: u64) -> Self {
-        const WINDOW: Duration = Duration::from_secs(10);
-        const PATIENCE: Duration = Duration::from_secs(5);
-        let patience = micros(PATIENCE);
-        let left = patience.saturating_sub(waited).max(patience / 10);
-        let share = |time| micros(time) * most as u64 / (most + waiting) as u64 * left / patience;
-        Self { grace: share(GRACE), window: share(WINDOW) }
-    }
+/// [`GRACE`] in microseconds, where so many wait for one of `most` places and the first of them has
+/// waited for so long: the more and the longer, the shorter, so that nobody waits for more than 5 s.
+pub(super) fn grace(most: usize, waiting: usize, waited: u64) -> u64 {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let left = micros(PATIENCE).saturating_sub(waited);
+    let share = micros(GRACE) * most as u64 / (most + waiting) as u64;
+    (share * left / micros(PATIENCE)).max(3 * micros(LOOK_AT_PACE))
 }
 
 /// To whom places are counted: an address, or under mTLS a certificate.
@@ -91,12 +82,12 @@ impl Seat {
     }
 
     /// Credits the peer with what it has moved. What waits in the kernel it has not.
-    pub(super) fn look(&mut self, now: u64, pace: Pace) {
+    pub(super) fn look(&mut self, now: u64, last_look: u64) {
         let moved = self.moved_so_far();
         let paid = moved.saturating_sub(self.moved) * (1_000_000 / RATE);
         // What an exchange moves at first fills buffers on the way.
-        if paid > 0 && now >= self.state.since() + pace.grace / 2 {
-            self.paid_until = (self.paid_until.max(now) + paid).min(now + pace.window);
+        if paid > 0 && last_look >= self.state.since() + micros(LOOK_AT_PACE) {
+            self.paid_until = (self.paid_until.max(now) + paid).min(now + micros(WINDOW));
         }
         self.moved = moved;
     }
@@ -115,6 +106,14 @@ impl Seat {
     /// Says in the log why it has to make room.
     pub(super) fn complain(&self, why: &str) {
         journal::complain(&format!("a connection made room: {why}"), &self.address);
+    }
+
+    /// The peer is waited for, and has moved little more than it has to: a modem of 2 KB a second
+    /// has moved more when its grace is over.
+    pub(super) fn barely_moves(&self, now: u64) -> bool {
+        self.state.waits_for_peer()
+            && now >= self.state.since() + micros(GRACE)
+            && self.paid_until < now + micros(WINDOW) / 4
     }
 
     /// How fast the peer is: until when it is paid, then what it has moved in all.
@@ -179,7 +178,7 @@ mod tests {
         let standing = bytes.iter().zip(1..).map(|(bytes, second)| {
             seat.state.moved(*bytes);
             let now = begin + second * SECOND;
-            seat.look(now, Pace::of(1, 0, 0));
+            seat.look(now, now - SECOND);
             // Between two looks: a byte is good for 2 ms.
             seat.standing(now + SECOND / 100, micros(GRACE))
         });

@@ -1,13 +1,13 @@
 //! Those who were accepted while all places are taken: they wait here and not in the kernel, where
 //! nobody sees whose they are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use async_io::Async;
 
-use super::seat::counted;
+use super::seat::{Holder, counted};
 use crate::net::clock::{micros, now};
 
 /// Somebody who waits for a place.
@@ -23,18 +23,30 @@ impl Waiter {
         let address = counted(peer.ip());
         Self { socket: Arc::new(socket), peer, address, since: now() }
     }
+
+    fn holder(&self) -> Holder {
+        Holder::Address(self.address)
+    }
 }
 
 /// All that wait, in the order in which they came.
 pub(crate) struct WaitingRoom {
     most: usize,
-    pub(super) waiters: Vec<Waiter>,
+    waiters: Vec<Waiter>,
 }
 
 impl WaitingRoom {
     /// Room for so many.
     pub(crate) fn new(most: usize) -> Self {
         Self { most: most.max(1), waiters: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(super) fn holders(&self) -> impl Iterator<Item = Holder> {
+        self.waiters.iter().map(Waiter::holder)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -75,20 +87,15 @@ impl WaitingRoom {
         if self.waiters.len() == 1 { self.waiters.pop() } else { None }
     }
 
-    /// Takes the first of those who may have a place.
-    pub(super) fn next(&mut self, most: usize, places: &HashMap<IpAddr, usize>) -> Option<Waiter> {
-        let first = self.first(most, places).or(Some(0)).filter(|_| !self.waiters.is_empty())?;
-        Some(self.waiters.remove(first))
+    /// Takes the one who is first.
+    pub(super) fn next(&mut self, crowds: &HashMap<Holder, usize>) -> Option<Waiter> {
+        let (index, _) = self.first(crowds)?;
+        Some(self.waiters.remove(index))
     }
 
-    /// The one who came first of those whose address does not have more than its share of the
-    /// `most` places already.
-    pub(super) fn first(&self, most: usize, places: &HashMap<IpAddr, usize>) -> Option<usize> {
-        let newcomers = self.waiters.iter().map(|waiter| waiter.address);
-        let addresses: HashSet<IpAddr> = newcomers.chain(places.keys().copied()).collect();
-        let share = (most / addresses.len().max(1)).max(1);
-        let has_enough =
-            |waiter: &Waiter| places.get(&waiter.address).is_some_and(|it| *it > share);
-        self.waiters.iter().position(|waiter| !has_enough(waiter))
+    /// Of those with the fewest connections, here and on places, the one who came first.
+    pub(super) fn first(&self, crowds: &HashMap<Holder, usize>) -> Option<(usize, &Waiter)> {
+        let waiters = self.waiters.iter().enumerate();
+        waiters.min_by_key(|(_, waiter)| crowds.get(&waiter.holder()))
     }
 }
