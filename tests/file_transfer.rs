@@ -58,6 +58,7 @@ mod faults {
     mod crash;
     mod memory;
     mod peers;
+    mod places;
     mod storage;
 }
 
