@@ -169,7 +169,7 @@ fn a_file_of_another_user_is_replaced_by_one_of_ones_own() {
 fn a_file_of_root_that_is_renamed_to_a_part_is_not_resumed() {
     attacked(|device, shared, what| {
         let part = shared.join(".a.22763122.part");
-        for mode in [0o644, 0o640, 0o400, 0o700, 0o4600] {
+        for mode in [0o600, 0o644, 0o640, 0o400, 0o700, 0o4600] {
             fs::write(&part, "evil").unwrap();
             fs::set_permissions(&part, fs::Permissions::from_mode(mode)).unwrap();
             get(device, whole(), &shared.join("a")).silent_success();

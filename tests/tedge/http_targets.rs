@@ -76,7 +76,7 @@ fn a_part_that_somebody_else_can_have_written_is_not_resumed() {
         let device = Device::new();
         let part = device.directory.join(PART);
         fs::write(&part, "evil").unwrap();
-        fs::set_permissions(&part, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o1600)).unwrap();
         plant(&device, &part);
         get(&device, rest(), "file").silent_success();
         assert_eq!(fs::read(device.directory.join("file")).unwrap(), CONTENT, "{what}");
@@ -90,7 +90,7 @@ fn a_part_that_somebody_else_can_have_written_is_not_resumed() {
     let device = Device::new();
     let part = device.directory.join(PART);
     fs::write(&part, "evil").unwrap();
-    fs::set_permissions(&part, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o1600)).unwrap();
     get(&device, rest(), "file").silent_success();
     assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"evil456789");
 }

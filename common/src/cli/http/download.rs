@@ -25,6 +25,10 @@ use crate::error::{Error, chain};
 use crate::http::Body;
 use crate::walk::{End, is_owned};
 
+/// The mode of a part, for its owner alone. The sticky bit, which means nothing on a Linux file, tells
+/// it from other private files, which those who can write to the directory can rename to a part.
+const PART: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
+
 /// A file to write, and what an earlier try has left of it.
 pub(super) struct Download {
     directory: OwnedFd,
@@ -135,9 +139,8 @@ impl Download {
     /// A new file that nobody else can read or has opened, under the part's name if possible.
     fn create(&self, tag: Option<&HeaderValue>) -> Result<(OsString, File), Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
-        let create = |name: &OsString| {
-            openat(&self.directory, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
-        };
+        let create =
+            |name: &OsString| openat(&self.directory, name, flags | OFlags::CLOEXEC, PART);
         let name = part_name(self.name.as_encoded_bytes(), tag);
         // One that is there was not resumed, so it is of no use, or it is somebody else's.
         let _ = unlinkat(&self.directory, &name, AtFlags::empty());
@@ -193,7 +196,7 @@ fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
         let found = fstat(&file)?;
         let is_ours = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
             && found.st_uid == geteuid().as_raw()
-            && found.st_mode & 0o7777 == 0o600
+            && found.st_mode & 0o7777 == PART.bits()
             && found.st_nlink == 1;
         if let (true, Ok(length @ 1..)) = (is_ours, u64::try_from(found.st_size)) {
             let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
