@@ -1,17 +1,19 @@
-//! The directory of copies. It belongs to the service, which must not influence where root writes:
-//! all operations are relative to the open directory, names have no slashes, and no link is
-//! followed.
+//! The directory of copies. It belongs to the user of the service, who must neither influence where
+//! root writes nor keep root from writing: all operations are relative to the open directory, names
+//! have no slashes, no link is followed, and what is in the way is moved out of it.
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
 use rustix::fs::{fchown, fstat, open, openat, renameat, unlinkat};
+use rustix::io::Errno;
 
-use super::find::Copy;
+use super::find::{Copy, RENEW};
 use crate::error::Error;
 
 pub(super) struct StagingDirectory {
@@ -33,19 +35,18 @@ impl StagingDirectory {
 
     /// Puts a copy for the path `original` there, whole or not at all.
     pub(super) fn put(&mut self, copy: Copy, original: &Path, content: &[u8]) -> Result<(), Error> {
-        const NEW: &str = "new";
         let name = copy.name(original);
-        let _ = unlinkat(&self.directory, NEW, AtFlags::empty());
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
-        let written = openat(&self.directory, NEW, flags | OFlags::CLOEXEC, Mode::RUSR)
-            .map_err(std::io::Error::from)
-            .and_then(|file| {
-                let mut file = File::from(file);
-                file.write_all(content)?;
-                fchown(&file, Some(self.owner.0), Some(self.owner.1))?;
-                Ok(renameat(&self.directory, NEW, &self.directory, name.as_str())?)
-            });
-        written.map_err(|error| {
+        let write = || {
+            let new = random_name()?;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
+            let file = openat(&self.directory, &new, flags | OFlags::CLOEXEC, Mode::RUSR)?;
+            let mut file = File::from(file);
+            file.write_all(content)?;
+            fchown(&file, Some(self.owner.0), Some(self.owner.1))?;
+            self.remove(&name)?;
+            Ok(renameat(&self.directory, &new, &self.directory, name.as_str())?)
+        };
+        write().map_err(|error: io::Error| {
             let original = original.display();
             Error::Failed(format!("{original} cannot be handed to the service: {error}"))
         })?;
@@ -65,8 +66,25 @@ impl StagingDirectory {
                 let _ = unlinkat(&self.directory, entry.file_name(), AtFlags::empty());
             }
         }
-        Ok(())
+        // As long as it is there, the unit would be reloaded again and again.
+        self.remove(RENEW).map_err(failed)
     }
+
+    /// Removes what has this name. A directory, which may be full, is moved to another name.
+    fn remove(&self, name: &str) -> Result<(), Errno> {
+        match unlinkat(&self.directory, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => renameat(&self.directory, name, &self.directory, random_name()?),
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// A name that nobody can have taken.
+fn random_name() -> Result<String, Errno> {
+    let mut number = [0; 16];
+    SystemRandom::new().fill(&mut number).map_err(|_| Errno::IO)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(number)))
 }
 
 #[cfg(test)]
@@ -84,7 +102,7 @@ mod tests {
         let directory = dir.path("run");
         fs::create_dir(&directory).unwrap();
         let original = Path::new("/etc/tedge/key.pem");
-        symlink(&victim, directory.join("new")).unwrap();
+        symlink(&victim, directory.join("renew")).unwrap();
         symlink(&victim, directory.join(Copy::Content.name(original))).unwrap();
 
         let mut staged = StagingDirectory::open(&directory).unwrap();
@@ -106,6 +124,21 @@ mod tests {
         dir.write("run/old", "");
         StagingDirectory::open(&directory).unwrap().clear().unwrap();
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_directory_under_a_name_of_root_s_is_moved_out_of_the_way() {
+        let dir = Dir::new();
+        let original = Path::new("/etc/tedge/key.pem");
+        let copy = format!("run/{}", Copy::Content.name(original));
+        for obstacle in [copy.as_str(), "run/new", "run/renew"] {
+            dir.write(&format!("{obstacle}/full/file"), "");
+            let mut staged = StagingDirectory::open(&dir.path("run")).unwrap();
+            staged.put(Copy::Content, original, b"key").unwrap();
+            staged.clear().unwrap();
+            assert_eq!(dir.read(&copy), b"key", "{obstacle}");
+            assert!(!dir.path("run/renew").exists());
+        }
     }
 
     #[test]

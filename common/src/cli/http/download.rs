@@ -139,8 +139,7 @@ impl Download {
     /// A new file that nobody else can read or has opened, under the part's name if possible.
     fn create(&self, tag: Option<&HeaderValue>) -> Result<(OsString, File), Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
-        let create =
-            |name: &OsString| openat(&self.directory, name, flags | OFlags::CLOEXEC, PART);
+        let create = |name: &OsString| openat(&self.directory, name, flags | OFlags::CLOEXEC, PART);
         let name = part_name(self.name.as_encoded_bytes(), tag);
         // One that is there was not resumed, so it is of no use, or it is somebody else's.
         let _ = unlinkat(&self.directory, &name, AtFlags::empty());
