@@ -9,17 +9,21 @@
 //!   ([`super::walk`]).
 //! - Of a file only what its setting is for is copied: certificates, lists, the first private key,
 //!   one line with a password, or user name and password.
-//! - The key of a CA is not copied ([`super::authority`]), nor a key from a configuration directory
-//!   that others can change: they can have moved any key of root's there. The device's own key may
-//!   have signed its own certificate, where only root can have named it.
+//! - Of private keys only that is copied whose certificate the settings name, and never that of a CA
+//!   ([`super::authority`]), nor one from a configuration directory that others can change: they can
+//!   have moved any key of root's there. The device's own key may have signed its own certificate,
+//!   where only root can have named it.
 //! - Of a directory only those names are copied that the service reads or reports.
 //!
 //! Faulty content is copied unchanged: the service reports it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use super::authority;
 use super::directory::StagingDirectory;
@@ -32,7 +36,7 @@ use crate::settings::{self, PathTo, SETTINGS, Values};
 use crate::x509::RevocationList;
 use crate::x509::certificate::Certificate;
 use crate::x509::key::{Key, Unusable};
-use crate::x509::pem::{self, Contents, Kind, Section};
+use crate::x509::pem::{self, Contents, Fault, Kind, Section};
 
 /// Copies what the settings of this program name.
 ///
@@ -82,8 +86,10 @@ pub(super) fn hand_over(
 ) -> Result<(), Error> {
     let trusted = named.iter().filter(|(_, meant)| meant.contains(&PathTo::Authorities));
     let trusted: Vec<_> = trusted.flat_map(|(path, _)| certificates(walk, path)).collect();
+    let own = named.iter().filter(|(_, meant)| meant.contains(&PathTo::Certificate));
+    let own: Vec<_> = own.filter_map(|(path, _)| first_certificate(walk, path)).collect();
     for (path, meant) in named {
-        let filter = Filter { meant, trusted: &trusted, walk };
+        let filter = Filter { meant, trusted: &trusted, own: &own, walk };
         let is_open = walk::is_open_to_all(path);
         let may_be_directory = filter.means(&[PathTo::Authorities, PathTo::RevocationLists]);
         match list(walk, path).filter(|_| may_be_directory) {
@@ -131,6 +137,18 @@ fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// The first certificate in a file. If others can have written the settings, and so can have made a
+/// certificate for any key, only a file of root's counts.
+fn first_certificate(walk: &PathWalk, path: &Path) -> Option<Vec<u8>> {
+    let bytes = match walk.open(path) {
+        Ok(opened) => original::read_opened(opened.file),
+        Err(_) if walk.is_roots_alone && walk::is_open_to_all(path) => original::read(path),
+        Err(error) => Err(error),
+    };
+    let first = pem::read(&bytes.ok()?).certificates().next()?.to_vec();
+    Certificate::parse(&first).is_ok().then_some(first)
+}
+
 /// Puts what was found there, or why nothing was.
 fn put(
     found: Result<Vec<u8>, Unreadable>,
@@ -150,6 +168,8 @@ struct Filter<'a> {
     meant: &'a [PathTo],
     /// The certificates by which the service judges others.
     trusted: &'a [Vec<u8>],
+    /// The certificates by which the service identifies itself.
+    own: &'a [Vec<u8>],
     walk: &'a PathWalk,
 }
 
@@ -204,14 +224,52 @@ impl Filter<'_> {
         } else if self.means(&[PathTo::Password]) {
             return secrets::password(&bytes).map(Into::into);
         }
-        let contents = pem::read(&bytes);
-        let key = contents
-            .first(Kind::PrivateKey)
-            .filter(|_| self.means(&[PathTo::PrivateKey, PathTo::DeviceKey]));
-        if let Some(key) = key {
+        let mut contents = pem::read(&bytes);
+        let place = self.place_of_key(&contents);
+        if let Some(place) = place {
+            let key = &contents.sections[place];
             self.check(path, &contents, key, directory.as_fd(), is_others)?;
+            if !self.is_own(&key.der)? {
+                // That it does not belong to its certificate is the service's to report, and it
+                // reports the same of a new key.
+                let (_, new) = Key::generate().map_err(|_| io::Error::from(Errno::IO))?;
+                contents.sections[place].der = new;
+            }
         }
+        let key = place.map(|place| &contents.sections[place]);
         Ok(self.restate(&contents, key))
+    }
+
+    /// Which section is the private key that is meant; none where the service reports something else
+    /// first.
+    fn place_of_key(&self, contents: &Contents) -> Option<usize> {
+        let is_key = |section: &Section| section.kind == Kind::PrivateKey;
+        let place = contents.sections.iter().position(is_key)?;
+        let has_no_certificate = self.own.is_empty() && self.means(&[PathTo::Certificate]);
+        let is_meant = self.means(&[PathTo::PrivateKey, PathTo::DeviceKey])
+            && !has_no_certificate
+            && !contents.faults.iter().any(Fault::is_damage)
+            && Key::new(&contents.sections[place].der).err() != Some(Unusable::Unknown);
+        is_meant.then_some(place)
+    }
+
+    /// Whether a private key is that of a certificate by which the service identifies itself.
+    fn is_own(&self, key: &[u8]) -> Result<bool, Unreadable> {
+        let mut verdict = Err(Unreadable::NotHandedOver(
+            "is not handed to the service by root: it holds a private key, and the settings name \
+             no certificate for it that root can read and that others cannot change"
+                .to_owned(),
+        ));
+        for owner in self.own.iter().filter_map(|der| Certificate::parse(der).ok()) {
+            verdict = match Key::of(owner.key, key) {
+                Ok(key) if key.public().is_ok_and(|public| public == owner.key.content()) => {
+                    return Ok(true);
+                }
+                Ok(_) => Ok(false),
+                Err(unusable) => Err(Unreadable::Unfit(unusable.to_string())),
+            };
+        }
+        verdict
     }
 
     /// Fails where a private key is a CA's, or may be.
@@ -270,9 +328,7 @@ impl Filter<'_> {
                 self.means(&[PathTo::RevocationLists])
                     && RevocationList::parse(&section.der).is_ok()
             }
-            Kind::PrivateKey => {
-                key == Some(section) && Key::new(&section.der).err() != Some(Unusable::Unknown)
-            }
+            Kind::PrivateKey => key == Some(section),
             _ => false,
         })
     }

@@ -71,7 +71,7 @@ fn of_each_file_comes_what_its_setting_means_and_nothing_beside_it() {
         (PathTo::PrivateKey, &[Kind::PrivateKey]),
     ] {
         dir.write("mixed.pem", &mixed);
-        stage(&dir, &[("mixed.pem", path_to)]);
+        stage(&dir, &[("mixed.pem", path_to), ("server.crt", PathTo::Certificate)]);
         let copy = contents(&dir, "mixed.pem");
         assert_eq!(handed_over(&copy), kinds, "{path_to:?}");
         assert_eq!(copy.sections.len(), 5);
@@ -99,7 +99,7 @@ fn what_is_no_certificate_key_or_list_stays_where_it_is() {
         for path_to in
             [PathTo::Certificate, PathTo::Authorities, PathTo::RevocationLists, PathTo::PrivateKey]
         {
-            stage(&dir, &[(name, path_to)]);
+            stage(&dir, &[(name, path_to), ("server.crt", PathTo::Certificate)]);
             assert_eq!(handed_over(&contents(&dir, name)), [], "{name} {path_to:?}");
             let copy = copied(&dir, Copy::Content, name).unwrap();
             let copy = String::from_utf8(copy).unwrap();
@@ -130,23 +130,28 @@ fn no_key_of_a_ca_is_handed_over_under_any_name() {
     for name in ["ca.crt", "server.crt", "server.key"] {
         dir.write(&format!("all/{name}"), dir.read(name));
     }
-    stage(&dir, &[("all/server.key", PathTo::PrivateKey), ("all", PathTo::Authorities)]);
+    let named = [
+        ("all/server.key", PathTo::PrivateKey),
+        ("all/server.crt", PathTo::Certificate),
+        ("all", PathTo::Authorities),
+    ];
+    stage(&dir, &named);
     assert_eq!(handed_over(&contents(&dir, "all/server.key")), [Kind::PrivateKey]);
 }
 
 #[test]
 fn the_devices_key_may_have_signed_its_own_certificate_where_root_alone_can_have_named_it() {
     let dir = configured();
-    let named = ("ca.key", PathTo::DeviceKey);
-    stage(&dir, &[named]);
+    let [own, named] = [("ca.crt", PathTo::Certificate), ("ca.key", PathTo::DeviceKey)];
+    stage(&dir, &[own, named]);
     assert_eq!(handed_over(&contents(&dir, "ca.key")), [Kind::PrivateKey]);
     // It is not the key of a service, nor that of those whom the service trusts.
     for other in [("ca.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)] {
-        stage(&dir, &[named, other]);
+        stage(&dir, &[own, named, other]);
         assert!(reason(&dir, "ca.key").contains("the private key of a CA"));
     }
     dir.run("chmod", &["777", "."]);
-    stage(&dir, &[named]);
+    stage(&dir, &[own, named]);
     assert!(reason(&dir, "ca.key").contains("others than root can change"));
 }
 

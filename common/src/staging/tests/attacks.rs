@@ -32,6 +32,10 @@ fn give_away(dir: &Dir, name: &str) -> bool {
     is_root
 }
 
+/// The settings of a service that identifies itself.
+const OWN: [(&str, PathTo); 2] =
+    [("etc/local/server.crt", PathTo::Certificate), ("etc/local/server.key", PathTo::PrivateKey)];
+
 fn stage_etc(dir: &Dir, named: &[(&str, PathTo)]) {
     stage_below(dir, "etc", named);
 }
@@ -48,7 +52,7 @@ fn is_refused(dir: &Dir, name: &str, words: &[&str]) {
 fn the_pages_key_is_handed_over_in_every_layout() {
     for mode in [0o755, 0o775] {
         let dir = with_mode(mode);
-        stage_etc(&dir, &[("etc/local/server.key", PathTo::PrivateKey)]);
+        stage_etc(&dir, &OWN);
         assert_eq!(handed_over(&contents(&dir, "etc/local/server.key")), [Kind::PrivateKey]);
     }
 }
@@ -60,8 +64,7 @@ fn only_roots_files_are_handed_over_where_others_write_the_settings() {
         if !give_away(&dir, "etc/local/server.key") {
             return;
         }
-        let named = [("etc/local/server.key", PathTo::PrivateKey)];
-        stage_etc(&dir, &named);
+        stage_etc(&dir, &OWN);
         if is_others {
             let words = ["belongs to user daemon,", "type `chown root: DIR/etc/local/server.key`"];
             is_refused(&dir, "etc/local/server.key", &words);
@@ -136,8 +139,37 @@ fn the_key_of_a_ca_that_ring_cannot_read_stays_too() {
         stage_etc(&dir, &[(&name, PathTo::PrivateKey)]);
         is_refused(&dir, &name, &["the private key of a CA"]);
     }
-    stage_etc(&dir, &[("etc/local/server-bare.key", PathTo::PrivateKey)]);
+    stage_etc(&dir, &[OWN[0], ("etc/local/server-bare.key", PathTo::PrivateKey)]);
     assert_eq!(handed_over(&contents(&dir, "etc/local/server-bare.key")), [Kind::PrivateKey]);
+}
+
+#[test]
+fn a_key_goes_nowhere_but_to_the_service_whose_certificate_it_is_for() {
+    for mode in [0o755, 0o775] {
+        let dir = with_mode(mode);
+        // A CA's key, whose certificate is nowhere.
+        dir.run("mv", &["etc/local/ca.key", "etc/local/far.key"]);
+        dir.run("rm", &["etc/local/ca.crt"]);
+        let far = ("etc/local/far.key", PathTo::PrivateKey);
+        stage_etc(&dir, &[far]);
+        is_refused(&dir, far.0, &["the settings name no certificate for it"]);
+        // The service finds out that it is not the key of its certificate, but does not get it.
+        stage_etc(&dir, &[OWN[0], far]);
+        let [given] = &contents(&dir, far.0).sections[..] else { panic!("not one section") };
+        let [original] = &pem::read(&dir.read(far.0)).sections[..] else { panic!() };
+        assert!(given.kind == Kind::PrivateKey && given.der != original.der);
+        // A certificate of his own making, for any key of which he knows the public half.
+        dir.openssl("pkey -in etc/local/far.key -pubout -out far.pub");
+        dir.openssl(
+            "x509 -new -force_pubkey far.pub -key other.key -subj /CN=mine -days 9 \
+             -extfile v3.ext -extensions default -out etc/mine.crt",
+        );
+        let mine = ("etc/mine.crt", PathTo::Certificate);
+        if mode == 0o775 && give_away(&dir, mine.0) {
+            stage_etc(&dir, &[mine, far]);
+            is_refused(&dir, far.0, &["that root can read and that others cannot change"]);
+        }
+    }
 }
 
 #[test]
