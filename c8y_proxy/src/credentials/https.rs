@@ -3,6 +3,7 @@
 //! The certificate and its key are read for each token, so that a renewed certificate needs no
 //! restart. This module does not know how long a token lives or who waits for it.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +16,9 @@ use common::client::{self, Client, Options};
 use common::http::Body;
 use common::staging;
 use common::tls::DeviceIdentity;
-use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use http::response::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::error::Error;
 use super::jwt;
@@ -81,11 +83,7 @@ impl Https {
     async fn ask(&self) -> Result<String, Error> {
         let identity = self.identity().await.map_err(|fault| self.refused(fault))?;
         self.wait_for(format!("no answer from {}", self.from()));
-        let answer = self.send(&identity).await;
-        answer.map_err(|fault| {
-            let sent = format!("{fault}; sent was the certificate of {}", identity.subject);
-            self.refused([vec![sent], identity.warnings].concat().join("; "))
-        })
+        self.send(&identity).await.map_err(|fault| self.refused(fault))
     }
 
     async fn identity(&self) -> Result<DeviceIdentity, String> {
@@ -110,13 +108,22 @@ impl Https {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(PATH);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        // Some servers demand one with each POST.
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(0));
         if let Some(chain) = &identity.chain {
             let chain = HeaderValue::from_str(chain).map_err(|error| error.to_string())?;
             request.headers_mut().insert(CHAIN, chain);
         }
         let carrier = client.send(client::request(request)).await;
-        let answer = client::answer(carrier.map_err(|error| error.to_string())?);
-        token(answer.response).await
+        let carrier = carrier.map_err(|error| match error.downcast_ref() {
+            Some(client::Error::Tls { .. }) => shown(&error, identity),
+            _ => error.to_string(),
+        })?;
+        let (head, body) = client::answer(carrier).response.into_parts();
+        match head.status {
+            StatusCode::OK => token(&head, body).await,
+            status => Err(shown(&format_args!("it answers {status}: {}", advice(&head)), identity)),
+        }
     }
 
     fn refused(&self, fault: String) -> Error {
@@ -143,13 +150,18 @@ impl TokenSource for Https {
     }
 }
 
-/// The token in an answer, or what to do about it.
-async fn token(response: Response<Body>) -> Result<String, String> {
-    let (head, mut body) = response.into_parts();
-    if head.status != StatusCode::OK {
-        let to = head.headers.get(LOCATION).and_then(|to| to.to_str().ok());
-        return Err(format!("it answers {}: {}", head.status, advice(head.status, to)));
+/// A fault that may be that of the certificate, with the certificate.
+fn shown(fault: &dyn Display, identity: &DeviceIdentity) -> String {
+    let mut text = format!("{fault}; the certificate is that of {}", identity.subject);
+    for warning in &identity.warnings {
+        text.push_str("; ");
+        text.push_str(warning);
     }
+    text
+}
+
+/// The token in an answer, or what to do about it.
+async fn token(head: &Parts, mut body: Body) -> Result<String, String> {
     let mut content = Vec::new();
     while let Some(chunk) = body.chunk().await {
         content.extend_from_slice(&chunk.map_err(|error| error.to_string())?);
@@ -158,14 +170,24 @@ async fn token(response: Response<Body>) -> Result<String, String> {
         }
     }
     jwt::from_json(&content).map_err(|fault| {
-        let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind.unwrap_or("something without a type");
+        let kind = text(head, CONTENT_TYPE).unwrap_or("something without a type");
         format!("it answers with {kind}, and {fault}: see c8y.proxy.token_url and proxy.address")
     })
 }
 
-fn advice(status: StatusCode, location: Option<&str>) -> String {
-    let words = match status.as_u16() {
+/// The begin of a field, for a message.
+fn text(head: &Parts, field: HeaderName) -> Option<&str> {
+    let text = head.headers.get(field)?.to_str().ok()?;
+    Some(text.get(..200).unwrap_or(text))
+}
+
+/// What to do about an answer without a token.
+fn advice(head: &Parts) -> String {
+    let words = match head.status.as_u16() {
+        300..400 => {
+            let to = text(head, LOCATION).unwrap_or("nowhere");
+            return format!("a redirect to {to} is not followed; see c8y.proxy.token_url");
+        }
         400 => "it is not the certificate of a device; see device.cert_path",
         401 => {
             "the certificate is revoked, or its chain leads to no CA that the tenant trusts: \
@@ -178,10 +200,6 @@ fn advice(status: StatusCode, location: Option<&str>) -> String {
         422 => {
             "the certificate cannot be verified: upload its CA to Cumulocity (Device management, \
              Trusted certificates), or put the CAs between them into device.cert_path"
-        }
-        300..400 => {
-            let to = location.unwrap_or("nowhere");
-            return format!("a redirect to {to} is not followed; see c8y.proxy.token_url");
         }
         _ => "try again later",
     };

@@ -109,6 +109,8 @@ fn handshake(
     cloud.record.connection(id, |seen| {
         seen.version = tls.protocol_version().and_then(|v| v.as_str()).unwrap_or("?").into();
         seen.server_name = tls.server_name().map(str::to_owned);
+        let shown = tls.peer_certificates().and_then(<[_]>::first);
+        seen.certificate = shown.map(|der| der.to_vec());
         seen.resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
     });
     Ok(Some(StreamOwned::new(tls, stream)))

@@ -17,6 +17,8 @@ pub(crate) struct Dialled {
     pub(crate) version: String,
     /// The name that the client asked for (SNI).
     pub(crate) server_name: Option<String>,
+    /// The first certificate that the client has shown.
+    pub(crate) certificate: Option<Vec<u8>>,
     /// Whether an earlier TLS session was resumed.
     pub(crate) resumed: bool,
     /// Why the handshake failed.
@@ -182,6 +184,7 @@ impl Record {
                 id,
                 version: String::new(),
                 server_name: None,
+                certificate: None,
                 resumed: false,
                 refused: None,
                 closed: None,
