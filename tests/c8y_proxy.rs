@@ -53,6 +53,7 @@ mod promises {
     mod stand_ins;
     mod targets;
     mod through_proxy;
+    mod token_command;
     mod token_from_either;
     mod token_over_https;
     mod tokens;

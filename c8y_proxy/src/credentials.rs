@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_executor::Executor;
+use common::cli::Token;
+use common::x509::Time;
 
 use self::basic::Basic;
 use self::cache::Timing;
@@ -167,6 +169,30 @@ impl Credentials {
                 (token, tokens.broker())
             }
         }
+    }
+}
+
+impl Sources {
+    /// One token, for a person who wants to see whether there is one. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Why none is to be had.
+    pub fn fetch(self) -> Result<Token, common::error::Error> {
+        let executor = Arc::new(Executor::new());
+        let source = self.start(&executor)?;
+        let fetched = tokens::fetch(&*source, Timing::default().limit);
+        let fetched = async_io::block_on(executor.run(fetched));
+        let secret = fetched.map_err(|error| common::error::Error::Failed(error.to_string()))?;
+        let claims = jwt::bearer(&secret);
+        let until = match claims.exp {
+            Some(end) => Time::from_unix(end as i64).to_string(),
+            None => "it does not say".to_owned(),
+        };
+        let (user, tenant, from) = (claims.sub, claims.ten, source.name());
+        let description =
+            format!("for    {user}, tenant {tenant}\nfrom   {from}\nuntil  {until}\n");
+        Ok(Token { secret, description })
     }
 }
 

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use c8y_proxy::State;
-use c8y_proxy::credentials::Credentials;
+use c8y_proxy::credentials::{Credentials, Method};
+use common::cli::{Token, TokenFetcher};
 use common::client::Client;
 use common::error::Error;
 use common::http::Routes;
@@ -29,6 +30,8 @@ impl Service for C8yProxy {
     const HALF_CLOSE: bool = false;
     // A name server that does not answer occupies one thread for each connection that is opened.
     const POOL: usize = 8;
+
+    const FETCH_TOKEN: Option<TokenFetcher> = Some(TokenFetcher(fetch_token));
 
     fn listen(settings: &Settings) -> Listen {
         Listen {
@@ -70,5 +73,15 @@ impl Service for C8yProxy {
         let client = surf::Client::with_http_client(client);
         let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;
         Ok(c8y_proxy::routes(state))
+    }
+}
+
+fn fetch_token(settings: &Settings) -> Result<Token, Error> {
+    match configure::method(settings, &configure::upstream(settings)?)? {
+        Method::Certificate(sources) => sources.fetch(),
+        Method::Basic(path) => Err(Error::Failed(format!(
+            "c8y.auth_method: the credentials are in {}, and so there is no token",
+            path.display()
+        ))),
     }
 }

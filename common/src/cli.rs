@@ -1,6 +1,7 @@
 //! The `tedge` command: the list of subcommands, and how a failure is reported. Each subcommand is
 //! in the file with its name. Only this module and [`run`](crate::run) print.
 
+pub mod c8y;
 pub mod certs;
 mod command_line;
 pub mod config;
@@ -10,6 +11,7 @@ mod print;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub use c8y::{Token, TokenFetcher};
 pub(crate) use command_line::columns;
 pub use command_line::{Command, OPTIONS, Word};
 
@@ -19,11 +21,16 @@ use print::{print, report};
 use crate::error::Error;
 
 /// Every subcommand.
-pub static COMMANDS: &[Command] = &[certs::COMMAND, config::COMMAND, http::COMMAND];
+pub static COMMANDS: &[Command] = &[c8y::COMMAND, certs::COMMAND, config::COMMAND, http::COMMAND];
 
-/// Runs the `tedge` command with the arguments that follow its name.
-pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+/// Runs the `tedge` command with the arguments that follow its name. `fetch_token` is how the program
+/// fetches a token, if it can.
+pub fn main(
+    arguments: impl Iterator<Item = OsString>,
+    fetch_token: Option<TokenFetcher>,
+) -> ExitCode {
     let mut line = CommandLine::default();
+    line.fetch_token = fetch_token;
     let done = line.parse(arguments.collect(), COMMANDS).and_then(|command| (command.run)(&line));
     let done = match done {
         Err(Exit::Help) => {

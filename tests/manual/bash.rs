@@ -112,6 +112,7 @@ fn values<'a>(text: &mut String, options: impl Iterator<Item = &'a Word> + Clone
             "LEVEL",
             "mapfile -t COMPREPLY < <(compgen -W 'error warn info debug trace' -- \"$word\")",
         ),
+        ("SOURCE", "mapfile -t COMPREPLY < <(compgen -W 'mqtt https auto' -- \"$word\")"),
     ] {
         let of_kind = options.clone().filter(|option| option.arguments() == kind);
         let pattern: Vec<_> = of_kind.map(Word::name).collect();
@@ -120,7 +121,7 @@ fn values<'a>(text: &mut String, options: impl Iterator<Item = &'a Word> + Clone
         }
     }
     let others: Vec<_> = options
-        .filter(|option| !["", "DIR", "FILE", "LEVEL"].contains(&option.arguments()))
+        .filter(|option| !["", "DIR", "FILE", "LEVEL", "SOURCE"].contains(&option.arguments()))
         .map(Word::name)
         .collect();
     if !others.is_empty() {

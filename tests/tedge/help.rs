@@ -1,5 +1,6 @@
 //! What a person reads and what the parser takes are one: both come from the tables.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use common::cli::{COMMANDS, OPTIONS, Word};
@@ -80,6 +81,7 @@ fn value(option: &Word) -> Option<&'static str> {
         "N" => Some("1"),
         "FILE" => Some("/dev/null"),
         "LEVEL" => Some("info"),
+        "SOURCE" => Some("auto"),
         _ => Some("a/b").filter(|_| option.name() != "--host").or(Some("host")),
     }
 }
@@ -109,6 +111,25 @@ fn typed(device: &Device, keys: &str) -> String {
 }
 
 #[test]
+fn what_only_the_proxy_can_do_is_left_to_it_with_all_that_was_typed() {
+    let device = Device::new();
+    let line = ["c8y", "token", "--print", "--source", "https"];
+    let path = device.directory.to_str().unwrap();
+    let failed = device.tedge_with(("PATH", path), &line);
+    failed.failed(1, &["tedge-c8y-proxy", "install the package tedge-c8y-proxy"]);
+    let proxy = device.directory.join("tedge-c8y-proxy");
+    #[expect(clippy::disallowed_methods, reason = "a test blocks nobody")]
+    std::fs::write(&proxy, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    std::fs::set_permissions(proxy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = device.tedge_with(("PATH", path), &line).silent_success();
+    let config_dir = device.config_dir();
+    let expected =
+        format!("tedge c8y token --config-dir {} --source=https --print", config_dir.display());
+    assert_eq!(said, expected);
+    device.tedge(&["c8y", "token", "--source", "ftp"]).failed(2, &["unknown source 'ftp'"]);
+}
+
+#[test]
 fn bash_completes_commands_verbs_keys_options_and_values() {
     let device = Device::new();
     for (keys, expected) in [
@@ -120,6 +141,7 @@ fn bash_completes_commands_verbs_keys_options_and_values() {
         ("tedge config set http.cert_path ./et\t && tedge config get http.cert_path", "/etc"),
         ("tedge http get /hea\t", "/health: "),
         ("tedge http put --fi\tx", "--file"),
+        ("tedge c8y token --source htt\tx", "--source https x"),
         ("tedge-file-transfer --vers\t", "--version"),
     ] {
         assert!(!keys.contains(expected), "it would be seen in any case");

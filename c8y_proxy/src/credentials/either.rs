@@ -63,7 +63,7 @@ impl Either {
         if self.is_over_https.swap(is_over_https, Relaxed) != is_over_https {
             let why = self.mqtt.waiting();
             match is_over_https {
-                true => log::warn!("the token comes from {} now: {why}", self.https.from()),
+                true => log::warn!("the token comes from {} now: {why}", self.https.name()),
                 false => log::info!("the token comes from the broker again"),
             }
         }
@@ -78,6 +78,10 @@ impl TokenSource for Either {
 
     fn waiting(&self) -> String {
         format!("{}; over HTTPS: {}", self.mqtt.waiting(), self.https.waiting())
+    }
+
+    fn name(&self) -> String {
+        if self.is_over_https.load(Relaxed) { self.https.name() } else { self.mqtt.name() }
     }
 
     fn broker(&self) -> &'static str {

@@ -75,14 +75,9 @@ impl Https {
         Self { options, executor: Arc::clone(executor), waiting: Mutex::default() }
     }
 
-    /// The host and port that are asked.
-    pub(super) fn from(&self) -> String {
-        self.options.client.origin.to_string()
-    }
-
     async fn ask(&self) -> Result<String, Error> {
         let identity = self.identity().await.map_err(|fault| self.refused(fault))?;
-        self.wait_for(format!("no answer from {}", self.from()));
+        self.wait_for(format!("no answer from {}", self.name()));
         self.send(&identity).await.map_err(|fault| self.refused(fault))
     }
 
@@ -128,7 +123,7 @@ impl Https {
 
     fn refused(&self, fault: String) -> Error {
         self.wait_for(fault.clone());
-        Error::Refused { from: self.from(), fault }
+        Error::Refused { from: self.name(), fault }
     }
 
     fn wait_for(&self, what: String) {
@@ -143,6 +138,10 @@ impl TokenSource for Https {
 
     fn waiting(&self) -> String {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn name(&self) -> String {
+        self.options.client.origin.to_string()
     }
 
     fn broker(&self) -> &'static str {

@@ -75,6 +75,21 @@ struct Claims {
     iat: Option<f64>,
 }
 
+/// Whom a token is for, in Cumulocity's own claims, and its end.
+#[derive(Default, Deserialize)]
+pub(crate) struct Bearer {
+    #[serde(default)]
+    pub(crate) sub: String,
+    #[serde(default)]
+    pub(crate) ten: String,
+    pub(crate) exp: Option<f64>,
+}
+
+/// What a token says of whom it is for; nothing where it cannot be read.
+pub(crate) fn bearer(token: &str) -> Bearer {
+    payload(token).and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
+}
+
 fn claims(token: &str) -> Option<Claims> {
     serde_json::from_slice(&payload(token)?).ok()
 }

@@ -120,6 +120,10 @@ impl TokenSource for Mqtt {
         }
     }
 
+    fn name(&self) -> String {
+        format!("the broker at {}", self.broker.address)
+    }
+
     fn broker(&self) -> &'static str {
         if self.is_connected() { "connected" } else { "disconnected" }
     }

@@ -64,6 +64,10 @@ impl TokenSource for Arc<Played> {
         "the test says nothing".to_owned()
     }
 
+    fn name(&self) -> String {
+        "the test".to_owned()
+    }
+
     fn broker(&self) -> &'static str {
         "connected"
     }

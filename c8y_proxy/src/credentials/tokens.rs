@@ -6,7 +6,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_executor::Executor;
 use async_io::Timer;
@@ -25,6 +25,9 @@ pub(super) trait TokenSource: Send + Sync {
 
     /// What a fetch that takes long is waiting for.
     fn waiting(&self) -> String;
+
+    /// Where the last token came from, in words.
+    fn name(&self) -> String;
 
     /// The state of the connection to the broker, in one word.
     fn broker(&self) -> &'static str;
@@ -102,16 +105,11 @@ impl Tokens {
     }
 
     async fn run(self: Arc<Self>, fetch: Fetch) {
-        let fetched = async {
-            Timer::at(fetch.not_before).await;
-            self.source.fetch().await
-        };
-        let late = async {
-            Timer::after(self.timing.limit).await;
-            let limit = self.timing.limit.as_secs();
-            Err(Error::Late { limit, waiting: self.source.waiting() })
-        };
-        let outcome = match fetched.or(late).await {
+        // Those who wait are answered within the limit, whenever the fetch begins.
+        let pause = fetch.not_before.saturating_duration_since(Instant::now());
+        Timer::after(pause).await;
+        let limit = self.timing.limit.saturating_sub(pause);
+        let outcome = match self::fetch(&*self.source, limit).await {
             Ok(token) => {
                 let life = jwt::life(&token, SystemTime::now());
                 log::debug!("a token for Cumulocity, good for {life:?}");
@@ -124,6 +122,15 @@ impl Tokens {
         };
         fetch.shared.finish(outcome);
     }
+}
+
+/// A new token, within `limit`.
+pub(super) async fn fetch(source: &dyn TokenSource, limit: Duration) -> Result<String, Error> {
+    let late = async {
+        Timer::after(limit).await;
+        Err(Error::Late { limit: limit.as_secs(), waiting: source.waiting() })
+    };
+    source.fetch().or(late).await
 }
 
 /// RFC 6750, 2.1. The characters of a token were checked on its arrival.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
+use super::c8y::TokenFetcher;
 use crate::error::Error;
 use crate::settings;
 
@@ -120,6 +121,8 @@ pub struct CommandLine {
     pub(super) arguments: Vec<OsString>,
     options: Vec<(&'static str, OsString)>,
     config_dir: Option<PathBuf>,
+    /// How this program fetches a token, if it can.
+    pub(super) fetch_token: Option<TokenFetcher>,
 }
 
 impl CommandLine {

@@ -1,0 +1,72 @@
+//! `tedge c8y token`: whether there is a token, whom it is for and where it came from.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::cloud::Script;
+use crate::support::cloud::access_tokens::PATH;
+use crate::support::device::{Device, Outside, PROGRAM, Source};
+
+/// Code, output and complaint of the command, with the settings of the device's proxy.
+fn token(device: &Device, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().args(["tedge", "--config-dir"]).arg(device.proxy.directory().path());
+    let output = command.args(["c8y", "token"]).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn says_whom_it_is_for_and_from_where_and_nothing_secret() {
+    let device = Device::of(Source::Auto);
+    let broker = format!("the broker at {}", device.outside.broker.address());
+    let endpoint = format!("localhost:{}", device.endpoint().address().port());
+    for (source, from) in [("mqtt", &broker), ("https", &endpoint), ("auto", &broker)] {
+        let (code, out, err) = token(&device, &["--source", source]);
+        assert_eq!((code, err.as_str()), (0, ""), "{source}: {out}");
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(
+            lines[..2],
+            ["for    device_stand-in, tenant t12345", &format!("from   {from}")]
+        );
+        assert!(lines[2].starts_with("until  20") && lines[2].ends_with('Z'), "{out}");
+        assert_eq!(lines.len(), 3);
+    }
+    // The setting says where from, and the proxy has its own.
+    assert!(token(&device, &[]).1.contains(&broker));
+    assert_eq!(device.cloud().tokens().issued(), 4);
+}
+
+#[test]
+fn prints_a_token_that_cumulocity_accepts() {
+    for source in [Source::Mqtt, Source::Https] {
+        let device = Device::of(source);
+        let (code, out, err) = token(&device, &["--print"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(device.cloud().tokens().accepts(out.strip_suffix('\n').unwrap()), "{out}");
+    }
+}
+
+#[test]
+fn says_why_there_is_none() {
+    let device = Device::of(Source::Https);
+    let refusal = Script::answer("404 Not Found", b"").without_a_token();
+    device.endpoint().answer(PATH, refusal);
+    let (code, out, err) = token(&device, &[]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.starts_with("Error: no token from localhost:"), "{err}");
+    assert!(err.contains("tedge config set c8y.proxy.token_source mqtt"), "{err}");
+
+    let (code, _, err) = token(&device, &["--source", "ftp"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("unknown source 'ftp': mqtt, https or auto"), "{err}");
+
+    let device = Device::among(Outside::new(), |setup| {
+        let file = setup.directory().join("credentials.toml");
+        fs::write(file, "[c8y]\nusername = \"a\"\npassword = \"secret\"\n").unwrap();
+        setup.set("c8y.auth_method", "auto");
+    });
+    let (code, _, err) = token(&device, &["--source", "https"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("credentials.toml, and so there is no token"), "{err}");
+}
