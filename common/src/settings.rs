@@ -4,7 +4,7 @@
 //! Nothing here prints. Nothing here opens a file that a setting names, except the device's
 //! certificate, whose common name is the device's name.
 
-mod directory;
+pub(crate) mod directory;
 mod documentation;
 mod files;
 mod layers;
@@ -20,7 +20,6 @@ mod write;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-pub(crate) use directory::Directory;
 pub use documentation::wrap;
 pub use layers::Values;
 pub use setting::{Fallback, Kind, PathTo, Program, Setting, Shape, ValueType, variable};

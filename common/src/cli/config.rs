@@ -63,7 +63,7 @@ fn change(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
     settings::change(&config_dir, setting, |old| changed(setting, line.verb, old, value))?;
     let after = Values::read(&config_dir, Vec::new(), &[])?;
 
-    warn_of_others(setting, &after, &config_dir)?;
+    warn_of_override(setting, &config_dir)?;
     if let Ok(before) = before {
         let text = |values: &Values, setting: &Setting| {
             values.found(setting).map(|found| found.text.clone())
@@ -82,7 +82,7 @@ fn change(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
     Ok(())
 }
 
-/// The new value of a setting, `None` where it is to have none.
+/// The new value of a setting, `None` to unset it.
 fn changed(
     setting: &Setting,
     verb: &str,
@@ -91,26 +91,24 @@ fn changed(
 ) -> Option<String> {
     let value = value?;
     let is_list = setting.kind.shape == Shape::List;
-    let items = |text: &str| settings::items(text).map(str::to_owned).collect::<Vec<_>>();
-    let old_items = items(old.unwrap_or_default());
-    let result = match verb {
+    let list = |text| settings::items(text).collect::<Vec<_>>();
+    let (present, given) = (list(old.unwrap_or_default()), list(&value));
+    match verb {
         "add" if is_list => {
-            let added = items(&value).into_iter().filter(|item| !old_items.contains(item));
-            old_items.iter().cloned().chain(added).collect::<Vec<_>>().join(",")
+            let added = given.into_iter().filter(|item| !present.contains(item));
+            Some(present.iter().copied().chain(added).collect::<Vec<_>>().join(","))
         }
         "remove" if is_list => {
-            let removed = items(&value);
-            let kept = old_items.into_iter().filter(|item| !removed.contains(item));
-            Some(kept.collect::<Vec<_>>().join(",")).filter(|kept| !kept.is_empty())?
+            let kept = present.into_iter().filter(|item| !given.contains(item));
+            Some(kept.collect::<Vec<_>>().join(",")).filter(|kept| !kept.is_empty())
         }
-        // As thin-edge.io does: one value is removed if it is that one.
-        "remove" => old.filter(|old| *old != value)?.to_owned(),
-        _ => value,
-    };
-    Some(result)
+        // As in thin-edge.io: a single value is removed if it is this one.
+        "remove" => old.filter(|old| *old != value).map(str::to_owned),
+        _ => Some(value),
+    }
 }
 
-/// The value as it is written, a path made absolute.
+/// The value to write: checked, and a path made absolute.
 fn checked(setting: &Setting, value: &str) -> Result<String, Error> {
     if !(setting.kind.is_valid)(value) {
         let shown = if setting.kind.is_secret { "…" } else { value };
@@ -128,22 +126,20 @@ fn checked(setting: &Setting, value: &str) -> Result<String, Error> {
     text.map_err(|path| Error::Failed(format!("{} is not UTF-8", path.to_string_lossy())))
 }
 
-/// Warns if the new value does not hold, because something overrides the files.
-fn warn_of_others(setting: &Setting, after: &Values, config_dir: &Path) -> Result<(), Error> {
-    let key = setting.key;
-    if let Some(found) = read(config_dir)?.found(setting) {
-        if let Layer::Environment(variable) = &found.layer {
-            let shown = found.shown(setting);
-            report(&format!(
-                "Warning: {variable} is set here and overrides this: {key} is '{shown}'"
-            ));
-        }
-    }
-    if let Some(found) = after.found(setting) {
-        if let Layer::Certificate(path) = &found.layer {
-            let (shown, path) = (found.shown(setting), path.display());
-            report(&format!("Warning: {key} is still '{shown}', the common name in {path}"));
-        }
+/// Warns if something overrides the new value in the files.
+fn warn_of_override(setting: &Setting, config_dir: &Path) -> Result<(), Error> {
+    let values = read(config_dir)?;
+    let Some(found) = values.found(setting) else { return Ok(()) };
+    let (key, shown) = (setting.key, found.shown(setting));
+    match &found.layer {
+        Layer::Environment(variable) => report(&format!(
+            "Warning: {variable} is set here and overrides this: {key} is '{shown}'"
+        )),
+        Layer::Certificate(path) => report(&format!(
+            "Warning: {key} is still '{shown}', the common name in {}",
+            path.display()
+        )),
+        _ => {}
     }
     Ok(())
 }
@@ -174,7 +170,7 @@ fn read(config_dir: &Path) -> Result<Values, Error> {
     Values::read(config_dir, std::env::vars_os().collect(), &[])
 }
 
-/// The setting with this key, or with this old spelling. An unknown key fails with the nearest ones.
+/// The setting with this key or old spelling. The error for an unknown key names similar ones.
 fn known(key: &str) -> Result<&'static Setting, Error> {
     if let Some(setting) = find(key) {
         return Ok(setting);

@@ -3,12 +3,13 @@
 //! [`walk`](crate::walk). Knows no settings.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, DirEntry, Mode, OFlags, Stat, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, Dir, DirEntry, Mode, OFlags, Stat, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::regular;
@@ -106,5 +107,30 @@ impl Directory {
     fn walk(&self, below: impl AsRef<Path>, follow: Follow) -> io::Result<Option<End>> {
         let Some(descriptor) = &self.descriptor else { return Ok(None) };
         walk_below(descriptor, &self.path, below.as_ref(), follow)
+    }
+}
+
+/// Creates a file durably; `prepare` sets its owner and mode. Leaves no file after an error.
+pub(crate) fn create(
+    directory: &OwnedFd,
+    name: &OsStr,
+    text: &str,
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let mut file = File::from(openat(directory, name, flags | OFlags::CLOEXEC, mode)?);
+    let written = file.write_all(text.as_bytes()).and_then(|()| prepare(&file));
+    written.and_then(|()| file.sync_all()).inspect_err(|_| {
+        // The first error is the one to report.
+        let _ = remove(directory, name);
+    })
+}
+
+/// Removes a file that may be missing.
+pub(crate) fn remove(directory: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
+    match unlinkat(directory, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum SettingsFile {
 }
 
 /// The prefix that keys in [`SettingsFile::Mapper`] lack.
-pub(super) const MAPPER_PREFIX: &str = "c8y.";
+const MAPPER_PREFIX: &str = "c8y.";
 
 impl SettingsFile {
     pub(super) const ALL: [Self; 3] = [Self::Tedge, Self::Mapper, Self::Own];
@@ -66,12 +66,16 @@ impl SettingsFile {
         }
     }
 
-    /// Whether this file is read for this key.
+    /// Whether this key in this file is ignored if a `mapper.toml` exists.
+    pub(super) fn is_overridden(self, key: &str) -> bool {
+        self == Self::Tedge && key.starts_with(MAPPER_PREFIX)
+    }
+
+    /// Whether this file can hold this key.
     pub(super) fn is_read_for(self, key: &str, has_mapper: bool) -> bool {
-        let is_of_mapper = key.starts_with(MAPPER_PREFIX);
         match self {
-            Self::Tedge => !(has_mapper && is_of_mapper),
-            Self::Mapper => has_mapper && is_of_mapper,
+            Self::Tedge => !(has_mapper && self.is_overridden(key)),
+            Self::Mapper => has_mapper && key.starts_with(MAPPER_PREFIX),
             Self::Own => true,
         }
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
-use super::files::{MAPPER_PREFIX, SettingsFile};
+use super::files::SettingsFile;
 use super::setting::{Fallback, Setting, Shape, variable};
 use super::spelling::{OLD_SPELLINGS, misspelt, readable_keys};
 use super::table::{SETTINGS, find};
@@ -48,7 +48,9 @@ impl Values {
         arguments: &[(&'static str, String)],
     ) -> Result<Self, Error> {
         let mut layers = Layers::default();
-        layers.add_arguments(arguments);
+        for (key, text) in arguments {
+            layers.add(key, Some(Written::Text(text.clone())), Layer::Argument, None);
+        }
         layers.add_environment(environment)?;
         layers.add_files(directory)?;
         let mut values = Self {
@@ -141,42 +143,41 @@ struct Candidate {
 }
 
 impl Layers {
-    fn add_arguments(&mut self, arguments: &[(&'static str, String)]) {
-        self.candidates.extend(arguments.iter().map(|(key, text)| Candidate {
-            key: (*key).to_owned(),
-            value: Some(Written::Text(text.clone())),
-            layer: Layer::Argument,
-            file: None,
-        }));
+    /// Adds a value. Warns if its key is an old spelling.
+    fn add(&mut self, key: &str, value: Option<Written>, layer: Layer, file: Option<SettingsFile>) {
+        if let Some((_, new)) = OLD_SPELLINGS.iter().find(|(old, _)| *old == key) {
+            self.warnings.push(format!("'{key}' in {layer} is an old spelling of '{new}'"));
+        }
+        self.candidates.push(Candidate { key: key.to_owned(), value, layer, file });
     }
 
     /// Adds the variables of settings, and warns of those with a misspelt name.
     fn add_environment(&mut self, environment: Vec<(OsString, OsString)>) -> Result<(), Error> {
         for (name, text) in environment {
-            let Some(name) = name.to_str().filter(|name| name.starts_with("TEDGE_")) else {
+            let Some(name) = name.to_str() else { continue };
+            let Some(end) = name.strip_prefix("TEDGE_").filter(|end| *end != "CONFIG_DIR") else {
                 continue;
             };
-            let Some(key) = readable_keys().find(|key| variable(key) == name) else {
-                if name != "TEDGE_CONFIG_DIR" {
-                    self.note_unknown_variable(name);
+            let key = readable_keys().find(|key| variable(key) == name);
+            match (key, misspelt(&end.to_ascii_lowercase())) {
+                (Some(key), _) => {
+                    let text = text.into_string().map_err(|_| {
+                        Error::Configuration(format!("{name} in the environment is not UTF-8"))
+                    })?;
+                    let value = (!text.is_empty()).then_some(Written::Text(text));
+                    self.add(key, value, Layer::Environment(name.to_owned()), None);
                 }
-                continue;
-            };
-            let text = text.into_string().map_err(|_| {
-                Error::Configuration(format!("{name} in the environment is not UTF-8"))
-            })?;
-            self.note_old_spelling(key, name);
-            self.candidates.push(Candidate {
-                key: key.to_owned(),
-                value: (!text.is_empty()).then_some(Written::Text(text)),
-                layer: Layer::Environment(name.to_owned()),
-                file: None,
-            });
+                (None, Some(meant)) => self.warnings.push(format!(
+                    "unknown variable {name} in the environment: did you mean {}?",
+                    variable(meant)
+                )),
+                (None, None) => self.unknown.push(format!("{name} in the environment")),
+            }
         }
         Ok(())
     }
 
-    /// Reads the files of the configuration directory.
+    /// Adds the values in the files of the configuration directory.
     fn add_files(&mut self, directory: &Directory) -> Result<(), Error> {
         let follow = Follow::to_read();
         self.config_dir.clone_from(&directory.path);
@@ -190,22 +191,21 @@ impl Layers {
             let text = toml_read::text(&path, content)?;
             let entries =
                 toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
-            let mut ignored = false;
+            let mut is_ignored = false;
             for Entry { key, value, line } in entries {
                 let layer = Layer::File { path: path.clone(), line };
-                if file == SettingsFile::Tedge && key.starts_with(MAPPER_PREFIX) {
-                    if let Some(mapper) = &self.mapper {
-                        if !ignored {
+                match &self.mapper {
+                    Some(mapper) if file.is_overridden(&key) => {
+                        if !is_ignored {
                             self.warnings.push(format!(
                                 "[c8y] in {layer} is ignored because {} exists",
                                 directory.path.join(mapper).display()
                             ));
                         }
-                        ignored = true;
-                        continue;
+                        is_ignored = true;
                     }
+                    _ => self.add_entry(file, &key, value, layer)?,
                 }
-                self.add_entry(file, key, value, layer)?;
             }
         }
         Ok(())
@@ -214,55 +214,35 @@ impl Layers {
     fn add_entry(
         &mut self,
         file: SettingsFile,
-        key: String,
+        key: &str,
         value: Written,
         layer: Layer,
     ) -> Result<(), Error> {
-        let origin = layer.to_string();
-        if !readable_keys().any(|known| known == key) {
-            let is_table =
-                |known: &str| known.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.'));
-            if readable_keys().any(is_table) {
-                return Err(Error::Configuration(format!(
-                    "{key} in {origin}: expected a table, [{key}]"
-                )));
-            }
-            match misspelt(&key) {
-                Some(meant) => self
-                    .warnings
-                    .push(format!("unknown key '{key}' in {origin}: did you mean '{meant}'?")),
-                None => self.unknown.push(format!("{key} in {origin}")),
-            }
-            return Ok(());
-        }
-        self.note_old_spelling(&key, &origin);
-        if let Some(setting) = find(&key) {
-            let stored_in = SettingsFile::of(setting, self.mapper.is_some());
-            if stored_in != file {
+        if readable_keys().any(|known| known == key) {
+            let stored_in =
+                find(key).map(|setting| SettingsFile::of(setting, self.mapper.is_some()));
+            if let Some(other) = stored_in.filter(|other| *other != file) {
                 self.warnings.push(format!(
-                    "{key} in {origin} belongs in {}: `tedge config set` puts it there",
-                    self.config_dir.join(stored_in.path()).display()
+                    "{key} in {layer} belongs in {}: `tedge config set` puts it there",
+                    self.config_dir.join(other.path()).display()
                 ));
             }
+            self.add(key, Some(value), layer, Some(file));
+            return Ok(());
         }
-        self.candidates.push(Candidate { key, value: Some(value), layer, file: Some(file) });
+        let is_in_table =
+            |known: &str| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        if readable_keys().any(is_in_table) {
+            let expected = format!("{key} in {layer}: expected a table, [{key}]");
+            return Err(Error::Configuration(expected));
+        }
+        match misspelt(key) {
+            Some(meant) => self
+                .warnings
+                .push(format!("unknown key '{key}' in {layer}: did you mean '{meant}'?")),
+            None => self.unknown.push(format!("{key} in {layer}")),
+        }
         Ok(())
-    }
-
-    fn note_old_spelling(&mut self, key: &str, origin: &str) {
-        if let Some((_, new)) = OLD_SPELLINGS.iter().find(|(old, _)| *old == key) {
-            self.warnings.push(format!("'{key}' in {origin} is an old spelling of '{new}'"));
-        }
-    }
-
-    fn note_unknown_variable(&mut self, name: &str) {
-        match misspelt(&name["TEDGE_".len()..].to_ascii_lowercase()) {
-            Some(key) => self.warnings.push(format!(
-                "unknown variable {name} in the environment: did you mean {}?",
-                variable(key)
-            )),
-            None => self.unknown.push(format!("{name} in the environment")),
-        }
     }
 
     /// The value of a setting.
@@ -292,10 +272,10 @@ impl Layers {
     fn first(&self, key: &str, stored_in: SettingsFile) -> Option<&Candidate> {
         let is_old = |candidate: &Candidate| OLD_SPELLINGS.contains(&(&candidate.key, key));
         let rank = |candidate: &&Candidate| {
-            let layer = match (&candidate.layer, candidate.file) {
-                (Layer::Argument, _) => 0,
-                (Layer::Environment(_), _) => 1,
-                (_, file) if file == Some(stored_in) => 2,
+            let layer = match &candidate.layer {
+                Layer::Argument => 0,
+                Layer::Environment(_) => 1,
+                _ if candidate.file == Some(stored_in) => 2,
                 _ => 3,
             };
             (layer, is_old(candidate))

@@ -10,11 +10,11 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags, Stat, Uid};
-use rustix::fs::{fchmod, fchown, flock, fstat, fsync, ftruncate, openat, renameat, unlinkat};
+use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{fchmod, fchown, flock, fstat, fsync, ftruncate, openat, renameat};
 use rustix::io::Errno;
 
-use super::directory::{Directory, DirectoryEntry};
+use super::directory::{self, Directory, DirectoryEntry};
 use super::files::SettingsFile;
 use super::layers::{Values, unreadable};
 use super::setting::{Setting, Shape};
@@ -163,61 +163,35 @@ fn replace(entry: &DirectoryEntry, text: &str, is_secret: bool) -> io::Result<()
     // The descriptor of a walk cannot be synced.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = openat(&entry.parent, ".", flags, Mode::empty())?;
-    let mut temporary = OsString::from(".");
-    temporary.push(&entry.name);
-    temporary.push(".new");
+    let temporary = OsString::from_iter([".".as_ref(), &*entry.name, ".new".as_ref()]);
     // Left by a power cut: nobody else writes now.
-    match unlinkat(&parent, &temporary, AtFlags::empty()) {
-        Err(error) if error != Errno::NOENT => return Err(error.into()),
-        _ => {}
-    }
+    directory::remove(&parent, &temporary)?;
     let old = entry.found.as_ref().map(|(stat, _)| stat);
-    let written = write(&parent, &temporary, text, old, is_secret)
-        .and_then(|()| Ok(renameat(&parent, &temporary, &parent, &entry.name)?));
-    let written = match (written, old) {
-        (Err(error), Some(old)) if is_mount_point(&error) => {
+    directory::create(&parent, &temporary, text, |file| {
+        if let Some(old) = old {
+            let new = fstat(file)?;
+            if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
+                let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+                fchown(file, Some(uid), Some(gid))?;
+            }
+        }
+        set_mode(file, old.map_or(NEW_FILE_MODE, |old| old.st_mode & 0o777), is_secret)
+    })?;
+    match (renameat(&parent, &temporary, &parent, &entry.name), old) {
+        // A mount point, as in containers.
+        (Err(Errno::BUSY | Errno::XDEV), Some(old)) => {
             write_in_place(&parent, entry, text, old, is_secret).map_err(|error| {
                 let kept = temporary.to_string_lossy();
                 io::Error::other(format!("{error}; the new text is in {kept} beside it"))
             })?;
-            Ok(())
+            directory::remove(&parent, &temporary)?;
         }
-        (written, _) => written,
-    };
-    if written.is_err() || old.is_some() {
-        // The first error is the one to report; the file may not even exist.
-        let _ = unlinkat(&parent, &temporary, AtFlags::empty());
+        (renamed, _) => renamed.inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = directory::remove(&parent, &temporary);
+        })?,
     }
-    written?;
     Ok(fsync(&parent)?)
-}
-
-/// Whether a file could not be replaced because it is a mount point, as in containers.
-fn is_mount_point(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::BUSY | Errno::XDEV))
-}
-
-fn write(
-    parent: &OwnedFd,
-    name: &OsString,
-    text: &str,
-    old: Option<&Stat>,
-    is_secret: bool,
-) -> io::Result<()> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
-    let file = openat(parent, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
-    let mut file = File::from(file);
-    file.write_all(text.as_bytes())?;
-    if let Some(old) = old {
-        let new = fstat(&file)?;
-        if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) {
-            let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
-            fchown(&file, Some(uid), Some(gid))?;
-        }
-    }
-    let mode = old.map_or(NEW_FILE_MODE, |old| old.st_mode & 0o777);
-    set_mode(&file, mode, is_secret)?;
-    file.sync_all()
 }
 
 /// Writes over a file that is a mount point and so cannot be replaced. The temporary file keeps the

@@ -1,18 +1,18 @@
 //! Reads and writes the files of `tedge certs`. Nothing is overwritten without `--force`. Others may
 //! have write access to the directory, so all operations are relative to its descriptor.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::fs::{fchmod, fsync, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, fsync, renameat, statat};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::settings::Directory;
+use crate::settings::directory::{self, Directory};
 use crate::walk::{Follow, walk};
 use crate::x509::pem::{self, Kind};
 
@@ -21,12 +21,12 @@ pub(super) const CA: &str = "tedge-local-ca";
 
 /// A directory of certificates.
 pub(super) struct Store {
-    /// Where it is.
+    /// Its path.
     pub(super) dir: PathBuf,
-    /// The directory that the caller has named, and what is below it.
+    /// The part of the path that the caller has named, and the rest.
     base: PathBuf,
     below: &'static str,
-    /// Whether files may be replaced.
+    /// Whether to replace files.
     force: bool,
 }
 
@@ -40,35 +40,41 @@ impl Store {
         Self { dir: base.join(below), base, below, force }
     }
 
-    /// The content of a file of this name, `None` where there is none.
+    /// The content of the file with this name, `None` if it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let file = Path::new(self.below).join(name);
-        let place = Directory::open(&self.base)
+        let entry = Directory::open(&self.base)
             .and_then(|directory| directory.find(&file.to_string_lossy(), Follow::to_read()))
             .map_err(|error| cannot("read", &self.dir.join(name), &error))?;
-        Ok(place.and_then(|place| place.found).map(|(_, content)| content))
+        Ok(entry.and_then(|entry| entry.found).map(|(_, content)| content))
     }
 
-    /// Writes files of these names, contents and modes, durably; none of them where one is there
-    /// already.
+    /// Writes files with these names, texts and modes durably. Without `force`, writes none of them if
+    /// one exists already.
     pub(super) fn write(&self, files: &[(String, String, u32)]) -> Result<Vec<PathBuf>, Error> {
         let path = |name: &str| self.dir.join(name);
         let directory =
             self.open().map_err(|error| cannot("make the directory", &self.dir, &error))?;
-        let is_there = |name: &str| statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        if let Some((name, ..)) = files.iter().find(|(name, ..)| !self.force && is_there(name)) {
+        let exists_already =
+            |name: &str| statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if let Some((name, ..)) =
+            files.iter().find(|(name, ..)| !self.force && exists_already(name))
+        {
             return Err(exists(&path(name)));
         }
         for (index, (name, text, mode)) in files.iter().enumerate() {
-            if self.force {
-                replace(&directory, name, text, *mode)
-                    .map_err(|error| cannot("write", &path(name), &error))?;
-                continue;
-            }
-            create(&directory, name, text, *mode).map_err(|error| {
-                // A key without its certificate would be in the way of the next attempt.
-                for (written, ..) in &files[..index] {
-                    let _ = unlinkat(&directory, written, AtFlags::empty());
+            // Whatever the umask: the service must be able to read certificates, and nobody keys.
+            let mode = Mode::from_raw_mode(*mode);
+            let written = match self.force {
+                true => replace(&directory, name, text, mode),
+                false => directory::create(&directory, name.as_ref(), text, |file| {
+                    Ok(fchmod(file, mode)?)
+                }),
+            };
+            written.map_err(|error| {
+                // A key without its certificate would prevent the next attempt.
+                for (written, ..) in files[..index].iter().filter(|_| !self.force) {
+                    let _ = directory::remove(&directory, written.as_ref());
                 }
                 match error.kind() {
                     // Another process has made it meanwhile.
@@ -81,7 +87,7 @@ impl Store {
         Ok(files.iter().map(|(name, ..)| path(name)).collect())
     }
 
-    /// Opens the directory, and makes it where it is missing.
+    /// Opens the directory. Makes it if it is missing.
     fn open(&self) -> io::Result<OwnedFd> {
         let root = Path::new("/");
         let base = std::path::absolute(&self.base)?;
@@ -92,30 +98,14 @@ impl Store {
     }
 }
 
-fn create(directory: &OwnedFd, name: &str, text: &str, mode: u32) -> io::Result<()> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
-    let mode = Mode::from_raw_mode(mode);
-    let mut file = File::from(openat(directory, name, flags | OFlags::CLOEXEC, mode)?);
-    // The umask is not asked: the service has to read certificates, and nobody keys.
-    let written = fchmod(&file, mode).map_err(io::Error::from);
-    let written =
-        written.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all());
-    if written.is_err() {
-        let _ = unlinkat(directory, name, AtFlags::empty());
-    }
-    written
-}
-
-/// Puts a whole new file in the place of the old one, so that a service never reads half of it.
-fn replace(directory: &OwnedFd, name: &str, text: &str, mode: u32) -> io::Result<()> {
-    let temporary = format!("{name}.new");
-    match unlinkat(directory, &temporary, AtFlags::empty()) {
-        Err(error) if error != Errno::NOENT => return Err(error.into()),
-        _ => create(directory, &temporary, text, mode)?,
-    }
+/// Replaces a file completely, so that a service never reads half of it.
+fn replace(directory: &OwnedFd, name: &str, text: &str, mode: Mode) -> io::Result<()> {
+    let temporary = OsString::from(format!("{name}.new"));
+    directory::remove(directory, &temporary)?;
+    directory::create(directory, &temporary, text, |file| Ok(fchmod(file, mode)?))?;
     let renamed = renameat(directory, &temporary, directory, name);
     if renamed.is_err() {
-        let _ = unlinkat(directory, &temporary, AtFlags::empty());
+        let _ = directory::remove(directory, &temporary);
     }
     Ok(renamed?)
 }
@@ -131,7 +121,7 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Error {
     Error::Failed(format!("cannot {what} {}: {error}", path.display()))
 }
 
-/// The bytes of a file, which may be a pipe, or of standard input where it is called `-`.
+/// The bytes of a file, which may be a pipe, or of standard input if the path is `-`.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     /// No certificate, request or list is larger.
     const MAX_SIZE: u64 = 32 * 1024 * 1024;
@@ -159,7 +149,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(end.open(OFlags::RDONLY)?.into())
 }
 
-/// The first section of this kind in the bytes of a file, called `what` where there is none.
+/// The first section of this kind in the bytes of a file. `what` is the kind in words.
 pub(super) fn section(path: &Path, bytes: &[u8], kind: Kind, what: &str) -> Result<Vec<u8>, Error> {
     let contents = pem::read(bytes);
     match (contents.first(kind), contents.faults.first()) {

@@ -17,9 +17,9 @@ use crate::x509::pem::{self, Kind};
 use crate::x509::{Name, PublicKey, Request, Time};
 
 const DAYS: i64 = 100;
-/// A child's clock may be slow by this much.
+/// The seconds by which the clock of a child device may be slow.
 const SLACK: i64 = 3600;
-/// A clock before this was never set. 2024-01-01.
+/// A clock before 2024-01-01 was never set.
 const EARLIEST: Time = Time::from_unix(1_704_067_200);
 
 /// Makes keys, certificates and requests.
@@ -77,7 +77,7 @@ impl Maker {
             let dir = self.store.dir.display();
             Error::Failed(format!("there is no {CA}.key in {dir}: make one with `tedge certs ca`"))
         })?;
-        let host_name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+        let host_name = host_name().to_ascii_lowercase();
         let mut hosts = Vec::new();
         let own =
             [&*host_name, "localhost", "127.0.0.1", "::1"].into_iter().filter_map(Host::parse);
@@ -87,60 +87,62 @@ impl Maker {
             }
         }
         let subject = self.subject(&[Part::Surname(&self.name), Part::CommonName("localhost")]);
-        let (key, secret) = Key::generate().map_err(unable)?;
-        let public = key.public().map_err(unable)?;
-        let draft = self.draft(&subject, PublicKey::new(&public), Use::Server(&hosts), Some(&ca));
-        let certificate = ca.sign(&draft)?;
-        self.write(&[("key", secret), ("crt", certificate)])
+        self.write_signed(&ca, &subject, Use::Server(&hosts))
     }
 
     pub(super) fn client(&self) -> Result<(), Exit> {
         let ca = Authority::load(&self.store)?;
-        let Some(csr) = &self.csr else {
-            let subject = self.subject(&[Part::Surname("child"), Part::CommonName(&self.name)]);
-            let (key, secret) = Key::generate().map_err(unable)?;
-            let Some(ca) = ca else {
-                let request = issue::request(&subject, &key).map_err(unable)?;
-                self.write(&[("key", secret), ("csr", request)])?;
-                report(&format!(
-                    "There is no CA in this directory. Copy the request to the device with the CA, \
-                     and sign it there: tedge certs client {name} --csr {name}.csr",
-                    name = self.name
-                ));
-                return Ok(());
-            };
-            let public = key.public().map_err(unable)?;
-            let draft = self.draft(&subject, PublicKey::new(&public), Use::Client, Some(&ca));
-            let certificate = ca.sign(&draft)?;
-            return self.write(&[("key", secret), ("crt", certificate)]);
-        };
-        let ca = ca.ok_or_else(|| {
-            let dir = self.store.dir.display();
-            Error::Failed(format!("there is no {CA}.key in {dir} to sign {} with", csr.display()))
-        })?;
+        if let Some(csr) = &self.csr {
+            let ca = ca.ok_or_else(|| {
+                let (dir, csr) = (self.store.dir.display(), csr.display());
+                Error::Failed(format!("there is no {CA}.key in {dir} to sign {csr} with"))
+            })?;
+            return self.write_requested(&ca, csr);
+        }
+        let subject = self.subject(&[Part::Surname("child"), Part::CommonName(&self.name)]);
+        if let Some(ca) = ca {
+            return self.write_signed(&ca, &subject, Use::Client);
+        }
+        let (key, secret) = Key::generate().map_err(unable)?;
+        let request = issue::request(&subject, &key).map_err(unable)?;
+        self.write(&[("key", secret), ("csr", request)])?;
+        report(&format!(
+            "There is no CA in this directory. Copy the request to the device with the CA, and sign \
+             it there: tedge certs client {name} --csr {name}.csr",
+            name = self.name
+        ));
+        Ok(())
+    }
+
+    /// Writes a new key and its certificate.
+    fn write_signed(&self, ca: &Authority, subject: &[u8], purpose: Use<'_>) -> Result<(), Exit> {
+        let (key, secret) = Key::generate().map_err(unable)?;
+        let public = key.public().map_err(unable)?;
+        let draft = self.draft(subject, PublicKey::new(&public), purpose, Some(ca));
+        self.write(&[("key", secret), ("crt", ca.sign(&draft)?)])
+    }
+
+    /// Writes the certificate that a request asks for.
+    fn write_requested(&self, ca: &Authority, csr: &Path) -> Result<(), Exit> {
         let request = section(csr, &bytes(csr)?, Kind::Request, "certificate signing request")?;
         let request =
             Request::parse(&request).map_err(|error| invalid(csr, format_args!("is {error}")))?;
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
         if let Some(algorithm) = request.unknown_algorithm(algorithms) {
-            return Err(invalid(
-                csr,
-                format_args!(
-                    "is signed by a key of the kind {} with {algorithm}, which cannot be verified \
-                     here: RSA of 2048 bits or more with SHA-256, SHA-384 or SHA-512, P-256 and \
-                     P-384 with SHA-256 or SHA-384, and Ed25519 can",
-                    request.key
-                ),
-            )
-            .into());
+            let what = format!(
+                "is signed by a key of the kind {} with {algorithm}, which cannot be verified here: \
+                 RSA of 2048 bits or more with SHA-256, SHA-384 or SHA-512, P-256 and P-384 with \
+                 SHA-256 or SHA-384, and Ed25519 can",
+                request.key
+            );
+            return Err(invalid(csr, what).into());
         }
         if !request.is_signed_by_its_key(algorithms) {
             let what = "has a wrong signature: its maker does not have its key";
             return Err(invalid(csr, what).into());
         }
-        let draft = self.draft(request.subject.content(), request.key, Use::Client, Some(&ca));
-        let certificate = ca.sign(&draft)?;
-        self.write(&[("crt", certificate)])
+        let draft = self.draft(request.subject.content(), request.key, Use::Client, Some(ca));
+        self.write(&[("crt", ca.sign(&draft)?)])
     }
 
     fn subject(&self, last: &[Part<'_>]) -> Vec<u8> {
@@ -148,7 +150,7 @@ impl Maker {
         issue::subject(&[&first, last].concat())
     }
 
-    /// A certificate that ends no later than the one that signs it.
+    /// A certificate that expires no later than its CA.
     fn draft<'a>(
         &self,
         subject: &'a [u8],
@@ -168,7 +170,7 @@ impl Maker {
         Draft { subject, key, not_before, not_after, purpose }
     }
 
-    /// Writes all of the files, or none where one is there already, and prints their names.
+    /// Writes the files and prints their names.
     fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<(), Exit> {
         let files = files.iter().map(|(kind, der)| {
             let (label, mode) = match *kind {
@@ -185,17 +187,21 @@ impl Maker {
     }
 }
 
-/// The device's id, or its host name where it has none yet.
+/// The device's id, else its host name.
 fn device(config_dir: &Path) -> Result<String, Error> {
     let values = Values::read(config_dir, std::env::vars_os().collect(), &[])?;
     let id = settings::find("device.id").and_then(|setting| values.found(setting));
     Ok(match id {
         Some(found) => found.text.clone(),
-        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        None => host_name(),
     })
 }
 
-/// Whoever signs.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The local CA.
 struct Authority {
     key: Key,
     certificate: Vec<u8>,
@@ -203,7 +209,7 @@ struct Authority {
 }
 
 impl Authority {
-    /// The CA of a directory, unless its key is not there.
+    /// The CA of a directory, `None` if its key does not exist.
     fn load(store: &Store) -> Result<Option<Self>, Error> {
         let names = [format!("{CA}.key"), format!("{CA}.crt")];
         let [key_path, certificate_path] = names.each_ref().map(|name| store.dir.join(name));
@@ -246,35 +252,39 @@ fn unable(Unable: Unable) -> Error {
     Error::Failed("cannot make a key or a signature: the system gives no randomness".to_owned())
 }
 
-fn days(value: &OsStr) -> Result<i64, Error> {
-    value
-        .to_str()
-        .and_then(|text| text.parse().ok())
-        .filter(|days| (1..=36_500).contains(days))
-        .ok_or_else(|| {
-            Error::Usage(format!("--days is '{}': expected 1 to 36500", value.to_string_lossy()))
-        })
-}
-
-fn host(value: &OsStr) -> Result<Host, Error> {
-    let pattern = value.to_str().map(str::to_ascii_lowercase);
-    pattern.and_then(|pattern| Host::parse_pattern(&pattern)).ok_or_else(|| {
+/// Parses an argument, which is called `name` in the error.
+fn argument<T>(
+    name: &str,
+    value: &OsStr,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Error> {
+    value.to_str().and_then(parse).ok_or_else(|| {
         let value = value.to_string_lossy();
-        Error::Usage(format!("--host is '{value}': expected a host name or an IP address"))
+        Error::Usage(format!("{name} is '{value}': expected {expected}"))
     })
 }
 
-fn file_name(word: &OsStr) -> Result<String, Error> {
-    word.to_str()
-        .filter(|name| (1..=64).contains(&name.len()) && !name.starts_with(['.', '-']))
-        .filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b)))
-        .filter(|name| *name != CA)
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            let word = word.to_string_lossy();
-            Error::Usage(format!(
-                "NAME is '{word}': expected a name for the files, of letters, digits, '-', '_' \
-                 and '.', at most 64, and not {CA}"
-            ))
-        })
+fn days(value: &OsStr) -> Result<i64, Error> {
+    argument("--days", value, "1 to 36500", |text| {
+        text.parse().ok().filter(|days| (1..=36_500).contains(days))
+    })
+}
+
+fn host(value: &OsStr) -> Result<Host, Error> {
+    argument("--host", value, "a host name or an IP address", |text| {
+        Host::parse_pattern(&text.to_ascii_lowercase())
+    })
+}
+
+fn file_name(value: &OsStr) -> Result<String, Error> {
+    let expected = "a name for the files, of letters, digits, '-', '_' and '.', at most 64, and not \
+                    tedge-local-ca";
+    argument("NAME", value, expected, |name| {
+        let is_valid = (1..=64).contains(&name.len())
+            && !name.starts_with(['.', '-'])
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b))
+            && name != CA;
+        is_valid.then(|| name.to_owned())
+    })
 }
