@@ -11,6 +11,7 @@ use common::error::Error;
 use common::net::{Host, Origin};
 use common::settings::{AuthMethod, Secret, Settings, TokenFrom};
 use common::tls::ClientFiles;
+use percent_encoding::percent_decode_str;
 
 /// Where Cumulocity is, and how to connect to it.
 ///
@@ -47,7 +48,13 @@ fn proxy(host: &Host, settings: &Settings) -> Option<ConnectProxy> {
         let password = settings.proxy_password.as_ref().map(Secret::reveal).unwrap_or_default();
         (user, password.to_owned())
     });
-    Some(ConnectProxy { origin: proxy.0.clone(), credentials })
+    // Those in the address count if there are no others.
+    let credentials = credentials.or_else(|| {
+        let (user, password) = proxy.login.as_ref()?;
+        let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        Some((decoded(user), decoded(password.reveal())))
+    });
+    Some(ConnectProxy { origin: proxy.origin.clone(), credentials })
 }
 
 /// How the device authenticates.

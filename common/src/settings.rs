@@ -1,5 +1,5 @@
 //! Settings: [`table`] defines each one once, [`layers`] reads environment and files and chooses the
-//! values, [`types`] parses them, and [`write`] changes one in its file.
+//! values, [`types`] and [`hosts`] parse them, and [`write`] changes one in its file.
 //!
 //! Nothing here prints. Nothing here opens a file that a setting names, except the device's
 //! certificate, whose common name is the device's name.
@@ -7,6 +7,7 @@
 pub(crate) mod directory;
 mod documentation;
 mod files;
+mod hosts;
 mod layers;
 mod setting;
 mod spelling;
@@ -21,13 +22,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use documentation::wrap;
+pub use hosts::{HostPort, Proxy};
 pub use layers::Values;
 pub use setting::{Fallback, Kind, PathTo, Program, Setting, Shape, ValueType, variable};
 pub use spelling::{OLD_SPELLINGS, nearest};
 pub use table::{SETTINGS, Settings, find};
-pub use types::{
-    AuthMethod, Count, Free, HostPort, List, Port, Proxy, Secret, Size, Text, TokenFrom, items,
-};
+pub use types::{AuthMethod, Count, Free, List, Port, Secret, Size, Text, TokenFrom, items};
 pub use value::{Layer, RawValue};
 pub use write::change;
 

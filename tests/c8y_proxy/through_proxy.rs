@@ -56,6 +56,20 @@ fn it_gets_name_and_password() {
 }
 
 #[test]
+fn it_gets_name_and_password_from_its_address() {
+    let outside = Outside::new();
+    let proxy =
+        ConnectProxy::start(outside.cloud.address(), Some(("device", "pass:wörd"))).unwrap();
+    let address = proxy.address().unwrap();
+    let device = Device::among(outside, |setup| {
+        setup.set("proxy.address", format!("http://device:pass:w%C3%B6rd@{address}"));
+    });
+    device.warm();
+    assert_eq!(proxy.heads().len(), 1);
+    assert!(!device.proxy.log().contains("pass:w"), "{}", device.proxy.log());
+}
+
+#[test]
 fn its_refusal_is_told_in_words() {
     let (device, _proxy) = behind(Some(("device", "password")), |_| {});
     let answer = device.get("/c8y/tenant/currentTenant");

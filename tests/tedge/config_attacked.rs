@@ -253,6 +253,39 @@ fn a_file_with_a_secret_is_for_its_owner_and_the_services_alone() {
 }
 
 #[test]
+fn a_password_in_the_address_of_the_proxy_is_hidden_like_one_of_its_own() {
+    let Some(device) = attacked() else { return };
+    let device = device.with("tedge.toml", "# x\n");
+    let mode = || fs::metadata(device.path("tedge.toml")).unwrap().mode() & 0o777;
+    let set = |value: &str| tedge(&device, &["config", "set", "proxy.address", value]);
+    assert_eq!(set("http://device@proxy:3128").code, Some(0));
+    assert_eq!(mode(), 0o644, "a user name is no secret");
+    assert_eq!(set("http://device:ses@me@proxy:3128").code, Some(0));
+    assert_eq!(mode() & !0o040, 0o600);
+    let list = tedge(&device, &["config", "list", "proxy.addr"]);
+    assert_eq!(list.out, "proxy.address=http://device:…@proxy:3128\n", "{list:?}");
+    // What cannot be used is shown in messages.
+    let not_set = set("http://device:ses@me@proxy:port");
+    not_set.failed(1, &["proxy.address cannot be 'http://device:…@proxy:port'"]);
+    for value in
+        ["\"http://device:ses@me@/\"", "[\"device:ses@me@proxy:3128\"]", "{ a = \"x:ses@me@y\" }"]
+    {
+        fs::write(device.path("tedge.toml"), format!("proxy.address = {value}\n")).unwrap();
+        for line in
+            [&["get", "proxy.address"][..], &["list"], &["set", "proxy.address", "http://p:1"]]
+        {
+            let done = tedge(&device, &[&["config"], line].concat());
+            assert!(!(done.out + &done.err).contains("ses@me"), "{value} {line:?}");
+        }
+    }
+    let mut tedge = Command::new(device.directory.join("tedge"));
+    tedge.env("TEDGE_CONFIG_DIR", device.config_dir());
+    tedge.env("TEDGE_PROXY_ADDRESS", "http://device:ses@me@proxy:3128");
+    let done = run(tedge.args(["config", "set", "proxy.address", "http://p:1"]));
+    assert!(done.err.contains("overrides this") && !done.err.contains("ses@me"), "{done:?}");
+}
+
+#[test]
 fn whoever_holds_the_lock_is_named_and_not_waited_for_for_ever() {
     let Some(device) = attacked() else { return };
     let mut holder = Command::new("setpriv");

@@ -111,7 +111,7 @@ fn changed(
 /// The value to write: checked, and a path made absolute.
 fn checked(setting: &Setting, value: &str) -> Result<String, Error> {
     if !(setting.kind.is_valid)(value) {
-        let shown = if setting.kind.is_secret { "…" } else { value };
+        let shown = (setting.kind.shown)(value);
         return Err(Error::Failed(format!(
             "{} cannot be '{shown}': expected {}",
             setting.key, setting.kind.expected
@@ -157,8 +157,8 @@ fn list(line: &CommandLine, filter: &str) -> Result<(), Exit> {
     let mut refused = None;
     for setting in wanted {
         let value = values.found(setting).map(|found| found.shown(setting));
-        if let Some(value) = value.or_else(|| is_given("--all").then_some("")) {
-            text.push_str(&format!("{}={}\n", setting.key, Escaped(value)));
+        if let Some(value) = value.or_else(|| is_given("--all").then(Default::default)) {
+            text.push_str(&format!("{}={}\n", setting.key, Escaped(&value)));
         }
         refused = refused.or_else(|| values.check(setting).err());
     }

@@ -1,5 +1,7 @@
 //! One setting: what the table states about it. Knows no value.
 
+use std::borrow::Cow;
+
 /// One setting, as the table states it.
 #[derive(Debug)]
 pub struct Setting {
@@ -72,8 +74,6 @@ pub trait ValueType {
     const EXPECTED: &'static str;
     /// How a file stores it.
     const SHAPE: Shape;
-    /// Whether it must never be shown.
-    const IS_SECRET: bool = false;
 
     /// The value that a text stands for; `None` if the type does not accept the text.
     fn parse(text: &str) -> Option<Self::Value>;
@@ -81,6 +81,11 @@ pub trait ValueType {
     /// The value of a setting that is not set: that of an empty text, if the type accepts it.
     fn unset() -> Option<Self::Value> {
         Self::parse("")
+    }
+
+    /// A text, valid or not, as it may be printed and logged: without what is secret.
+    fn shown(text: &str) -> Cow<'_, str> {
+        text.into()
     }
 }
 
@@ -133,10 +138,10 @@ pub struct Kind {
     pub shape: Shape,
     /// What is at the path, if the type is one.
     pub path_to: Option<PathTo>,
-    /// [`ValueType::IS_SECRET`].
-    pub is_secret: bool,
     /// Whether the type accepts a text.
     pub is_valid: fn(&str) -> bool,
+    /// [`ValueType::shown`].
+    pub shown: fn(&str) -> Cow<'_, str>,
 }
 
 impl Kind {
@@ -148,6 +153,6 @@ impl Kind {
         };
         let is_valid = |text: &str| T::parse(text).is_some();
         let (name, expected, shape) = (T::NAME, T::EXPECTED, T::SHAPE);
-        Self { name, expected, shape, path_to, is_secret: T::IS_SECRET, is_valid }
+        Self { name, expected, shape, path_to, is_valid, shown: T::shown }
     }
 }

@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
+use super::hosts::{HostPatterns, HostPort, Proxy, WebOrigins};
 use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
 use super::types::{
     AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, DeviceKeyPath,
-    Free, HostPatterns, HostPort, KeyPath, List, PasswordPath, Port, Proxy, Secret, Size, Text,
-    TokenFrom, WebOrigins,
+    Free, KeyPath, List, PasswordPath, Port, Secret, Size, Text, TokenFrom,
 };
 use super::value::{self, Layer, RawValue};
 use crate::error::Error;
@@ -230,7 +230,8 @@ settings! {
     /// What the topics of this device continue with.
     mqtt_device_topic_id: Text = "mqtt.device_topic_id", Const("device/main//"),
         [C8yProxy], "device/child01//";
-    /// The HTTP proxy (CONNECT) for connections to Cumulocity.
+    /// The HTTP proxy (CONNECT) for connections to Cumulocity. A user name and a password in it are
+    /// used if proxy.username is not set.
     proxy_address: Option<Proxy> = "proxy.address", Unset,
         [C8yProxy], "http://proxy.example.com:3128";
     /// The user name for the HTTP proxy.

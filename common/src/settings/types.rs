@@ -1,12 +1,11 @@
-//! The types of settings: which texts each type accepts, and what they become. Knows neither keys
-//! nor where a text came from.
+//! The types of settings: which texts each type accepts, and what they become. Those that name hosts
+//! are in [`super::hosts`]. Knows neither keys nor where a text came from.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::setting::{PathTo, Shape, ValueType};
-use crate::net::{Host, Origin, without_brackets};
 
 impl<T: ValueType> ValueType for Option<T> {
     type Value = Option<T::Value>;
@@ -14,7 +13,6 @@ impl<T: ValueType> ValueType for Option<T> {
     const NAME: &'static str = T::NAME;
     const EXPECTED: &'static str = T::EXPECTED;
     const SHAPE: Shape = T::SHAPE;
-    const IS_SECRET: bool = T::IS_SECRET;
 
     fn parse(text: &str) -> Option<Self::Value> {
         T::parse(text).map(Some)
@@ -22,6 +20,10 @@ impl<T: ValueType> ValueType for Option<T> {
 
     fn unset() -> Option<Self::Value> {
         Some(None)
+    }
+
+    fn shown(text: &str) -> Cow<'_, str> {
+        T::shown(text)
     }
 }
 
@@ -49,6 +51,8 @@ macro_rules! value_type {
     };
 }
 
+pub(super) use value_type;
+
 value_type!(
     /// Any text.
     Text = String, "text", "a text that is not empty", Shape::Text, |text: &str| {
@@ -70,12 +74,7 @@ value_type!(
     /// A number of bytes, perhaps with a unit.
     Size = u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Shape::Quantity, bytes
 );
-value_type!(IpAddr => Self, "IP address", "an IP address, such as 127.0.0.1 or ::", Shape::Text, |text| {
-    without_brackets(text).parse().ok()
-});
 value_type!(bool => Self, "true or false", "true or false", Shape::Boolean, |text: &str| text.parse().ok());
-value_type!(Host => Self, "host", "a host name or an IP address", Shape::Text, Self::parse);
-
 macro_rules! path_types {
     ($($name:ident = $path_to:ident;)+) => {$(
         value_type!(
@@ -98,7 +97,7 @@ path_types! {
 
 /// A text that must never be shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(pub(super) String);
 
 impl Secret {
     /// The text itself.
@@ -119,10 +118,13 @@ impl ValueType for Secret {
     const NAME: &'static str = Text::NAME;
     const EXPECTED: &'static str = Text::EXPECTED;
     const SHAPE: Shape = Text::SHAPE;
-    const IS_SECRET: bool = true;
 
     fn parse(text: &str) -> Option<Self> {
         Text::parse(text).map(Self)
+    }
+
+    fn shown(_: &str) -> Cow<'_, str> {
+        "…".into()
     }
 }
 
@@ -132,42 +134,6 @@ value_type!(
         Some(items(text).map(str::to_owned).collect())
     }
 );
-value_type!(
-    /// Names of hosts, in lower case: `*.` and a domain is all below it, `*` is all.
-    HostPatterns = Vec<String>,
-    "list",
-    "host names, such as panel.example.com or *.example.com",
-    Shape::List,
-    |text| {
-        let pattern = |item: &str| match item {
-            "*" => Some(item.to_owned()),
-            _ => Some(Host::parse_pattern(item)?.bare().to_ascii_lowercase()),
-        };
-        items(text).map(pattern).collect()
-    }
-);
-value_type!(
-    /// Origins of web pages, as browsers send them: `https://panel.example.com`.
-    WebOrigins = Vec<String>,
-    "list",
-    "full origins, such as https://panel.example.com",
-    Shape::List,
-    |text| {
-        let origin = |item: &str| {
-            let item = item.to_ascii_lowercase();
-            let (scheme, rest) = item.split_once("://")?;
-            let default = match scheme {
-                "http" => 80,
-                "https" => 443,
-                _ => return None,
-            };
-            let origin = Origin::parse(rest.strip_suffix('/').unwrap_or(rest), default)?;
-            Some(format!("{scheme}://{}", origin.host_field(default)))
-        };
-        items(text).map(origin).collect()
-    }
-);
-
 /// The items of a comma-separated list.
 pub fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
@@ -234,32 +200,6 @@ value_type!(TokenFrom => Self, "mqtt, https or auto", "mqtt, https or auto", Sha
     }
 });
 
-/// A host with a port, by default `PORT`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPort<const PORT: u16>(pub Origin);
-
-value_type!(HostPort<443> => Self,
-    "host[:port]", "a host without https://, and a port if it is not 443", Shape::Text,
-    |text| Origin::parse(text, 443).map(Self)
-);
-value_type!(HostPort<8443> => Self,
-    "host[:port]", "a host without https://, and a port if it is not 8443", Shape::Text,
-    |text| Origin::parse(text, 8443).map(Self)
-);
-value_type!(HostPort<8883> => Self,
-    "host[:port]", "a host without a scheme, and a port if it is not 8883", Shape::Text,
-    |text| Origin::parse(text, 8883).map(Self)
-);
-
-/// An HTTP CONNECT proxy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proxy(pub Origin);
-
-value_type!(Proxy => Self, "http://host:port", "http://host:port", Shape::Text, |text: &str| {
-    let rest = text.strip_prefix("http://").unwrap_or(text);
-    Origin::parse(rest.strip_suffix('/').unwrap_or(rest), 80).map(Self)
-});
-
 fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
 }
@@ -286,12 +226,6 @@ fn bytes(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_host_without_a_port_has_that_of_its_setting() {
-        assert_eq!(HostPort::<443>::parse("h").unwrap().0.to_string(), "h:443");
-        assert_eq!(HostPort::<8883>::parse("h").unwrap().0.to_string(), "h:8883");
-    }
 
     #[test]
     fn sizes_have_units() {
@@ -321,36 +255,5 @@ mod tests {
         assert_eq!(Port::parse("+80"), None);
         assert_eq!(Count::parse("0"), None);
         assert_eq!(Count::parse("10000000000000000000"), None);
-    }
-
-    #[test]
-    fn a_proxy_is_plain_http() {
-        assert_eq!(Proxy::parse("http://[::1]:3128/").unwrap().0.to_string(), "[::1]:3128");
-        assert_eq!(Proxy::parse("https://proxy:3128"), None);
-    }
-
-    #[test]
-    fn origins_of_pages_are_written_as_browsers_send_them() {
-        let parse = |text| WebOrigins::parse(text).map(|origins| origins.join(" "));
-        let read = "HTTPS://Panel.example.com:443/, http://[::1]:8080";
-        assert_eq!(parse(read).unwrap(), "https://panel.example.com http://[::1]:8080");
-        for bad in ["panel.example.com", "null", "*", "ftp://a", "https://a/b", "https://"] {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn names_of_hosts_may_be_patterns() {
-        let parse = |text| HostPatterns::parse(text).map(|hosts| hosts.join(" "));
-        assert_eq!(parse("A.example, *.b.example, *").unwrap(), "a.example *.b.example *");
-        for bad in ["a:8000", "https://a", "a*", "*.*"] {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_address_may_stand_in_brackets() {
-        assert_eq!(IpAddr::parse("[::]"), IpAddr::parse("::"));
-        assert_eq!(IpAddr::parse("localhost"), None);
     }
 }

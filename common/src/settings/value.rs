@@ -1,5 +1,6 @@
 //! The value of a setting as text, and the layer that it came from.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -21,8 +22,8 @@ pub struct RawValue {
 
 impl RawValue {
     /// The value as it may be printed and logged: without what is secret.
-    pub fn shown(&self, setting: &Setting) -> &str {
-        if setting.kind.is_secret { "…" } else { &self.text }
+    pub fn shown(&self, setting: &Setting) -> Cow<'_, str> {
+        (setting.kind.shown)(&self.text)
     }
 
     pub(super) fn new(key: &str, written: Written, layer: Layer, shape: Shape) -> Self {

@@ -21,7 +21,8 @@ use super::setting::{Setting, Shape};
 use super::spelling::OLD_SPELLINGS;
 use super::table::find;
 use super::toml_patch;
-use super::toml_read::{self, Written};
+use super::toml_read::{self, Entry, Written};
+use super::value::{Layer, RawValue};
 use crate::error::Error;
 use crate::walk::Follow;
 
@@ -104,8 +105,12 @@ fn change_file(
         return Ok(());
     }
     let entries = toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
-    let is_secret = |key: &str| find(key).is_some_and(|setting| setting.kind.is_secret);
-    let has_secret = entries.iter().any(|entry| is_secret(&entry.key));
+    let has_secret = entries.into_iter().any(|Entry { key, value, .. }| {
+        find(&key).is_some_and(|setting| {
+            let value = RawValue::new(&key, value, Layer::Default, setting.kind.shape);
+            value.shown(setting) != value.text
+        })
+    });
     replace(&entry, &text, has_secret).map_err(unwritable)
 }
 

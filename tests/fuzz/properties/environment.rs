@@ -72,8 +72,9 @@ fn check_value(text: &str) {
         assert_eq!(HostPort::<443>::parse(&read.0.to_string()), Some(read));
     }
     if let Some(read) = Proxy::parse(text) {
-        assert_ne!(read.0.port, 0);
-        assert_eq!(Proxy::parse(&format!("http://{}", read.0)), Some(read));
+        assert_ne!(read.origin.port, 0);
+        let again = Proxy::parse(&format!("http://{}", read.origin)).unwrap();
+        assert_eq!((again.origin, again.login), (read.origin, None));
     }
     if let Some(read) = IpAddr::parse(text) {
         assert_eq!(IpAddr::parse(&read.to_string()), Some(read));

@@ -1,0 +1,163 @@
+//! The types of settings that name hosts: which texts each type accepts, and what they become. Knows
+//! neither keys nor where a text came from.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use super::setting::{Shape, ValueType};
+use super::types::{Secret, items, value_type};
+use crate::net::{Host, Origin, without_brackets};
+
+value_type!(IpAddr => Self, "IP address", "an IP address, such as 127.0.0.1 or ::", Shape::Text, |text| {
+    without_brackets(text).parse().ok()
+});
+value_type!(Host => Self, "host", "a host name or an IP address", Shape::Text, Self::parse);
+
+value_type!(
+    /// Names of hosts, in lower case: `*.` and a domain is all below it, `*` is all.
+    HostPatterns = Vec<String>,
+    "list",
+    "host names, such as panel.example.com or *.example.com",
+    Shape::List,
+    |text| {
+        let pattern = |item: &str| match item {
+            "*" => Some(item.to_owned()),
+            _ => Some(Host::parse_pattern(item)?.bare().to_ascii_lowercase()),
+        };
+        items(text).map(pattern).collect()
+    }
+);
+value_type!(
+    /// Origins of web pages, as browsers send them: `https://panel.example.com`.
+    WebOrigins = Vec<String>,
+    "list",
+    "full origins, such as https://panel.example.com",
+    Shape::List,
+    |text| {
+        let origin = |item: &str| {
+            let item = item.to_ascii_lowercase();
+            let (scheme, rest) = item.split_once("://")?;
+            let default = match scheme {
+                "http" => 80,
+                "https" => 443,
+                _ => return None,
+            };
+            let origin = Origin::parse(rest.strip_suffix('/').unwrap_or(rest), default)?;
+            Some(format!("{scheme}://{}", origin.host_field(default)))
+        };
+        items(text).map(origin).collect()
+    }
+);
+
+/// A host with a port, by default `PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort<const PORT: u16>(pub Origin);
+
+value_type!(HostPort<443> => Self,
+    "host[:port]", "a host without https://, and a port if it is not 443", Shape::Text,
+    |text| Origin::parse(text, 443).map(Self)
+);
+value_type!(HostPort<8443> => Self,
+    "host[:port]", "a host without https://, and a port if it is not 8443", Shape::Text,
+    |text| Origin::parse(text, 8443).map(Self)
+);
+value_type!(HostPort<8883> => Self,
+    "host[:port]", "a host without a scheme, and a port if it is not 8883", Shape::Text,
+    |text| Origin::parse(text, 8883).map(Self)
+);
+
+/// An HTTP CONNECT proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its host and port.
+    pub origin: Origin,
+    /// User name and password, percent-encoded as they were written.
+    pub login: Option<(String, Secret)>,
+}
+
+impl ValueType for Proxy {
+    type Value = Self;
+
+    const NAME: &'static str = "http://host:port";
+    const EXPECTED: &'static str = "http://host:port or http://user:password@host:port";
+    const SHAPE: Shape = Shape::Text;
+
+    fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(l, rest)| (Some(l), rest));
+        let login = login.map(|login| {
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
+            (user.to_owned(), Secret(password.to_owned()))
+        });
+        let origin = Origin::parse(rest.strip_suffix('/').unwrap_or(rest), 80)?;
+        Some(Self { origin, login })
+    }
+
+    fn shown(text: &str) -> Cow<'_, str> {
+        let scheme = ["http://", "https://"].into_iter().find(|scheme| text.starts_with(scheme));
+        let start = scheme.map_or(0, str::len);
+        match text.rfind('@').and_then(|end| Some((text.get(start..end)?.split_once(':')?.0, end)))
+        {
+            Some((user, end)) => format!("{}{user}:…{}", &text[..start], &text[end..]).into(),
+            None => text.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_without_a_port_has_that_of_its_setting() {
+        assert_eq!(HostPort::<443>::parse("h").unwrap().0.to_string(), "h:443");
+        assert_eq!(HostPort::<8883>::parse("h").unwrap().0.to_string(), "h:8883");
+    }
+
+    #[test]
+    fn a_proxy_is_plain_http() {
+        assert_eq!(Proxy::parse("http://[::1]:3128/").unwrap().origin.to_string(), "[::1]:3128");
+        assert_eq!(Proxy::parse("https://proxy:3128"), None);
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        for (text, shown) in [
+            ("http://a:b@h:1/", "http://a:…@h:1/"),
+            ("https://:b:c@d@h", "https://:…@h"),
+            ("a://b@h", "a:…@h"),
+            ("http://h:1", "http://h:1"),
+            ("http://a@h:1", "http://a@h:1"),
+        ] {
+            assert_eq!(Proxy::shown(text), shown);
+        }
+        assert_eq!(Option::<Secret>::shown("a"), "…");
+        let read = format!("{:?}", Proxy::parse("http://a:b%40c@h"));
+        assert!(read.contains("\"a\"") && !read.contains("b%40c"), "{read}");
+    }
+
+    #[test]
+    fn origins_of_pages_are_written_as_browsers_send_them() {
+        let parse = |text| WebOrigins::parse(text).map(|origins| origins.join(" "));
+        let read = "HTTPS://Panel.example.com:443/, http://[::1]:8080";
+        assert_eq!(parse(read).unwrap(), "https://panel.example.com http://[::1]:8080");
+        for bad in ["panel.example.com", "null", "*", "ftp://a", "https://a/b", "https://"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_hosts_may_be_patterns() {
+        let parse = |text| HostPatterns::parse(text).map(|hosts| hosts.join(" "));
+        assert_eq!(parse("A.example, *.b.example, *").unwrap(), "a.example *.b.example *");
+        for bad in ["a:8000", "https://a", "a*", "*.*"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_stand_in_brackets() {
+        assert_eq!(IpAddr::parse("[::]"), IpAddr::parse("::"));
+        assert_eq!(IpAddr::parse("localhost"), None);
+    }
+}
