@@ -77,9 +77,6 @@ pub enum Error {
     /// HTTP/1.0 without `Content-Length`.
     #[error("Cannot upload: HTTP/1.0 needs a Content-Length")]
     LengthRequired,
-    /// `Transfer-Encoding` is not `chunked`.
-    #[error("Cannot upload: the only Transfer-Encoding that is supported is chunked")]
-    TransferCoding,
     /// A header field is malformed.
     #[error("Cannot upload: {field}: {flaw}")]
     Field {
@@ -153,17 +150,12 @@ impl Failure for Error {
             Self::UploadOntoDirectory(_) | Self::UploadBelowFile { .. } => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
-            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } | Self::TooLargeForDisk(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::NoDirectory(_) | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
-    }
-
-    fn public(&self) -> Option<String> {
-        matches!(self, Self::TransferCoding).then(|| self.to_string())
     }
 
     fn fields(&self, fields: &mut HeaderMap) {

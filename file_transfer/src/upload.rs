@@ -32,7 +32,10 @@ pub(crate) async fn receive(
     mut body: Body,
 ) -> Result<Version, Error> {
     let fields = &head.headers;
-    check_framing(head)?;
+    // Its end could not be told from a connection that broke.
+    if head.version == HttpVersion::HTTP_10 && !fields.contains_key(header::CONTENT_LENGTH) {
+        return Err(Error::LengthRequired);
+    }
     if fields.contains_key(header::CONTENT_RANGE) {
         let flaw = "a file is replaced whole, send all of it";
         return Err(Error::Field { field: "Content-Range", flaw });
@@ -69,21 +72,6 @@ pub(crate) async fn receive(
     }
     digests.verify()?;
     upload.finish().await
-}
-
-/// Refuses a body that is not the content as it is, or whose end cannot be told from a connection
-/// that broke.
-fn check_framing(head: &request::Parts) -> Result<(), Error> {
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => {
-            let is_unknown = head.version == HttpVersion::HTTP_10
-                && !head.headers.contains_key(header::CONTENT_LENGTH);
-            if is_unknown { Err(Error::LengthRequired) } else { Ok(()) }
-        }
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Error::TransferCoding),
-    }
 }
 
 fn declared_length(fields: &HeaderMap) -> Option<u64> {

@@ -26,6 +26,36 @@ fn a_body_keeps_its_length_or_its_chunking() {
 }
 
 #[test]
+fn a_body_whose_end_is_doubtful_never_reaches_the_cloud() {
+    let device = Device::start();
+    device.warm();
+    for (framing, status) in [
+        ("Transfer-Encoding: gzip, chunked", 501),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 501),
+        ("Transfer-Encoding: chunked, chunked", 501),
+        ("Transfer-Encoding: identity,chunked", 501),
+        ("Transfer-Encoding: chunked, gzip", 400),
+        ("Content-Length: 2, 2", 400),
+        ("Content-Length: 2\r\nContent-Length: 3", 400),
+    ] {
+        for method in ["GET", "POST", "DELETE"] {
+            let request = format!("{method} /c8y/service/echo HTTP/1.1\r\nHost: a\r\n{framing}");
+            let answer = device.ask(format!("{request}\r\n\r\n2\r\nok\r\n0\r\n\r\n"));
+            assert_eq!(answer.status, status, "{method} {framing}");
+        }
+    }
+    // Of two that say where a body ends, the length counts nowhere, and nothing comes after it.
+    let both = "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let mut client = device.connect();
+    client.send(format!("POST /c8y/service/echo HTTP/1.1\r\nHost: a\r\n{both}")).unwrap();
+    assert_eq!(client.answer().body, b"ok");
+    assert_eq!(client.rest().unwrap(), b"");
+    let seen = device.cloud().seen().requests;
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].field("content-length"), None);
+}
+
+#[test]
 fn a_request_without_a_body_is_sent_without_one_and_an_empty_one_with_its_length() {
     let device = Device::start();
     device.warm();

@@ -109,12 +109,14 @@ fn a_transfer_coding_beside_chunked_is_not_supported() {
         "Transfer-Encoding: identity, chunked",
         "Transfer-Encoding: x-unknown;q=1, chunked",
     ] {
-        let head = format!("PUT {FILES}/foo HTTP/1.1\r\nHost: x\r\n{coding}\r\n\r\n");
-        let answers = answers(&service, format!("{head}3\r\nnew\r\n0\r\n\r\n{SMUGGLED}"));
-        let statuses: Vec<_> = answers.iter().map(|it| it.status).collect();
-        assert_eq!(statuses, [501], "{coding}");
-        assert!(answers[0].text().contains("chunked"), "{}", answers[0].text());
-        assert_stored(&service, &[("foo", b"old")]);
+        for method in ["PUT", "GET", "DELETE"] {
+            let head = format!("{method} {FILES}/foo HTTP/1.1\r\nHost: x\r\n{coding}\r\n\r\n");
+            let answers = answers(&service, format!("{head}3\r\nnew\r\n0\r\n\r\n{SMUGGLED}"));
+            let statuses: Vec<_> = answers.iter().map(|it| it.status).collect();
+            assert_eq!(statuses, [501], "{method} {coding}");
+            assert!(answers[0].text().contains("chunked"), "{}", answers[0].text());
+            assert_stored(&service, &[("foo", b"old")]);
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 
 use super::Server;
 use super::browsers::share;
-use super::refusals::{busy, closing, named_host, unmet_expectation, use_https};
+use super::refusals::{busy, closing, named_host, unknown_coding, unmet_expectation, use_https};
 use super::state::{ConnectionState, Order, Phase};
 use crate::http::{Answer, Body, BodyError, Upgrade};
 use crate::journal::{self, RequestLog};
@@ -110,7 +110,8 @@ impl Exchange {
             }
             self.0.state.ask_for_upgrade();
         }
-        unmet_expectation(&head.headers).map_or(Continue(shared_with), Break)
+        let refusal = unknown_coding(&head.headers).or_else(|| unmet_expectation(&head.headers));
+        refusal.map_or(Continue(shared_with), Break)
     }
 
     fn judge(&self, head: &request::Parts) -> ControlFlow<Response<Body>, Option<HeaderValue>> {

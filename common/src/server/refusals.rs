@@ -1,5 +1,6 @@
 //! The answers that are given before routing: to a request without a valid `Host`, to an
-//! unsupported `Expect`, and to plain HTTP on a TLS port, which is redirected to https.
+//! unsupported `Expect` or `Transfer-Encoding`, and to plain HTTP on a TLS port, which is redirected
+//! to https.
 //!
 //! Pure functions of a request's head.
 
@@ -11,13 +12,15 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, reques
 use crate::http::Body;
 use crate::http::respond::text;
 
-/// The answer to plain HTTP on a port for HTTPS.
+/// The answer to plain HTTP on a port for HTTPS: a redirect to the host that the request was sent
+/// to. A target that is no path could lead to another one.
 pub(super) fn use_https(head: &request::Parts) -> Response<Body> {
+    let is_path = head.uri.authority().is_none() && head.uri.path().starts_with('/');
     closing(match authority(head).flatten() {
-        Some(authority) => to_https(&authority, head),
-        None => text(
+        Some(authority) if is_path => to_https(&authority, head),
+        _ => text(
             StatusCode::BAD_REQUEST,
-            "This port speaks HTTPS. Use https:// and send a Host field.".to_owned(),
+            "This port speaks HTTPS. Use https://, a path and a Host field.".to_owned(),
         ),
     })
 }
@@ -89,6 +92,19 @@ pub(super) fn busy() -> Response<Body> {
     response
 }
 
+/// The answer to a body in a coding that is not understood here, and whose end others could see
+/// elsewhere.
+pub(super) fn unknown_coding(fields: &HeaderMap) -> Option<Response<Body>> {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = codings.next()?.as_bytes().eq_ignore_ascii_case(b"chunked");
+    (!is_chunked || codings.next().is_some()).then(|| {
+        closing(text(
+            StatusCode::NOT_IMPLEMENTED,
+            "The only Transfer-Encoding that is understood here is chunked.".to_owned(),
+        ))
+    })
+}
+
 /// The answer to a request that expects what nobody does.
 pub(super) fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
     let mut expectations = fields.get_all(header::EXPECT).iter();
@@ -143,6 +159,46 @@ mod tests {
         let response = to_https(&authority, &head);
         assert_eq!(response.status(), StatusCode::TEMPORARY_REDIRECT);
         assert_eq!(response.headers()[header::LOCATION], "https://rpi4:8000/a/%2e%2e//b?x=/;y");
+    }
+
+    #[test]
+    fn plain_http_is_never_sent_to_another_host() {
+        for (target, location) in [
+            ("//evil/x", Some("https://rpi4:8000//evil/x")),
+            ("/@evil", Some("https://rpi4:8000/@evil")),
+            ("*", None),
+            ("evil:443", None),
+            ("http://evil/x", None),
+            ("http://rpi4:8000@evil/x", None),
+        ] {
+            let response = use_https(&head(Version::HTTP_11, target, &["rpi4:8000"]));
+            let named = response.headers().get(header::LOCATION);
+            assert_eq!(named.map(|it| it.to_str().unwrap()), location, "{target}");
+            let expected = if location.is_some() { 307 } else { 400 };
+            assert_eq!(response.status(), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn the_only_coding_is_chunked() {
+        for (codings, known) in [
+            (&[][..], true),
+            (&["chunked"], true),
+            (&["Chunked"], true),
+            (&["gzip, chunked"], false),
+            (&["chunked, chunked"], false),
+            (&["gzip", "chunked"], false),
+            (&["chunked", "chunked"], false),
+            (&["identity"], false),
+            (&[""], false),
+        ] {
+            let mut fields = HeaderMap::new();
+            for coding in codings {
+                fields.append(header::TRANSFER_ENCODING, HeaderValue::from_static(coding));
+            }
+            let refusal = unknown_coding(&fields).map(|refusal| refusal.status().as_u16());
+            assert_eq!(refusal, (!known).then_some(501), "{codings:?}");
+        }
     }
 
     #[test]
