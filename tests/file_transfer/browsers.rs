@@ -33,6 +33,7 @@ fn a_page_of_another_site_reads_and_writes_nothing() {
             let first = "This service does not answer web pages of other sites.";
             assert!(text.starts_with(first) && text.contains("http.allowed_origins"), "{text}");
             assert_eq!(answer.field("access-control-allow-origin"), None);
+            assert_eq!(answer.values("vary"), [b"Origin"]);
         }
         let health = format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         assert_eq!(ask(service.address, health).unwrap().status, 403);
@@ -125,7 +126,19 @@ fn settings_let_names_and_pages_in() {
 
     let answer = ask(service.address, named("GET", "localhost", "")).unwrap();
     assert_eq!((answer.status, answer.field("access-control-allow-origin")), (200, None));
-    assert_eq!(status(&service, "localhost", ORIGIN), 403);
+    // A cache keeps no answer for another origin.
+    for (method, host, fields, status) in [
+        ("GET", "localhost", "", 200),
+        ("GET", "localhost", ORIGIN, 403),
+        ("GET", "localhost", "Transfer-Encoding: gzip, chunked\r\n", 501),
+        ("GET", "x.example", "", 421),
+        ("PUT", "localhost", "", 201),
+        ("POST", "localhost", "", 405),
+    ] {
+        let answer = ask(service.address, named(method, host, fields)).unwrap();
+        assert_eq!(answer.status, status, "{method} {host} {fields}");
+        assert_eq!(answer.values("vary"), [b"Origin"], "{method} {host} {fields}");
+    }
 }
 
 #[test]

@@ -62,6 +62,11 @@ impl BrowserRules {
             && hosts.next().is_none()
     }
 
+    /// Whether an answer depends on the page that asks for it, however it turns out.
+    pub(super) fn share_with_pages(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
     fn remember(&self, head: &request::Parts) {
         const LONGEST: usize = 255;
         let host = head.headers.get(header::HOST).map(HeaderValue::as_bytes);
@@ -79,16 +84,17 @@ impl BrowserRules {
     ///
     /// `named` is what the request is for, where it says so. `is_certified` tells of a name whether
     /// the certificate that is served is for it; with `None` the clients have certificates, and no
-    /// name is refused.
+    /// name is refused. `is_secure`: the request came over TLS.
     pub(super) fn judge(
         &self,
         head: &request::Parts,
         named: Option<&Authority>,
+        is_secure: bool,
         is_certified: Option<&dyn Fn(&str) -> bool>,
     ) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
         let origin = head.headers.get(header::ORIGIN);
         let allowed = origin.filter(|origin| self.is_allowed(origin));
-        if allowed.is_none() && is_of_another_site(&head.headers, named) {
+        if allowed.is_none() && is_of_another_site(&head.headers, named, is_secure) {
             return Break(self.refuse_page(origin));
         }
         if let (Some(is_certified), Some(named)) = (is_certified, named) {
@@ -124,13 +130,17 @@ impl BrowserRules {
         let origin = origin.and_then(|origin| origin.to_str().ok()).unwrap_or("another site");
         let key = format!("{}.allowed_origins", self.prefix);
         journal::complain(&format!("a page of another site was refused, see {key}"), &origin);
-        closing(text(
+        let mut response = closing(text(
             StatusCode::FORBIDDEN,
             format!(
                 "This service does not answer web pages of other sites. {key} names those that it \
                  answers."
             ),
-        ))
+        ));
+        if !self.share_with_pages() {
+            vary(&mut response);
+        }
+        response
     }
 
     fn refuse_name(&self, host: &str) -> Response<Body> {
@@ -156,7 +166,7 @@ fn matches(host: &str, pattern: &str) -> bool {
 
 /// Whether a page of another site than ours has sent this. Browsers say it themselves; those that
 /// do not send `Origin`.
-fn is_of_another_site(fields: &HeaderMap, named: Option<&Authority>) -> bool {
+fn is_of_another_site(fields: &HeaderMap, named: Option<&Authority>, is_secure: bool) -> bool {
     let mut sites = fields.get_all(SEC_FETCH_SITE).iter().peekable();
     if sites.peek().is_some() {
         return sites.any(|site| {
@@ -164,16 +174,21 @@ fn is_of_another_site(fields: &HeaderMap, named: Option<&Authority>) -> bool {
             site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site")
         });
     }
-    fields.get_all(header::ORIGIN).iter().any(|origin| !is_origin_of(origin, named))
+    fields.get_all(header::ORIGIN).iter().any(|origin| !is_origin_of(origin, named, is_secure))
 }
 
 /// Whether an origin has the host and port that the request is for. A port that is left out is
-/// that of the origin's scheme.
-fn is_origin_of(origin: &HeaderValue, named: Option<&Authority>) -> bool {
+/// that of the origin's scheme. A page over TLS may be ours where the request came without: there
+/// may be a TLS proxy before us. The other way round it is of another site, as for browsers.
+fn is_origin_of(origin: &HeaderValue, named: Option<&Authority>, is_secure: bool) -> bool {
     let Some((scheme, rest)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
         return false;
     };
-    let default = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+    let has_tls = scheme.eq_ignore_ascii_case("https");
+    if is_secure && !has_tls {
+        return false;
+    }
+    let default = if has_tls { 443 } else { 80 };
     let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
     match (Authority::try_from(rest), named) {
         (Ok(origin), Some(named)) => {
@@ -216,9 +231,12 @@ fn preflight(fields: &HeaderMap, origin: &HeaderValue) -> Response<Body> {
 
 /// Lets a page of this origin read the answer.
 pub(super) fn share<B>(response: &mut Response<B>, origin: HeaderValue) {
-    let fields = response.headers_mut();
-    fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    fields.append(header::VARY, HeaderValue::from_static("Origin"));
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+}
+
+/// Says to caches that the answer is another for another origin.
+pub(super) fn vary<B>(response: &mut Response<B>) {
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Server;
-use super::browsers::share;
+use super::browsers::{share, vary};
 use super::refusals::{busy, closing, named_host, unknown_coding, unmet_expectation, use_https};
 use super::state::{ConnectionState, Order, Phase};
 use crate::http::{Answer, Body, BodyError, Upgrade};
@@ -122,7 +122,7 @@ impl Exchange {
             tls.as_ref().is_some_and(ReloadingServer::asks_for_certificates);
         let is_certified: Option<&dyn Fn(&str) -> bool> =
             if asks_for_certificates { None } else { Some(&is_certified) };
-        browsers.judge(head, named.as_ref(), is_certified)
+        browsers.judge(head, named.as_ref(), tls.is_some(), is_certified)
     }
 
     fn response(
@@ -133,6 +133,9 @@ impl Exchange {
     ) -> Response<ResponseBody> {
         if let Some(origin) = shared_with {
             share(&mut response, origin);
+        }
+        if self.0.server.browsers.share_with_pages() {
+            vary(&mut response);
         }
         self.0.state.begin_answer();
         log.end(response.status());
