@@ -3,8 +3,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -87,6 +87,63 @@ fn a_broker_that_announces_256_mb_is_tried_less_and_less_and_used_again_once_it_
     assert!(!device.proxy.log().contains("connected to the broker"), "{}", device.proxy.log());
 }
 
+#[test]
+fn a_token_on_another_topic_is_not_taken() {
+    let outside = Outside::new();
+    let token = outside.cloud.tokens().issue();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = format!("71,{token}");
+    thread::spawn(move || {
+        let (mut proxy, _) = listener.accept().unwrap();
+        welcome(&mut proxy).unwrap();
+        let (kind, body) = packet(&mut proxy).unwrap();
+        assert_eq!((kind & 0xf0, &body[2..11]), (0x30, &b"c8y/s/uat"[..]));
+        for topic in ["c8y/s/da", "c8y/s/dat/", "/c8y/s/dat", "C8Y/S/DAT", "c8y/s/uat", "x"] {
+            proxy.write_all(&publish(topic.as_bytes(), b"71,planted")).unwrap();
+        }
+        proxy.write_all(&publish(b"c8y/s/dat", answer.as_bytes())).unwrap();
+        while proxy.read(&mut [0; 10]).is_ok_and(|length| length > 0) {}
+    });
+    let device = Device::among(outside, |setup| setup.set_raw("mqtt.client.port", port));
+    assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+    let seen = device.cloud().seen().requests;
+    assert_eq!((seen.len(), seen[0].bearer()), (1, Some(token.as_str())));
+}
+
+#[test]
+fn a_topic_that_is_not_text_ends_the_connection_and_not_the_service() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (ended, endings) = mpsc::channel();
+    thread::spawn(move || {
+        for topic in [&b"c8y/s/dat\0"[..], b"\0", b"c8y/s/\xff", b"\xc3"] {
+            let (mut proxy, _) = listener.accept().unwrap();
+            welcome(&mut proxy).unwrap();
+            proxy.write_all(&publish(topic, b"71,planted")).unwrap();
+            while proxy.read(&mut [0; 10]).is_ok_and(|length| length > 0) {}
+            ended.send(()).unwrap();
+        }
+    });
+    let device = Device::with(|setup| setup.set_raw("mqtt.client.port", port));
+    for _ in 0..4 {
+        endings.recv_timeout(2 * SOON).unwrap();
+        assert!(device.proxy.is_running(), "{}", device.proxy.log());
+    }
+    device.proxy.wait_for("whose topic is not text", SOON);
+    assert_eq!(device.get("/health").status, 200);
+}
+
+/// A message with QoS 0.
+fn publish(topic: &[u8], payload: &[u8]) -> Vec<u8> {
+    let length = 2 + topic.len() + payload.len();
+    let low = u8::try_from(length & 0x7f).unwrap();
+    let mut packet = vec![0x30, low | 0x80, u8::try_from(length >> 7).unwrap()];
+    packet.extend(u16::try_from(topic.len()).unwrap().to_be_bytes());
+    packet.extend([topic, payload].concat());
+    packet
+}
+
 /// A broker that lets the proxy connect and subscribe, and then sends a packet that never ends;
 /// once it is well it is the real broker.
 struct Hostile {
@@ -117,13 +174,18 @@ impl Hostile {
     }
 }
 
-fn attack(mut client: TcpStream) -> io::Result<()> {
-    let connect = packet(&mut client)?;
+/// Lets the proxy connect and subscribe.
+fn welcome(client: &mut TcpStream) -> io::Result<()> {
+    let connect = packet(client)?;
     assert_eq!(connect.0, 0x10);
     client.write_all(&[0x20, 2, 0, 0])?;
-    let (kind, body) = packet(&mut client)?;
+    let (kind, body) = packet(client)?;
     assert_eq!((kind, &body[2..body.len() - 1]), (0x82, &b"\0\x09c8y/s/dat"[..]), "one topic");
-    client.write_all(&[0x90, 3, body[0], body[1], 1])?;
+    client.write_all(&[0x90, 3, body[0], body[1], 1])
+}
+
+fn attack(mut client: TcpStream) -> io::Result<()> {
+    welcome(&mut client)?;
     client.write_all(&[0x30, 0xff, 0xff, 0xff, 0x7f, 0, 9])?;
     client.write_all(b"c8y/s/dat")?;
     loop {

@@ -127,9 +127,9 @@ impl Broker {
         }
     }
 
-    /// A message came on the topic of the answers.
-    pub(super) fn answer(&self, answer: &[u8]) {
-        if matches!(self.status().question, Question::Asked) {
+    /// A message came. A broker may send messages of topics that were not subscribed to.
+    pub(super) fn answer(&self, topic: &str, answer: &[u8]) {
+        if topic == self.answer_topic && matches!(self.status().question, Question::Asked) {
             self.change(|status| status.question = Question::Answered(answer.to_vec()));
         }
     }
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_kept_only_where_there_is_a_question() {
+    fn an_answer_is_kept_only_where_there_is_a_question_and_on_its_topic() {
         let broker = Broker::new(&BrokerOptions {
             origin: Origin::parse("localhost", 1).unwrap(),
             login: None,
@@ -171,11 +171,16 @@ mod tests {
             runtime_directory: PathBuf::new(),
             topic_prefix: "c8y".to_owned(),
         });
-        broker.answer(b"71,planted");
+        let topic = "c8y/s/dat";
+        broker.answer(topic, b"71,planted");
         assert!(matches!(broker.status().question, Question::None));
         broker.change(|status| status.question = Question::Asked);
-        broker.answer(b"71,first");
-        broker.answer(b"71,second");
+        for other in ["", "c8y/s/da", "c8y/s/dat/", "/c8y/s/dat", "C8Y/s/dat", "c8y/s/uat", "#"] {
+            broker.answer(other, b"71,planted");
+        }
+        assert!(matches!(broker.status().question, Question::Asked));
+        broker.answer(topic, b"71,first");
+        broker.answer(topic, b"71,second");
         let Question::Answered(answer) = &broker.status().question else { panic!("no answer") };
         assert_eq!(answer, b"71,first");
     }

@@ -179,7 +179,7 @@ fn note_events(client: &AsyncClient, broker: &Arc<Broker>) {
     let noted = Arc::clone(broker);
     client.set_message_callback(move |_, message| {
         if let Some(message) = message.filter(|message| !message.retained()) {
-            noted.answer(message.payload());
+            noted.answer(message.topic(), message.payload());
         }
     });
     let noted = Arc::clone(broker);

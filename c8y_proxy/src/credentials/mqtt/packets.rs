@@ -1,5 +1,5 @@
-//! What the fixed header of each packet from the broker announces (MQTT 3.1.1, 2.2), read as the
-//! bytes pass. It looks at nothing else of a packet.
+//! What the fixed header of each packet from the broker announces (MQTT 3.1.1, 2.2), and the topic
+//! of each message, read as the bytes pass. It looks at nothing else of a packet.
 
 use std::io;
 use std::pin::Pin;
@@ -21,6 +21,9 @@ pub(super) enum BadPacket {
     /// The client keeps such a message until the broker releases it, which it may never do.
     #[error("it sends a message with QoS 2, and QoS 1 is the most that was subscribed to")]
     Qos2,
+    /// The client ends the process where it finds such a topic.
+    #[error("it sends a message whose topic is not text")]
+    Topic,
     #[error("what it sends is not MQTT")]
     Malformed,
 }
@@ -29,55 +32,85 @@ pub(super) enum BadPacket {
 pub(super) struct Checked<S> {
     stream: S,
     position: Position,
+    /// The length and the topic of the message that is passing, as far as they have come.
+    topic: Vec<u8>,
 }
 
 /// Where in a packet the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     Type,
-    /// The length so far, and by how many bits the next seven are shifted.
-    Length(u32, u32),
+    /// Whether it is a message, the length so far, and by how many bits the next seven are shifted.
+    Length(bool, u32, u32),
+    /// So many bytes of the message are still to come, and its topic comes first.
+    Topic(u32),
     /// So many bytes of the packet are still to come.
     Rest(u32),
 }
 
 impl<S> Checked<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, position: Position::Type }
+        Self { stream, position: Position::Type, topic: Vec::new() }
     }
 }
 
 impl Position {
-    /// The position after these bytes.
-    fn after(mut self, mut bytes: &[u8]) -> Result<Self, BadPacket> {
+    /// The position after these bytes. `topic` is kept from one call to the next.
+    fn after(mut self, mut bytes: &[u8], topic: &mut Vec<u8>) -> Result<Self, BadPacket> {
         while let [byte, tail @ ..] = bytes {
             bytes = tail;
             self = match self {
                 Self::Type if byte >> 4 == PUBLISH && byte & 0b100 != 0 => {
                     return Err(BadPacket::Qos2);
                 }
-                Self::Type => Self::Length(0, 0),
-                Self::Length(_, 28) => return Err(BadPacket::Malformed),
-                Self::Length(length, shift) => {
+                Self::Type => Self::Length(byte >> 4 == PUBLISH, 0, 0),
+                Self::Length(_, _, 28) => return Err(BadPacket::Malformed),
+                Self::Length(is_message, length, shift) => {
                     let length = length | u32::from(byte & 0x7f) << shift;
                     match byte & 0x80 {
                         0 if length > LONGEST => return Err(BadPacket::TooLong(length)),
-                        0 if length == 0 => Self::Type,
-                        0 => Self::Rest(length),
-                        _ => Self::Length(length, shift + 7),
+                        0 if is_message && length == 0 => return Err(BadPacket::Malformed),
+                        0 if is_message => Self::Topic(length),
+                        0 => Self::rest(length),
+                        _ => Self::Length(is_message, length, shift + 7),
+                    }
+                }
+                Self::Topic(rest) => {
+                    topic.push(*byte);
+                    if is_complete(topic)? {
+                        *topic = Vec::new();
+                        Self::rest(rest - 1)
+                    } else if rest == 1 {
+                        return Err(BadPacket::Malformed);
+                    } else {
+                        Self::Topic(rest - 1)
                     }
                 }
                 Self::Rest(rest) => {
                     let skipped = (rest as usize - 1).min(tail.len());
                     bytes = &tail[skipped..];
-                    match rest - 1 - skipped as u32 {
-                        0 => Self::Type,
-                        rest => Self::Rest(rest),
-                    }
+                    Self::rest(rest - 1 - skipped as u32)
                 }
             };
         }
         Ok(self)
+    }
+
+    fn rest(rest: u32) -> Self {
+        if rest == 0 { Self::Type } else { Self::Rest(rest) }
+    }
+}
+
+/// Whether these are the length of a topic and all of the topic, which has to be text without NUL
+/// (MQTT 3.1.1, 1.5.3).
+fn is_complete(topic: &[u8]) -> Result<bool, BadPacket> {
+    let Some((length, topic)) = topic.split_first_chunk() else { return Ok(false) };
+    if topic.len() < u16::from_be_bytes(*length).into() {
+        return Ok(false);
+    }
+    match std::str::from_utf8(topic) {
+        Ok(topic) if !topic.contains('\0') => Ok(true),
+        _ => Err(BadPacket::Topic),
     }
 }
 
@@ -87,10 +120,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Checked<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.position = self
+        let this = &mut *self;
+        let count = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        this.position = this
             .position
-            .after(&buffer[..count])
+            .after(&buffer[..count], &mut this.topic)
             .map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))?;
         Poll::Ready(Ok(count))
     }
@@ -121,7 +155,7 @@ mod tests {
 
     /// A packet of this length, with the fewest bytes for its length that there are.
     fn packet(length: u32) -> Vec<u8> {
-        let (mut packet, mut left) = (vec![0x30], length);
+        let (mut packet, mut left) = (vec![0xd0], length);
         loop {
             let more = if left > 0x7f { 0x80 } else { 0 };
             packet.push((left & 0x7f) as u8 | more);
@@ -134,27 +168,57 @@ mod tests {
         packet
     }
 
+    fn after(bytes: &[u8]) -> Result<Position, BadPacket> {
+        Position::Type.after(bytes, &mut Vec::new())
+    }
+
     #[test]
     fn a_message_that_would_be_kept_is_refused() {
-        assert_eq!(Position::Type.after(&[0x34, 2]), Err(BadPacket::Qos2));
-        assert_eq!(Position::Type.after(&[0x32, 2]), Ok(Position::Rest(2)));
+        assert_eq!(after(&[0x34, 2]), Err(BadPacket::Qos2));
+        assert_eq!(after(&[0x32, 2]), Ok(Position::Topic(2)));
         // PUBREL has this bit, too.
-        assert_eq!(Position::Type.after(&[0x62, 2, 0, 1]), Ok(Position::Type));
+        assert_eq!(after(&[0x62, 2, 0, 1]), Ok(Position::Type));
     }
 
     #[test]
     fn a_packet_is_refused_by_the_length_that_it_announces() {
         for length in [0, 1, 127, 128, LONGEST - 1, LONGEST] {
-            assert_eq!(Position::Type.after(&packet(length)), Ok(Position::Type), "{length}");
+            assert_eq!(after(&packet(length)), Ok(Position::Type), "{length}");
         }
         for length in [LONGEST + 1, 1 << 20, 200_000_000, 268_435_455] {
-            let fault = Position::Type.after(&packet(length));
+            let fault = after(&packet(length));
             assert_eq!(fault, Err(BadPacket::TooLong(length)));
         }
         let endless = [0x30, 0xff, 0xff, 0xff, 0xff, 0xff];
-        assert_eq!(Position::Type.after(&endless), Err(BadPacket::Malformed));
+        assert_eq!(after(&endless), Err(BadPacket::Malformed));
         // Zero, written with as many bytes as there may be, is no way around.
-        assert_eq!(Position::Type.after(&[0x30, 0x80, 0x80, 0x80, 0]), Ok(Position::Type));
+        assert_eq!(after(&[0xd0, 0x80, 0x80, 0x80, 0]), Ok(Position::Type));
+    }
+
+    #[test]
+    fn a_topic_is_text_without_nul_and_within_its_message() {
+        for (topic, payload, expected) in [
+            (&b"c8y/s/dat"[..], &b"71,x"[..], Ok(Position::Type)),
+            ("é/s/dat".as_bytes(), b"\0\xff", Ok(Position::Type)),
+            (b"", b"", Ok(Position::Type)),
+            (b"c8y/s/dat\0", b"71,x", Err(BadPacket::Topic)),
+            (b"\0", b"", Err(BadPacket::Topic)),
+            (b"\xc3", b"", Err(BadPacket::Topic)),
+            (b"\xed\xa0\x80", b"71,x", Err(BadPacket::Topic)),
+        ] {
+            let length = u8::try_from(2 + topic.len() + payload.len()).unwrap();
+            let head = [0x30, length, 0, u8::try_from(topic.len()).unwrap()];
+            let message = [&head[..], topic, payload].concat();
+            assert_eq!(after(&message), expected, "{message:?}");
+            let mut left = Vec::new();
+            let end = message
+                .iter()
+                .try_fold(Position::Type, |position, byte| position.after(&[*byte], &mut left));
+            assert_eq!(end, expected, "{message:?}");
+        }
+        for cut in [&[0x30, 0][..], &[0x30, 1, 0], &[0x30, 3, 0, 2, b'x'], &[0x32, 2, 0xff, 0xff]] {
+            assert_eq!(after(cut), Err(BadPacket::Malformed), "{cut:?}");
+        }
     }
 
     proptest! {
@@ -167,8 +231,11 @@ mod tests {
             let too_long = lengths.iter().find(|length| **length > LONGEST);
             let expected =
                 too_long.map_or(Ok(Position::Type), |length| Err(BadPacket::TooLong(*length)));
-            let mut pieces = stream.chunks(cut);
-            prop_assert_eq!(pieces.try_fold(Position::Type, Position::after), expected);
+            let (mut pieces, mut topic) = (stream.chunks(cut), Vec::new());
+            let end = pieces.try_fold(Position::Type, |position, piece| {
+                position.after(piece, &mut topic)
+            });
+            prop_assert_eq!(end, expected);
         }
     }
 }
