@@ -50,6 +50,7 @@ mod promises {
     mod malformed;
     mod network;
     mod own_authorization;
+    mod refused_tokens;
     mod stand_ins;
     mod targets;
     mod through_proxy;

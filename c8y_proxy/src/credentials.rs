@@ -116,16 +116,12 @@ impl Credentials {
         }
     }
 
-    /// What to send in place of `refused`, which was answered by 401. Nothing where there are no
-    /// others to be had.
-    ///
-    /// # Errors
-    ///
-    /// As [`Credentials::grant`].
-    pub async fn other_than(&self, refused: &Grant) -> Option<Result<Grant, Error>> {
+    /// What to send in place of `refused`, which was answered by 401. Nothing where no others are
+    /// to be had within 5 s.
+    pub async fn other_than(&self, refused: &Grant) -> Option<Grant> {
         match &self.0 {
-            Kind::Basic(basic) => basic.other_than(refused).await.map(Ok),
-            Kind::Token(tokens) => Some(tokens.other_than(refused).await),
+            Kind::Basic(basic) => basic.other_than(refused).await,
+            Kind::Token(tokens) => tokens.other_than(refused).await,
         }
     }
 
@@ -165,7 +161,7 @@ impl Credentials {
         match &self.0 {
             Kind::Basic(_) => ("basic", "unused"),
             Kind::Token(tokens) => {
-                let token = if tokens.is_alive() { "valid" } else { "none" };
+                let token = if tokens.is_valid() { "valid" } else { "none" };
                 (token, tokens.broker())
             }
         }

@@ -153,7 +153,7 @@ async fn send_as_the_device(state: &State, head: Head, body: Body) -> Result<Ans
         return Ok(answer);
     };
     drop(answer);
-    send_with(state, &other?, head, Body::text(kept)).await
+    send_with(state, &other, head, Body::text(kept)).await
 }
 
 /// Credentials that upstream accepted a moment ago, for a body that can be sent only once.
@@ -170,10 +170,7 @@ async fn proved(state: &State, grant: Grant) -> Result<Grant, Error> {
     if !is_refused(&answer) {
         return Ok(grant);
     }
-    match state.credentials().other_than(&grant).await {
-        Some(other) => Ok(other?),
-        None => Ok(grant),
-    }
+    Ok(state.credentials().other_than(&grant).await.unwrap_or(grant))
 }
 
 /// Sends with these credentials, and notes it where upstream accepts them.

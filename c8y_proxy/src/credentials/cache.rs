@@ -12,6 +12,9 @@ use http::HeaderValue;
 use super::error::Error;
 use super::grant::Grant;
 
+/// A fetch that failed keeps those who were answered by 401 from waiting for this long.
+const FAILURE_COUNTS: Duration = Duration::from_secs(60);
+
 /// The time limits of tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
@@ -23,6 +26,8 @@ pub(super) struct Timing {
     pub(super) ahead: Duration,
     /// An answer proves a token for this long.
     pub(super) proof: Duration,
+    /// From the beginning of a fetch on, those who were answered by 401 wait this long for it.
+    pub(super) patience: Duration,
 }
 
 impl Default for Timing {
@@ -32,6 +37,7 @@ impl Default for Timing {
             spacing: Duration::from_secs(10),
             ahead: Duration::from_secs(60),
             proof: Duration::from_secs(60),
+            patience: Duration::from_secs(8),
         }
     }
 }
@@ -57,6 +63,8 @@ pub(super) struct Fetch {
 pub(super) enum Answer {
     Use(Grant),
     Wait(Arc<SharedFetch<Grant, Error>>),
+    /// Wait, but not for longer than this.
+    WaitUntil(Arc<SharedFetch<Grant, Error>>, Instant),
     Fail(Error),
 }
 
@@ -77,6 +85,11 @@ struct Token {
     /// Where that is known; else it is used until a 401.
     end: Option<Instant>,
     proved: Option<Instant>,
+    /// Upstream answered 401 to it. It is used until another one comes, since upstream may refuse
+    /// one request and accept others.
+    refused: bool,
+    /// It came in place of one that was refused, and upstream has not accepted it yet.
+    on_trial: bool,
 }
 
 impl Cache {
@@ -96,14 +109,41 @@ impl Cache {
         Decision { fetch, answer: Answer::Use(grant) }
     }
 
-    /// A request was answered by 401 to the token of this number.
+    /// A request was answered by 401 to the token of this number. Whoever waits for another does so
+    /// while the fetch is new, and not if the one before failed within the last minute: a 401 is
+    /// passed on soon while no tokens come.
     pub(super) fn refused(&mut self, number: u64, now: Instant) -> Decision {
-        if self.token.as_ref().is_some_and(|token| token.grant.number() == number) {
-            self.token = None;
-            self.began = None;
+        if self.began.is_some_and(|began| began + FAILURE_COUNTS <= now) {
             self.failure = None;
         }
-        self.decide(now)
+        let mut is_urgent = false;
+        match &mut self.token {
+            Some(token) if token.grant.number() == number => {
+                is_urgent = self.failure.is_none() && !token.refused && !token.on_trial;
+                token.refused = true;
+                token.proved = None;
+            }
+            Some(token) if token.is_alive(now) => return self.decide(now),
+            _ => {}
+        }
+        let not_before = if is_urgent { now } else { self.next_fetch(now) };
+        let (fetch, shared) = match &self.under_way {
+            Some(shared) => (None, Arc::clone(shared)),
+            None => {
+                let fetch = self.begin(not_before);
+                let shared = Arc::clone(&fetch.shared);
+                (Some(fetch), shared)
+            }
+        };
+        let began = self.began.filter(|began| *began <= now);
+        let answer = match &self.failure {
+            Some(failure) => Answer::Fail(failure.clone()),
+            None => {
+                let until = began.map_or(now, |began| began + self.timing.patience);
+                Answer::WaitUntil(shared, until)
+            }
+        };
+        Decision { fetch, answer }
     }
 
     fn wait(&mut self, now: Instant) -> Decision {
@@ -140,7 +180,9 @@ impl Cache {
         self.number += 1;
         let grant = Grant::new(value, self.number);
         let end = life.and_then(|life| now.checked_add(life));
-        self.token = Some(Token { grant: grant.clone(), end, proved: None });
+        let on_trial = self.token.as_ref().is_some_and(|token| token.refused);
+        let token = Token { grant: grant.clone(), end, proved: None, refused: false, on_trial };
+        self.token = Some(token);
         self.under_way = None;
         self.failure = None;
         Ok(grant)
@@ -157,6 +199,8 @@ impl Cache {
     pub(super) fn accepted(&mut self, number: u64, now: Instant) {
         if let Some(token) = self.token.as_mut().filter(|token| token.grant.number() == number) {
             token.proved = Some(now);
+            token.refused = false;
+            token.on_trial = false;
         }
     }
 
@@ -166,8 +210,9 @@ impl Cache {
         })
     }
 
-    pub(super) fn is_alive(&self, now: Instant) -> bool {
-        self.token.as_ref().is_some_and(|token| token.is_alive(now))
+    /// Whether there is a token that upstream accepts, as far as is known.
+    pub(super) fn is_valid(&self, now: Instant) -> bool {
+        self.token.as_ref().is_some_and(|token| token.is_alive(now) && !token.refused)
     }
 }
 
@@ -178,139 +223,4 @@ impl Token {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3600);
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn value() -> HeaderValue {
-        HeaderValue::from_static("Bearer t")
-    }
-
-    fn failure() -> Error {
-        Error::Late { limit: 20, waiting: "nothing".to_owned() }
-    }
-
-    /// A cache that has been given its first token, good for `life`.
-    fn with_token(life: Option<Duration>, now: Instant) -> Cache {
-        let mut cache = Cache::new(Timing::default());
-        assert!(cache.decide(now).fetch.is_some());
-        cache.fetched(value(), life, now).unwrap();
-        cache
-    }
-
-    fn number(decision: &Decision) -> Option<u64> {
-        match &decision.answer {
-            Answer::Use(grant) => Some(grant.number()),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn fetches_once_for_all_who_wait() {
-        let now = Instant::now();
-        let mut cache = Cache::new(Timing::default());
-        let first = cache.decide(now);
-        assert_eq!(first.fetch.as_ref().unwrap().not_before, now);
-        let second = cache.decide(now + SECOND);
-        assert!(second.fetch.is_none());
-        let (Answer::Wait(one), Answer::Wait(other)) = (first.answer, second.answer) else {
-            panic!("both have to wait");
-        };
-        assert!(Arc::ptr_eq(&one, &other));
-    }
-
-    #[test]
-    fn renews_a_minute_ahead_while_the_old_one_is_used() {
-        let now = Instant::now();
-        let mut cache = with_token(Some(HOUR), now);
-        let early = cache.decide(now + HOUR - 61 * SECOND);
-        assert!(early.fetch.is_none() && number(&early) == Some(1));
-        let due = cache.decide(now + HOUR - 60 * SECOND);
-        assert!(due.fetch.is_some() && number(&due) == Some(1));
-        let again = cache.decide(now + HOUR - 59 * SECOND);
-        assert!(again.fetch.is_none() && number(&again) == Some(1));
-        cache.fetched(value(), Some(HOUR), now + HOUR).unwrap();
-        assert_eq!(number(&cache.decide(now + HOUR)), Some(2));
-    }
-
-    #[test]
-    fn a_failed_renewal_leaves_the_old_one_until_its_end() {
-        let now = Instant::now();
-        let mut cache = with_token(Some(HOUR), now);
-        let due = now + HOUR - 30 * SECOND;
-        assert!(cache.decide(due).fetch.is_some());
-        cache.failed(failure()).unwrap_err();
-        let soon = cache.decide(due + SECOND);
-        assert!(soon.fetch.is_none() && number(&soon) == Some(1));
-        let later = cache.decide(due + 10 * SECOND);
-        assert!(later.fetch.is_some() && number(&later) == Some(1));
-        let dead = cache.decide(now + HOUR);
-        assert!(matches!(dead.answer, Answer::Wait(_)));
-    }
-
-    #[test]
-    fn a_failure_is_everybodys_for_ten_seconds() {
-        let now = Instant::now();
-        let mut cache = Cache::new(Timing::default());
-        cache.decide(now);
-        cache.failed(failure()).unwrap_err();
-        let soon = cache.decide(now + 9 * SECOND);
-        assert!(soon.fetch.is_none() && matches!(soon.answer, Answer::Fail(_)));
-        assert!(cache.decide(now + 10 * SECOND).fetch.is_some());
-    }
-
-    #[test]
-    fn a_token_that_dies_at_once_is_not_asked_for_in_a_loop() {
-        let now = Instant::now();
-        let mut cache = with_token(Some(SECOND), now);
-        let decision = cache.decide(now + 2 * SECOND);
-        assert_eq!(decision.fetch.unwrap().not_before, now + 10 * SECOND);
-        assert!(matches!(decision.answer, Answer::Wait(_)));
-    }
-
-    #[test]
-    fn many_refusals_of_one_token_make_one_fetch() {
-        let now = Instant::now();
-        let mut cache = with_token(None, now);
-        let first = cache.refused(1, now + SECOND);
-        assert_eq!(first.fetch.unwrap().not_before, now + SECOND, "a 401 does not wait");
-        assert!(cache.refused(1, now + SECOND).fetch.is_none());
-        cache.fetched(value(), None, now + 2 * SECOND).unwrap();
-        let late = cache.refused(1, now + 3 * SECOND);
-        assert!(late.fetch.is_none() && number(&late) == Some(2));
-        assert!(cache.refused(2, now + 3 * SECOND).fetch.is_some());
-    }
-
-    #[test]
-    fn a_refusal_whose_fetch_failed_does_not_ask_again_at_once() {
-        let now = Instant::now();
-        let mut cache = with_token(None, now);
-        assert!(cache.refused(1, now).fetch.is_some());
-        cache.failed(failure()).unwrap_err();
-        assert!(matches!(cache.refused(1, now + SECOND).answer, Answer::Fail(_)));
-    }
-
-    #[test]
-    fn a_life_that_cannot_be_read_lasts_until_a_refusal() {
-        let now = Instant::now();
-        let mut cache = with_token(None, now);
-        let decision = cache.decide(now + 10_000 * HOUR);
-        assert!(decision.fetch.is_none() && number(&decision) == Some(1));
-        let endless = with_token(Some(Duration::MAX), now);
-        assert!(endless.is_alive(now + 10_000 * HOUR));
-    }
-
-    #[test]
-    fn an_answer_proves_a_token_for_a_minute() {
-        let now = Instant::now();
-        let mut cache = with_token(None, now);
-        assert!(!cache.is_proved(1, now));
-        cache.accepted(1, now);
-        assert!(cache.is_proved(1, now + 59 * SECOND));
-        assert!(!cache.is_proved(1, now + 60 * SECOND));
-        cache.accepted(7, now);
-        assert!(!cache.is_proved(7, now));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use event_listener::Event;
@@ -192,7 +192,7 @@ fn a_hundred_401s_to_one_token_make_one_fetch() {
         let others: Vec<_> = (0..100)
             .map(|_| {
                 let (credentials, old) = (Arc::clone(&stage.credentials), old.clone());
-                stage.executor.spawn(async move { credentials.other_than(&old).await.unwrap() })
+                stage.executor.spawn(async move { credentials.other_than(&old).await })
             })
             .collect();
         stage.fetched(2).await;
@@ -200,8 +200,30 @@ fn a_hundred_401s_to_one_token_make_one_fetch() {
         for other in others {
             assert_ne!(other.await.unwrap().value(), old.value());
         }
-        stage.credentials.other_than(&old).await.unwrap().unwrap();
+        stage.credentials.other_than(&old).await.unwrap();
         assert_eq!(stage.played.fetches(), 2);
+    });
+}
+
+#[test]
+fn a_401_has_no_long_wait_for_a_source_that_is_silent() {
+    let timing = Timing { patience: Duration::from_millis(50), ..Timing::default() };
+    Stage::new(timing).play(async |stage| {
+        stage.played.answer(good());
+        let old = stage.credentials.grant().await.unwrap();
+        let begin = Instant::now();
+        for _ in 0..100 {
+            assert!(stage.credentials.other_than(&old).await.is_none());
+            assert_eq!(stage.credentials.grant().await.unwrap().value(), old.value());
+        }
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert_eq!(stage.played.fetches(), 2);
+        assert_eq!(stage.credentials.health(), ("none", "connected"));
+        stage.played.answer(Ok(token(r#"{"iat":2000,"exp":5600}"#)));
+        while stage.credentials.grant().await.unwrap().value() == old.value() {
+            future::yield_now().await;
+        }
+        assert_eq!(stage.credentials.health(), ("valid", "connected"));
     });
 }
 

@@ -57,10 +57,11 @@ impl Tokens {
         self.carry_out(decision).await
     }
 
-    /// A token that is not `refused`, which was answered by 401.
-    pub(super) async fn other_than(self: &Arc<Self>, refused: &Grant) -> Result<Grant, Error> {
+    /// A token that is not `refused`, which was answered by 401, if there is one soon. If not, the
+    /// log says why.
+    pub(super) async fn other_than(self: &Arc<Self>, refused: &Grant) -> Option<Grant> {
         let decision = self.cache().refused(refused.number(), Instant::now());
-        self.carry_out(decision).await
+        self.carry_out(decision).await.ok()
     }
 
     /// This one was answered by 401, and nobody waits for another.
@@ -77,8 +78,8 @@ impl Tokens {
         self.cache().is_proved(grant.number(), Instant::now())
     }
 
-    pub(super) fn is_alive(&self) -> bool {
-        self.cache().is_alive(Instant::now())
+    pub(super) fn is_valid(&self) -> bool {
+        self.cache().is_valid(Instant::now())
     }
 
     pub(super) fn broker(&self) -> &'static str {
@@ -94,6 +95,13 @@ impl Tokens {
         match decision.answer {
             Answer::Use(grant) => Ok(grant),
             Answer::Wait(fetch) => fetch.outcome().await,
+            Answer::WaitUntil(fetch, until) => {
+                let too_late = async {
+                    Timer::at(until).await;
+                    Err(late(&*self.source, self.timing.patience))
+                };
+                fetch.outcome().or(too_late).await
+            }
             Answer::Fail(error) => Err(error),
         }
     }
@@ -126,11 +134,15 @@ impl Tokens {
 
 /// A new token, within `limit`.
 pub(super) async fn fetch(source: &dyn TokenSource, limit: Duration) -> Result<String, Error> {
-    let late = async {
+    let too_late = async {
         Timer::after(limit).await;
-        Err(Error::Late { limit: limit.as_secs(), waiting: source.waiting() })
+        Err(late(source, limit))
     };
-    source.fetch().or(late).await
+    source.fetch().or(too_late).await
+}
+
+fn late(source: &dyn TokenSource, limit: Duration) -> Error {
+    Error::Late { limit: limit.as_secs(), waiting: source.waiting() }
 }
 
 /// RFC 6750, 2.1. The characters of a token were checked on its arrival.

@@ -77,7 +77,7 @@ impl Setting {
                     }
                 }
                 Ok(client) if client.answer.status == 401 => {
-                    self.tally.count(&self.tally.refused);
+                    self.tally.refused();
                 }
                 Ok(client) if client.answer.status / 10 == 50 => {
                     self.tally.honest("a WebSocket");
@@ -255,7 +255,7 @@ impl Client<'_> {
         match (of_the_cloud, answer.status) {
             (true, 200..300) if !is_whole => tally.count(&tally.torn),
             (true, 200) if answer.digest() == question.digest => tally.count(&tally.answered),
-            (true, 401) => tally.count(&tally.refused),
+            (true, 401) => tally.refused(),
             (false, 502 | 504) if is_whole && answer.text().starts_with(HONEST) => {
                 tally.honest(&answer.text()[HONEST.len()..]);
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::names::Mood;
+use super::tally::REFUSED;
 use super::world::World;
 use crate::support::bridge::Answer;
 use crate::support::cloud::{ALERT, Greeting};
@@ -164,12 +165,12 @@ impl Fault {
             CloudHangsUp | CloudRefusesTls => Sign::Soon("TLS"),
             CertificateExpired => Sign::Soon("has expired on 2020"),
             CertificateOfAnotherCa => Sign::Soon("an unknown authority"),
-            TokenMalformed => Sign::Soon("is not a token"),
             CableCut | CloudUnplugged | CloudSilent => Sign::Late("took too long to"),
             // Our own 10 s and the resolver's are over at about the same time.
             NamesSilent => Sign::Late("cloud.example"),
-            BrokerKilled => Sign::Late("no token within 20 s: the broker at"),
-            BrokerFrozen | BridgeAway | BridgeSilent => Sign::Late("no token within 20 s"),
+            // The cloud's own refusal is passed on where no other token comes.
+            TokenMalformed => Sign::Soon(REFUSED),
+            BrokerKilled | BrokerFrozen | BridgeAway | BridgeSilent => Sign::Late(REFUSED),
             _ => Sign::None,
         }
     }

@@ -37,6 +37,9 @@ pub(crate) struct Tally {
     violations: Mutex<Vec<String>>,
 }
 
+/// The reason of an answer that is the cloud's 401.
+pub(crate) const REFUSED: &str = "401 of the cloud";
+
 impl Tally {
     /// One more of these.
     pub(crate) fn count(&self, what: &AtomicU64) {
@@ -47,6 +50,12 @@ impl Tally {
     pub(crate) fn honest(&self, reason: &str) {
         self.count(&self.honest);
         *lock(&self.reasons).entry(reason.trim().to_owned()).or_default() += 1;
+    }
+
+    /// The cloud refused the token, and the proxy passed it on.
+    pub(crate) fn refused(&self) {
+        self.count(&self.refused);
+        *lock(&self.reasons).entry(REFUSED.to_owned()).or_default() += 1;
     }
 
     /// The reasons since the last time.
