@@ -33,6 +33,7 @@
 //! - **identity**: a certificate, its chain and its key. **Admission**: which clients may connect.
 //! - **list**: a certificate revocation list. **Authority**: a CA certificate that is trusted.
 
+pub mod access;
 pub mod cli;
 pub mod client;
 mod crypto;

@@ -1,0 +1,123 @@
+//! The paths that a rule names: all below a directory, or exactly one.
+
+/// A directory or a path, in which the name of the client may stand.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// What stands before, between and after the client's name; relative, a directory with a slash
+    /// at its end, the root empty.
+    pieces: Box<[String]>,
+    is_exact: bool,
+}
+
+impl Place {
+    /// The directory of this path.
+    pub(super) fn below(path: &str) -> Result<Self, &'static str> {
+        let mut relative = checked(path)?.to_owned();
+        if !relative.is_empty() {
+            relative.push('/');
+        }
+        Self::new(&relative, false)
+    }
+
+    /// The path itself.
+    pub(super) fn exactly(path: &str) -> Result<Self, &'static str> {
+        Self::new(checked(path)?, true)
+    }
+
+    fn new(relative: &str, is_exact: bool) -> Result<Self, &'static str> {
+        let pieces: Box<[_]> = relative.split("{who}").map(str::to_owned).collect();
+        if pieces.iter().any(|piece| piece.contains(['{', '}'])) {
+            return Err("braces stand around {who} only");
+        }
+        Ok(Self { pieces, is_exact })
+    }
+
+    pub(super) fn has_name(&self) -> bool {
+        self.pieces.len() > 1
+    }
+
+    /// Whether it holds this path: relative, decoded, no part empty, `.` or `..`. A slash at its
+    /// end says that it may be a directory.
+    pub(super) fn holds(&self, path: &str, name: &str) -> bool {
+        self.rest(path, name).is_some_and(|rest| !self.is_exact || matches!(rest, "" | "/"))
+    }
+
+    fn rest<'a>(&self, path: &'a str, name: &str) -> Option<&'a str> {
+        let (first, others) = self.pieces.split_first()?;
+        let mut rest = path.strip_prefix(&**first)?;
+        for piece in others {
+            rest = rest.strip_prefix(name)?.strip_prefix(&**piece)?;
+        }
+        Some(rest)
+    }
+}
+
+/// The path without the slashes around it, if a request can have it.
+fn checked(path: &str) -> Result<&str, &'static str> {
+    let relative = path.strip_prefix('/').ok_or("a path begins with a slash")?;
+    let relative = relative.strip_suffix('/').unwrap_or(relative);
+    if relative.contains(char::is_control) {
+        return Err("no request has a path with control characters");
+    }
+    if path != "/" && relative.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err("no request has a path with an empty part, \".\" or \"..\" once it is read");
+    }
+    Ok(relative)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_holds_what_is_below_it() {
+        for (below, path, is_held) in [
+            ("/a/", "a/b", true),
+            ("/a/", "a/b/c", true),
+            ("/a", "a/b", true),
+            ("/a/", "a/", true),
+            ("/a/", "a", false),
+            ("/a/", "ab", false),
+            ("/a/", "A/b", false),
+            ("/a/", "b/a/c", false),
+            ("/", "a", true),
+            ("/", "", true),
+            ("/{who}/", "me/x", true),
+            ("/{who}/", "you/x", false),
+            ("/{who}/", "mee/x", false),
+            ("/{who}/", "me", false),
+            ("/device_{who}__/", "device_me__/x", true),
+            ("/device_{who}__/", "device_me_/x", false),
+            ("/device_{who}__/", "device_you__/x", false),
+            ("/{who}/{who}/", "me/me/x", true),
+            ("/{who}/{who}/", "me/you/x", false),
+        ] {
+            assert_eq!(Place::below(below).unwrap().holds(path, "me"), is_held, "{below} {path}");
+        }
+    }
+
+    #[test]
+    fn an_exact_path_holds_itself() {
+        for (exactly, path, is_held) in [
+            ("/event/events", "event/events", true),
+            ("/event/events", "event/events/", true),
+            ("/event/events/", "event/events", true),
+            ("/event/events", "event/events/1", false),
+            ("/event/events", "event/events1", false),
+            ("/{who}", "me", true),
+            ("/{who}", "you", false),
+            ("/", "", true),
+            ("/", "a", false),
+        ] {
+            let place = Place::exactly(exactly).unwrap();
+            assert_eq!(place.holds(path, "me"), is_held, "{exactly} {path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_no_request_has_is_refused() {
+        for bad in ["", "a/", "//", "/a//b", "/../", "/a/./b", "/a/..", "/a\0b", "/{Who}/", "/{"] {
+            assert!(Place::below(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The rules, and how they judge a request.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::Method;
+
+use super::methods::Methods;
+use super::names::Names;
+use super::network::Network;
+use super::place::Place;
+use crate::escape::Escaped;
+
+/// Rules, in the order of their file.
+#[derive(Debug)]
+pub struct Rules(pub(super) Vec<Rule>);
+
+/// What some clients may do.
+#[derive(Debug)]
+pub(super) struct Rule {
+    /// Where it begins in its file.
+    pub(super) line: usize,
+    /// The clients' names, `*` for any; `None`: they need no name.
+    pub(super) who: Option<Vec<String>>,
+    /// Where they connect from; empty: from anywhere.
+    pub(super) from: Vec<Network>,
+    pub(super) may: Methods,
+    pub(super) places: Vec<Place>,
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// The names in the client's verified certificate.
+    pub names: &'a Names,
+    /// The address that it connects from. `None`: it is unknown, and in no network.
+    pub address: Option<IpAddr>,
+}
+
+/// Judges what one client asks for.
+pub struct Judge<'a> {
+    rules: &'a Rules,
+    client: Client<'a>,
+}
+
+/// That no rule allows a request. Says nothing about what is at its path.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    who: String,
+    verb: String,
+    below: String,
+}
+
+impl Rules {
+    /// The line of the first rule that allows this client this method at this path, which is as
+    /// [`Judge::may`] takes it.
+    pub fn find(&self, client: Client<'_>, method: &Method, path: &str) -> Option<usize> {
+        let method = Methods::of(method);
+        self.0.iter().find(|rule| rule.allows(client, method, path)).map(|rule| rule.line)
+    }
+
+    /// What judges the requests of this client.
+    pub fn judge<'a>(&'a self, client: Client<'a>) -> Judge<'a> {
+        Judge { rules: self, client }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The line of the first rule that needs a name.
+    pub(crate) fn first_with_name(&self) -> Option<usize> {
+        self.0.iter().find(|rule| rule.who.is_some()).map(|rule| rule.line)
+    }
+}
+
+impl Rule {
+    fn allows(&self, client: Client<'_>, method: Methods, path: &str) -> bool {
+        if !self.may.has(method) {
+            return false;
+        }
+        let is_from = |address| self.from.iter().any(|network| network.holds(address));
+        if !self.from.is_empty() && !client.address.is_some_and(is_from) {
+            return false;
+        }
+        let Some(who) = &self.who else {
+            return self.places.iter().any(|place| place.holds(path, ""));
+        };
+        client.names.iter().any(|name| {
+            who.iter().any(|who| who == "*" || *who == name.text)
+                && self.places.iter().any(|place| {
+                    (name.is_part || !place.has_name()) && place.holds(path, &name.text)
+                })
+        })
+    }
+}
+
+impl Judge<'_> {
+    /// Whether a rule allows this method at this path: relative, decoded, no part empty, `.` or
+    /// `..`. A slash at its end says that it may be a directory.
+    ///
+    /// # Errors
+    ///
+    /// No rule does.
+    pub fn may(&self, method: &Method, path: &str) -> Result<(), Refusal> {
+        match self.rules.find(self.client, method, path) {
+            Some(_) => Ok(()),
+            None => Err(self.refuse(method, path)),
+        }
+    }
+
+    /// The refusal of a request whose path could be read in more than one way.
+    pub fn refuse(&self, method: &Method, path: &str) -> Refusal {
+        let Client { names, address } = self.client;
+        let who = names.iter().next().map(|name| Escaped(&name.text).to_string());
+        let path = path.trim_end_matches('/');
+        Refusal {
+            who: who
+                .or_else(|| address.map(|address| address.to_canonical().to_string()))
+                .unwrap_or_default(),
+            verb: Methods::verb(method).to_owned(),
+            below: format!("/{}", &path[..path.rfind('/').map_or(0, |slash| slash + 1)]),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, verb, below } = self;
+        write!(f, "{who} may not {verb} below {below:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::parse;
+
+    const LAYOUT: &str = r#"
+[[rule]]
+who = "*"
+may = ["read", "write"]
+below = ["/{who}/", "/device_{who}__/"]
+
+[[rule]]
+who = ["main-agent", "mapper"]
+may = ["read", "DELETE"]
+below = "/"
+
+[[rule]]
+from = ["127.0.0.0/8", "::1"]
+may = "read"
+below = "/public/"
+exactly = "/motd"
+"#;
+
+    fn judged(name: Option<&str>, address: &str, method: &str, path: &str) -> Option<usize> {
+        let names = name.map(Names::one).unwrap_or_default();
+        let client = Client { names: &names, address: address.parse().ok() };
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        parse(LAYOUT).unwrap().find(client, &method, path)
+    }
+
+    #[test]
+    fn the_first_rule_that_allows_a_request_decides() {
+        for (name, address, method, path, line) in [
+            (Some("child1"), "", "PUT", "child1/x", Some(2)),
+            (Some("child1"), "", "HEAD", "device_child1__/config_update/x", Some(2)),
+            (Some("child1"), "", "GET", "child2/x", None),
+            (Some("child1"), "", "GET", "child1", None),
+            (Some("child1"), "", "OPTIONS", "child1/x", None),
+            (Some("main-agent"), "", "GET", "main-agent/x", Some(2)),
+            (Some("main-agent"), "", "DELETE", "child1/x", Some(7)),
+            (Some("main-agent"), "", "PUT", "child1/x", None),
+            (Some("Main-Agent"), "", "GET", "child1/x", None),
+            (Some("child1"), "127.0.0.1", "GET", "public/x", Some(12)),
+            (None, "127.1.2.3", "GET", "public/x", Some(12)),
+            (None, "::1", "GET", "motd", Some(12)),
+            (None, "127.0.0.1", "PUT", "public/x", None),
+            (None, "192.168.1.1", "GET", "public/x", None),
+            (None, "", "GET", "public/x", None),
+            (None, "127.0.0.1", "GET", "child1/x", None),
+        ] {
+            assert_eq!(judged(name, address, method, path), line, "{name:?} {method} {path}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_name_has_no_corner_of_its_own() {
+        for name in ["", "*", "/", "..", "../child1", "child1/", "child1\0", "\u{1b}", "a..b"] {
+            for path in ["child1/x", "x", "", "/x", "../x", "*/x", &format!("{name}/x")] {
+                assert_eq!(judged(Some(name), "", "GET", path), None, "{name:?} {path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_client_verb_and_directory() {
+        let rules = parse(LAYOUT).unwrap();
+        let refused = |name: &str, address: &str, method: &str, path: &str| {
+            let names = if name.is_empty() { Names::default() } else { Names::one(name) };
+            let client = Client { names: &names, address: address.parse().ok() };
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            rules.judge(client).may(&method, path).unwrap_err().to_string()
+        };
+        let text = refused("child1", "::1", "PUT", "a/b");
+        assert_eq!(text, "child1 may not write below \"/a/\"");
+        let text = refused("", "::ffff:10.0.0.1", "HEAD", "a\n\u{202e}/b/");
+        assert_eq!(text, "10.0.0.1 may not read below \"/a\\n\\u{202e}/\"");
+        let text = refused("a\u{1b}[31m", "::1", "OPTIONS", "a");
+        assert_eq!(text, "a\\u{1b}[31m may not OPTIONS below \"/\"");
+    }
+}
