@@ -29,6 +29,7 @@ mod support {
 #[path = "c8y_proxy"]
 mod promises {
     mod absence;
+    mod access;
     mod big;
     mod bodies;
     mod breaking;

@@ -20,6 +20,7 @@ mod support {
 
 #[path = "file_transfer"]
 mod promises {
+    mod access;
     mod browsers;
     mod budgets;
     mod chromium;

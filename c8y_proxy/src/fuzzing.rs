@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
+#[path = "../../tests/fuzz/properties/access.rs"]
+pub mod access;
 #[path = "../../tests/fuzz/properties/answers.rs"]
 pub mod answers;
 #[path = "../../tests/fuzz/properties/target.rs"]
@@ -16,7 +18,12 @@ mod corpus;
 
 #[cfg(test)]
 mod tests {
-    use super::{answers, corpus, target, token};
+    use super::{access, answers, corpus, target, token};
+
+    #[test]
+    fn every_path_that_is_kept_is_read_rightly() {
+        corpus::check_all("access", access::check);
+    }
 
     #[test]
     fn every_answer_that_is_kept_is_passed_on_rightly() {

@@ -4,7 +4,7 @@
 //!
 //! 1. [`routes`] lead it on; [`State`] is what all requests share.
 //! 2. `forward` takes it to Cumulocity and its answer back, step by step.
-//! 3. `target` says what is asked upstream, and what may not be asked.
+//! 3. `target` says what is asked upstream, and what may not be asked; `access`, by whom.
 //! 4. `headers` says which fields cross.
 //! 5. [`credentials`] adds the device's, from a file, from the broker, or from Cumulocity itself.
 //! 6. `upgrade` takes over where upstream switches protocols; `relay` carries the bytes.
@@ -12,6 +12,7 @@
 //!
 //! `health` answers `/health`.
 
+mod access;
 pub mod credentials;
 pub mod error;
 mod forward;
@@ -39,7 +40,7 @@ pub fn routes(state: State) -> Routes {
         app.at(path).all(forward::forward);
     }
     app.at("/health").all(health::health);
-    Routes::new(app, &["/c8y/"]).with_reload(move || {
+    Routes::new(app, &["/c8y/"]).with_access(access::judge).with_reload(move || {
         let state = state.clone();
         Box::pin(async move { state.reload().await })
     })

@@ -13,7 +13,7 @@ use common::client::Client;
 use common::error::Error;
 use common::http::Routes;
 use common::run::{self, Context, Listen, Service};
-use common::server::BrowserRules;
+use common::server::{BrowserRules, RulesFile};
 use common::settings::Settings;
 use common::tls::ServerFiles;
 
@@ -49,6 +49,10 @@ impl Service for C8yProxy {
                 &settings.c8y_proxy_allowed_hosts,
                 &settings.c8y_proxy_allowed_origins,
             ),
+            access: RulesFile {
+                key: "c8y.proxy.access_path",
+                path: settings.c8y_proxy_access_path.clone(),
+            },
             connections: settings.c8y_proxy_connections_max,
             descriptors: 2,
         }

@@ -31,7 +31,8 @@ pub async fn serve(routes: Routes, stream: TcpStream) {
     let host = Host::parse("service").unwrap();
     let browsers = BrowserRules::new("http", &host, &["*".to_owned()], &[]);
     let changed = Event::new();
-    let server = Server { routes, browsers, tls: None, half_close: true, places, changed };
+    let (access, tls) = (None, None);
+    let server = Server { routes, browsers, access, tls, half_close: true, places, changed };
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let stream = Arc::new(Async::new(stream).unwrap());
     connection::serve(stream, peer, &Arc::new(server), &Arc::new(ConnectionState::new())).await;

@@ -19,7 +19,7 @@ use async_executor::Executor;
 
 use crate::error::Error;
 use crate::http::Routes;
-use crate::server::BrowserRules;
+use crate::server::{BrowserRules, RulesFile};
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, staging};
@@ -68,6 +68,8 @@ pub struct Listen {
     pub tls: ServerFiles,
     /// Which web pages may ask, and under which names.
     pub browsers: BrowserRules,
+    /// The rules of who may do what.
+    pub access: RulesFile,
     /// How many connections may be open at once.
     pub connections: usize,
     /// Descriptors that each connection may need, its own included.

@@ -1,5 +1,6 @@
 //! The server: what happens on a listening socket, from accept to close.
 
+mod access;
 mod browsers;
 pub(crate) mod connection;
 mod exchange;
@@ -16,6 +17,8 @@ use self::places::Places;
 use crate::http::Routes;
 use crate::tls::ReloadingServer;
 
+pub(crate) use self::access::ReloadingRules;
+pub use self::access::RulesFile;
 pub use self::browsers::BrowserRules;
 
 /// What is served, and to how many at a time.
@@ -23,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) routes: Routes,
     /// Which web pages may ask, and under which names.
     pub(crate) browsers: BrowserRules,
+    /// Who may do what; everybody everything without it.
+    pub(crate) access: Option<ReloadingRules>,
     /// HTTPS with this, or plain HTTP.
     pub(crate) tls: Option<ReloadingServer>,
     /// Whether a peer that has shut down its sending half still gets its answer.

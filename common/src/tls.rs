@@ -25,6 +25,7 @@ pub use client::{ClientFiles, ClientIdentity};
 pub use device::DeviceIdentity;
 pub(crate) use explain::refusal;
 pub use explain::{explain, explain_io};
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use reload::Client;
 pub use reload::ReloadingServer;
 pub use server::{ServerFiles, ServerIdentity};

@@ -3,6 +3,7 @@
 //!
 //! 1. [`routes`] lead to `handlers`, the functions that answer.
 //! 2. `path` turns the target of a request into the path of a file, or refuses it.
+//!    `access` asks the rules, where there are any, before anything else does.
 //! 3. `conditions` evaluates preconditions and ranges.
 //! 4. `upload` unpacks a request body, checks its digest, and passes it to the storage.
 //! 5. [`storage`] reads, replaces and deletes files. It knows no HTTP.
@@ -16,6 +17,7 @@ use common::http::Routes;
 use common::http::respond::Respond;
 use http::Method;
 
+mod access;
 mod conditions;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -65,6 +67,7 @@ pub fn routes(state: State) -> Routes {
 
     let storage = state.storage.clone();
     Routes::new(app, PREFIXES)
+        .with_access(access::judge)
         .with_express_answers(move |head| {
             let is_download = matches!(head.method, Method::GET | Method::HEAD);
             is_download.then(|| handlers::download_cached(&state, head))?

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use common::error::Error;
 use common::http::Routes;
 use common::run::{self, Context, Listen, Service};
-use common::server::BrowserRules;
+use common::server::{BrowserRules, RulesFile};
 use common::settings::Settings;
 use common::tls::ServerFiles;
 use file_transfer::State;
@@ -40,6 +40,7 @@ impl Service for FileTransfer {
                 &settings.http_allowed_hosts,
                 &settings.http_allowed_origins,
             ),
+            access: RulesFile { key: "http.access_path", path: settings.http_access_path.clone() },
             connections: settings.http_connections_max,
             descriptors: 3,
         }

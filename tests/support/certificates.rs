@@ -156,6 +156,14 @@ impl Authority {
         self.issue(name, Key::P256, CLIENT, validity)
     }
 
+    /// A client's certificate with this subject, as `openssl req -subj` takes it, and these
+    /// alternative names, as `subjectAltName=` takes them, if any.
+    pub(crate) fn client_named(&self, file: &str, subject: &str, alternative: &str) -> Pair {
+        let names = if alternative.is_empty() { "" } else { "subjectAltName=" };
+        let extensions = format!("{CLIENT}{names}{alternative}\n");
+        self.issue_to(file, subject, Key::P256, &extensions, Validity::Page)
+    }
+
     /// An authority below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
         let lower = Self::new(&self.directory, name);
@@ -185,10 +193,21 @@ impl Authority {
     }
 
     fn issue(&self, name: &str, kind: Key, extensions: &str, validity: Validity) -> Pair {
+        let subject = format!("/O=thin-edge/OU=device/SN={name}/CN={name}");
+        self.issue_to(name, &subject, kind, extensions, validity)
+    }
+
+    fn issue_to(
+        &self,
+        name: &str,
+        subject: &str,
+        kind: Key,
+        extensions: &str,
+        validity: Validity,
+    ) -> Pair {
         let file = |ending: &str| self.directory.join(format!("{name}.{ending}"));
         let pair = Pair { cert: file("crt"), key: file("key") };
         kind.generate(&pair.key);
-        let subject = format!("/O=thin-edge/OU=device/SN={name}/CN={name}");
         let request = file("csr");
         openssl(&[
             "req",
@@ -196,8 +215,9 @@ impl Authority {
             text(&request),
             "-key",
             text(&pair.key),
+            "-utf8",
             "-subj",
-            &subject,
+            subject,
             "-new",
         ]);
         self.sign(&request, extensions, validity, &pair.cert);

@@ -8,14 +8,20 @@ use futures_lite::future::Boxed;
 use super::answer::Answer;
 use super::body::Body;
 use super::bridge;
+use crate::access::{Judge, Refusal};
 
 /// How a service answers: its application, and for speed what need not go through it.
 pub struct Routes {
     answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
     express: Box<dyn Express>,
+    asked: Asked,
     release: Box<dyn Fn() + Send + Sync>,
     reload: Box<dyn Fn() -> Boxed<()> + Send + Sync>,
 }
+
+/// Asks whether a client may send a request.
+#[derive(Clone, Copy)]
+struct Asked(fn(&request::Parts, &Judge<'_>) -> Result<(), Refusal>);
 
 trait Express: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync {}
 
@@ -38,6 +44,7 @@ impl Routes {
                 Box::pin(async move { bridge::respond(&app, prefixes, request).await })
             }),
             express: Box::new(|_| None),
+            asked: Asked(|_, _| Ok(())),
             release: Box::new(|| {}),
             reload: Box::new(|| Box::pin(std::future::ready(()))),
         }
@@ -51,6 +58,16 @@ impl Routes {
         express: impl Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync + 'static,
     ) -> Self {
         Self { express: Box::new(express), ..self }
+    }
+
+    /// The same, with what asks whether a client may do what the head of a request says. It is not
+    /// called without rules, and before every other way to answer with them.
+    #[must_use]
+    pub fn with_access(
+        self,
+        asked: fn(&request::Parts, &Judge<'_>) -> Result<(), Refusal>,
+    ) -> Self {
+        Self { asked: Asked(asked), ..self }
     }
 
     /// The same, with what gives back that was kept for speed. It is called when connections have
@@ -74,6 +91,15 @@ impl Routes {
     /// The express answer to a request without a body, if it has one.
     pub fn express(&self, head: &request::Parts) -> Option<Response<Body>> {
         (self.express)(head)
+    }
+
+    /// Whether a client may send this request.
+    ///
+    /// # Errors
+    ///
+    /// No rule allows it.
+    pub fn judge(&self, head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
+        self.asked.0(head, judge)
     }
 
     pub(crate) async fn reload(&self) {

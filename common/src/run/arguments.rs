@@ -81,8 +81,9 @@ Options:
     columns(&mut text, "", &[OPTIONS]);
     text.push_str(
         "
-Signals: SIGHUP reloads certificates, keys and revocation lists. SIGTERM and
-SIGINT finish running requests, then exit; a second one exits immediately.
+Signals: SIGHUP reloads certificates, keys, revocation lists and rules of access.
+SIGTERM and SIGINT finish running requests, then exit; a second one exits
+immediately.
 
 `tedge config set` changes settings, `tedge config list --doc` explains them.
 ",

@@ -19,28 +19,36 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 
 use super::{Context, Listen, Service, memory, say};
+use crate::access::Rules;
 use crate::error::Error;
-use crate::server::Server;
 use crate::server::listener::{self, Bound};
 use crate::server::places::Places;
 use crate::server::state::Order;
+use crate::server::{ReloadingRules, RulesFile, Server};
 use crate::settings::{LoadedSettings, Settings};
 use crate::{staging, tls};
 
 /// What is under way when a service is asked to stop may take this long.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How often certificates are looked at for a change.
+/// How often certificates and rules are looked at for a change.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// `--check`: everything but to serve.
 pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> Result<(), Error> {
     let listen = S::listen(&loaded.settings);
     let tls = listen.tls.load()?;
+    let rules = listen.access.load()?;
     S::check(&loaded.settings, config_dir)?;
     let mut report = serving(&listen.address.to_string(), tls.as_ref());
     report.push('\n');
     for warning in tls.iter().flat_map(|identity| &identity.warnings) {
         report.push_str(&format!("warning: {warning}\n"));
+    }
+    if let Some(rules) = rules {
+        report.push_str(&format!("{} rules of access\n", rules.count()));
+        if let Some(warning) = nameless(&rules, &listen.access, tls.as_ref()) {
+            report.push_str(&format!("warning: {warning}\n"));
+        }
     }
     for key in &loaded.unknown {
         report.push_str(&format!("not a setting of these services: {key}\n"));
@@ -52,6 +60,7 @@ pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> R
 pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Result<(), Error> {
     let listen = S::listen(settings);
     let identity = listen.tls.load()?;
+    let access = listen.access.clone().reloading()?;
     let (places, most_waiting) = affordable(&listen);
     let places = Arc::new(Places::new(places));
     let bound = bind(&listen)?;
@@ -69,10 +78,17 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     for warning in identity.iter().flat_map(|identity| &identity.warnings) {
         log::warn!("{warning}");
     }
+    let rules = access.as_ref().map(ReloadingRules::current);
+    if let Some(warning) =
+        rules.and_then(|rules| nameless(&rules, &listen.access, identity.as_ref()))
+    {
+        log::warn!("{warning}");
+    }
     warn_of_the_network(&bound, identity.is_some());
     let server = Arc::new(Server {
         routes,
         browsers: listen.browsers,
+        access,
         tls: identity.map(|identity| tls::ReloadingServer::new(listen.tls, &identity)),
         half_close: S::HALF_CLOSE,
         places,
@@ -163,6 +179,25 @@ fn serving(address: &str, identity: Option<&tls::ServerIdentity>) -> String {
     }
 }
 
+/// A warning if rules name clients, and clients have no names.
+fn nameless(
+    rules: &Rules,
+    file: &RulesFile,
+    identity: Option<&tls::ServerIdentity>,
+) -> Option<String> {
+    let line = rules.first_with_name()?;
+    let has_names = identity.is_some_and(|identity| identity.authorities > 0);
+    (!has_names).then(|| {
+        let ca_path = file.key.replace("access_path", "ca_path");
+        file.say(
+            line,
+            &format!(
+                "clients have no names, since {ca_path} is not set: rules with `who` allow nothing"
+            ),
+        )
+    })
+}
+
 fn warn_of_the_network(bound: &Bound, is_encrypted: bool) {
     let address = bound.address.ip();
     if bound.is_foreign {
@@ -179,9 +214,21 @@ fn warn_of_the_network(bound: &Bound, is_encrypted: bool) {
 
 async fn reload(server: &Arc<Server>) {
     let shared = Arc::clone(server);
-    let reloaded = unblock(move || shared.tls.as_ref().map(tls::ReloadingServer::reload)).await;
-    match reloaded {
-        None => log::info!("nothing to reload: no certificate is configured"),
+    let (certificates, rules) = unblock(move || {
+        let certificates = shared.tls.as_ref().map(tls::ReloadingServer::reload);
+        (certificates, shared.access.as_ref().map(ReloadingRules::reload))
+    })
+    .await;
+    if certificates.is_none() && rules.is_none() {
+        log::info!("nothing to reload: no certificate is configured");
+    }
+    match rules {
+        Some(Ok(rules)) => log::info!("reloaded: {} rules of access", rules.count()),
+        Some(Err(error)) => log::error!("the rules in use stay: {error}"),
+        None => {}
+    }
+    match certificates {
+        None => {}
         Some(Ok(identity)) => {
             log::info!("reloaded: {identity}");
             for warning in &identity.warnings {
@@ -194,11 +241,13 @@ async fn reload(server: &Arc<Server>) {
 }
 
 async fn watch_files(server: Arc<Server>) {
-    while server.tls.is_some() {
+    while server.tls.is_some() || server.access.is_some() {
         Timer::after(LOOK).await;
         let looked_at = Arc::clone(&server);
         let is_ours_to_reload = unblock(move || {
-            looked_at.tls.as_ref().is_some_and(tls::ReloadingServer::changed) && !staging::renew()
+            let has_changed = looked_at.tls.as_ref().is_some_and(tls::ReloadingServer::changed)
+                || looked_at.access.as_ref().is_some_and(ReloadingRules::changed);
+            has_changed && !staging::renew()
         });
         if is_ours_to_reload.await {
             reload(&server).await;

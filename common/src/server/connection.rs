@@ -20,6 +20,7 @@ use hyper::server::conn::http1;
 use super::Server;
 use super::exchange::{Client, Exchange};
 use super::state::{ConnectionState, Order, Phase};
+use crate::access::Names;
 use crate::journal;
 use crate::net::clock::{self, DeadlineTimer};
 use crate::net::socket::Socket;
@@ -55,7 +56,7 @@ pub(crate) async fn serve(
     let (mut stream, client) = match &server.tls {
         None => (Stream::plain(socket), Client::Unknown),
         Some(_) if first[0] != HANDSHAKE => (Stream::plain(socket), Client::PlainOnTls),
-        Some(tls) => match Box::pin(shake_hands(socket, peer, tls, state)).await {
+        Some(tls) => match Box::pin(shake_hands(socket, peer, server, tls, state)).await {
             Some(accepted) => accepted,
             None => return,
         },
@@ -139,6 +140,7 @@ async fn guarded<F: Future>(state: &ConnectionState, future: F) -> Option<F::Out
 async fn shake_hands(
     socket: Socket,
     peer: SocketAddr,
+    server: &Server,
     tls: &ReloadingServer,
     state: &ConnectionState,
 ) -> Option<(Stream, Client)> {
@@ -151,7 +153,8 @@ async fn shake_hands(
                 return Some((stream, Client::Unknown));
             };
             state.certify(client.digest());
-            Some((stream, Client::Certified(client)))
+            let names = server.access.as_ref().map(|_| Names::of(client.certificate()));
+            Some((stream, Client::Certified(client, names.unwrap_or_default())))
         }
         Err((error, stream)) => {
             journal::refuse(peer, "TLS handshake failed", &tls::refusal(&error));

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_lite::future::Boxed;
-use http::{HeaderValue, Request, Response, header, request};
+use http::{HeaderValue, Request, Response, StatusCode, header, request};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -18,6 +18,8 @@ use super::Server;
 use super::browsers::{share, vary};
 use super::refusals::{busy, closing, named_host, unknown_coding, unmet_expectation, use_https};
 use super::state::{ConnectionState, Order, Phase};
+use crate::access::{self, Names};
+use crate::http::respond::text;
 use crate::http::{Answer, Body, BodyError, Upgrade};
 use crate::journal::{self, RequestLog};
 use crate::tls::{self, ReloadingServer};
@@ -32,8 +34,8 @@ pub(super) enum Client {
     PlainOnTls,
     /// Plain HTTP or TLS, without a certificate of the client's.
     Unknown,
-    /// TLS, with a certificate that was accepted.
-    Certified(tls::Client),
+    /// TLS, with a certificate that was accepted, and the names in it if there are rules.
+    Certified(tls::Client, Names),
 }
 
 struct Shared {
@@ -86,7 +88,7 @@ impl Exchange {
     /// connection is closed.
     fn is_client_accepted(&self) -> bool {
         let Shared { server, state, peer, client, .. } = &*self.0;
-        let (Client::Certified(client), Some(tls)) = (client, &server.tls) else { return true };
+        let (Client::Certified(client, _), Some(tls)) = (client, &server.tls) else { return true };
         let judged = tls.judge(client);
         if let Err(error) = &judged {
             let error = io::Error::other(error.clone());
@@ -98,12 +100,20 @@ impl Exchange {
 
     /// Judges a request before any route does: the origin that may read the answer, or the answer
     /// to a request that no route should see.
-    fn admit(&self, head: &request::Parts) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
+    /// `is_whole`: it has no body.
+    fn admit(
+        &self,
+        head: &request::Parts,
+        is_whole: bool,
+    ) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
         if let Client::PlainOnTls = self.0.client {
             return Break(use_https(head));
         }
         let Server { browsers, places, .. } = &*self.0.server;
         let shared_with = if browsers.knows(head) { None } else { self.judge(head)? };
+        if let Some(refusal) = self.forbid(head) {
+            return Break(if is_whole { refusal } else { closing(refusal) });
+        }
         if head.headers.contains_key(header::UPGRADE) {
             if places.are_quiet() {
                 return Break(busy());
@@ -123,6 +133,23 @@ impl Exchange {
         let is_certified: Option<&dyn Fn(&str) -> bool> =
             if asks_for_certificates { None } else { Some(&is_certified) };
         browsers.judge(head, named.as_ref(), tls.is_some(), is_certified)
+    }
+
+    /// The answer to a request that the rules do not allow this client.
+    fn forbid(&self, head: &request::Parts) -> Option<Response<Body>> {
+        let Shared { server, peer, client, .. } = &*self.0;
+        let rules = server.access.as_ref()?.current();
+        let nobody = Names::default();
+        let (names, is_known) = match client {
+            Client::Certified(_, names) => (names, true),
+            _ => (&nobody, false),
+        };
+        let client = access::Client { names, address: Some(peer.ip()) };
+        let refusal = server.routes.judge(head, &rules.judge(client)).err()?;
+        let words = refusal.to_string();
+        let refusal = journal::Refusal { words: words.clone(), kind: "access", is_known };
+        journal::refuse(*peer, "no rule allows this request", &refusal);
+        Some(text(StatusCode::FORBIDDEN, words))
     }
 
     fn response(
@@ -158,11 +185,12 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let (head, incoming) = request.into_parts();
         let log = RequestLog::begin(&head);
         let has_turn = state.takes_turn();
-        let shared_with = match self.admit(&head) {
+        let is_whole = hyper::body::Body::is_end_stream(&incoming);
+        let shared_with = match self.admit(&head, is_whole) {
             Continue(shared_with) => shared_with,
             Break(response) => return Answering::Done(Some(self.response(log, None, response))),
         };
-        let may_be_express = has_turn && hyper::body::Body::is_end_stream(&incoming);
+        let may_be_express = has_turn && is_whole;
         if let Some(response) = may_be_express.then(|| server.routes.express(&head)).flatten() {
             return Answering::Done(Some(self.response(log, shared_with, response)));
         }

@@ -123,6 +123,8 @@ pub enum PathTo {
     Password,
     /// A file with a user name and a password, TOML.
     Credentials,
+    /// A file with rules of access, TOML.
+    Rules,
     /// A directory for data.
     Data,
 }

@@ -9,7 +9,7 @@ use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
 use super::types::{
     AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, DeviceKeyPath,
-    Free, KeyPath, List, PasswordPath, Port, Secret, Size, Text, TokenFrom,
+    Free, KeyPath, List, PasswordPath, Port, RulesPath, Secret, Size, Text, TokenFrom,
 };
 use super::value::{self, Layer, RawValue};
 use crate::error::Error;
@@ -98,6 +98,10 @@ settings! {
     /// http.ca_path.
     http_crl_path: Option<CrlPath> = "http.crl_path" (own), Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/revoked.pem";
+    /// The file with the rules that say who may read and write which files; without it, every
+    /// client may read and write all files.
+    http_access_path: Option<RulesPath> = "http.access_path" (own), Unset,
+        [FileTransfer], "/etc/tedge/access/files.toml";
     /// Host names that clients may use for the File Transfer Service, besides those of this machine:
     /// names, *.example.com for a domain, * for any name.
     http_allowed_hosts: HostPatterns = "http.allowed_hosts" (own), Unset,
@@ -166,6 +170,10 @@ settings! {
     /// c8y.proxy.ca_path.
     c8y_proxy_crl_path: Option<CrlPath> = "c8y.proxy.crl_path" (own), Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/revoked.pem";
+    /// The file with the rules that say who may send which requests to Cumulocity; without it,
+    /// every client may send all requests.
+    c8y_proxy_access_path: Option<RulesPath> = "c8y.proxy.access_path" (own), Unset,
+        [C8yProxy], "/etc/tedge/access/c8y.toml";
     /// Host names that clients may use for the Cumulocity Proxy, besides those of this machine:
     /// names, *.example.com for a domain, * for any name.
     c8y_proxy_allowed_hosts: HostPatterns = "c8y.proxy.allowed_hosts" (own), Unset,

@@ -92,6 +92,7 @@ path_types! {
     CrlPath = RevocationLists;
     PasswordPath = Password;
     CredentialsPath = Credentials;
+    RulesPath = Rules;
     DataPath = Data;
 }
 

@@ -8,7 +8,7 @@
 //!   the settings, it must belong to root and be below the configuration directory
 //!   ([`super::walk`]).
 //! - Of a file only what its setting is for is copied: certificates, lists, the first private key,
-//!   one line with a password, or user name and password.
+//!   one line with a password, user name and password, or rules of access.
 //! - Of private keys only that is copied whose certificate the settings name, and never that of a CA
 //!   ([`super::authority`]), nor one from a configuration directory that others can change: they can
 //!   have moved any key of root's there. The device's own key may have signed its own certificate,
@@ -223,6 +223,8 @@ impl Filter<'_> {
             return secrets::credentials(&bytes).map(Credentials::restate);
         } else if self.means(&[PathTo::Password]) {
             return secrets::password(&bytes).map(Into::into);
+        } else if self.means(&[PathTo::Rules]) {
+            return secrets::rules(bytes);
         }
         let mut contents = pem::read(&bytes);
         let place = self.place_of_key(&contents);

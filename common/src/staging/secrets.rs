@@ -1,10 +1,11 @@
-//! What a file with a password, or with credentials, may contain. The service and root read it by
+//! What a file with a password, with credentials or with rules may contain. The service and root read it by
 //! the same rules: root copies only what the service would take from the file itself, and no other
 //! secret.
 
 use toml_edit::{Document, TableLike, Value};
 
 use super::original::Unreadable;
+use crate::access;
 
 /// A user name and a password, as in `c8y.credentials_path`.
 pub struct Credentials {
@@ -56,6 +57,20 @@ pub fn credentials(bytes: &[u8]) -> Result<Credentials, Unreadable> {
              `password = \"…\"`"
         ))
     })
+}
+
+/// A file that holds rules of access and nothing else.
+///
+/// # Errors
+///
+/// If it holds anything else. The error does not quote the file.
+pub(super) fn rules(bytes: Vec<u8>) -> Result<Vec<u8>, Unreadable> {
+    let line = match std::str::from_utf8(&bytes).map(access::parse) {
+        Ok(Ok(_)) => return Ok(bytes),
+        Ok(Err(flaw)) => flaw.line,
+        Err(error) => access::line(&bytes, error.valid_up_to()),
+    };
+    Err(Unreadable::Unfit(format!("holds something else than rules in line {line}")))
 }
 
 fn string(table: &dyn TableLike, key: &str, missing: &'static str) -> Result<String, &'static str> {

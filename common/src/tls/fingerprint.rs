@@ -8,11 +8,11 @@ use std::path::Path;
 
 /// What some files and directories looked like: equal stamps mean unchanged files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fingerprint(u64);
+pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
     /// Looks at these paths, and at what is in them where they are directories.
-    pub(super) fn take<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
+    pub(crate) fn take<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
         let mut hasher = DefaultHasher::new();
         for path in paths {
             look(path, path.as_os_str(), &mut hasher);

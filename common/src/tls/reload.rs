@@ -123,6 +123,13 @@ impl ReloadingServer {
     }
 }
 
+impl Client {
+    /// The client's own certificate.
+    pub(crate) fn certificate(&self) -> &[u8] {
+        self.certificates.first().map_or(&[], |certificate| certificate)
+    }
+}
+
 impl Current {
     fn of(loaded: &ServerIdentity) -> Self {
         Self {

@@ -37,7 +37,7 @@ pub fn check(input: &[u8]) {
 
 /// A server, and what it does to a path before it looks at it.
 #[derive(Debug)]
-struct Server {
+pub(super) struct Server {
     decodes: usize,
     keeps_encoded_slashes: bool,
     cuts_parameters: bool,
@@ -49,7 +49,7 @@ struct Server {
 }
 
 impl Server {
-    fn with(decodes: usize, flags: u32) -> Self {
+    pub(super) fn with(decodes: usize, flags: u32) -> Self {
         let has = |bit: u32| flags >> bit & 1 == 1;
         Self {
             decodes,
@@ -63,7 +63,8 @@ impl Server {
         }
     }
 
-    fn serves_a_page(&self, path: &str) -> bool {
+    /// The names in the path, without what it drops.
+    pub(super) fn names(&self, path: &str) -> Vec<Vec<u8>> {
         let path = if self.keeps_encoded_slashes {
             path.to_ascii_lowercase().replace("%2f", "%25252f").replace("%5c", "%25255c")
         } else {
@@ -93,10 +94,13 @@ impl Server {
             let kept = part.iter().rposition(|byte| !is_cut(byte)).map_or(0, |last| last + 1);
             part[..if self.cuts_ends { kept } else { part.len() }].to_vec()
         };
-        let mut names = parts.iter().map(|part| trim(part)).filter(|name| !name.is_empty());
-        let first = names.next();
-        let last = names.next_back().or_else(|| first.clone()).unwrap_or_default();
-        first.is_some_and(|first| first == b"apps") || last.ends_with(b".js")
+        parts.iter().map(|part| trim(part)).filter(|name| !name.is_empty()).collect()
+    }
+
+    fn serves_a_page(&self, path: &str) -> bool {
+        let names = self.names(path);
+        names.first().is_some_and(|first| first == b"apps")
+            || names.last().is_some_and(|last| last.ends_with(b".js"))
     }
 }
 

@@ -238,6 +238,30 @@ fn a_file_of_credentials_gives_user_name_and_password_alone() {
 }
 
 #[test]
+fn of_other_files_than_rules_nothing_is_handed_over_as_rules() {
+    let dir = configured();
+    let rules = "# children\n[[rule]]\nwho = \"*\"\nmay = [\"read\"]\nbelow = \"/{who}/\"\n";
+    dir.write("rules", rules);
+    stage(&dir, &[("rules", PathTo::Rules)]);
+    assert_eq!(copied(&dir, Copy::Content, "rules").unwrap(), rules.as_bytes());
+    for (odd, line) in [
+        ("", 1),
+        ("# s3cret\n", 1),
+        ("root:$y$s3cret:1:::\n", 1),
+        ("\n[c8y]\npassword = \"s3cret\"\n", 2),
+        (&format!("{rules}\n[s3cret]\n"), 7),
+        (&format!("{rules}s3cret = \"s3cret\"\n"), 6),
+        (&format!("{rules}from = \"s3cret\"\n"), 6),
+    ] {
+        dir.write("rules", odd);
+        stage(&dir, &[("rules", PathTo::Rules)]);
+        assert!(copied(&dir, Copy::Content, "rules").is_none(), "{odd}");
+        let said = format!("holds something else than rules in line {line}");
+        assert_eq!(reason(&dir, "rules"), said, "{odd}");
+    }
+}
+
+#[test]
 fn the_names_in_a_closed_directory_stay_but_for_those_that_the_service_names() {
     let dir = with_mode(0o755);
     dir.write("etc/local/ca.crt", dir.read("ca.crt"));

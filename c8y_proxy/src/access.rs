@@ -1,0 +1,187 @@
+//! What a request asks of Cumulocity, as rules of access judge it: methods, and a path.
+
+use common::access::{Judge, Refusal};
+use http::{HeaderName, Method, request};
+use percent_encoding::percent_decode_str;
+
+use crate::target;
+
+/// A path that is percent-encoded more often than this is not judged but refused.
+const DEPTH: usize = 4;
+
+/// The fields that tell a server to take a request for one of another method. Cumulocity does so
+/// for `X-HTTP-METHOD` in a POST (its REST documentation, "Limited HTTP clients").
+const OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// Asks whether the client may send this: by its method, and by each other method that it could
+/// be taken for.
+pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
+    let Some(target) = target::upstream(&head.uri) else { return Ok(()) };
+    let Some(path) = read(target.path()) else {
+        return Err(judge.refuse(&head.method, target.path().trim_start_matches('/')));
+    };
+    judge.may(&head.method, &path)?;
+    for value in OVERRIDES.iter().flat_map(|name| head.headers.get_all(name)) {
+        let name = value.as_bytes().trim_ascii().to_ascii_uppercase();
+        match Method::from_bytes(&name) {
+            Ok(method) => judge.may(&method, &path)?,
+            Err(_) => return Err(judge.refuse(&head.method, &path)),
+        }
+    }
+    Ok(())
+}
+
+/// The path, decoded but for slashes, without empty parts, with a slash at its end; empty for the
+/// root.
+///
+/// `None`: some server could find `.` or `..` in it, however often it decodes the path and whatever
+/// it cuts away. In a path without these, what is below a directory here is below it for every
+/// server.
+pub(crate) fn read(path: &str) -> Option<String> {
+    let mut decoded = path.to_owned();
+    for depth in 0.. {
+        let next = percent_decode_str(&decoded).decode_utf8().ok()?.into_owned();
+        if depth == DEPTH || has_dots(&next) {
+            return None;
+        }
+        if next == decoded {
+            break;
+        }
+        decoded = next;
+    }
+    let mut clean = String::with_capacity(path.len() + 1);
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        let part = percent_decode_str(part).decode_utf8().ok()?;
+        clean.push_str(&part.replace('/', "%2F"));
+        clean.push('/');
+    }
+    Some(clean)
+}
+
+/// Whether one of the parts could be taken for `.` or `..`: with the other slash, without what
+/// follows a `;`, `?` or `#`, without blanks. A control character may be dropped, or end the path.
+fn has_dots(path: &str) -> bool {
+    path.contains(char::is_control)
+        || path.split(['/', '\\']).any(|part| {
+            let name = part.split([';', '?', '#']).next().unwrap_or_default();
+            let is_blank = |character: char| character.is_whitespace() || character == '+';
+            name.contains('.') && name.chars().all(|c| c == '.' || is_blank(c))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_read_decoded_and_without_what_servers_drop() {
+        for (path, read_as) in [
+            ("/", ""),
+            ("/inventory/binaries", "inventory/binaries/"),
+            ("/inventory/binaries/", "inventory/binaries/"),
+            ("//inventory/binaries//1", "inventory/binaries/1/"),
+            ("/inventory%2fbinaries/1", "inventory%2Fbinaries/1/"),
+            ("/%69nventory", "inventory/"),
+            ("/a;v=1/b", "a;v=1/b/"),
+            ("/a%3Fb%23c", "a?b#c/"),
+            ("/A%20b+c", "A b+c/"),
+            ("/100%25", "100%/"),
+            ("/%25zz", "%zz/"),
+            ("/a.b/c..d/.e/f.", "a.b/c..d/.e/f./"),
+            ("/%C3%BC", "ü/"),
+            ("/a%5Cb", "a\\b/"),
+        ] {
+            assert_eq!(read(path).as_deref(), Some(read_as), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_has_dots_for_some_server_is_not_read() {
+        for path in [
+            "/a/..",
+            "/./a",
+            "/a/.;v=1",
+            "/a/../b",
+            "/a/%2e%2E/b",
+            "/a/%252e%252e/b",
+            "/a/..%2Fb",
+            "/a/..%252Fb",
+            "/a/..;v=1/b",
+            "/a/..%3Bv=1/b",
+            "/a/..%3F/b",
+            "/a/..%23",
+            "/a\\..\\b",
+            "/a%5C..%5Cb",
+            "/a/..%5Cb",
+            "/a/%20../b",
+            "/a/..+/b",
+            "/a/. ./b",
+            "/a/.../b",
+            "/a/.%00./b",
+            "/a%0A",
+            "/a%7Fb",
+            "/a/%ff%ae",
+            "/a/%c0%ae%c0%ae/b",
+            "/%2525252525252525",
+        ] {
+            assert_eq!(read(path), None, "{path}");
+        }
+    }
+
+    /// Pieces of paths that servers read in different ways.
+    fn any_path() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "/",
+            "/",
+            "inventory",
+            "binaries",
+            "a",
+            ".",
+            "..",
+            ";",
+            "\\",
+            "+",
+            "%2f",
+            "%5c",
+            "%2e",
+            "%2E",
+            "%20",
+            "%00",
+            "%0a",
+            "%3f",
+            "%23",
+            "%3b",
+            "%25",
+            "252e",
+            "252f",
+            "/inventory/binaries/",
+        ];
+        let piece = proptest::sample::select(PIECES);
+        let start = proptest::sample::select(&["/", "/inventory/binaries/"][..]);
+        (start, prop::collection::vec(piece, 0..9))
+            .prop_map(|(start, pieces)| format!("{start}{}", pieces.concat()))
+    }
+
+    fn no_server_is_led_elsewhere(cases: u32) {
+        proptest!(ProptestConfig::with_cases(cases), |(path in any_path())| {
+            crate::fuzzing::access::check(path.as_bytes());
+        });
+    }
+
+    #[test]
+    fn what_is_below_a_directory_is_below_it_for_every_server() {
+        no_server_is_led_elsewhere(3_000);
+    }
+
+    #[test]
+    #[ignore = "takes ten seconds"]
+    fn what_is_below_a_directory_is_below_it_for_every_server_100_000_times() {
+        no_server_is_led_elsewhere(100_000);
+    }
+}

@@ -1,0 +1,92 @@
+//! The rules of access that a server judges requests by: their file, and its reload.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::access::{self, Rules};
+use crate::error::Error;
+use crate::staging;
+use crate::tls::Fingerprint;
+
+/// A file of rules, and the setting that names it.
+#[derive(Clone, Debug)]
+pub struct RulesFile {
+    /// The setting.
+    pub key: &'static str,
+    /// The file; without one there are no rules.
+    pub path: Option<PathBuf>,
+}
+
+/// The rules in effect, swapped whole on reload.
+pub(crate) struct ReloadingRules {
+    file: RulesFile,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    rules: Arc<Rules>,
+    fingerprint: Fingerprint,
+}
+
+impl RulesFile {
+    /// Reads the rules, or root's copy of them. `None`: there is no file.
+    ///
+    /// The error names the setting, the file, the line and what is wrong there. Blocks on the disk.
+    pub fn load(&self) -> Result<Option<Rules>, Error> {
+        let Some(path) = &self.path else { return Ok(None) };
+        let bytes = staging::read(path).map_err(|error| {
+            Error::Configuration(format!("{}: {} {error}", self.key, path.display()))
+        })?;
+        let flaw = |line, what: &str| Error::Configuration(self.say(line, what));
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            flaw(access::line(&bytes, error.valid_up_to()), "this is not UTF-8")
+        })?;
+        access::parse(text).map(Some).map_err(|error| flaw(error.line, &error.what))
+    }
+
+    /// What there is to say about a line of it.
+    pub(crate) fn say(&self, line: usize, what: &str) -> String {
+        let path = self.path.as_deref().unwrap_or_else(|| Path::new(""));
+        format!("{}: {}:{line}: {what}", self.key, path.display())
+    }
+
+    /// The rules, and their reload.
+    pub(crate) fn reloading(self) -> Result<Option<ReloadingRules>, Error> {
+        // Taken before: what changes meanwhile is noticed later.
+        let fingerprint = self.fingerprint();
+        let Some(rules) = self.load()? else { return Ok(None) };
+        let current = Current { rules: Arc::new(rules), fingerprint };
+        Ok(Some(ReloadingRules { file: self, current: Mutex::new(current) }))
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::take(self.path.iter().map(PathBuf::as_path))
+    }
+}
+
+impl ReloadingRules {
+    /// The rules for the next request.
+    pub(crate) fn current(&self) -> Arc<Rules> {
+        Arc::clone(&self.lock().rules)
+    }
+
+    /// Reads the file again. On an error the old rules stay. Blocks on the disk.
+    pub(crate) fn reload(&self) -> Result<Arc<Rules>, Error> {
+        // Files that do not load are tried again only when they change again.
+        self.lock().fingerprint = self.file.fingerprint();
+        if let Some(rules) = self.file.load()? {
+            self.lock().rules = Arc::new(rules);
+        }
+        Ok(self.current())
+    }
+
+    /// Whether the file has changed since it was last read, successfully or not. Blocks on the disk.
+    pub(crate) fn changed(&self) -> bool {
+        let fingerprint = self.file.fingerprint();
+        self.lock().fingerprint != fingerprint
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
