@@ -87,7 +87,7 @@ pub(super) fn hand_over(
     let trusted = named.iter().filter(|(_, meant)| meant.contains(&PathTo::Authorities));
     let trusted: Vec<_> = trusted.flat_map(|(path, _)| certificates(walk, path)).collect();
     let own = named.iter().filter(|(_, meant)| meant.contains(&PathTo::Certificate));
-    let own: Vec<_> = own.filter_map(|(path, _)| first_certificate(walk, path)).collect();
+    let own: Vec<_> = own.flat_map(|(path, _)| own_certificates(walk, path)).collect();
     for (path, meant) in named {
         let filter = Filter { meant, trusted: &trusted, own: &own, walk };
         let is_open = walk::is_open_to_all(path);
@@ -137,16 +137,17 @@ fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The first certificate in a file. If others can have written the settings, and so can have made a
-/// certificate for any key, only a file of root's counts.
-fn first_certificate(walk: &PathWalk, path: &Path) -> Option<Vec<u8>> {
+/// The certificates by which a service identifies itself. If others can have written the settings,
+/// and so can have made a certificate for any key, only a file of root's counts.
+fn own_certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
     let bytes = match walk.open(path) {
         Ok(opened) => original::read_opened(opened.file),
         Err(_) if walk.is_roots_alone && walk::is_open_to_all(path) => original::read(path),
         Err(error) => Err(error),
     };
-    let first = pem::read(&bytes.ok()?).certificates().next()?.to_vec();
-    Certificate::parse(&first).is_ok().then_some(first)
+    let contents = pem::read(&bytes.unwrap_or_default());
+    let parsed = contents.certificates().filter(|der| Certificate::parse(der).is_ok());
+    parsed.map(<[u8]>::to_vec).collect()
 }
 
 /// Puts what was found there, or why nothing was.
@@ -303,8 +304,10 @@ impl Filter<'_> {
                 false => Ok(()),
             };
         }
-        let mut is_authoritys = authority::owns(contents.certificates().chain(trusted), &key.der)
-            || authority::is_in(directory, &key.der)?;
+        let own = self.own.iter().map(Vec::as_slice);
+        let known = contents.certificates().chain(trusted).chain(own);
+        let mut is_authoritys =
+            authority::owns(known, &key.der) || authority::is_in(directory, &key.der)?;
         // Where a link leads from one directory to another, both are looked at.
         if path.is_symlink() {
             is_authoritys |= authority::is_in(self.walk.open(path_to)?.file.as_fd(), &key.der)?;

@@ -116,6 +116,15 @@ fn certificate(error: &CertificateError) -> String {
             Some(webpki::Error::UnsupportedCertVersion) => {
                 "its certificate is of X.509 version 1, without extensions".to_owned()
             }
+            Some(webpki::Error::NameConstraintViolation) => "its certificate has a name for which \
+                its CA may sign none (nameConstraints)"
+                .to_owned(),
+            Some(webpki::Error::PathLenConstraintViolated) => "its certificate is signed by a CA \
+                that may not be below the CA above it (pathlen in basicConstraints)"
+                .to_owned(),
+            Some(webpki::Error::UnsupportedCriticalExtension) => "its certificate, or that of its \
+                CA, has a critical extension that is not understood here"
+                .to_owned(),
             _ => match other.0.downcast_ref::<WeakKey>() {
                 Some(weak) => weak.to_string(),
                 None => format!("its certificate cannot be used: {}", other.0),

@@ -22,6 +22,8 @@ pub(super) struct Identity {
     pub(super) not_after: Time,
     /// The host names that the certificate is for, in lower case.
     pub(super) names: Vec<String>,
+    /// Whether it is for a host name or an address.
+    pub(super) names_host: bool,
     pub(super) warnings: Vec<String>,
 }
 
@@ -35,7 +37,10 @@ impl Identity {
             .map_err(|malformed| certificate.error(format_args!("is {malformed}")))?;
         let subject = described.subject.to_string();
         let not_after = described.not_after;
-        let names = described.extensions.alternative_names.iter().filter_map(|name| match name {
+        let alternatives = described.extensions.alternative_names.iter();
+        let names_host =
+            alternatives.clone().any(|name| !matches!(name, AlternativeName::Other(..)));
+        let names = alternatives.filter_map(|name| match name {
             AlternativeName::Dns(name) => Some(String::from_utf8_lossy(name).to_ascii_lowercase()),
             _ => None,
         });
@@ -47,8 +52,12 @@ impl Identity {
         match key_pair.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
+                let another = match fits_another(&key_pair) {
+                    true => ", but to another one in it, which has to be the first",
+                    false => "",
+                };
                 return Err(key.error(format_args!(
-                    "does not belong to the first certificate in {} ({}): {subject}",
+                    "does not belong to the first certificate in {} ({}): {subject}{another}",
                     certificate.path.display(),
                     certificate.key,
                 )));
@@ -61,12 +70,19 @@ impl Identity {
                      (openssl x509 -req -extfile …)",
                 ));
             }
+            Err(rustls::Error::InvalidCertificate(error))
+                if cause(&error) == Some(&webpki::Error::UnsupportedCriticalExtension) =>
+            {
+                return Err(certificate.error(
+                    "cannot be used: it has a critical extension that clients do not understand",
+                ));
+            }
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause))) => {
                 return Err(certificate.error(format_args!("cannot be used: {}", cause.0)));
             }
             Err(other) => return Err(certificate.error(format_args!("cannot be used: {other}"))),
         }
-        Ok(Self { key: key_pair, subject, not_after, names, warnings })
+        Ok(Self { key: key_pair, subject, not_after, names, names_host, warnings })
     }
 }
 
@@ -87,6 +103,13 @@ fn chain(
     }
     let found = contents.sections.into_iter().filter(|found| found.kind == Kind::Certificate);
     Ok(found.map(|found| found.der.into()).collect())
+}
+
+/// Whether the key is that of any certificate in the chain.
+fn fits_another(pair: &CertifiedKey) -> bool {
+    let Some(public) = pair.key.public_key() else { return false };
+    let Ok(public) = PublicKey::parse(&public) else { return false };
+    pair.cert.iter().any(|der| Certificate::parse(der).is_ok_and(|read| read.key == public))
 }
 
 fn private_key(source: &Source, owner: PublicKey<'_>) -> Result<Key, Error> {

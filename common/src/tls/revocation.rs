@@ -126,10 +126,8 @@ fn check(
         file.error(format_args!("holds a list that is {malformed} (line {line})"))
     })?;
     let issuer = list.issuer;
-    if list.is_partial {
-        return Err(file.error(format_args!(
-            "holds a delta or an indirect list; a complete one is needed: {issuer} (line {line})"
-        )));
+    if let Some(what) = list.unfit {
+        return Err(file.error(format_args!("holds {what}: {issuer} (line {line})")));
     }
     // By the key, since some tools write the name in other strings than the CA's certificate has.
     let mut named = keys(roots, issuer).peekable();

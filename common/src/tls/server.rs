@@ -96,6 +96,12 @@ impl ServerFiles {
         let fingerprint = self.fingerprint();
         let identity = Identity::load(&certificate, &private_key)?;
         let mut warnings = identity.warnings;
+        if !identity.names_host {
+            warnings.push(certificate.say(
+                "names no host in subjectAltName, so most clients refuse it: sign it again with \
+                 that extension",
+            ));
+        }
         let admission = match &self.ca_path {
             None => None,
             Some(path) => {

@@ -76,7 +76,7 @@ pub(super) fn guess(contents: &Contents) -> &'static str {
         }
         Some(Kind::Certificate) => "; it holds a certificate",
         Some(Kind::RevocationList) => "; it holds a revocation list",
-        Some(_) => "",
+        Some(_) => "; it holds a public key or parameters",
         None => "; PEM is expected, text with BEGIN and END lines",
     }
 }

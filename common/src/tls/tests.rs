@@ -2,6 +2,7 @@
 
 mod keys;
 mod paths;
+mod trackers;
 mod variants;
 
 use std::sync::Arc;

@@ -151,7 +151,7 @@ fn kind(encoded: &[u8]) -> Option<String> {
         words = format!("RSA {}", modulus(parts)?);
     } else {
         parts.take(OCTET_STRING).ok()?;
-        let curve = parts.enter(0xa0).ok()?.take(OID).ok()?;
+        let curve = parts.enter(0xa0).ok()?.take(OID).unwrap_or_default();
         write_curve(&mut words, curve).ok()?;
     }
     Some(words)

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::der::{BOOLEAN, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::der::{BOOLEAN, Element, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
 use super::der::{GENERALIZED_TIME, UTC_TIME};
 use super::name::Name;
 use super::signature::{PublicKey, Signed};
@@ -20,8 +20,8 @@ pub struct RevocationList<'a> {
     pub issuer: Name<'a>,
     /// When the next one is due, where it says.
     pub next_update: Option<Time>,
-    /// It holds changes to another list, or other issuers' certificates: not a list by itself.
-    pub is_partial: bool,
+    /// What it is, where it cannot be used alone: others would be taken for not revoked.
+    pub unfit: Option<&'static str>,
     revoked: Reader<'a>,
     signed: Signed<'a>,
 }
@@ -37,11 +37,11 @@ impl<'a> RevocationList<'a> {
         let has_next = fields.is_at(UTC_TIME) || fields.is_at(GENERALIZED_TIME);
         let next_update = if has_next { Some(Time::read(&mut fields)?) } else { None };
         let revoked = Reader::new(fields.optional(SEQUENCE)?.unwrap_or_default());
-        let is_partial = match fields.optional(0xa0)? {
-            Some(extensions) => is_partial(Reader::new(extensions).enter(SEQUENCE)?)?,
-            None => false,
+        let unfit = match fields.optional(0xa0)? {
+            Some(extensions) => unfit(Reader::new(extensions).enter(SEQUENCE)?)?,
+            None => None,
         };
-        let list = Self { issuer, next_update, is_partial, revoked, signed };
+        let list = Self { issuer, next_update, unfit, revoked, signed };
         list.search(|_| false)?;
         Ok(list)
     }
@@ -153,30 +153,41 @@ fn number(mut digits: &[u8]) -> &[u8] {
     digits
 }
 
-fn is_partial(mut extensions: Reader<'_>) -> Result<bool, Malformed> {
+/// See [`RevocationList::unfit`].
+fn unfit(mut extensions: Reader<'_>) -> Result<Option<&'static str>, Malformed> {
     while !extensions.is_empty() {
         let mut extension = extensions.enter(SEQUENCE)?;
         let kind = extension.take(OID)?;
-        extension.optional(BOOLEAN)?;
+        let is_critical = extension.optional(BOOLEAN)?.is_some_and(|flag| flag != [0]);
         let value = extension.take(OCTET_STRING)?;
         match kind {
             // The base of a delta list.
-            [0x55, 29, 27] => return Ok(true),
-            // The issuing distribution point, with the flag for an indirect list.
+            [0x55, 29, 27] => return Ok(Some(INCOMPLETE)),
+            // The issuing distribution point.
             [0x55, 29, 28] => {
                 let mut point = Reader::new(value).enter(SEQUENCE)?;
                 while !point.is_empty() {
-                    let part = point.any()?;
-                    if part.tag == 0x84 && part.content != [0] {
-                        return Ok(true);
+                    match point.any()? {
+                        Element { tag: 0x84, content, .. } if content != [0] => {
+                            return Ok(Some(INCOMPLETE));
+                        }
+                        Element { tag: 0x83, .. } => return Ok(Some(SOME_REASONS)),
+                        _ => {}
                     }
                 }
             }
+            // Names of the issuer, the number of the list, the issuer's key, where deltas are.
+            [0x55, 29, 18 | 20 | 35 | 46] => {}
+            _ if is_critical => return Ok(Some(NOT_UNDERSTOOD)),
             _ => {}
         }
     }
-    Ok(false)
+    Ok(None)
 }
+
+const INCOMPLETE: &str = "a delta or an indirect list; a complete one is needed";
+const SOME_REASONS: &str = "a list for some reasons of revocation; one for all is needed";
+const NOT_UNDERSTOOD: &str = "a list with a critical extension that is not understood";
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +220,7 @@ mod tests {
         assert!(!list.holds(good.serial));
         assert!(list.is_signed_by(ca.key, algorithms));
         assert!(!list.is_signed_by(good.key, algorithms));
-        assert!(!list.is_partial);
+        assert_eq!(list.unfit, None);
         assert!(list.next_update.unwrap() > Time::now());
     }
 

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use rustls_pki_types::PrivateKeyDer;
 
 use super::certificate::Certificate;
-use super::der::{Reader, SEQUENCE};
+use super::der::{INTEGER, OID, Reader, SEQUENCE};
 use super::list::RevocationList;
 use super::request::Request;
 use crate::escape::Escaped;
@@ -83,6 +83,16 @@ const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// The label that stands for DER of an unknown kind.
 const UNKNOWN_DER: &str = "DER that is no certificate, list, request or key";
 
+/// What others write, by its label, and the command that makes PEM of it.
+const FOREIGN: [(&str, &str); 6] = [
+    ("PKCS7", "openssl pkcs7 -print_certs -in FILE -out NEW"),
+    ("PKCS #7 SIGNED DATA", "openssl pkcs7 -print_certs -in FILE -out NEW"),
+    ("CMS", "openssl pkcs7 -print_certs -in FILE -out NEW"),
+    ("PKCS #7 in DER", "openssl pkcs7 -inform DER -print_certs -in FILE -out NEW"),
+    ("PKCS #12", "openssl pkcs12 -nodes -in FILE -out NEW"),
+    ("OPENSSH PRIVATE KEY", "ssh-keygen -p -m PKCS8 -f FILE"),
+];
+
 /// As openssl: neither padding nor the last bits matter.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
@@ -98,15 +108,12 @@ impl fmt::Display for Fault {
             Damage::CutOff(label) => write!(f, "is cut off: no line END {}", Escaped(label)),
             Damage::NotBase64 => f.write_str("is damaged: not base64 between BEGIN and END"),
             Damage::Marker => f.write_str("has a damaged BEGIN or END line"),
-            Damage::Unknown(label) if label.starts_with("PKCS") || label == "CMS" => write!(
-                f,
-                "holds {}, which is not read: rewrite it with \
-                 `openssl pkcs7 -print_certs -in FILE -out NEW`",
-                Escaped(label)
-            ),
-            Damage::Unknown(label) => {
-                write!(f, "holds what is not understood: {}", Escaped(label))
-            }
+            Damage::Unknown(label) => match FOREIGN.iter().find(|(known, _)| known == label) {
+                Some((label, command)) => {
+                    write!(f, "holds {label}, which is not read: rewrite it with `{command}`")
+                }
+                None => write!(f, "holds what is not understood: {}", Escaped(label)),
+            },
             Damage::Utf16 => f.write_str("is UTF-16: save it as UTF-8"),
             Damage::Binary => f.write_str("holds bytes that are no text"),
         }?;
@@ -229,9 +236,9 @@ impl Contents {
             }
         }
         for &der in &elements {
-            match Kind::of_der(der) {
-                Some(kind) => self.sections.push(Section { kind, der: der.to_vec(), line: 1 }),
-                None => self.fault(1, Damage::Unknown(UNKNOWN_DER.to_owned())),
+            match container(der).map_or_else(|| Kind::of_der(der).ok_or(UNKNOWN_DER), Err) {
+                Ok(kind) => self.sections.push(Section { kind, der: der.to_vec(), line: 1 }),
+                Err(label) => self.fault(1, Damage::Unknown(label.to_owned())),
             }
         }
         !elements.is_empty()
@@ -332,6 +339,16 @@ impl Damage {
             Self::Utf16 => String::new(),
         }
     }
+}
+
+/// What holds certificates or keys in a way that is not read (RFC 2315, RFC 7292).
+fn container(der: &[u8]) -> Option<&'static str> {
+    const PKCS_7: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7];
+    let mut parts = Reader::new(der).enter(SEQUENCE).ok()?;
+    let has_version = parts.optional(INTEGER).ok()?.is_some();
+    let mut parts = if has_version { parts.enter(SEQUENCE).ok()? } else { parts };
+    let label = if has_version { "PKCS #12" } else { "PKCS #7 in DER" };
+    parts.take(OID).ok()?.starts_with(&PKCS_7).then_some(label)
 }
 
 fn is_base64(byte: &u8) -> bool {

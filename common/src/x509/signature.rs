@@ -87,6 +87,7 @@ pub(super) fn write_kind(
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1] => {
             write!(f, "RSA {}", rsa_bits.unwrap_or_default())
         }
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10] => f.write_str("RSA-PSS"),
         [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1] => {
             write_curve(f, algorithm.take(OID).unwrap_or_default())
         }
@@ -102,6 +103,7 @@ pub(super) fn write_curve(f: &mut impl fmt::Write, curve: &[u8]) -> fmt::Result 
         [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7] => f.write_str("P-256"),
         [0x2b, 0x81, 4, 0, 0x22] => f.write_str("P-384"),
         [0x2b, 0x81, 4, 0, 0x23] => f.write_str("P-521"),
+        [] => f.write_str("elliptic curve with explicit parameters"),
         curve => write!(f, "elliptic curve {}", ObjectId(curve)),
     }
 }

@@ -158,6 +158,13 @@ fn a_key_goes_nowhere_but_to_the_service_whose_certificate_it_is_for() {
         let [given] = &contents(&dir, far.0).sections[..] else { panic!("not one section") };
         let [original] = &pem::read(&dir.read(far.0)).sections[..] else { panic!() };
         assert!(given.kind == Kind::PrivateKey && given.der != original.der);
+        // Nor does it where the certificate of the CA is named.
+        dir.write("etc/chain.crt", [dir.read("server.crt"), dir.read("ca.crt")].concat());
+        dir.write("etc/named.crt", dir.read("ca.crt"));
+        for name in ["etc/chain.crt", "etc/named.crt"] {
+            stage_etc(&dir, &[(name, PathTo::Certificate), far]);
+            is_refused(&dir, far.0, &["the private key of a CA (line 1)"]);
+        }
         // A certificate of his own making, for any key of which he knows the public half.
         dir.openssl("pkey -in etc/local/far.key -pubout -out far.pub");
         dir.openssl(

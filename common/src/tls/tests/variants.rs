@@ -127,7 +127,7 @@ fn whatever_lies_among_lists_is_understood_or_stops_the_start() {
     let lying = [
         ("empty", Vec::new(), Some("holds no revocation list; PEM is expected")),
         ("README", b"lists of our CA\n".to_vec(), Some("holds no revocation list; PEM is")),
-        ("ca.p7b", found("ca.p7b"), Some("holds what is not understood: DER that is no")),
+        ("ca.p7b", found("ca.p7b"), Some("holds PKCS #7 in DER, which is not read")),
         ("half.der", found("ca.crl.der")[..99].to_vec(), Some("holds no revocation list; PEM")),
         ("lie.crl", found("ca.crt"), None),
         ("ca.key", found("ca.key"), None),
