@@ -15,6 +15,7 @@ mod support {
     pub(crate) mod release;
     pub(crate) mod service;
     pub(crate) mod tedge;
+    pub(crate) mod wait;
 }
 
 #[path = "tedge"]
@@ -33,5 +34,6 @@ mod promises {
     mod http_output;
     mod http_refused;
     mod http_sending;
+    mod http_silence;
     mod http_targets;
 }

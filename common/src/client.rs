@@ -15,6 +15,7 @@ mod state;
 mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fmt, io};
 
 use async_executor::Executor;
@@ -66,6 +67,12 @@ impl Client {
             options,
             executor,
         }
+    }
+
+    /// The same client, whose exchanges end after this time without a byte in either direction.
+    pub fn with_silence_limit(mut self, limit: Duration) -> Self {
+        self.limits.silence = Some(limit);
+        self
     }
 
     /// Sends a request and returns the answer as soon as its head is there, even if the request's

@@ -19,6 +19,8 @@ pub(super) struct Limits {
     pub(super) opening: Duration,
     /// How long upstream may take none of a request.
     pub(super) progress: Duration,
+    /// How long no byte may cross in an exchange while upstream is waited for; `None` for no limit.
+    pub(super) silence: Option<Duration>,
     /// How long a connection may wait for its next request: a bit less than the 60 s after which
     /// load balancers close.
     pub(super) idle: Duration,
@@ -29,6 +31,7 @@ impl Default for Limits {
         Self {
             opening: Duration::from_secs(10),
             progress: Duration::from_secs(60),
+            silence: None,
             idle: Duration::from_secs(55),
         }
     }
@@ -132,7 +135,9 @@ impl ConnectionState {
         if self.writing.load(Relaxed) {
             moved + micros(self.limits.progress)
         } else if self.in_exchange.load(Relaxed) {
-            u64::MAX
+            // What is not read yet waits for our own reader.
+            let silence = self.limits.silence.filter(|_| self.is_drained());
+            silence.map_or(u64::MAX, |silence| moved + micros(silence))
         } else {
             moved + micros(self.limits.idle)
         }
@@ -169,5 +174,15 @@ mod tests {
         assert_eq!(state.deadline(), u64::MAX, "it may be taken now");
         state.rest();
         assert_ne!(state.deadline(), u64::MAX, "it is idle again");
+    }
+
+    #[test]
+    fn silence_has_a_limit_if_one_is_set_and_all_is_read() {
+        let silence = Some(Duration::from_secs(60));
+        let state = ConnectionState::new(Limits { silence, ..Limits::default() });
+        state.begin(false);
+        assert_eq!(state.deadline(), u64::MAX, "there may be more to read");
+        state.drain();
+        assert_ne!(state.deadline(), u64::MAX, "nothing comes");
     }
 }

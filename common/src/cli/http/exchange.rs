@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_executor::Executor;
 use http::{Response, StatusCode, header};
@@ -16,6 +17,9 @@ use crate::error::Error;
 use crate::http::Body;
 use crate::settings::Settings;
 use crate::tls::ClientFiles;
+
+/// A transfer that has stopped for so long has ended; the services end it then, too.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Sends the request, again over HTTPS where the service says so, and takes the response.
 pub(super) async fn exchange(
@@ -34,7 +38,8 @@ pub(super) async fn exchange(
         };
         let tls = if is_secure { Some(trust(settings)?) } else { None };
         let options = Options { origin: destination.origin.clone(), tls, proxy: None };
-        let client = surf::Client::with_http_client(Client::new(options, Arc::clone(executor)));
+        let client = Client::new(options, Arc::clone(executor)).with_silence_limit(SILENCE);
+        let client = surf::Client::with_http_client(client);
         let mut request = invocation.request(&path, is_secure).map_err(|error| failed(&error))?;
         output.ask(request.headers_mut());
         let answer = match client.send(client::request(request)).await {

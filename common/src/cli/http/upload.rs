@@ -1,15 +1,13 @@
-//! What `tedge http` sends: a text, a file or standard input, piece by piece. Of a file it sends
-//! the same bytes as `cat` does.
+//! The content that `tedge http` sends: a text, a file or standard input, piece by piece. Of a file it
+//! sends the same bytes as `cat` does.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
-use async_io::Timer;
 use blocking::Task;
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
@@ -134,16 +132,14 @@ impl http_body::Body for UploadBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        if let Err(error) = ready!(this.gate.poll(cx)) {
-            return Poll::Ready(Some(Err(error)));
-        }
+        ready!(this.gate.poll(cx));
         if this.rest == Some(0) {
             return Poll::Ready(None);
         }
         let reading = match &mut this.reading {
             Some(reading) => reading,
             None => {
-                let input = this.input.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let input = lock(&this.input).take();
                 let Some(input) = input else { return Poll::Ready(None) };
                 this.reading.insert(blocking::unblock(move || read(input)))
             }
@@ -157,7 +153,7 @@ impl http_body::Body for UploadBody {
         if piece.is_empty() {
             return Poll::Ready(None);
         }
-        *this.input.lock().unwrap_or_else(PoisonError::into_inner) = Some(input);
+        *lock(&this.input) = Some(input);
         this.rest = this.rest.map(|rest| rest.saturating_sub(piece.len() as u64));
         if let Some(progress) = &mut this.progress {
             progress.add(piece.len());
@@ -190,12 +186,10 @@ fn read(mut input: Input) -> (Input, io::Result<Vec<u8>>) {
     }
 }
 
-/// How long a service may take to say that the content may come.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Closed until the service asks for the content. Open by default.
+/// Holds the content of a request back until the service answers `100 Continue`: over plain HTTP it
+/// may answer with a redirect to HTTPS instead, and then the content is sent there. Open by default.
 #[derive(Default)]
-pub(super) struct Gate(Option<(Arc<Mutex<GateState>>, Timer)>);
+pub(super) struct Gate(Option<Arc<Mutex<GateState>>>);
 
 #[derive(Default)]
 struct GateState {
@@ -210,29 +204,27 @@ impl Gate {
         let opened = Arc::clone(&state);
         hyper::ext::on_informational(request, move |answer| {
             if answer.status() == StatusCode::CONTINUE {
-                let mut state = opened.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = lock(&opened);
                 state.is_open = true;
                 if let Some(waker) = state.waker.take() {
                     waker.wake();
                 }
             }
         });
-        Self(Some((state, Timer::after(TIMEOUT))))
+        Self(Some(state))
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        let Some((state, late)) = &mut self.0 else { return Poll::Ready(Ok(())) };
-        let mut open = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !open.is_open {
-            open.waker = Some(cx.waker().clone());
-            drop(open);
-            ready!(Pin::new(late).poll(cx));
-            return Poll::Ready(Err(
-                "the service has not said 100 Continue within 60 seconds".into()
-            ));
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let Some(state) = &self.0 else { return Poll::Ready(()) };
+        let mut state = lock(state);
+        if !state.is_open {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
         }
-        drop(open);
-        self.0 = None;
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -93,6 +93,32 @@ fn who_takes_time_to_send_or_to_read_is_waited_for() {
 }
 
 #[test]
+fn silence_ends_an_exchange_where_it_has_a_limit_and_slowness_does_not() {
+    let limits = Limits { silence: Some(SHORT), ..Limits::default() };
+    let pieces = ["HTTP/1.1 200 OK\r\n", "content-length: 9\r\n\r\n", "a", "b", "c", "d"];
+    for (received, step) in [(0, Step::Answer), (1, Step::Answer), (pieces.len(), Step::Body)] {
+        let upstream = Upstream::new(move |mut stream, _, _| {
+            read_head(&mut stream);
+            for piece in &pieces[..received] {
+                std::thread::sleep(SHORT / 4);
+                stream.write_all(piece.as_bytes()).unwrap();
+            }
+            drop(stream.read_to_end(&mut Vec::new()));
+        });
+        with_limits(plain(upstream.port), limits, async |client| {
+            let error = match send(&client, get("/")).await {
+                Ok(answer) => *read(answer).await.unwrap_err().downcast().unwrap(),
+                Err(error) => error,
+            };
+            assert!(
+                matches!(error, Error::Timeout { step: ended, .. } if ended == step),
+                "{error:?}"
+            );
+        });
+    }
+}
+
+#[test]
 fn an_idle_connection_is_closed_in_time() {
     let mut upstream = Upstream::new(|stream, number, tell| {
         echo(stream, number);
