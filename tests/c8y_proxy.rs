@@ -45,6 +45,7 @@ mod promises {
     mod crowds;
     mod fields;
     mod guard;
+    mod health_on_the_broker;
     mod life;
     mod local_tls;
     mod long_limits;

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use c8y_proxy::credentials::{BrokerOptions, HttpsOptions, Method, Sources};
+use c8y_proxy::credentials::{BrokerOptions, Health, HttpsOptions, Method, Sources};
 use common::client::{ConnectProxy, Options};
 use common::error::Error;
 use common::net::{Host, Origin};
@@ -138,7 +138,20 @@ fn broker(settings: &Settings) -> Result<BrokerOptions, Error> {
         tls,
         runtime_directory: runtime_directory(),
         topic_prefix: settings.c8y_bridge_topic_prefix.clone(),
+        health: health(settings),
     })
+}
+
+fn health(settings: &Settings) -> Option<Health> {
+    let (root, device) = (&settings.mqtt_topic_root, &settings.mqtt_device_topic_id);
+    let health = settings.c8y_proxy_publish_health.then(|| Health::of(root, device))?;
+    if health.is_none() {
+        log::warn!(
+            "no health is published: mqtt.device_topic_id is '{device}', which is not the topic of a \
+             device, such as device/main//"
+        );
+    }
+    health
 }
 
 /// The first of systemd's `RuntimeDirectory=`, else the directory for temporary files.

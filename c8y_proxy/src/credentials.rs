@@ -27,8 +27,8 @@ pub use self::error::Error;
 pub use self::grant::Grant;
 use self::https::Https;
 pub use self::https::HttpsOptions;
-pub use self::mqtt::BrokerOptions;
 use self::mqtt::Mqtt;
+pub use self::mqtt::{BrokerOptions, Health};
 use self::tokens::{TokenSource, Tokens};
 
 /// Where the credentials come from (`c8y.auth_method`).

@@ -197,10 +197,16 @@ fn attack(mut client: TcpStream) -> io::Result<()> {
 fn packet(stream: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 2];
     stream.read_exact(&mut head)?;
+    let mut length = usize::from(head[1] & 0x7f);
     if head[1] > 0x7f {
-        return Err(ErrorKind::InvalidData.into());
+        let mut more = [0];
+        stream.read_exact(&mut more)?;
+        if more[0] > 0x7f {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        length |= usize::from(more[0]) << 7;
     }
-    let mut body = vec![0; head[1].into()];
+    let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     Ok((head[0], body))
 }

@@ -1,11 +1,12 @@
 //! A token by way of the broker: an empty message asks Cumulocity for it, the answer is the token.
 //!
 //! [`Mqtt`] asks; the `connector` keeps the connection, over the `transport`, which looks at the
-//! `packets`; `broker` is what they share. This module does not know how long a token lives or who
+//! `packets`; `broker` is what they share. Over the same connection the proxy publishes its `health`. This module does not know how long a token lives or who
 //! waits for it.
 
 mod broker;
 mod connector;
+mod health;
 mod packets;
 mod transport;
 
@@ -23,6 +24,7 @@ use paho_mqtt::{AsyncClient, Message};
 pub use self::broker::BrokerOptions;
 use self::broker::{Broker, Question};
 use self::connector::{Connector, QOS};
+pub use self::health::Health;
 use super::error::Error;
 use super::jwt;
 use super::tokens::TokenSource;

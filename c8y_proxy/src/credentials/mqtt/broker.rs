@@ -10,6 +10,7 @@ use common::tls::explain_io;
 use event_listener::Event;
 use rustls::ClientConfig;
 
+use super::health::Health;
 use super::packets::BadPacket;
 
 /// Where the broker is (`mqtt.client.*`), and what to ask it for.
@@ -25,6 +26,8 @@ pub struct BrokerOptions {
     pub runtime_directory: PathBuf,
     /// `c8y.bridge.topic_prefix`.
     pub topic_prefix: String,
+    /// Where the proxy publishes its health, if it does.
+    pub health: Option<Health>,
 }
 
 /// Why there is no connection. Displayed after "the broker at … is not available: ".
@@ -85,6 +88,8 @@ pub(super) struct Status {
     pub(super) sends_bad_packets: bool,
     /// Whether a token was asked for.
     pub(super) question: Question,
+    /// Somebody asks whether the proxy works.
+    pub(super) is_checked: bool,
     /// A token is wanted, so that a new attempt to connect should not wait.
     pub(super) wanted: bool,
 }
@@ -101,6 +106,7 @@ impl Broker {
                 announced: None,
                 sends_bad_packets: false,
                 question: Question::None,
+                is_checked: false,
                 wanted: false,
             }),
             changed: Event::new(),
@@ -170,6 +176,7 @@ mod tests {
             tls: None,
             runtime_directory: PathBuf::new(),
             topic_prefix: "c8y".to_owned(),
+            health: None,
         });
         let topic = "c8y/s/dat";
         broker.answer(topic, b"71,planted");

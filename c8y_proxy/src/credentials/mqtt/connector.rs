@@ -2,11 +2,12 @@
 //!
 //! It is one task, beside two threads of paho, whose callbacks only note what came. It logs when
 //! the broker comes or goes, not each attempt. It asks for nothing and reads no message.
+//! It publishes the proxy's health.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use async_io::Timer;
@@ -18,6 +19,7 @@ use paho_mqtt::{
 };
 
 use super::broker::{Broker, BrokerOptions, Outage};
+use super::health::{CHECK, Health};
 use super::transport::Transport;
 
 /// At least once: a message is lost only with the connection, and then asked for again.
@@ -31,8 +33,14 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The broker hears from us at least this often.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
+/// A broker may end the connection for a message that it does not let us publish. After this many
+/// connections in a row that end so soon after the first message, one is without.
+const REFUSALS: u32 = 2;
+const REFUSAL: Duration = Duration::from_secs(10);
+
 pub(super) struct Connector {
     login: Option<(String, Option<PathBuf>)>,
+    health: Option<Health>,
     broker: Arc<Broker>,
     client: AsyncClient,
     transport: Transport,
@@ -53,7 +61,8 @@ impl Connector {
             StartError::Configuration(format!("mqtt.client.host: {}: {error}", broker.address))
         })?;
         note_events(&client, &broker);
-        Ok(Self { login: options.login, broker, client, transport })
+        let (login, health) = (options.login, options.health);
+        Ok(Self { login, health, broker, client, transport })
     }
 
     /// The client, to publish with.
@@ -64,8 +73,14 @@ impl Connector {
     /// Never ends.
     pub(super) async fn run(self) {
         let mut pause = FIRST_PAUSE;
+        let mut refusals = 0;
         loop {
-            let outage = self.connection(&mut pause).await;
+            let health = self.health.as_ref().filter(|_| refusals < REFUSALS);
+            let mut told = None;
+            let outage = self.connection(health, &mut told, &mut pause).await;
+            let is_refused = matches!(outage, Outage::Refused(_))
+                || told.is_some_and(|told: Instant| told.elapsed() < REFUSAL);
+            refusals = if is_refused && health.is_some() { refusals + 1 } else { 0 };
             self.broker.disconnected(outage);
             let is_cut_short = self.pause(pause).await;
             pause = if is_cut_short { FIRST_PAUSE } else { LONGEST_PAUSE.min(pause * 2) };
@@ -84,7 +99,12 @@ impl Connector {
     }
 
     /// One connection, from the attempt to its end. Returns why it ended.
-    async fn connection(&self, pause: &mut Duration) -> Outage {
+    async fn connection(
+        &self,
+        health: Option<&Health>,
+        told: &mut Option<Instant>,
+        pause: &mut Duration,
+    ) -> Outage {
         let entrance = match self.transport.open() {
             Ok(entrance) => entrance,
             Err(outage) => return outage,
@@ -98,12 +118,17 @@ impl Connector {
             future::pending().await
         };
         // The client notices that the transport ended, but not why.
-        let outage = self.session(pause).or(carry).await;
+        let outage = self.session(health, told, pause).or(carry).await;
         broken.into_inner().unwrap_or(outage)
     }
 
-    async fn session(&self, pause: &mut Duration) -> Outage {
-        if let Err(outage) = self.connect().await {
+    async fn session(
+        &self,
+        health: Option<&Health>,
+        told: &mut Option<Instant>,
+        pause: &mut Duration,
+    ) -> Outage {
+        if let Err(outage) = self.connect(health).await {
             self.disconnect().await;
             return outage;
         }
@@ -121,11 +146,34 @@ impl Connector {
             *pause = FIRST_PAUSE;
             future::pending().await
         };
-        ended.or(stands).await
+        let tells = async {
+            if let Some(health) = health {
+                *told = Some(Instant::now());
+                self.tell(health).await;
+            }
+            future::pending().await
+        };
+        ended.or(stands).or(tells).await
     }
 
-    async fn connect(&self) -> Result<(), Outage> {
-        let options = self.connect_options().await?;
+    /// Says that the proxy is there, and again whenever somebody asks. A broker that does not let us
+    /// is not an error: the token is what the connection is for.
+    async fn tell(&self, health: &Health) {
+        drop(self.client.publish(health.registration()));
+        drop(self.client.publish(health.up()));
+        for check in health.checks() {
+            if let Err(error) = self.client.subscribe(check.as_str(), QOS).await {
+                log::debug!("the broker does not let us subscribe to {check}: {error}");
+            }
+        }
+        loop {
+            self.broker.until(|status| mem::take(&mut status.is_checked).then_some(())).await;
+            drop(self.client.publish(health.up()));
+        }
+    }
+
+    async fn connect(&self, health: Option<&Health>) -> Result<(), Outage> {
+        let options = self.connect_options(health).await?;
         self.client.connect(options).await.map_err(|error| outage(&error))?;
         let topic = &self.broker.answer_topic;
         let subscribed = self.client.subscribe(topic.as_str(), QOS);
@@ -137,10 +185,13 @@ impl Connector {
         subscribed.map_err(|error| Outage::NotSubscribed(topic.clone(), error.to_string()))
     }
 
-    async fn connect_options(&self) -> Result<ConnectOptions, Outage> {
+    async fn connect_options(&self, health: Option<&Health>) -> Result<ConnectOptions, Outage> {
         let password = self.password().await?;
         let mut connect = ConnectOptionsBuilder::with_mqtt_version(MqttVersion::V3_1_1);
         connect.clean_session(true).connect_timeout(CONNECT_LIMIT).keep_alive_interval(KEEP_ALIVE);
+        if let Some(health) = health {
+            connect.will_message(health.down());
+        }
         if let Some((user, _)) = &self.login {
             connect.user_name(user);
         }
@@ -179,7 +230,10 @@ fn note_events(client: &AsyncClient, broker: &Arc<Broker>) {
     let noted = Arc::clone(broker);
     client.set_message_callback(move |_, message| {
         if let Some(message) = message.filter(|message| !message.retained()) {
-            noted.answer(message.topic(), message.payload());
+            match message.topic() {
+                check if check.ends_with(CHECK) => noted.change(|status| status.is_checked = true),
+                topic => noted.answer(topic, message.payload()),
+            }
         }
     });
     let noted = Arc::clone(broker);

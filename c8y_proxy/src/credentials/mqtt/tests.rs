@@ -80,6 +80,7 @@ impl Mosquitto {
             tls: None,
             runtime_directory: self.directory.clone(),
             topic_prefix: "c8y".to_owned(),
+            health: None,
         }
     }
 
@@ -321,6 +322,7 @@ fn refuses_a_prefix_that_is_no_topic() {
             tls: None,
             runtime_directory: PathBuf::new(),
             topic_prefix: prefix.to_owned(),
+            health: None,
         };
         let error = Mqtt::start(broker, &Executor::new()).map(drop).unwrap_err();
         assert_eq!(error.exit_code(), 78, "{prefix}");
