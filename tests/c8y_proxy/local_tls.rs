@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::Signal;
 use tungstenite::Message;
 
 use crate::support::certificates::{Authority, Key, Pair, Validity};
 use crate::support::client::{Client, tls};
-use crate::support::device::Device;
+use crate::support::device::{Device, SOON};
 use crate::support::directory::Directory;
 use crate::support::websocket::WebSocket;
 
@@ -87,4 +88,35 @@ fn a_certificate_is_demanded_and_a_revoked_one_refused() {
         assert!(complaint.contains(word), "{word}: {complaint}");
     }
     assert_eq!(device.cloud().seen().requests.len(), 1);
+}
+
+#[test]
+fn a_websocket_of_somebody_revoked_since_is_closed_and_that_of_another_is_not() {
+    let directory = Directory::new();
+    let authority = Authority::new(directory.path(), "local-ca");
+    let server = authority.server("proxy", Key::P256);
+    let (good, bad) = (authority.client("good", Key::P256), authority.client("bad", Key::P256));
+    let list = authority.revocation_list("list.pem", &[], Validity::Page);
+    let device = Device::with(|setup| {
+        setup.set("c8y.proxy.cert_path", &server.cert);
+        setup.set("c8y.proxy.key_path", &server.key);
+        setup.set("c8y.proxy.ca_path", &authority.cert);
+        setup.set_own_path("c8y.proxy.crl_path", &list);
+    });
+    let open = |pair| {
+        let config = tls(&authority.cert, Some(pair));
+        let client = Client::connect_tls(device.proxy.address, &config).unwrap();
+        let mut client = WebSocket::ask(client, "/c8y/service/echo", "").unwrap();
+        client.echo("hello");
+        client
+    };
+    let (mut kept, mut closed) = (open(&good), open(&bad));
+    authority.revocation_list("list.pem", &[&bad], Validity::Page);
+    device.proxy.signal(Signal::HUP);
+    closed.socket().set_read_timeout(Some(SOON)).unwrap();
+    let end = closed.receive().unwrap_err().to_string();
+    assert!(!end.contains("unavailable"), "it is open still: {end}");
+    let log = device.proxy.wait_for("the connection is closed", SOON);
+    assert!(log.contains("its certificate is revoked"), "{log}");
+    kept.echo("still there");
 }

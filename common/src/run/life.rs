@@ -237,12 +237,15 @@ async fn reload(server: &Arc<Server>) {
         }
         Some(Err(error)) => log::error!("the certificates in use stay: {error}"),
     }
+    server.places.judge_upgraded(server.tls.as_ref());
     server.changed.notify(1);
 }
 
 async fn watch_files(server: Arc<Server>) {
     while server.tls.is_some() || server.access.is_some() {
         Timer::after(LOOK).await;
+        // A certificate may have expired meanwhile.
+        server.places.judge_upgraded(server.tls.as_ref());
         let looked_at = Arc::clone(&server);
         let is_ours_to_reload = unblock(move || {
             let has_changed = looked_at.tls.as_ref().is_some_and(tls::ReloadingServer::changed)

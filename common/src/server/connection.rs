@@ -152,9 +152,9 @@ async fn shake_hands(
             else {
                 return Some((stream, Client::Unknown));
             };
-            state.certify(client.digest());
             let names = server.access.as_ref().map(|_| Names::of(client.certificate()));
-            Some((stream, Client::Certified(client, names.unwrap_or_default())))
+            state.certify(peer, client);
+            Some((stream, Client::Certified(names.unwrap_or_default())))
         }
         Err((error, stream)) => {
             journal::refuse(peer, "TLS handshake failed", &tls::refusal(&error));

@@ -1,7 +1,6 @@
 //! One request and its answer, between hyper and the routes.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
@@ -22,7 +21,7 @@ use crate::access::{self, Names};
 use crate::http::respond::text;
 use crate::http::{Answer, Body, BodyError, Upgrade};
 use crate::journal::{self, RequestLog};
-use crate::tls::{self, ReloadingServer};
+use crate::tls::ReloadingServer;
 
 /// Answers the requests of one connection, one after the other.
 #[derive(Clone)]
@@ -35,7 +34,7 @@ pub(super) enum Client {
     /// Plain HTTP or TLS, without a certificate of the client's.
     Unknown,
     /// TLS, with a certificate that was accepted, and the names in it if there are rules.
-    Certified(tls::Client, Names),
+    Certified(Names),
 }
 
 struct Shared {
@@ -84,20 +83,6 @@ impl Exchange {
         if is_over { response } else { closing(response) }
     }
 
-    /// Whether the certificate of the client is accepted still, after a reload too. If not, the
-    /// connection is closed.
-    fn is_client_accepted(&self) -> bool {
-        let Shared { server, state, peer, client, .. } = &*self.0;
-        let (Client::Certified(client, _), Some(tls)) = (client, &server.tls) else { return true };
-        let judged = tls.judge(client);
-        if let Err(error) = &judged {
-            let error = io::Error::other(error.clone());
-            journal::refuse(*peer, "the connection is closed", &tls::refusal(&error));
-            state.ask(Order::Close);
-        }
-        judged.is_ok()
-    }
-
     /// Judges a request before any route does: the origin that may read the answer, or the answer
     /// to a request that no route should see.
     /// `is_whole`: it has no body.
@@ -141,7 +126,7 @@ impl Exchange {
         let rules = server.access.as_ref()?.current();
         let nobody = Names::default();
         let (names, is_known) = match client {
-            Client::Certified(_, names) => (names, true),
+            Client::Certified(names) => (names, true),
             _ => (&nobody, false),
         };
         let client = access::Client { names, address: Some(peer.ip()) };
@@ -178,7 +163,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
     fn call(&self, request: Request<Incoming>) -> Answering {
         let Shared { server, state, .. } = &*self.0;
         state.begin_exchange();
-        if !self.is_client_accepted() {
+        if !state.is_client_accepted(server.tls.as_ref()) {
             // No answer: the connection's task is about to close it.
             return Answering::Done(None);
         }

@@ -21,6 +21,7 @@ use futures_lite::FutureExt;
 use self::seat::{GRACE, Holder, LOOK_AT_PACE, Seat, Standing, grace};
 use super::state::{ConnectionState, Order, Phase};
 use crate::net::clock::{micros, now};
+use crate::tls::ReloadingServer;
 
 pub(crate) use self::waiting::{Waiter, WaitingRoom};
 
@@ -59,6 +60,15 @@ impl Places {
     pub(crate) fn ask(&self, order: Order) {
         for seat in self.lock().seats() {
             seat.state.ask(order);
+        }
+    }
+
+    /// Closes upgraded connections whose client would not be accepted any more. The others are
+    /// judged at their next request: what is under way is finished.
+    pub(crate) fn judge_upgraded(&self, tls: Option<&ReloadingServer>) {
+        let open = self.lock();
+        for seat in open.seats().filter(|seat| seat.state.phase() == Phase::Upgraded) {
+            seat.state.is_client_accepted(tls);
         }
     }
 

@@ -3,14 +3,19 @@
 //! The stream and the bodies record each change here. The task reads its time limits from it, and
 //! the listener chooses from it which connection to close when there are too many. Knows no HTTP.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Context;
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
+use crate::journal;
 use crate::net::clock::{micros, now};
 use crate::net::{Observer, load};
+use crate::tls::{self, Client, ReloadingServer};
 
 /// A request's head has to be complete this long after its first byte, a handshake after accept.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
@@ -61,8 +66,8 @@ pub(crate) struct ConnectionState {
     moved: AtomicU64,
     /// Bytes that have crossed the socket.
     bytes: AtomicU64,
-    /// Of the client, for those who count places; 0 without one.
-    certificate: AtomicU64,
+    /// Who has shown a certificate that was accepted. Boxed: most have none.
+    client: OnceLock<Box<(SocketAddr, Client)>>,
     reading: AtomicBool,
     writing: AtomicBool,
     /// Bytes of the answer's body that wait in hyper, and whether the body waits for them.
@@ -87,7 +92,7 @@ impl ConnectionState {
             since: AtomicU64::new(now()),
             moved: AtomicU64::new(now()),
             bytes: AtomicU64::new(0),
-            certificate: AtomicU64::new(0),
+            client: OnceLock::new(),
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
@@ -175,13 +180,28 @@ impl ConnectionState {
         self.bytes.load(Relaxed)
     }
 
-    /// The client has shown a certificate, of which this is a digest.
-    pub(super) fn certify(&self, certificate: u64) {
-        self.certificate.store(certificate.max(1), Relaxed);
+    /// The client has shown a certificate that was accepted.
+    pub(super) fn certify(&self, peer: SocketAddr, client: Client) {
+        let _ = self.client.set(Box::new((peer, client)));
     }
 
-    pub(super) fn certificate(&self) -> u64 {
-        self.certificate.load(Relaxed)
+    /// A digest of the client's certificate.
+    pub(super) fn certificate(&self) -> Option<u64> {
+        self.client.get().map(|client| client.1.digest)
+    }
+
+    /// Whether the certificate of the client is accepted still. If not, the connection is closed.
+    pub(super) fn is_client_accepted(&self, tls: Option<&ReloadingServer>) -> bool {
+        let (Some((peer, client)), Some(tls)) = (self.client.get().map(|it| &**it), tls) else {
+            return true;
+        };
+        let judged = tls.judge(client);
+        if let Err(error) = &judged {
+            let error = io::Error::other(error.clone());
+            journal::refuse(*peer, "the connection is closed", &tls::refusal(&error));
+            self.ask(Order::Close);
+        }
+        judged.is_ok()
     }
 
     /// Whether the body has to wait until hyper has sent what it has. Left to itself it takes 32 KiB

@@ -2,6 +2,7 @@
 //! changed; and whether those who were accepted before would be accepted still.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustls::{ServerConfig, ServerConnection};
@@ -11,6 +12,7 @@ use super::admission::Admission;
 use super::fingerprint::Fingerprint;
 use super::server::{ServerFiles, ServerIdentity};
 use crate::error::Error;
+use crate::x509::certificate::Certificate;
 
 /// The server's current configuration, swapped whole on reload.
 #[derive(Debug)]
@@ -33,14 +35,17 @@ pub(crate) struct Client {
     /// The configuration by which it was accepted last. It is not kept alive: a connection may stay
     /// open for days, and the keys and lists of before a reload are freed without waiting for it.
     judged_by: Mutex<Weak<ServerConfig>>,
+    /// When the first of the certificates expires that had not when it was judged, in Unix seconds.
+    expires: AtomicI64,
+    /// The same number for the same certificate, for as long as the process runs.
+    pub(crate) digest: u64,
 }
 
 impl Client {
-    /// The same number for the same certificate, for as long as the process runs.
-    pub(crate) fn digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.certificates.first().hash(&mut hasher);
-        hasher.finish()
+    fn first_expiry(&self, after: i64) -> i64 {
+        let read = self.certificates.iter().flat_map(|der| Certificate::parse(der));
+        let expiries = read.map(|certificate| certificate.not_after.unix());
+        expiries.filter(|expiry| *expiry >= after).min().unwrap_or(i64::MAX)
     }
 }
 
@@ -80,25 +85,42 @@ impl ReloadingServer {
         config: &Arc<ServerConfig>,
     ) -> Option<Client> {
         let certificates = session.peer_certificates()?.to_vec();
-        Some(Client { certificates, judged_by: Mutex::new(Arc::downgrade(config)) })
+        let mut hasher = DefaultHasher::new();
+        certificates.first().hash(&mut hasher);
+        let client = Client {
+            certificates,
+            judged_by: Mutex::new(Arc::downgrade(config)),
+            expires: AtomicI64::new(0),
+            digest: hasher.finish(),
+        };
+        // Whoever resumes a session was judged when that was begun.
+        client.expires.store(client.first_expiry(i64::MIN), Relaxed);
+        Some(client)
     }
 
-    /// Whether a client would still be accepted, should the files have been loaded again since.
+    /// Whether a client would still be accepted: the files may have been loaded again since, or one
+    /// of its certificates may have expired.
     ///
     /// # Errors
     ///
     /// Why it would be refused.
     pub(crate) fn judge(&self, client: &Client) -> Result<(), rustls::Error> {
+        self.judge_at(client, UnixTime::now())
+    }
+
+    fn judge_at(&self, client: &Client, now: UnixTime) -> Result<(), rustls::Error> {
         let Current { config, admission, .. } = lock(&self.current).clone();
         let mut judged_by = lock(&client.judged_by);
-        if judged_by.as_ptr() == Arc::as_ptr(&config) {
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if judged_by.as_ptr() == Arc::as_ptr(&config) && seconds <= client.expires.load(Relaxed) {
             return Ok(());
         }
         if let (Some(admission), [end_entity, intermediates @ ..]) =
             (admission, &*client.certificates)
         {
-            admission.judge(end_entity, intermediates, UnixTime::now())?;
+            admission.judge(end_entity, intermediates, now)?;
         }
+        client.expires.store(client.first_expiry(seconds), Relaxed);
         *judged_by = Arc::downgrade(&config);
         Ok(())
     }
@@ -199,6 +221,27 @@ mod tests {
         assert_eq!(server.judge(&accepted), Ok(()), "the new list is not read yet");
         server.reload().unwrap();
         assert_eq!(server.judge(&accepted), Err(CertificateError::Revoked.into()));
+    }
+
+    #[test]
+    fn an_open_connection_is_judged_by_the_clock_of_today() {
+        let dir = Dir::new();
+        dir.ca("ca");
+        for name in ["server", "child"] {
+            dir.issue("ca", name, EC_KEY, "100");
+        }
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", ""]);
+        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
+        let (connection, _) =
+            shake(&server.current(), &Arc::new(client(&dir, Some("child")))).unwrap();
+        let accepted = server.client(&connection, &server.current()).unwrap();
+        let after = |days: u64| {
+            let later = UnixTime::now().as_secs() + days * 24 * 3600;
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(later))
+        };
+        assert_eq!(server.judge_at(&accepted, after(99)), Ok(()));
+        let refused = server.judge_at(&accepted, after(101)).unwrap_err();
+        assert!(explain(&refused).starts_with("its certificate has expired"), "{refused}");
     }
 
     #[test]

@@ -76,8 +76,8 @@ impl Seat {
 
     pub(super) fn holder(&self) -> Holder {
         match self.state.certificate() {
-            0 => Holder::Address(self.address),
-            certificate => Holder::Certificate(certificate),
+            None => Holder::Address(self.address),
+            Some(certificate) => Holder::Certificate(certificate),
         }
     }
 
