@@ -20,6 +20,7 @@ mod support {
 
 #[path = "tedge"]
 mod promises {
+    mod access;
     mod certs;
     mod check;
     mod config_attacked;

@@ -1,6 +1,7 @@
 //! The `tedge` command: the list of subcommands, and how a failure is reported. Each subcommand is
 //! in the file with its name. Only this module and [`run`](crate::run) print.
 
+pub mod access;
 pub mod c8y;
 pub mod certs;
 mod command_line;
@@ -21,7 +22,8 @@ use print::{print, report};
 use crate::error::Error;
 
 /// Every subcommand.
-pub static COMMANDS: &[Command] = &[c8y::COMMAND, certs::COMMAND, config::COMMAND, http::COMMAND];
+pub static COMMANDS: &[Command] =
+    &[access::COMMAND, c8y::COMMAND, certs::COMMAND, config::COMMAND, http::COMMAND];
 
 /// Runs the `tedge` command with the arguments that follow its name. `fetch_token` is how the program
 /// fetches a token, if it can.

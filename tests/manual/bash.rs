@@ -112,6 +112,10 @@ fn values<'a>(text: &mut String, options: impl Iterator<Item = &'a Word> + Clone
             "LEVEL",
             "mapfile -t COMPREPLY < <(compgen -W 'error warn info debug trace' -- \"$word\")",
         ),
+        (
+            "SERVICE",
+            "mapfile -t COMPREPLY < <(compgen -W 'tedge-file-transfer tedge-c8y-proxy' -- \"$word\")",
+        ),
         ("SOURCE", "mapfile -t COMPREPLY < <(compgen -W 'mqtt https auto' -- \"$word\")"),
     ] {
         let of_kind = options.clone().filter(|option| option.arguments() == kind);

@@ -118,7 +118,7 @@ impl Judge<'_> {
         Refusal {
             who: who
                 .or_else(|| address.map(|address| address.to_canonical().to_string()))
-                .unwrap_or_default(),
+                .unwrap_or_else(|| "a client without a name".to_owned()),
             verb: Methods::verb(method).to_owned(),
             below: format!("/{}", &path[..path.rfind('/').map_or(0, |slash| slash + 1)]),
         }

@@ -81,7 +81,7 @@ Options:
     columns(&mut text, "", &[OPTIONS]);
     text.push_str(
         "
-Signals: SIGHUP reloads certificates, keys, revocation lists and rules of access.
+Signals: SIGHUP reloads certificates, keys, revocation lists and access rules.
 SIGTERM and SIGINT finish running requests, then exit; a second one exits
 immediately.
 

@@ -1,0 +1,102 @@
+//! `tedge access`: says what the rules of access make of a request, without sending it.
+//!
+//! Of the routes it knows only where the paths of rules begin in a URI.
+
+use std::net::IpAddr;
+
+use http::Method;
+
+use super::command_line::{Command, CommandLine, Exit, Word, usage, utf8};
+use super::print::{print_value, warn};
+use crate::access::{Client, Names};
+use crate::server::RulesFile;
+use crate::settings::{Program, Settings};
+
+/// The subcommand.
+pub const COMMAND: Command = Command {
+    name: "access",
+    summary: "try the rules of access",
+    verbs: &[Word::new("check METHOD PATH", "print the rule that allows a request")],
+    options: &[
+        Word::new("--as NAME", "name in the client certificate (default: no certificate)"),
+        Word::new("--from ADDRESS", "address of the client (default: in no network)"),
+        Word::new("--service SERVICE", "the service, tedge-file-transfer or tedge-c8y-proxy"),
+    ],
+    notes: "PATH is that of a request, such as /te/v1/files/child1/a or /c8y/event/events,\n\
+            or with --service one as in the rules. It is not percent-encoded.\n\
+            The rules are in the files of http.access_path and c8y.proxy.access_path.\n\
+            If no rule allows the request, the exit status is 1.\n\n\
+            Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
+    run,
+};
+
+const FILES: [&str; 2] = ["/tedge/file-transfer/", "/te/v1/files/"];
+const CLOUD: &str = "/c8y/";
+
+fn run(line: &CommandLine) -> Result<(), Exit> {
+    let method = line.text(0)?.unwrap_or_default().to_ascii_uppercase();
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_| usage(format!("METHOD is '{method}': expected GET, PUT or another one")))?;
+    let (service, path) = request(line)?;
+    let name = line.value("--as").map(utf8).transpose()?;
+    let address = line.value("--from").map(utf8).transpose()?.map(address).transpose()?;
+
+    let loaded = Settings::load(&line.config_dir(), std::env::vars_os(), &[])?;
+    warn(&loaded.warnings);
+    let settings = loaded.settings;
+    let file = match service {
+        Program::C8yProxy => {
+            RulesFile { key: "c8y.proxy.access_path", path: settings.c8y_proxy_access_path }
+        }
+        _ => RulesFile { key: "http.access_path", path: settings.http_access_path },
+    };
+    let Some(rules) = file.load()? else {
+        return Ok(print_value(&format!("allowed: {} is not set", file.key))?);
+    };
+    let names = name.map(Names::one).unwrap_or_default();
+    let client = Client { names: &names, address };
+    let shown = file.path.unwrap_or_default();
+    let shown = shown.display();
+    match rules.find(client, &method, &path) {
+        Some(line) => Ok(print_value(&format!("allowed by {shown}:{line}"))?),
+        None => {
+            let refusal = rules.judge(client).refuse(&method, &path);
+            print_value(&format!("refused: no rule in {shown} allows this: {refusal}"))?;
+            Err(Exit::Reported(1))
+        }
+    }
+}
+
+/// The service that the request is for, and the path as its rules take it.
+fn request(line: &CommandLine) -> Result<(Program, String), Exit> {
+    let path = line.text(1)?.unwrap_or_default();
+    let below = |prefix: &&str| format!("{path}/").starts_with(*prefix);
+    let service = match line.value("--service") {
+        Some(name) => [Program::FileTransfer, Program::C8yProxy]
+            .into_iter()
+            .find(|service| service.name() == name)
+            .ok_or_else(|| {
+                let name = name.to_string_lossy();
+                usage(format!("--service is '{name}': see --help"))
+            })?,
+        None if below(&CLOUD) => Program::C8yProxy,
+        None if FILES.iter().any(below) => Program::FileTransfer,
+        None => return Err(usage(format!("no service has the path '{path}': add --service"))),
+    };
+    let prefixes = match service {
+        Program::C8yProxy => &[CLOUD][..],
+        _ => &FILES,
+    };
+    let prefix = prefixes.iter().find(|prefix| below(prefix));
+    let relative = prefix.map_or(path, |prefix| path.get(prefix.len()..).unwrap_or_default());
+    let parts: Vec<_> = relative.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.iter().any(|part| matches!(*part, "." | "..")) {
+        return Err(usage(format!("PATH is '{path}': write it without . and ..")));
+    }
+    let end = if service == Program::C8yProxy && !parts.is_empty() { "/" } else { "" };
+    Ok((service, parts.join("/") + end))
+}
+
+fn address(text: &str) -> Result<IpAddr, Exit> {
+    text.parse().map_err(|_| usage(format!("--from is '{text}': expected an IP address")))
+}

@@ -1,0 +1,109 @@
+//! `tedge access`: which rule decides about a request.
+
+use crate::support::tedge::Device;
+
+const FILES: &str = "[[rule]]\nwho = \"*\"\nmay = [\"read\", \"write\"]\nbelow = \"/{who}/\"\n\n\
+    [[rule]]\nfrom = \"127.0.0.0/8\"\nmay = [\"read\"]\nbelow = \"/public/\"\n";
+const CLOUD: &str = "[[rule]]\nwho = \"child1\"\nmay = [\"GET\"]\nbelow = \"/inventory/binaries/\"\n\
+    \n[[rule]]\nwho = \"child1\"\nmay = [\"POST\"]\nexactly = \"/event/events\"\n";
+
+fn ruled() -> Device {
+    let device = Device::new().with("files.toml", FILES).with("c8y.toml", CLOUD);
+    for (key, file) in [("http.access_path", "files.toml"), ("c8y.proxy.access_path", "c8y.toml")] {
+        let file = device.path(file);
+        assert_eq!(device.tedge(&["config", "set", key, file.to_str().unwrap()]).code, Some(0));
+    }
+    device
+}
+
+#[test]
+fn says_which_rule_allows_a_request() {
+    let device = ruled();
+    for (arguments, file, line) in [
+        (&["--as", "child1", "PUT", "/te/v1/files/child1/a"][..], "files.toml", 1),
+        (&["--as", "child1", "get", "/tedge/file-transfer//child1/a/"], "files.toml", 1),
+        (&["GET", "/te/v1/files/public/a", "--from", "127.0.0.1"], "files.toml", 6),
+        (
+            &["GET", "/public/a", "--from=::ffff:127.9.9.9", "--service=tedge-file-transfer"],
+            "files.toml",
+            6,
+        ),
+        (&["GET", "/c8y/inventory/binaries", "--as=child1"], "c8y.toml", 1),
+        (&["GET", "/c8y/inventory/binaries/1", "--as=child1"], "c8y.toml", 1),
+        (&["POST", "/event/events", "--as=child1", "--service", "tedge-c8y-proxy"], "c8y.toml", 6),
+    ] {
+        let done = device.tedge(&[&["access", "check"], arguments].concat());
+        let said = format!("allowed by {}:{line}", device.path(file).display());
+        assert_eq!(done.silent_success(), said, "{arguments:?}");
+    }
+}
+
+#[test]
+fn says_that_no_rule_allows_a_request() {
+    let device = ruled();
+    for (arguments, file, refusal) in [
+        (
+            &["--as", "child1", "PUT", "/te/v1/files/child2/a"][..],
+            "files.toml",
+            "child1 may not write below \"/child2/\"",
+        ),
+        (
+            &["GET", "/te/v1/files/public/a"],
+            "files.toml",
+            "a client without a name may not read below \"/public/\"",
+        ),
+        (
+            &["GET", "/te/v1/files/public/a", "--from", "192.0.2.1"],
+            "files.toml",
+            "192.0.2.1 may not read below \"/public/\"",
+        ),
+        (
+            &["--as", "..", "GET", "/te/v1/files/child1/a"],
+            "files.toml",
+            ".. may not read below \"/child1/\"",
+        ),
+        (
+            &["--as", "child1", "DELETE", "/c8y/inventory/binaries/1"],
+            "c8y.toml",
+            "child1 may not write below \"/inventory/binaries/\"",
+        ),
+    ] {
+        let done = device.tedge(&[&["access", "check"], arguments].concat());
+        let file = device.path(file);
+        let said = format!("refused: no rule in {} allows this: {refusal}\n", file.display());
+        assert_eq!(
+            (done.code, done.out, done.err),
+            (Some(1), said, String::new()),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn without_rules_everything_is_allowed() {
+    let device = Device::new();
+    for (path, key) in [("/te/v1/files/a", "http.access_path"), ("/c8y", "c8y.proxy.access_path")] {
+        let done = device.tedge(&["access", "check", "GET", path]);
+        assert_eq!(done.silent_success(), format!("allowed: {key} is not set"));
+    }
+}
+
+#[test]
+fn what_cannot_be_tried_is_said() {
+    let device = ruled();
+    for (arguments, said) in [
+        (&["GET", "/a"][..], "no service has the path '/a': add --service"),
+        (&["GET", "/c8yx"], "no service has the path '/c8yx'"),
+        (&["G T", "/c8y"], "METHOD is 'G T'"),
+        (&["GET", "/c8y/a/../b"], "write it without . and .."),
+        (&["GET", "/c8y", "--from", "lan"], "--from is 'lan': expected an IP address"),
+        (&["GET", "/c8y", "--service", "ssh"], "--service is 'ssh'"),
+        (&["GET"], "missing PATH"),
+    ] {
+        device.tedge(&[&["access", "check"], arguments].concat()).failed(2, &[said]);
+    }
+    let device = device.with("files.toml", "[[rule]]\nwhat = 1\n");
+    let said =
+        format!("http.access_path: {}:2: what is not known", device.path("files.toml").display());
+    device.tedge(&["access", "check", "GET", "/te/v1/files/a"]).failed(78, &[&said]);
+}
