@@ -20,7 +20,7 @@ mod support {
 
 #[path = "file_transfer"]
 mod promises {
-    mod access;
+    pub(crate) mod access;
     mod browsers;
     mod budgets;
     mod chromium;
@@ -55,6 +55,7 @@ mod promises {
 
 #[path = "faults"]
 mod faults {
+    mod access;
     mod bytes;
     mod crash;
     mod memory;
