@@ -95,9 +95,14 @@ impl Exchange {
             return Break(use_https(head));
         }
         let Server { browsers, places, .. } = &*self.0.server;
-        let shared_with = if browsers.knows(head) { None } else { self.judge(head)? };
+        let is_usual = browsers.is_usual(head);
+        let shared_with = if is_usual { None } else { self.judge(head)? };
         if let Some(refusal) = self.forbid(head) {
             return Break(if is_whole { refusal } else { closing(refusal) });
+        }
+        // It has none of the fields that are looked at below.
+        if is_usual {
+            return Continue(None);
         }
         if head.headers.contains_key(header::UPGRADE) {
             if places.are_quiet() {

@@ -82,27 +82,30 @@ fn our_names_are_answered_and_no_others() {
 fn a_host_that_is_ours_is_known_the_next_time_but_never_to_a_page() {
     let rules = rules();
     let ours = head("GET", &[("host", "rpi4:8000")]);
-    assert!(!rules.knows(&ours));
+    assert!(!rules.is_usual(&ours));
     let named = Authority::try_from("rpi4:8000").unwrap();
     assert!(rules.judge(&ours, Some(&named), false, Some(&|_: &str| false)).is_continue());
-    assert!(rules.knows(&ours));
+    assert!(rules.is_usual(&ours));
     for (fields, target) in [
         (&[("host", "rpi4:8001")][..], "/"),
         (&[("host", "rpi4:8000"), ("host", "rpi4:8000")], "/"),
         (&[("host", "rpi4:8000"), ("origin", "http://rpi4:8000")], "/"),
         (&[("host", "rpi4:8000"), ("sec-fetch-site", "none")], "/"),
+        (&[("host", "rpi4:8000"), ("expect", "100-continue")], "/"),
+        (&[("host", "rpi4:8000"), ("transfer-encoding", "gzip")], "/"),
+        (&[("host", "rpi4:8000"), ("upgrade", "websocket")], "/"),
         (&[("host", "rpi4:8000")], "http://attacker.example/"),
         (&[], "/"),
     ] {
         let mut head = head("GET", fields);
         head.uri = target.parse().unwrap();
-        assert!(!rules.knows(&head), "{target} {fields:?}");
+        assert!(!rules.is_usual(&head), "{target} {fields:?}");
     }
     // As long as the certificate is for it, which may change.
     let certified = head("GET", &[("host", "certified.example")]);
     let named = Authority::try_from("certified.example").unwrap();
     assert!(rules.judge(&certified, Some(&named), false, Some(&|_: &str| true)).is_continue());
-    assert!(!rules.knows(&certified));
+    assert!(!rules.is_usual(&certified));
 }
 
 #[test]
