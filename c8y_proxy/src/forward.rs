@@ -13,6 +13,7 @@ use http_body::Body as _;
 use crate::credentials::Grant;
 use crate::error::Error;
 use crate::state::State;
+use crate::target::Cost;
 use crate::{headers, target, upgrade};
 
 /// Every method that Cumulocity knows.
@@ -47,7 +48,8 @@ pub(crate) async fn forward(request: tide::Request<State>) -> tide::Result {
         return Err(Error::Method(METHODS).into());
     }
     let target = target::upstream(&received.uri).ok_or(Error::NotFound)?;
-    if target::revokes_the_token(target.path()) {
+    let cost = target::cost(target.path());
+    if cost == Cost::Token || cost == Cost::Session && !headers::is_authorized(&received.headers) {
         return Err(Error::Forbidden.into());
     }
 

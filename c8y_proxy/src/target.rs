@@ -22,50 +22,63 @@ pub(crate) fn upstream(uri: &Uri) -> Option<PathAndQuery> {
     }
 }
 
-/// Whether Cumulocity would answer this path by revoking the device's token, as it does for the
-/// parts of its user interface: what ends in `.js`, and what is below `apps`.
+/// What a request for a path may cost the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cost {
+    /// Nothing.
+    Nothing,
+    /// The session of the token that the request is sent with: `user/logout` ends it.
+    Session,
+    /// The device's token, whoever asks.
+    Token,
+}
+
+/// What a request for this path may cost. Cumulocity revokes the device's token when it is asked
+/// for parts of its user interface: what ends in `.js`, and what is below `apps`.
 ///
 /// The path is judged as the laxest server would read it: decoded any number of times, with or
 /// without the encoded slashes; `;` parameters cut, `\` as `/` or not, cut at a decoded `?`, `#` or
 /// control character; without trailing slashes, dots, blanks and control characters; `.`, `..` and
 /// empty segments resolved; in lower case.
-pub(crate) fn revokes_the_token(path: &str) -> bool {
-    !is_plain(path) && is_revoking(&path.to_ascii_lowercase())
+pub(crate) fn cost(path: &str) -> Cost {
+    if is_plain(path) { Cost::Nothing } else { cost_in_lower_case(&path.to_ascii_lowercase()) }
 }
 
-/// Whether the path has nothing to decode or to drop, and neither `pps` nor `.js` anywhere. Nearly
-/// every path is plain, and this costs a twentieth of judging how servers would read it.
+/// Whether the path has nothing to decode or to drop, and neither `pps`, `.js` nor `ogo` anywhere.
+/// Nearly every path is plain, and this costs a twentieth of judging how servers would read it.
 fn is_plain(path: &str) -> bool {
     let is_kept = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
     let is_suspicious = |part: &[u8]| {
-        matches!(part, [b'p' | b'P', b'p' | b'P', b's' | b'S'] | [b'.', b'j' | b'J', b's' | b'S'])
+        matches!(
+            part,
+            [b'p' | b'P', b'p' | b'P', b's' | b'S']
+                | [b'.', b'j' | b'J', b's' | b'S']
+                | [b'o' | b'O', b'g' | b'G', b'o' | b'O']
+        )
     };
     path.bytes().all(is_kept) && !path.as_bytes().windows(3).any(is_suspicious)
 }
 
-fn is_revoking(path: &str) -> bool {
-    is_of_the_interface(path)
-        || leads_to_the_interface(path, decode)
-        || leads_to_the_interface(path, decode_all_but_slashes)
+fn cost_in_lower_case(path: &str) -> Cost {
+    let decoded = decoded_cost(path, decode).max(decoded_cost(path, decode_all_but_slashes));
+    cost_as_it_is(path).max(decoded)
 }
 
-/// Whether the path is one of the interface once it is decoded, however often.
-fn leads_to_the_interface(path: &str, decode: fn(&str) -> String) -> bool {
-    let mut encoded = path.to_owned();
+/// What the path may cost once it is decoded, however often.
+fn decoded_cost(path: &str, decode: fn(&str) -> String) -> Cost {
+    let (mut encoded, mut cost) = (path.to_owned(), Cost::Nothing);
     for _ in 0..DEPTH {
         if !encoded.contains('%') {
-            return false;
+            return cost;
         }
         let decoded = decode(&encoded);
         if decoded == encoded {
-            return false;
+            return cost;
         }
-        if is_of_the_interface(&decoded) {
-            return true;
-        }
+        cost = cost.max(cost_as_it_is(&decoded));
         encoded = decoded;
     }
-    true
+    Cost::Token
 }
 
 fn decode(path: &str) -> String {
@@ -77,10 +90,11 @@ fn decode_all_but_slashes(path: &str) -> String {
     decode(&path.replace("%2f", "%252f").replace("%5c", "%255c"))
 }
 
-fn is_of_the_interface(path: &str) -> bool {
+fn cost_as_it_is(path: &str) -> Cost {
     let ends = [path.find('?'), path.find('#'), path.find(is_removed), Some(path.len())];
-    let mut readings = ends.into_iter().flatten().map(|end| path[..end].replace(is_removed, ""));
-    readings.any(|path| is_an_asset(&path, &['/', '\\']) || is_an_asset(&path, &['/']))
+    let readings = ends.into_iter().flatten().map(|end| path[..end].replace(is_removed, ""));
+    let costs = readings.map(|path| cost_of(&path, &['/', '\\']).max(cost_of(&path, &['/'])));
+    costs.max().unwrap_or(Cost::Nothing)
 }
 
 /// What a server may drop, or take for the end. Bytes that are not UTF-8 were replaced by one.
@@ -93,15 +107,21 @@ fn is_blank(character: char) -> bool {
     character.is_whitespace() || character == '+'
 }
 
-fn is_an_asset(path: &str, slashes: &[char]) -> bool {
+fn cost_of(path: &str, slashes: &[char]) -> Cost {
     // How many segments there are at least once dot segments are resolved, in all and below the
     // last one that ends in `.js`.
     let (mut depth, mut below_js) = (0_usize, None);
+    let (mut below_user, mut cost) = (false, Cost::Nothing);
     for segment in path.split(slashes) {
         let named = segment.split(';').next().unwrap_or_default().trim_matches(is_blank);
         let name = without_end(named);
-        if depth == 0 && name == "apps" {
-            return true;
+        // Some servers take `logout.json` for `logout`.
+        let stem = name.split('.').next();
+        match depth {
+            0 if name == "apps" => return Cost::Token,
+            0 if name == "user" => below_user = true,
+            0 | 1 if below_user && stem == Some("logout") => cost = Cost::Session,
+            _ => {}
         }
         if named == ".." {
             depth = depth.saturating_sub(1);
@@ -114,7 +134,7 @@ fn is_an_asset(path: &str, slashes: &[char]) -> bool {
             below_js = Some(0);
         }
     }
-    below_js == Some(0)
+    if below_js == Some(0) { Cost::Token } else { cost }
 }
 
 /// A name without the dots and blanks at its end, which some file systems ignore.

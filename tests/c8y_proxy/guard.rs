@@ -41,6 +41,39 @@ fn paths_of_the_web_applications_are_forbidden() {
 }
 
 #[test]
+fn the_session_of_the_device_is_not_for_others_to_end() {
+    let device = Device::start();
+    device.warm();
+    for path in [
+        "/user/logout",
+        "/USER/Logout/",
+        "/user//logout?x",
+        "/user%2Flogout",
+        "/%75ser/log%6fut",
+        "/user/x/../logout",
+        "/user;v=1/logout;v=1",
+        "/x/..;/user/logout",
+        "/user/logout/t12345/allUsers",
+        "/user/logout%00",
+    ] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let answer = device.ask(format!(
+                "{method} /c8y{path} HTTP/1.1\r\nHost: a\r\nCookie: authorization=x\r\n\r\n"
+            ));
+            assert_eq!(answer.status, 403, "{method} {path}");
+            assert!(answer.body.is_empty(), "{path}: {}", answer.text());
+        }
+    }
+    assert!(device.cloud().seen().requests.is_empty());
+    device.warm();
+    assert_eq!(device.bridge().asked(), 1, "the token was lost");
+    // Whoever has a session of his own may end it.
+    let own = "POST /c8y/user/logout HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer own\r\n\r\n";
+    assert_eq!(device.ask(own).status, 401);
+    assert_eq!(device.cloud().requests("/user/logout")[0].bearer(), Some("own"));
+}
+
+#[test]
 fn paths_that_only_look_like_it_cross() {
     let device = Device::start();
     device.warm();
@@ -53,6 +86,9 @@ fn paths_that_only_look_like_it_cross() {
         "/service/echo/a.js/b",
         "/appsx",
         "/x?y=a.js",
+        "/user/currentUser",
+        "/user/logouts",
+        "/x?y=/user/logout",
     ] {
         device.cloud().forget();
         let answer = device.get(&format!("/c8y{path}"));

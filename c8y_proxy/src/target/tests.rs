@@ -125,7 +125,46 @@ fn guards_the_paths_that_cost_the_token() {
         "/%20/apps",
         "/../../apps",
     ] {
-        assert!(revokes_the_token(path), "{path}");
+        assert_eq!(cost(path), Cost::Token, "{path}");
+    }
+}
+
+#[test]
+fn guards_the_paths_that_end_a_session() {
+    for path in [
+        "/user/logout",
+        "/user/logout/",
+        "/User/LogOut",
+        "/user/logout/t12345/allUsers",
+        "//user//logout",
+        "/./user/./logout",
+        "/user/x/../logout",
+        "/x/../user/logout",
+        "/user/.../../logout",
+        "/.../../user/logout",
+        "/../user/logout",
+        "/%75ser/%6Cogout",
+        "/user%2Flogout",
+        "/user%5Clogout",
+        "/user\\logout",
+        "/user%252Flogout",
+        "/user/x%2F..%2Flogout",
+        "/user/%2e%2e%2Fuser/logout",
+        "/user;v=1/logout;v=1",
+        "/x/..;/user/logout",
+        "/user%3Bv=1/logout%3Bv=1",
+        "/user./logout.",
+        "/user%20/%20logout%20",
+        "/user+/logout+",
+        "/user/logout%00",
+        "/user/logout%0a.png",
+        "/user/lo%00gout",
+        "/user/logout%3Fx",
+        "/user/logout%23x",
+        "/user/logout.json",
+        "/user/%ff/../logout",
+    ] {
+        assert_eq!(cost(path), Cost::Session, "{path}");
     }
 }
 
@@ -162,8 +201,16 @@ fn lets_all_other_paths_pass() {
         "/identity/externalIds/c8y_Serial/a%2Fb%3Fc%23d",
         "/measurement/measurements/",
         "/service/x/%5Capps",
+        "/user/currentUser",
+        "/user/t1/users/logout",
+        "/user/logouts",
+        "/users/logout",
+        "/logout",
+        "/service/user/logout",
+        "/user;logout",
+        "/user/t1/logout",
     ] {
-        assert!(!revokes_the_token(path), "{path}");
+        assert_eq!(cost(path), Cost::Nothing, "{path}");
     }
 }
 
@@ -172,6 +219,9 @@ fn any_path() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("/"),
         Just("apps"),
+        Just("user"),
+        Just("/logout"),
+        Just("lOg"),
         Just("a"),
         Just(".js"),
         Just("."),
@@ -209,21 +259,23 @@ proptest! {
         slash in "/|//|%2F",
     ) {
         let has_js = segments.iter().any(|segment| segment.to_lowercase().ends_with(".js"));
-        prop_assume!(!has_js && !segments[0].eq_ignore_ascii_case("apps"));
+        let is_user = segments[0].eq_ignore_ascii_case("user");
+        prop_assume!(!has_js && !is_user && !segments[0].eq_ignore_ascii_case("apps"));
         let path = format!("/{}", segments.join(&slash));
-        prop_assert!(!revokes_the_token(&path));
+        prop_assert_eq!(cost(&path), Cost::Nothing);
     }
 
     #[test]
     fn no_plain_path_costs_the_token(
-        pieces in prop::collection::vec("/|ap|aP|%70s|ps|Ps|pS|[.]j|[.]J|s|S|;|[+]|\u{1}", 0..6),
+        pieces in prop::collection::vec("/|ap|aP|user/|lO|gO|go|ut|%70s|ps|Ps|pS|[.]j|[.]J|s|S|;|[+]|\u{1}", 0..8),
     ) {
         let path = format!("/{}", pieces.concat());
-        prop_assert!(!is_plain(&path) || !is_revoking(&path.to_ascii_lowercase()));
+        let judged = cost_in_lower_case(&path.to_ascii_lowercase());
+        prop_assert!(!is_plain(&path) || judged == Cost::Nothing);
     }
 
     #[test]
     fn no_path_is_too_odd_to_be_judged(path in "\\PC{0,40}") {
-        let _ = revokes_the_token(&path);
+        let _ = cost(&path);
     }
 }

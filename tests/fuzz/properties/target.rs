@@ -3,7 +3,7 @@
 
 use http::Uri;
 
-use crate::target::{revokes_the_token, upstream};
+use crate::target::{Cost, cost, upstream};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -16,22 +16,22 @@ pub fn check(input: &[u8]) {
     assert!(sent.as_str().starts_with('/'));
 
     let path = sent.path();
-    let guarded = revokes_the_token(path);
+    let guarded = cost(path);
     for times in 0..4 {
         for flags in 0..1 << 7 {
             let server = Server::with(times, flags);
-            assert!(guarded || !server.serves_a_page(path), "{path} as {server:?} reads it");
+            assert!(guarded >= server.cost(path), "{path} as {server:?} reads it");
         }
     }
-    if !guarded {
-        assert!(!revokes_the_token(&path.to_ascii_uppercase().replace("%2F", "%2f")));
+    if guarded == Cost::Nothing {
+        assert_eq!(cost(&path.to_ascii_uppercase().replace("%2F", "%2f")), Cost::Nothing);
         let encode = |byte| match byte {
             b'/' | b'\\' => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         };
         let encoded: String = path.bytes().map(encode).collect();
         let is_deep = (0..7).any(|times| !decode(path.as_bytes(), times).contains(&b'%'));
-        assert!(!is_deep || !revokes_the_token(&encoded), "{path} once more encoded");
+        assert!(!is_deep || cost(&encoded) == Cost::Nothing, "{path} once more encoded");
     }
 }
 
@@ -97,10 +97,16 @@ impl Server {
         parts.iter().map(|part| trim(part)).filter(|name| !name.is_empty()).collect()
     }
 
-    fn serves_a_page(&self, path: &str) -> bool {
+    fn cost(&self, path: &str) -> Cost {
         let names = self.names(path);
-        names.first().is_some_and(|first| first == b"apps")
-            || names.last().is_some_and(|last| last.ends_with(b".js"))
+        let is = |index: usize, name: &[u8]| names.get(index).is_some_and(|found| found == name);
+        if is(0, b"apps") || names.last().is_some_and(|last| last.ends_with(b".js")) {
+            Cost::Token
+        } else if is(0, b"user") && is(1, b"logout") {
+            Cost::Session
+        } else {
+            Cost::Nothing
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn refuse(connection: &mut Connection) -> Result<(), Ended> {
 /// Answers a request that brings a good token.
 pub(super) fn answer(connection: &mut Connection) -> Result<(), Ended> {
     let path = String::from_utf8_lossy(connection.request.path()).into_owned();
-    if is_of_web_applications(&path) {
+    if costs_the_token(&path) {
         if let Some(token) = connection.request.bearer() {
             connection.cloud.tokens.revoke(token);
         }
@@ -102,10 +102,13 @@ fn echo(connection: &mut Connection) -> Result<(), Ended> {
 }
 
 /// Judged more strictly than a proxy needs to, so that no spelling slips through here.
-fn is_of_web_applications(path: &str) -> bool {
+fn costs_the_token(path: &str) -> bool {
     let path = decode(path).to_lowercase();
     let mut parts = path.split('/').filter(|part| !part.is_empty());
-    parts.next() == Some("apps") || path.trim_end_matches('/').ends_with(".js")
+    let first = parts.next();
+    first == Some("apps")
+        || first == Some("user") && parts.next() == Some("logout")
+        || path.trim_end_matches('/').ends_with(".js")
 }
 
 /// Undoes percent-encoding.
