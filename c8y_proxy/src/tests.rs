@@ -269,6 +269,34 @@ fn a_body_that_breaks_off_upstream_breaks_off_here() {
 }
 
 #[test]
+fn an_answer_of_unclear_length_or_coding_is_told_in_words() {
+    let gzip = "its Transfer-Encoding is \"gzip, chunked\"";
+    let two = "its Content-Length is \"2, 3\"";
+    for (method, head, said) in [
+        ("GET", "Transfer-Encoding: gzip, chunked", gzip),
+        ("GET", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", gzip),
+        ("GET", "Transfer-Encoding: chunked, gzip", "its Transfer-Encoding is \"chunked, gzip\""),
+        ("GET", "Content-Length: 2\r\nContent-Length: 3", "content-length"),
+        ("HEAD", "Content-Length: 2\r\nContent-Length: 3", two),
+        ("HEAD", "Content-Length: 2, 3", two),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        before(&[answer.as_bytes()], async |proxy| {
+            let response = proxy.ask(request(method, "/c8y/x").body(Body::Empty).unwrap()).await;
+            assert_eq!(response.status(), 502, "{head}");
+            let text = text(response).await;
+            assert!(text.contains(said), "{head}: {text}");
+        });
+    }
+    let equal = "HTTP/1.1 200 OK\r\nContent-Length: 2, 02\r\nContent-Length: 2\r\n\r\nok";
+    before(&[equal.as_bytes()], async |proxy| {
+        let response = proxy.get("/c8y/x").await;
+        assert!(response.headers().get_all("content-length").into_iter().eq(["2"]));
+        assert_eq!(text(response).await, "ok");
+    });
+}
+
+#[test]
 fn an_upgrade_is_upstreams_to_agree_to() {
     let agreed = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
         Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n";

@@ -8,6 +8,7 @@
 mod connect_proxy;
 mod dial;
 mod error;
+mod framing;
 mod link;
 mod options;
 mod pool;
@@ -162,9 +163,12 @@ impl Client {
 
     async fn accept(
         &self,
-        response: Response<hyper::body::Incoming>,
+        mut response: Response<hyper::body::Incoming>,
         link: Link,
     ) -> Result<Answer, Error> {
+        let has_body = !response.body().is_end_stream();
+        framing::check(response.headers_mut(), has_body)
+            .map_err(|fault| Error::Framing { to: self.to.to_string(), fault })?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let response = response.map(|incoming| {
                 let (pool, to) = (Arc::clone(&self.pool), Arc::clone(&self.to));

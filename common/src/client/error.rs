@@ -56,6 +56,13 @@ pub enum Error {
         /// Whether any of the request may have reached upstream.
         sent: bool,
     },
+    /// It cannot be told where the body of the answer ends, or how to read it.
+    Framing {
+        /// `host:port`.
+        to: String,
+        /// What is wrong with the fields.
+        fault: String,
+    },
     /// The body of the request could not be read to its end, which is not upstream's fault.
     RequestBody(hyper::Error),
     /// The surf request was not made by [`super::request`].
@@ -88,7 +95,7 @@ impl Error {
         match self {
             Self::Timeout { step, .. } => matches!(step, Step::Answer | Step::Body),
             Self::Broken { sent, .. } => *sent,
-            Self::RequestBody(_) => true,
+            Self::RequestBody(_) | Self::Framing { .. } => true,
             _ => false,
         }
     }
@@ -106,6 +113,9 @@ impl fmt::Display for Error {
             Self::Timeout { to, step } => write!(f, "{to} took too long to {step}"),
             Self::Broken { to, reason, .. } => {
                 write!(f, "the connection to {to} was interrupted: {reason}")
+            }
+            Self::Framing { to, fault } => {
+                write!(f, "the answer of {to} cannot be passed on: {fault}")
             }
             Self::RequestBody(error) => {
                 let cause = error.source().unwrap_or(error);
