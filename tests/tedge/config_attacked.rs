@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 
@@ -285,22 +286,50 @@ fn a_password_in_the_address_of_the_proxy_is_hidden_like_one_of_its_own() {
     assert!(done.err.contains("overrides this") && !done.err.contains("ses@me"), "{done:?}");
 }
 
+/// Another user, who holds a lock on this file until the value is dropped.
+struct Holder(Child);
+
+impl Holder {
+    fn of(path: &Path) -> Self {
+        let mut holder = Command::new("setpriv");
+        holder.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "flock"]);
+        holder.arg(path).args(["sh", "-c", "echo locked; read line"]);
+        let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "locked\n");
+        Self(holder)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
 #[test]
 fn whoever_holds_the_lock_is_named_and_not_waited_for_for_ever() {
     let Some(device) = attacked() else { return };
-    let mut holder = Command::new("setpriv");
-    holder.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "flock"]);
-    holder.arg(device.config_dir()).args(["sh", "-c", "echo locked; read line"]);
-    let mut holder = holder.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "locked\n");
+    let holder = Holder::of(&device.path(".tedge.lock"));
     let done = tedge(&device, &["config", "set", "data.path", "/d"]);
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
+    drop(holder);
     done.failed(1, &["cannot lock", "(flock)", "for 10 seconds"]);
     tedge(&device, &["config", "set", "data.path", "/d"]);
     assert_eq!(device.text("tedge.toml"), "[data]\npath = \"/d\"\n");
+    assert!(!device.path(".tedge.lock").exists());
+}
+
+#[test]
+fn a_user_who_may_only_read_the_settings_cannot_hold_them() {
+    let Some(device) = attacked() else { return };
+    let device = device.with("tedge.toml", "# x\n");
+    chown(device.config_dir(), Some(0), Some(0)).unwrap();
+    let _holders = [device.config_dir(), device.path("tedge.toml")].map(|path| Holder::of(&path));
+    let begun = Instant::now();
+    assert_eq!(tedge(&device, &["config", "set", "http.bind.port", "1"]).code, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Gid, Mode, OFlags, Stat, Uid};
-use rustix::fs::{fchmod, fchown, flock, fstat, fsync, ftruncate, openat, renameat};
+use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{fchmod, fchown, flock, fstat, fsync, ftruncate, openat, renameat, statat};
 use rustix::io::Errno;
 
 use super::directory::{self, Directory, DirectoryEntry};
@@ -44,16 +44,20 @@ pub fn change(
     setting: &Setting,
     new: impl FnOnce(Option<&str>) -> Option<String>,
 ) -> Result<(), Error> {
-    let cannot_lock =
-        |error| Error::Failed(format!("cannot lock {}: {error}", config_dir.display()));
-    let directory = Directory::open(config_dir).map_err(cannot_lock)?;
-    directory.descriptor().and_then(lock).map_err(cannot_lock)?;
-    let values = Values::read_in(&directory, Vec::new(), &[])?;
-    let new = new(values.written(setting));
+    let directory = Directory::open(config_dir).map_err(|error| unwritable(config_dir, &error))?;
     let has_mapper = SettingsFile::mapper(&directory, Follow::Ours)
         .map_err(|error| unreadable(&config_dir.join("mappers"), &error))?
         .is_some();
     let stored_in = SettingsFile::of(setting, has_mapper);
+    let locked = directory.descriptor().and_then(Lock::acquire);
+    let _lock = locked.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            Error::Failed(format!("cannot lock {}: {error}", config_dir.display()))
+        }
+        _ => unwritable(&config_dir.join(stored_in.path()), &error),
+    })?;
+    let values = Values::read_in(&directory, Vec::new(), &[])?;
+    let new = new(values.written(setting));
     // Written before it is removed elsewhere, so that it is always in one file.
     let others = SettingsFile::ALL
         .into_iter()
@@ -72,8 +76,7 @@ fn change_file(
     new: Option<&str>,
 ) -> Result<(), Error> {
     let path = directory.path.join(file.path());
-    let unwritable =
-        |error: io::Error| Error::Failed(format!("cannot write {}: {error}", path.display()));
+    let unwritable = |error| unwritable(&path, &error);
     if let Some(parent) = Path::new(file.path()).parent().filter(|_| new.is_some()) {
         directory.make(parent).map_err(unwritable)?;
     }
@@ -114,6 +117,10 @@ fn change_file(
     replace(&entry, &text, has_secret).map_err(unwritable)
 }
 
+fn unwritable(path: &Path, error: &io::Error) -> Error {
+    Error::Failed(format!("cannot write {}: {error}", path.display()))
+}
+
 /// A value as a file stores it.
 fn as_written(text: &str, shape: Shape) -> Written {
     let known = match shape {
@@ -124,28 +131,57 @@ fn as_written(text: &str, shape: Shape) -> Written {
     known.unwrap_or_else(|| Written::Text(text.to_owned()))
 }
 
-/// Locks the directory until its descriptor is closed, since a file that is replaced cannot be
-/// locked. Anyone who may read the directory can lock it: so the wait has a limit, and the error names
-/// the holder.
-fn lock(directory: &OwnedFd) -> io::Result<()> {
-    /// Fifty writers on a slow card need less.
-    const TIMEOUT: Duration = Duration::from_secs(10);
-    const INTERVAL: Duration = Duration::from_millis(20);
-    let start = Instant::now();
-    loop {
-        match flock(directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) if start.elapsed() < TIMEOUT => thread::sleep(INTERVAL),
-            Err(Errno::WOULDBLOCK) => {
-                let holder = holder(fstat(directory)?.st_ino);
-                let holder = holder.unwrap_or_else(|| "another process".to_owned());
-                let seconds = TIMEOUT.as_secs();
-                return Err(io::Error::other(format!(
-                    "{holder} has had it locked for {seconds} seconds: try again when it is done, \
-                     or end it"
-                )));
+/// The lock of a directory, a file that is removed with this value. Only its owner can open it, so
+/// that no other user who may read the directory can hold it.
+struct Lock<'a> {
+    directory: &'a OwnedFd,
+    _file: OwnedFd,
+}
+
+impl<'a> Lock<'a> {
+    const NAME: &'static str = ".tedge.lock";
+
+    fn acquire(directory: &'a OwnedFd) -> io::Result<Self> {
+        /// Fifty writers on a slow card need less.
+        const TIMEOUT: Duration = Duration::from_secs(10);
+        const INTERVAL: Duration = Duration::from_millis(20);
+        let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let number = || statat(directory, Self::NAME, AtFlags::SYMLINK_NOFOLLOW).map(|s| s.st_ino);
+        let start = Instant::now();
+        loop {
+            match openat(directory, Self::NAME, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    // The holder before may have removed this one.
+                    Ok(()) if number() == Ok(fstat(&file)?.st_ino) => {
+                        return Ok(Self { directory, _file: file });
+                    }
+                    Ok(()) => continue,
+                    Err(Errno::WOULDBLOCK) => {}
+                    Err(error) => return Err(error.into()),
+                },
+                // Another user who may write here has made it.
+                Err(Errno::ACCESS) if number().is_ok() => {}
+                Err(error) => return Err(error.into()),
             }
-            locked => return Ok(locked?),
+            if start.elapsed() >= TIMEOUT {
+                let holder = number().ok().and_then(holder);
+                let holder = holder.unwrap_or_else(|| "another process".to_owned());
+                let message = format!(
+                    "{holder} has held {} in it for {} seconds: try again when it is done, or end it",
+                    Self::NAME,
+                    TIMEOUT.as_secs()
+                );
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
+            }
+            thread::sleep(INTERVAL);
         }
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // If it stays, the next one locks it.
+        let _ = directory::remove(self.directory, Self::NAME.as_ref());
     }
 }
 
