@@ -21,6 +21,7 @@ mod support {
     pub(crate) mod mqtt;
     pub(crate) mod namespace;
     pub(crate) mod release;
+    pub(crate) mod scene;
     pub(crate) mod service;
     pub(crate) mod wait;
     pub(crate) mod websocket;

@@ -14,6 +14,7 @@ mod support {
     pub(crate) mod directory;
     pub(crate) mod memory;
     pub(crate) mod release;
+    pub(crate) mod scene;
     pub(crate) mod service;
     pub(crate) mod wait;
 }

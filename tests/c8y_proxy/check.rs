@@ -7,6 +7,7 @@ use common::run;
 use crate::support::certificates::{Authority, Key};
 use crate::support::device::{PROGRAM, certificates};
 use crate::support::directory::Directory;
+use crate::support::scene::{Found, Means, Scene};
 
 fn proxy(directory: &Directory, argument: &str) -> (i32, String, String) {
     let mut command = Command::new(PROGRAM);
@@ -70,4 +71,46 @@ fn help_says_each_option_and_fits_a_screen() {
     let (code, out, err) = proxy(&directory, "--chek");
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("--chek") && err.contains("--help"), "{err}");
+}
+
+/// Every setting that leads to certificates, keys or lists.
+const NAMED: &[(&str, Means)] = &[
+    ("c8y.proxy.cert_path", Means::Certificate),
+    ("c8y.proxy.key_path", Means::Key),
+    ("c8y.proxy.ca_path", Means::Authorities),
+    ("c8y.proxy.crl_path", Means::Lists),
+    ("c8y.root_cert_path", Means::Authorities),
+    ("mqtt.client.auth.ca_file", Means::Authorities),
+    ("mqtt.client.auth.cert_file", Means::Certificate),
+    ("mqtt.client.auth.key_file", Means::Key),
+    ("device.cert_path", Means::Certificate),
+    ("device.key_path", Means::Key),
+];
+
+#[test]
+fn says_of_every_file_what_the_start_says() {
+    let settings = "c8y.http = \"localhost:1\"\nc8y.proxy.bind.port = 0\nmqtt.client.port = 1\n";
+    let scene = Scene::new(PROGRAM, [settings, "c8y.proxy.token_source = \"auto\"\n"], NAMED);
+    let without_level = |lines: Vec<String>| -> Vec<String> {
+        lines.iter().map(|line| line[5..].trim_start().to_owned()).collect()
+    };
+    for (key, means) in NAMED {
+        for found in scene.all(*means) {
+            scene.write(key, &found);
+            let (code, said) = scene.check();
+            // The device's certificate may come later: what is an error here is a warning there.
+            let is_device = key.starts_with("device.");
+            let (started, heard) = scene.start(code != 0 && !is_device);
+            let is_of_a_file = |line: &String| NAMED.iter().any(|(key, _)| line.contains(key));
+            let heard: Vec<_> = heard.into_iter().filter(is_of_a_file).collect();
+            let odd = match &found {
+                Found::File(odd) | Found::Among(odd) => String::from_utf8_lossy(odd).into_owned(),
+            };
+            if is_device {
+                assert_eq!(without_level(heard), without_level(said), "{key} = {odd}");
+            } else {
+                assert_eq!((started, heard), (code, said), "{key} = {odd}");
+            }
+        }
+    }
 }
