@@ -6,7 +6,6 @@
 
 mod admission;
 mod authorities;
-mod cause;
 mod client;
 mod device;
 mod explain;

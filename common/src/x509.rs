@@ -10,13 +10,12 @@ pub mod key;
 mod list;
 mod name;
 pub mod pem;
-mod request;
 pub mod signature;
 mod time;
 
+pub use certificate::Request;
 pub use der::Malformed;
 pub use list::{IndexedList, RevocationList};
 pub use name::Name;
-pub use request::Request;
 pub use signature::PublicKey;
 pub use time::Time;

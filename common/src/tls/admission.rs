@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use super::authorities::{Authorities, MANY};
-use super::cause::WeakKey;
+use super::explain::WeakKey;
 use super::revocation::Lists;
 use super::source::Source;
 use crate::error::Error;

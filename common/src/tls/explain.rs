@@ -1,10 +1,9 @@
 //! Why a handshake failed, in words for the log: a client was refused, or a server was not trusted.
 
-use std::io;
+use std::{fmt, io};
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
-use super::cause::{WeakKey, cause};
 use crate::journal::Refusal;
 use crate::x509::Time;
 use crate::x509::signature::Algorithm;
@@ -172,5 +171,30 @@ fn incompatible(reason: &PeerIncompatible) -> String {
             "has no signature algorithm in common that fits the certificate".to_owned()
         }
         other => format!("does not fit: {other:?}"),
+    }
+}
+
+/// A key in a presented certificate whose signatures cannot be verified.
+#[derive(Debug)]
+pub(super) struct WeakKey(pub(super) String);
+
+impl fmt::Display for WeakKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "its certificate, or that of its CA, has a key that cannot be verified here ({}): RSA \
+             of 2048 to 8192 bits, P-256, P-384 and Ed25519 can",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for WeakKey {}
+
+/// What the verifier said, where rustls has no word of its own for it.
+pub(super) fn cause(error: &CertificateError) -> Option<&webpki::Error> {
+    match error {
+        CertificateError::Other(cause) => cause.0.downcast_ref(),
+        _ => None,
     }
 }

@@ -4,7 +4,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, InconsistentKeys};
 use rustls_pki_types::CertificateDer;
 
-use super::cause::cause;
+use super::explain::cause;
 use super::source::{Source, guess};
 use crate::error::Error;
 use crate::x509::certificate::{AlternativeName, Certificate};

@@ -15,7 +15,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::cause::cause;
+use super::explain::cause;
 use crate::x509::Time;
 use crate::x509::certificate::Certificate;
 

@@ -12,10 +12,9 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use rustls_pki_types::PrivateKeyDer;
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, Request};
 use super::der::{INTEGER, OID, Reader, SEQUENCE};
 use super::list::RevocationList;
-use super::request::Request;
 use crate::escape::Escaped;
 
 /// What is in a text.

@@ -50,13 +50,14 @@ fn check_der(der: &[u8]) {
         if let Some(time) = read.next_update {
             check_time(time);
         }
-        let length = read.len();
-        assert_eq!(read.is_empty(), length == 0);
-        assert!(!(read.is_empty() && read.holds(&[1])));
-        assert_eq!(read.holds(&[5]), read.holds(&[0, 5]), "a leading zero counts");
         let indexed = IndexedList::new(der.to_vec()).unwrap();
-        for serial in [&[1][..], &[5], &[0, 5], &[]] {
-            assert_eq!(indexed.holds(serial), read.holds(serial), "{serial:?}");
+        let digits = |number: &[u8]| {
+            let zeros = number.iter().take_while(|digit| **digit == 0).count();
+            number[zeros..].to_vec()
+        };
+        for serial in read.serials().take(100).chain([&[1][..], &[5], &[0, 5], &[]]) {
+            let is_on_it = read.serials().any(|listed| digits(listed) == digits(serial));
+            assert_eq!(indexed.holds(serial), is_on_it, "{serial:?}");
         }
     }
 }

@@ -133,7 +133,7 @@ fn list(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
     let read = RevocationList::parse(der)?;
     text.push_str("revocation list\n");
     row(text, "issuer", read.issuer);
-    row(text, "revoked", read.len());
+    row(text, "revoked", read.serials().count());
     if let Some(due) = read.next_update {
         let expired = if due < Time::now() { " (expired)" } else { "" };
         row(text, "valid", format_args!("until {due}{expired}"));
