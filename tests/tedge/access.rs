@@ -80,6 +80,43 @@ fn says_that_no_rule_allows_a_request() {
 }
 
 #[test]
+fn the_rules_in_the_readme_fit_what_thin_edge_io_does() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let blocks = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut rules = blocks.filter(|block| block.contains("[[rule]]"));
+    let (files, cloud) = (rules.next().unwrap(), rules.next().unwrap());
+    let device = ruled().with("files.toml", files).with("c8y.toml", cloud);
+    for (name, method, path, is_allowed) in [
+        // c8y_mapper_ext: `<external id>/log_upload/…`, config_snapshot, config_update.
+        ("child1", "PUT", "/te/v1/files/child1/log_upload/syslog-c8y-mapper-1", true),
+        (
+            "child1",
+            "PUT",
+            "/te/v1/files/gateway:device:child1/config_snapshot/a-c8y-mapper-1",
+            true,
+        ),
+        ("child1", "GET", "/te/v1/files/child1/firmware_update/93d50a297a8c235", true),
+        ("child1", "GET", "/te/v1/files/device_child1__/config_update/a-c8y-mapper-1", true),
+        ("child1", "PUT", "/te/v1/files/device_child1__/config_update/a-c8y-mapper-1", false),
+        ("child1", "GET", "/te/v1/files/device_child2__/config_update/a-c8y-mapper-1", false),
+        ("child1", "GET", "/te/v1/files/gateway:device:child2/config_snapshot/a", false),
+        ("child1", "GET", "/te/v1/files/gateway/config_snapshot/tedge.toml-1", false),
+        ("main-agent", "GET", "/te/v1/files/gateway:device:child1/config_snapshot/a", true),
+        ("main-agent", "PUT", "/te/v1/files/gateway/config_snapshot/tedge.toml-1", true),
+        ("child1", "GET", "/c8y/inventory/binaries/51541", true),
+        ("child1", "POST", "/c8y/event/events", true),
+        ("child1", "GET", "/c8y/inventory/managedObjects/1", false),
+        ("child1", "DELETE", "/c8y/inventory/binaries/51541", false),
+        ("main-agent", "POST", "/c8y/event/events/1/binaries", true),
+        ("main-agent", "PUT", "/c8y/inventory/managedObjects/1", true),
+    ] {
+        let done = device.tedge(&["access", "check", "--as", name, method, path]);
+        assert_eq!(done.code, Some(i32::from(!is_allowed)), "{name} {method} {path}: {done:?}");
+    }
+}
+
+#[test]
 fn without_rules_everything_is_allowed() {
     let device = Device::new();
     for (path, key) in [("/te/v1/files/a", "http.access_path"), ("/c8y", "c8y.proxy.access_path")] {
