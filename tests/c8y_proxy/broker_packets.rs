@@ -105,7 +105,10 @@ fn a_token_on_another_topic_is_not_taken() {
         proxy.write_all(&publish(b"c8y/s/dat", answer.as_bytes())).unwrap();
         while proxy.read(&mut [0; 10]).is_ok_and(|length| length > 0) {}
     });
-    let device = Device::among(outside, |setup| setup.set_raw("mqtt.client.port", port));
+    let device = Device::among(outside, |setup| {
+        setup.set_raw("mqtt.client.port", port);
+        setup.set_own("c8y.proxy.publish_health", false);
+    });
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
     let seen = device.cloud().seen().requests;
     assert_eq!((seen.len(), seen[0].bearer()), (1, Some(token.as_str())));
