@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use crate::support::cloud::Cloud;
-use crate::support::device::{Device, Outside, PROGRAM, SOON, options};
+use crate::support::device::{Device, Outside, PROGRAM, SOON, Source, options};
 use crate::support::service::{Service, Setup};
 
 const CREDENTIALS: &str = "[c8y]\nusername = \"t12345/ben\"\npassword = \"secret: ü\"\n";
@@ -121,6 +121,36 @@ fn auto_is_basic_if_there_is_a_file_and_the_token_if_not() {
     device.get("/c8y/tenant/currentTenant");
     let seen = device.cloud().seen().requests;
     assert!(seen[0].bearer().is_some());
+}
+
+#[test]
+fn each_method_and_each_source_sends_what_it_says() {
+    for method in ["certificate", "basic", "auto"] {
+        for has_file in [true, false] {
+            let is_basic = method == "basic" || (method == "auto" && has_file);
+            if is_basic && !has_file {
+                continue;
+            }
+            for source in [Source::Mqtt, Source::Https, Source::Auto] {
+                let device = Device::among(Outside { source, ..outside() }, |setup| {
+                    if has_file {
+                        write(setup, "credentials.toml", CREDENTIALS);
+                    }
+                    setup.set("c8y.auth_method", method);
+                });
+                assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
+                let sent = device.cloud().seen().requests.remove(0);
+                let asked = (device.bridge().asked(), device.endpoint().seen().requests.len());
+                let expected = match source {
+                    _ if is_basic => (0, 0),
+                    Source::Https => (0, 1),
+                    Source::Mqtt | Source::Auto => (1, 0),
+                };
+                let case = format!("{method}, file {has_file}, {source:?}");
+                assert_eq!((sent.bearer().is_none(), asked), (is_basic, expected), "{case}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! `tedge c8y token`: whether there is a token, whom it is for and where it came from.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use crate::support::cloud::Script;
-use crate::support::cloud::access_tokens::PATH;
-use crate::support::device::{Device, Outside, PROGRAM, Source};
+use crate::support::cloud::access_tokens::{PATH, Trust};
+use crate::support::cloud::{Cloud, Options, Script};
+use crate::support::device::{Device, Outside, PROGRAM, Source, certificates, options};
+use crate::support::directory::Directory;
 
 /// Code, output and complaint of the command, with the settings of the device's proxy.
 fn token(device: &Device, arguments: &[&str]) -> (i32, String, String) {
@@ -69,4 +72,56 @@ fn says_why_there_is_none() {
     let (code, _, err) = token(&device, &["--source", "https"]);
     assert_eq!(code, 1);
     assert!(err.contains("credentials.toml, and so there is no token"), "{err}");
+}
+
+/// The commands of the README's section on a device without a broker.
+fn readme() -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let text = fs::read_to_string(path).unwrap();
+    let section = text.split("\n### A device without a broker\n").nth(1).unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    block.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_leads_from_nothing_to_a_managed_object_in_eight_commands() {
+    let commands = readme();
+    assert!(commands.len() <= 8, "{commands:#?}");
+    let directory = Directory::new();
+    let etc = directory.path().join("etc");
+    fs::create_dir(&etc).unwrap();
+    for name in ["tedge", "tedge-c8y-proxy"] {
+        symlink(PROGRAM, directory.path().join(name)).unwrap();
+    }
+    let uploaded = etc.join("device-certs/tedge-certificate.pem");
+    let cloud = Cloud::start(options()).unwrap();
+    let trust = Trust { authority: uploaded, revoked: None };
+    let endpoint = cloud.start_beside(Options { trust: Some(trust), ..options() }).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    // Nothing is installed here, and the unit is a process that ends with the script.
+    let script = format!(
+        "set -e\napt() {{ :; }}\nsystemctl() {{\n  tedge-c8y-proxy 2>log & trap \"kill $!\" EXIT\n  \
+         until grep -q Serving log; do sleep 0.05; done\n}}\n{}\n",
+        commands.join("\n")
+    );
+    let script = script.replace("/etc/tedge", etc.to_str().unwrap());
+    let tenant = format!("localhost:{}", cloud.address().port());
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-c", &script.replace("example.cumulocity.com", &tenant)])
+        .current_dir(directory.path())
+        .env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()))
+        .env("TEDGE_CONFIG_DIR", &etc)
+        .env("TEDGE_C8Y_ROOT_CERT_PATH", &certificates().ca)
+        .env("TEDGE_C8Y_PROXY_BIND_PORT", port)
+        .env("TEDGE_C8Y_PROXY_TOKEN_URL", endpoint.address().to_string());
+    let output = shell.output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.contains("for    device_stand-in, tenant t12345"), "{out}{err}");
+    assert!(out.contains("\"managedObjects\":["), "{out}{err}");
+    assert_eq!(endpoint.seen().requests.len(), 2, "that of the command and that of the service");
 }
