@@ -204,6 +204,17 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_at_the_limit_barely_moves_and_a_modem_does_more_when_its_grace_is_over() {
+        for (bytes, barely_moves) in [(510, true), (700, true), (2000, false)] {
+            let mut seat = uploading();
+            stands(&mut seat, &[bytes; 3]);
+            let grace_over = seat.state.since() + micros(GRACE);
+            assert!(!seat.barely_moves(grace_over - 1), "{bytes}");
+            assert_eq!(seat.barely_moves(grace_over), barely_moves, "{bytes}");
+        }
+    }
+
+    #[test]
     fn who_waits_for_us_is_not_slow() {
         let seat = uploading();
         seat.state.reading(false);
