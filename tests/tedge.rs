@@ -37,4 +37,5 @@ mod promises {
     mod http_sending;
     mod http_silence;
     mod http_targets;
+    mod sudo_rules;
 }
