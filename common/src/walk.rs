@@ -32,8 +32,40 @@ impl Follow {
     }
 }
 
+/// What a walk may pass, and where absolute paths begin.
+pub(crate) trait Rules {
+    /// Where the walk to an absolute path begins, by a descriptor and in words.
+    fn start(&self, _path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+        Ok((openat(CWD, "/", SEARCH, Mode::empty())?, PathBuf::from("/")))
+    }
+
+    /// Fails at a link that is not to be followed. `is_fixed`: nobody but root and the caller can put
+    /// something else in its place.
+    fn check_link(&self, path: &Path, link: &Stat, is_fixed: bool) -> io::Result<()>;
+
+    /// Fails at a directory that is not to be entered.
+    fn check_directory(&self, _path: &Path, _directory: &Stat) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Rules for Follow {
+    fn check_link(&self, path: &Path, link: &Stat, is_fixed: bool) -> io::Result<()> {
+        if *self == Self::All || is_fixed && is_owned(link) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{} is a link that other users can change, and is not followed: use the path that it \
+             leads to, or let only root change the link and its directory",
+            path.display()
+        )))
+    }
+}
+
 /// Where a walk has ended.
 pub(crate) struct End {
+    /// Its path without links, for messages.
+    pub(crate) path: PathBuf,
     /// The directory in which it really is, by a descriptor that only names it.
     pub(crate) parent: OwnedFd,
     /// Its name there.
@@ -94,9 +126,17 @@ impl End {
 
 /// Walks a path that the caller has named; `None` where a directory on the way is missing.
 pub(crate) fn walk(path: &Path, follow: Follow) -> io::Result<Option<End>> {
-    let start = Path::new(if path.is_absolute() { "/" } else { "" });
-    let here = if path.is_absolute() { "/" } else { "." };
-    walk_from(openat(CWD, here, SEARCH, Mode::empty())?, start, path, follow)
+    match path.is_absolute() {
+        true => walk_by(&follow, path),
+        false => walk_below(CWD, Path::new(""), path, follow),
+    }
+}
+
+/// Walks an absolute path by other rules.
+pub(crate) fn walk_by(rules: &dyn Rules, path: &Path) -> io::Result<Option<End>> {
+    let (start, start_path) = rules.start(path)?;
+    let below = path.strip_prefix(&start_path).unwrap_or(path).to_owned();
+    walk_from(start, start_path, &below, rules)
 }
 
 /// Walks a path below a directory that is called `start` in messages.
@@ -106,29 +146,39 @@ pub(crate) fn walk_below(
     below: &Path,
     follow: Follow,
 ) -> io::Result<Option<End>> {
-    walk_from(openat(directory, ".", SEARCH, Mode::empty())?, start, below, follow)
+    walk_from(openat(directory, ".", SEARCH, Mode::empty())?, start.to_owned(), below, &follow)
 }
 
 fn walk_from(
     mut parent: OwnedFd,
-    start: &Path,
+    mut path: PathBuf,
     below: &Path,
-    follow: Follow,
+    rules: &dyn Rules,
 ) -> io::Result<Option<End>> {
     /// As many links as Linux follows.
     const LINKS_MAX: usize = 40;
-    let mut path = PathBuf::from(start);
     let mut directory = fstat(&parent)?;
     // Whether nobody else can put another directory in the place of one on the way.
     let mut is_reached = true;
     let mut rest = components(below);
     let (mut links, mut is_linked) = (0, false);
     while let Some(name) = rest.pop_front() {
-        path.push(&name);
+        if name == ".." && path.is_absolute() {
+            path.pop();
+        } else {
+            path.push(&name);
+        }
         let stat = match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) if rest.is_empty() => {
-                return Ok(Some(End { parent, name, stat: None, is_linked, is_fixed: false }));
+                return Ok(Some(End {
+                    path,
+                    parent,
+                    name,
+                    stat: None,
+                    is_linked,
+                    is_fixed: false,
+                }));
             }
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -136,13 +186,7 @@ fn walk_from(
         let is_fixed = is_reached && is_fixed(&directory, &stat);
         let mut flags = SEARCH | OFlags::NOFOLLOW;
         if is_link(&stat) {
-            if follow == Follow::Ours && !(is_fixed && is_owned(&stat)) {
-                return Err(io::Error::other(format!(
-                    "{} is a link that other users can change, and is not followed: use the path \
-                     that it leads to, or let only root change the link and its directory",
-                    path.display()
-                )));
-            }
+            rules.check_link(&path, &stat, is_fixed)?;
             links += 1;
             is_linked |= rest.is_empty();
             if links > LINKS_MAX {
@@ -156,17 +200,18 @@ fn walk_from(
                 let target = Path::new(OsStr::from_bytes(target.as_bytes()));
                 path.pop();
                 if target.is_absolute() {
-                    parent = openat(CWD, "/", SEARCH, Mode::empty())?;
+                    (parent, path) = rules.start(target)?;
                     directory = fstat(&parent)?;
-                    path = PathBuf::from("/");
                     is_reached = true;
                 }
-                rest = components(target).into_iter().chain(rest).collect();
+                let below = target.strip_prefix(&path).unwrap_or(target);
+                rest = components(below).into_iter().chain(rest).collect();
                 continue;
             }
         }
         if rest.is_empty() {
             return Ok(Some(End {
+                path,
                 parent,
                 name,
                 stat: Some(stat),
@@ -176,11 +221,12 @@ fn walk_from(
         }
         parent = openat(&parent, &name, flags, Mode::empty())?;
         directory = fstat(&parent)?;
+        rules.check_directory(&path, &directory)?;
         is_reached = is_fixed;
     }
     // The path ends in a slash or in a link to one.
     let name = ".".into();
-    Ok(Some(End { parent, name, stat: Some(directory), is_linked, is_fixed: is_reached }))
+    Ok(Some(End { path, parent, name, stat: Some(directory), is_linked, is_fixed: is_reached }))
 }
 
 /// The names on the way, `..` among them.

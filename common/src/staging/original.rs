@@ -38,7 +38,7 @@ pub enum Unreadable {
     Unfit(String),
     /// Something else.
     #[error("cannot be read: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
 }
 
 impl From<Errno> for Unreadable {
@@ -47,6 +47,15 @@ impl From<Errno> for Unreadable {
             Errno::NOENT => Self::Missing,
             Errno::ACCESS | Errno::PERM => Self::Denied,
             other => Self::Io(other.into()),
+        }
+    }
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(errno) => errno.into(),
+            None => error.downcast().unwrap_or_else(Self::Io),
         }
     }
 }

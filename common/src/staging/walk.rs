@@ -1,24 +1,22 @@
-//! How root opens a file that a setting names: one component at a time, each relative to the
-//! descriptor of the one before, and never through an entry that another user could have put there.
+//! How root opens a file that a setting names: by the rules of a walk that passes no entry which
+//! another user could have put there.
 //!
 //! Root must own each directory of the path, and only root may write to it, except the
 //! configuration directory itself. If users other than root can write the settings, the walk starts
 //! in the configuration directory, follows no link, and opens only files that root owns.
 
-use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::fs;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::original::{self, Unreadable};
 use crate::regular::FLAGS;
+use crate::walk::{Rules, walk_by};
 
 /// In a configuration directory of somebody else nothing larger is read.
 const MAX_SIZE_OF_OTHERS: i64 = 1024 * 1024;
@@ -30,14 +28,6 @@ pub(super) struct PathWalk {
     config_dir: PathBuf,
     /// Whether nobody else can have written the settings.
     pub(super) is_roots_alone: bool,
-}
-
-/// Where a walk is.
-struct Place {
-    directory: OwnedFd,
-    path: PathBuf,
-    /// Whether it is a configuration directory that others than root can change.
-    is_others: bool,
 }
 
 /// Where a walk ended.
@@ -65,93 +55,25 @@ impl PathWalk {
 
     /// Opens a file or a directory.
     pub(super) fn open(&self, path: &Path) -> Result<Opened, Unreadable> {
-        /// As many links as Linux follows.
-        const LINKS_MAX: usize = 40;
-        let mut place = self.start(path)?;
-        let below = path.strip_prefix(&place.path).unwrap_or(path);
-        let mut rest: VecDeque<OsString> = components(below);
-        let mut links = 0;
-        let mut opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
-        while let Some(name) = rest.pop_front() {
-            let path = if name == ".." {
-                place.path.parent().unwrap_or(&self.root).to_owned()
-            } else {
-                place.path.join(&name)
-            };
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let found = openat(&place.directory, &name, flags, Mode::empty())?;
-            let stat = fstat(&found)?;
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Symlink => {
-                    links += 1;
-                    if !self.is_roots_alone || !is_ours(&stat) {
-                        let what = "a link that others than root can change: name the file itself";
-                        return Err(refusal(&path, what));
-                    } else if links > LINKS_MAX {
-                        return Err(Errno::LOOP.into());
-                    }
-                    let target = readlinkat(&found, "", Vec::new())?;
-                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                    if target.is_absolute() {
-                        place = self.start(&target)?;
-                    }
-                    let below = target.strip_prefix(&place.path).unwrap_or(&target).to_owned();
-                    for component in components(&below).into_iter().rev() {
-                        rest.push_front(component);
-                    }
-                    opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
-                }
-                FileType::Directory => {
-                    self.check_directory(&path, &stat)?;
-                    place = Place { directory: found, path, is_others: false };
-                    opened = openat(&place.directory, ".", FLAGS, Mode::empty())?;
-                }
-                _ if rest.is_empty() => {
-                    original::check(&stat)?;
-                    opened =
-                        openat(&place.directory, &name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
-                    self.check_file(&opened, &path, place.is_others)?;
-                }
-                _ => return Err(Errno::NOTDIR.into()),
+        let end = walk_by(self, path)?.ok_or(Unreadable::Missing)?;
+        if end.stat.is_none() {
+            return Err(Unreadable::Missing);
+        }
+        let found = end.name_it()?;
+        let stat = fstat(&found)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            // The configuration directory may be another user's.
+            if end.path != self.config_dir {
+                self.check_directory(&end.path, &stat)?;
             }
+            let file = openat(&found, ".", FLAGS, Mode::empty())?;
+            return Ok(Opened { file, directory: found, is_others: false });
         }
-        Ok(Opened { file: opened, directory: place.directory, is_others: place.is_others })
-    }
-
-    /// Where the walk to this path begins: in the configuration directory, or at the root.
-    fn start(&self, path: &Path) -> Result<Place, Unreadable> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let begin =
-            |path: &Path| Ok::<_, Errno>((open(path, flags, Mode::empty())?, path.to_owned()));
-        let leaves = components(path).iter().any(|name| name == "..");
-        if path.starts_with(&self.config_dir) && !leaves {
-            let (directory, path) = begin(&self.config_dir)?;
-            let is_others = !is_ours(&fstat(&directory)?);
-            return Ok(Place { directory, path, is_others });
-        }
-        if !self.is_roots_alone {
-            return Err(Unreadable::NotHandedOver(format!(
-                "is not handed to the service by root: others than root can change the settings \
-                 in {0}, and it is not below {0}: copy it to {0}/device-local-certs",
-                self.config_dir.display()
-            )));
-        }
-        let (directory, path) = begin(&self.root)?;
-        Ok(Place { directory, path, is_others: false })
-    }
-
-    fn check_directory(&self, path: &Path, stat: &Stat) -> Result<(), Unreadable> {
-        if is_ours(stat) {
-            return Ok(());
-        }
-        let [shown, config_dir] = [path, &self.config_dir].map(Path::display);
-        let advice = if path.starts_with(&self.config_dir) {
-            format!("type `chown root {shown} && chmod go-w {shown}`")
-        } else {
-            format!("copy the file to {config_dir}/device-local-certs")
-        };
-        let what = format!("a directory that others than root can change: {advice}");
-        Err(refusal(path, &what))
+        original::check(&stat)?;
+        let is_others = !is_ours(&fstat(&end.parent)?);
+        let file = openat(&end.parent, &end.name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
+        self.check_file(&file, &end.path, is_others)?;
+        Ok(Opened { file, directory: end.parent, is_others })
     }
 
     /// What others may have chosen is a file of root's; and what they may have put there has no
@@ -177,21 +99,52 @@ impl PathWalk {
     }
 }
 
+impl Rules for PathWalk {
+    /// In the configuration directory, or at the root.
+    fn start(&self, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+        let leaves = path.components().any(|component| component == Component::ParentDir);
+        let is_below = path.starts_with(&self.config_dir) && !leaves;
+        if !is_below && !self.is_roots_alone {
+            return Err(Unreadable::NotHandedOver(format!(
+                "is not handed to the service by root: others than root can change the settings \
+                 in {0}, and it is not below {0}: copy it to {0}/device-local-certs",
+                self.config_dir.display()
+            ))
+            .into());
+        }
+        let start = if is_below { &self.config_dir } else { &self.root };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok((open(start, flags, Mode::empty())?, start.clone()))
+    }
+
+    fn check_link(&self, path: &Path, link: &Stat, _is_fixed: bool) -> io::Result<()> {
+        if self.is_roots_alone && is_ours(link) {
+            return Ok(());
+        }
+        let what = "a link that others than root can change: name the file itself";
+        Err(refusal(path, what).into())
+    }
+
+    fn check_directory(&self, path: &Path, directory: &Stat) -> io::Result<()> {
+        if is_ours(directory) {
+            return Ok(());
+        }
+        let [shown, config_dir] = [path, &self.config_dir].map(Path::display);
+        let advice = if path.starts_with(&self.config_dir) {
+            format!("type `chown root {shown} && chmod go-w {shown}`")
+        } else {
+            format!("copy the file to {config_dir}/device-local-certs")
+        };
+        let what = format!("a directory that others than root can change: {advice}");
+        Err(refusal(path, &what).into())
+    }
+}
+
 fn refusal(path: &Path, what: &str) -> Unreadable {
     Unreadable::NotHandedOver(format!(
         "is not handed to the service by root: {} is {what}",
         path.display()
     ))
-}
-
-/// The names on the way, `..` among them.
-fn components(path: &Path) -> VecDeque<OsString> {
-    let names = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    });
-    names.collect()
 }
 
 /// Whether it belongs to root, or to the caller.
