@@ -6,8 +6,8 @@ use rustls::crypto::CryptoProvider;
 
 /// The cryptography that everything here uses: ring's.
 ///
-/// Its suites stand in the order in which this machine is quick at them. Without instructions
-/// for AES, as on a Raspberry Pi, ChaCha20 is some three times as quick.
+/// The suites that are fastest on this machine come first. Without instructions for AES, as on a
+/// Raspberry Pi, ChaCha20 is about three times as fast as AES.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::ring::default_provider();
     let has_aes = has_aes();

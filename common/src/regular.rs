@@ -8,13 +8,13 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 
-/// With these nothing waits: to open a named pipe otherwise waits for its writer.
+/// With NONBLOCK, to open a named pipe does not wait for its writer.
 pub(crate) const FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// The content of a regular file of at most `max` bytes. Follows links, and blocks on the disk.
 pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    // Asked before it is opened: to open some devices does something.
+    // Checked before it is opened: opening a device can have effects.
     check(&stat(path)?, max)?;
     read_open(open(path, FLAGS, Mode::empty())?, max)
 }

@@ -26,7 +26,7 @@ pub(crate) enum Follow {
 }
 
 impl Follow {
-    /// For reading: somebody else than root gains nothing from a link that he could open himself.
+    /// For reading: a user other than root gains nothing from a link, and all are followed.
     pub(crate) fn to_read() -> Self {
         if geteuid().is_root() { Self::Ours } else { Self::All }
     }
@@ -39,8 +39,8 @@ pub(crate) trait Rules {
         Ok((openat(CWD, "/", SEARCH, Mode::empty())?, PathBuf::from("/")))
     }
 
-    /// Fails at a link that is not to be followed. `is_fixed`: nobody but root and the caller can put
-    /// something else in its place.
+    /// Fails at a link that is not to be followed. `is_fixed`: nobody but root and the caller can
+    /// put something else in its place.
     fn check_link(&self, path: &Path, link: &Stat, is_fixed: bool) -> io::Result<()>;
 
     /// Fails at a directory that is not to be entered.
@@ -115,7 +115,7 @@ impl End {
         Ok(openat(&self.parent, &self.name, flags, Mode::empty())?)
     }
 
-    /// The links of /proc have no text that could be walked: the kernel follows them.
+    /// The kernel follows the links of /proc, which have no path as their text.
     fn no_follow(&self) -> OFlags {
         match &self.stat {
             Some(stat) if is_link(stat) => OFlags::empty(),
@@ -192,7 +192,7 @@ fn walk_from(
             if links > LINKS_MAX {
                 return Err(Errno::LOOP.into());
             }
-            // In /proc itself are links as elsewhere, below it those of the kernel's own.
+            // In subdirectories of /proc are links that only the kernel can follow.
             if is_proc(&parent)? && directory.st_ino != 1 {
                 flags = SEARCH;
             } else {
@@ -255,7 +255,7 @@ fn is_fixed(directory: &Stat, entry: &Stat) -> bool {
     /// S_ISVTX
     const STICKY: u32 = 0o1000;
     let is_sticky = directory.st_mode & STICKY != 0;
-    // A second name for a link of root may be somebody else's doing.
+    // Another user can have made a hard link to a link of root.
     let is_kept = || is_sticky && is_owned(entry) && !(is_link(entry) && entry.st_nlink > 1);
     is_owned(directory) && (directory.st_mode & 0o022 == 0 || is_kept())
 }

@@ -33,7 +33,7 @@ pub(super) fn is_in(directory: BorrowedFd<'_>, key: &[u8]) -> Result<bool, Unrea
         }
         let entry = entry?;
         let name = entry.file_name();
-        // Asked before it is opened: to open some devices does something.
+        // Checked before it is opened: opening a device can have effects.
         let is_regular = statat(directory, name, AtFlags::empty())
             .is_ok_and(|stat| regular::check(&stat, MAX_SIZE).is_ok());
         if !is_regular {
@@ -55,7 +55,7 @@ fn is_key_of(owner: &Certificate<'_>, key: &[u8]) -> bool {
         && match Key::of(owner.key, key) {
             Ok(key) => key.public().map_or(true, |public| public == owner.key.content()),
             Err(Unusable::Stranger) if owner.key.can_be_verified(algorithms) => false,
-            // What ring cannot read is told apart by its kind.
+            // A key that ring cannot read is compared by its kind.
             Err(_) => Key::new(key).err() == Some(Unusable::Kind(owner.key.to_string())),
         }
 }

@@ -54,7 +54,7 @@ impl StagingDirectory {
         Ok(())
     }
 
-    /// Takes away what was not put there this time: old copies, and the request for new ones.
+    /// Removes what was not put there this time: old copies, and the request for new ones.
     pub(super) fn clear(self) -> Result<(), Error> {
         let failed =
             |error| Error::Failed(format!("cannot clear the directory of copies: {error}"));
@@ -62,7 +62,7 @@ impl StagingDirectory {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy();
             if name != "." && name != ".." && !self.kept.contains(name.as_ref()) {
-                // What cannot be unlinked is a directory, and none of ours.
+                // A directory, which is none of ours, stays.
                 let _ = unlinkat(&self.directory, entry.file_name(), AtFlags::empty());
             }
         }

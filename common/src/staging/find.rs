@@ -109,7 +109,7 @@ pub(super) fn list(directory: BorrowedFd<'_>) -> Result<Vec<u8>, Unreadable> {
     for entry in Dir::read_from(directory)? {
         let name = entry?.file_name().to_bytes().to_vec();
         if name != b"." && name != b".." {
-            // Put where it belongs: a sort costs 8 KB of program.
+            // Inserted in order: `sort` would add 8 KB to the program.
             let place = names.partition_point(|other| *other < name);
             names.insert(place, name);
         }
@@ -142,8 +142,8 @@ impl Entry {
     }
 }
 
-/// Asks for new copies, where there are any: then the unit is reloaded soon. Otherwise false, and
-/// the caller can read everything itself. Blocks on the disk.
+/// Requests new copies, for which the unit is reloaded. False if there are no copies, since the
+/// service reads the files themselves. Blocks on the disk.
 pub(crate) fn renew() -> bool {
     let Some(directory) = runtime_directory() else { return false };
     let is_empty = fs::read_dir(&directory).map_or(true, |mut entries| entries.next().is_none());

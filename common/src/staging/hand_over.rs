@@ -9,10 +9,10 @@
 //!   ([`super::walk`]).
 //! - Of a file only what its setting is for is copied: certificates, lists, the first private key,
 //!   one line with a password, user name and password, or rules of access.
-//! - Of private keys only that is copied whose certificate the settings name, and never that of a CA
-//!   ([`super::authority`]), nor one from a configuration directory that others can change: they can
-//!   have moved any key of root's there. The device's own key may have signed its own certificate,
-//!   where only root can have named it.
+//! - A private key is copied only if the settings name the certificate for it. That of a CA
+//!   ([`super::authority`]) is not copied, nor one from a configuration directory that others can
+//!   change: they can have moved any key of root's there. The device's own key may have signed its
+//!   own certificate, where only root can have named it.
 //! - Of a directory only those names are copied that the service reads or reports.
 //!
 //! Faulty content is copied unchanged: the service reports it.
@@ -48,7 +48,7 @@ pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
         Error::Usage("--stage is for the unit of the service, which sets RUNTIME_DIRECTORY".into())
     })?;
     let staged = StagingDirectory::open(&directory)?;
-    // Settings that cannot be read are the service's to complain of, once.
+    // The service reports settings that cannot be read.
     let named = match Values::read(config_dir, std::env::vars_os().collect(), &[]) {
         Ok(values) => named(&values, program),
         Err(_) => BTreeMap::new(),
@@ -102,7 +102,7 @@ pub(super) fn hand_over(
             }
             Some(listing) => filter.copy_directory(path, &listing, &mut staged)?,
             None if !is_open => put(filter.find(path), path, &mut staged)?,
-            // What is open the service can read itself.
+            // The service can read it itself.
             None => {}
         }
     }
@@ -116,7 +116,7 @@ fn list(walk: &PathWalk, path: &Path) -> Option<Vec<u8>> {
 
 /// The certificates in a file or in the files of a directory.
 fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
-    // What everybody can read is judged by, wherever it is: it is not handed over.
+    // A file that everybody can read may be anywhere: it is not copied, only compared.
     let entries = if walk::is_open_to_all(path) {
         find::entries(path).ok().flatten()
     } else {
@@ -158,7 +158,7 @@ fn put(
 ) -> Result<(), Error> {
     match found {
         Ok(content) => staged.put(Copy::Content, path, &content),
-        // The service can see that itself.
+        // The service finds that itself.
         Err(Unreadable::Missing) if path.parent().is_some_and(walk::is_open_to_all) => Ok(()),
         Err(reason) => staged.put(Copy::Reason, path, reason.to_string().as_bytes()),
     }
@@ -182,7 +182,7 @@ impl Filter<'_> {
         listing: &[u8],
         staged: &mut StagingDirectory,
     ) -> Result<(), Error> {
-        /// Of odd files the service names no more, and counts the others.
+        /// The service names no more odd files than this, and counts the others.
         const NAMED: usize = 3;
         let mut odd = 0;
         let mut kept = Vec::new();
@@ -233,8 +233,8 @@ impl Filter<'_> {
             let key = &contents.sections[place];
             self.check(path, &contents, key, directory.as_fd(), is_others)?;
             if !self.is_own(&key.der)? {
-                // That it does not belong to its certificate is the service's to report, and it
-                // reports the same of a new key.
+                // The service reports that the key does not belong to its certificate. It gets a
+                // new key, of which it reports the same.
                 let (_, new) = Key::generate().map_err(|_| io::Error::from(Errno::IO))?;
                 contents.sections[place].der = new;
             }
@@ -243,7 +243,7 @@ impl Filter<'_> {
         Ok(self.restate(&contents, key))
     }
 
-    /// Which section is the private key that is meant; none where the service reports something else
+    /// The index of the private key that is meant; `None` if the service reports another fault
     /// first.
     fn place_of_key(&self, contents: &Contents) -> Option<usize> {
         let is_key = |section: &Section| section.kind == Kind::PrivateKey;
@@ -308,7 +308,7 @@ impl Filter<'_> {
         let known = contents.certificates().chain(trusted).chain(own);
         let mut is_authoritys =
             authority::owns(known, &key.der) || authority::is_in(directory, &key.der)?;
-        // Where a link leads from one directory to another, both are looked at.
+        // Of a link, the directory that holds it is searched too.
         if path.is_symlink() {
             is_authoritys |= authority::is_in(self.walk.open(path_to)?.file.as_fd(), &key.der)?;
         }
@@ -322,7 +322,7 @@ impl Filter<'_> {
         Ok(())
     }
 
-    /// What the settings mean, and of everything else that it is there.
+    /// The sections that the settings mean, and the other ones without their content.
     fn restate(&self, contents: &Contents, key: Option<&Section>) -> Vec<u8> {
         contents.restate(|section| match section.kind {
             Kind::Certificate => {

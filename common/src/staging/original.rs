@@ -73,7 +73,7 @@ impl From<Unreadable> for io::Error {
 
 /// Reads the file at this path, following links. Blocks on the disk.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    // Asked before it is opened: to open some devices does something.
+    // Checked before it is opened: opening a device can have effects.
     check(&stat(path)?)?;
     read_opened(open(path, regular::FLAGS, Mode::empty())?)
 }
@@ -84,7 +84,7 @@ pub(super) fn read_opened(file: OwnedFd) -> Result<Vec<u8>, Unreadable> {
     Ok(regular::read_open(file, MAX_SIZE)?)
 }
 
-/// Fails where this is no file that is read.
+/// Fails unless it is a regular file of at most 32 MiB.
 pub(super) fn check(stat: &Stat) -> Result<(), Unreadable> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if stat.st_size as u64 > MAX_SIZE => Err(Unreadable::TooLarge),
@@ -105,10 +105,10 @@ pub(super) fn user(id: u32) -> String {
     name.map_or_else(|| format!("user {id}"), |name| format!("user {name}"))
 }
 
-/// Who would have to be let in, with the way that packages have.
+/// Who needs permission, and what grants it in a unit.
 fn reader() -> String {
     let user = user(rustix::process::geteuid().as_raw());
-    // A unit of ours, in which root hands over what only root can read.
+    // A unit of ours, in which root hands over files that only root can read.
     match std::env::var_os("RUNTIME_DIRECTORY") {
         None => user,
         Some(_) => format!("{user}, or for root, who hands it over when the unit is restarted"),

@@ -1,6 +1,5 @@
-//! What a file with a password, with credentials or with rules may contain. The service and root read it by
-//! the same rules: root copies only what the service would take from the file itself, and no other
-//! secret.
+//! What a file with a password, credentials or rules of access may contain. The service and root
+//! read it in the same way: root copies only what the service uses of it, and no other secret.
 
 use toml_edit::{Document, TableLike, Value};
 
@@ -39,7 +38,7 @@ pub fn password(bytes: &[u8]) -> Result<&str, Unreadable> {
 pub fn credentials(bytes: &[u8]) -> Result<Credentials, Unreadable> {
     let read = || {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
-        // What the parser says may quote.
+        // The parser's message may quote the file.
         let document = Document::parse(text).map_err(|_| "it is not TOML")?;
         let table = document.get("c8y").ok_or("missing field `c8y`")?;
         let table = table.as_table_like().ok_or("invalid type of c8y")?;

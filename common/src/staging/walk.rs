@@ -18,10 +18,10 @@ use super::original::{self, Unreadable};
 use crate::regular::FLAGS;
 use crate::walk::{Rules, walk_by};
 
-/// In a configuration directory of somebody else nothing larger is read.
+/// No larger file is read in a configuration directory of another user.
 const MAX_SIZE_OF_OTHERS: i64 = 1024 * 1024;
 
-/// Where root goes for a service.
+/// How root opens files for a service.
 pub(super) struct PathWalk {
     /// Where paths begin: `/`.
     root: PathBuf,
@@ -76,8 +76,8 @@ impl PathWalk {
         Ok(Opened { file, directory: end.parent, is_others })
     }
 
-    /// What others may have chosen is a file of root's; and what they may have put there has no
-    /// other name, and no great size.
+    /// A file that others can have named must be root's. A file that they can have put there must
+    /// be small, and have no second name.
     fn check_file(&self, file: &OwnedFd, path: &Path, is_others: bool) -> Result<(), Unreadable> {
         let stat = fstat(file)?;
         if !self.is_roots_alone && !is_roots_own(&stat) {

@@ -35,7 +35,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Builds it, with warnings of its own. No list means that nobody is revoked.
+    /// Builds it and adds warnings. Without lists nobody is revoked.
     pub(super) fn new(
         source: &Source,
         authorities: Authorities,
@@ -59,7 +59,7 @@ impl Admission {
         }
         let roots = Arc::new(store);
         let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider);
-        // Their names would be 46 KB in each handshake.
+        // The names of all public CAs would add 46 KB to each handshake.
         if roots.len() > MANY {
             builder = builder.clear_root_hint_subjects();
             warnings.push(source.say(format_args!(
@@ -75,7 +75,7 @@ impl Admission {
         Ok(Arc::new(Self { verifier, roots, lists, algorithms }))
     }
 
-    /// Whether the client with this certificate may connect, on the chain that it sent.
+    /// Whether the client with this certificate and this chain may connect.
     pub(super) fn judge(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -93,15 +93,15 @@ impl Admission {
         }
         let presented = intermediates.iter().flat_map(|der| Certificate::parse(der));
         let mut serials = presented.map(|certificate| certificate.serial).chain([leaf.serial]);
-        // Nobody else has to wait for a second look at signatures.
+        // Signatures are verified again only if a number is on a list.
         if serials.any(|serial| self.lists.has(serial)) {
             self.find_unrevoked_path(end_entity, intermediates, now)?;
         }
         Ok(verified)
     }
 
-    /// Of all paths to an authority one has to be without a revoked certificate. What else was
-    /// presented does not count.
+    /// Fails if each path to an authority has a revoked certificate. Certificates on no path do not
+    /// count.
     fn find_unrevoked_path(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -123,7 +123,7 @@ impl Admission {
                     )
                     .map(drop)
             })
-            // That there is a path has been seen before.
+            // There is a path, since the certificate was verified before.
             .map_err(|_| CertificateError::Revoked.into())
     }
 
@@ -142,7 +142,7 @@ impl Admission {
         Ok(())
     }
 
-    /// The real reason where a signature of a presented CA was called wrong.
+    /// The reason why rustls found a signature wrong, if it cannot use the key that made it.
     fn weak_key(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -12,18 +12,18 @@ use crate::x509::certificate::Certificate;
 use crate::x509::pem::Kind;
 use crate::x509::{Name, Time};
 
-/// More complaints about single files than this are only counted.
+/// Warnings about single files; further ones are only counted.
 const COMPLAINTS: usize = 3;
 
-/// More authorities than this are not a person's own choice, but the public ones.
+/// More authorities than this are probably the public ones.
 pub(super) const MANY: usize = 16;
 
 /// The authorities that a file or a directory names, each once.
 pub(super) struct Authorities {
     pub(super) store: RootCertStore,
-    /// For each of the store's roots, the certificates that make it one.
+    /// For each root of the store, its certificates.
     pub(super) certificates: Vec<Vec<Vec<u8>>>,
-    /// The certificates by which a peer may be known without a CA.
+    /// The certificates of peers that are trusted without a CA.
     pub(super) pins: Pins,
     pub(super) warnings: Vec<String>,
 }
@@ -31,10 +31,10 @@ pub(super) struct Authorities {
 /// Which certificates are taken for authorities.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accept {
-    /// Only those that may sign others: a stray certificate of a server must not make its owner a
-    /// judge over clients.
+    /// Only those that may sign others: the owner of a server's certificate in the same directory
+    /// must not be able to sign clients.
     Authorities,
-    /// A peer's own certificate too, pinned in this way.
+    /// A peer's own certificate too, which is pinned.
     Anybody,
 }
 
@@ -50,7 +50,7 @@ impl Authorities {
             complaints: Vec::new(),
             minor: Vec::new(),
         };
-        // As in a CApath of openssl's, directories in it are not looked into: /etc/ssl/certs/java.
+        // Subdirectories are ignored, as openssl does: /etc/ssl/certs/java.
         let mut found = Found::default();
         for file in &files.sources {
             loading.file(file, &mut found)?;
@@ -68,8 +68,8 @@ impl Authorities {
     }
 }
 
-/// Certificates one after the other in one block of memory. Were each read and kept before the next,
-/// what is read would lie between what is kept, and none of its pages could be given back.
+/// The certificates of all files in one block of memory, which is freed whole. Single blocks would
+/// lie between the roots that are kept, and no page of them could be given back.
 #[derive(Default)]
 struct Found<'a> {
     encoded: Vec<u8>,
@@ -92,7 +92,7 @@ struct Loading {
     certificates: Vec<Vec<Vec<u8>>>,
     pins: Pins,
     complaints: Vec<String>,
-    /// What is always wrong with some of the public CAs, and nobody here can mend.
+    /// Faults that some public CAs always have; reported only for a few CAs of one's own.
     minor: Vec<String>,
 }
 
@@ -141,8 +141,7 @@ impl Loading {
         };
         let subject = described.subject;
         if self.accept == Accept::Authorities && !described.is_authority() {
-            // Beside the CA's own certificate stand those that it signed, where all of them lie
-            // in one directory.
+            // A directory may hold both a CA and the certificates that it signed.
             if !self.is_directory || subject == described.issuer {
                 self.complaints.push(say(format_args!(
                     "holds a certificate that is no CA's, left out: {subject}"
@@ -175,12 +174,12 @@ impl Loading {
             self.certificates.push(Vec::new());
             if described.not_after < Time::now() {
                 self.minor.push(say(format_args!(
-                    "holds a CA that has expired on {}, trusted still: {subject}",
+                    "holds a CA that has expired on {}, still trusted: {subject}",
                     described.not_after
                 )));
             }
         }
-        // Whether a CA is revoked is asked of those that vouch for clients.
+        // Only CAs for clients are looked up in revocation lists.
         if self.accept == Accept::Authorities {
             self.certificates[known].push(der.to_vec());
         }

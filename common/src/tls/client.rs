@@ -14,7 +14,7 @@ use super::pinned::Verifier;
 use super::source::Source;
 use crate::error::Error;
 
-/// Sessions that are kept to be resumed: the tickets of 4 servers, 8 of each.
+/// Sessions kept for resumption: 8 tickets of each of 4 servers.
 const SESSIONS: usize = 32;
 /// Where update-ca-certificates(8) puts what the system trusts.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs";
@@ -44,7 +44,7 @@ pub struct ClientIdentity {
     pub config: Arc<ClientConfig>,
     /// How many CAs vouch for servers.
     pub authorities: usize,
-    /// What a person should look into, a sentence each.
+    /// What a person should look into, one sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ impl ClientFiles {
         };
         let Authorities { mut store, pins, mut warnings, .. } =
             Authorities::load(&roots, Accept::Anybody)?;
-        // A system without CAs adds none, and what is wrong with one of them is not ours to mend.
+        // Faults of the system's CAs are not reported.
         let more = more.filter(|more| *more != self.roots);
         let more = more.map(|more| Source::new("the CAs of the system".to_owned(), more));
         if let Some(Ok(more)) = more.map(|more| Authorities::load(&more, Accept::Authorities)) {

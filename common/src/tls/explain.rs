@@ -59,7 +59,7 @@ fn inner(error: &io::Error) -> Option<&Error> {
 
 fn certificate(error: &CertificateError) -> String {
     let time = |time: &rustls_pki_types::UnixTime| Time::from_unix(time.as_secs() as i64);
-    // The same complaint in the same minute reads the same, so that the log takes it for one.
+    // Cut to the minute, so that equal refusals in a minute are one line in the log.
     let minute = |now: &rustls_pki_types::UnixTime| {
         let mut text = time(now).to_string();
         text.truncate("2026-01-31T23:59".len());

@@ -12,10 +12,10 @@ use crate::x509::key::Key;
 use crate::x509::pem::Kind;
 use crate::x509::{PublicKey, Time};
 
-/// A certificate that ends sooner than this is worth a warning.
+/// A certificate that ends in fewer days than this is a warning.
 const SOON: i64 = 14;
 
-/// A certificate and its key, fit for each other.
+/// A certificate and the key that belongs to it.
 pub(super) struct Identity {
     pub(super) key: CertifiedKey,
     pub(super) subject: String,
@@ -115,7 +115,7 @@ fn fits_another(pair: &CertifiedKey) -> bool {
 fn private_key(source: &Source, owner: PublicKey<'_>) -> Result<Key, Error> {
     let contents = source.contents().map_err(|what| source.error(what))?;
     let key = contents.first(Kind::PrivateKey);
-    // Of two keys the first is meant, and of anything else nothing.
+    // Only the first key counts.
     match (key, contents.faults.first()) {
         (_, Some(fault)) if fault.is_damage() || key.is_none() => Err(source.error(fault)),
         (Some(key), _) => Key::of(owner, &key.der).map_err(|what| source.error(what)),

@@ -127,8 +127,9 @@ impl ReloadingServer {
 
     /// Reads the files again. On an error the old configuration stays. Blocks on the disk.
     pub fn reload(&self) -> Result<ServerIdentity, Error> {
-        // First the fingerprint: what changes while it is read is noticed the next time. It is taken
-        // here too so that files which do not load are tried again only when they change again.
+        // The fingerprint is taken before the files are read, so that a change in between is
+        // noticed the next time. It is kept even if they do not load: they are tried again only
+        // after another change.
         *lock(&self.fingerprint) = self.files.fingerprint();
         let loaded = self.files.load()?.ok_or_else(|| {
             Error::Configuration(format!("{}.cert_path is not set", self.files.prefix))

@@ -25,7 +25,7 @@ impl Lists {
         warnings: &mut Vec<String>,
     ) -> Result<Self, Error> {
         let Files { is_directory, sources, directories } = source.files()?;
-        // Tools keep what is theirs in directories like `..data` and `.git`.
+        // Hidden directories belong to tools: `..data`, `.git`.
         let is_hidden = |directory: &&Source| {
             directory.path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.')
         };
@@ -78,12 +78,12 @@ impl Lists {
         key: PublicKey<'_>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> bool {
-        // Numbers first: signatures are looked at for nobody but those on a list.
+        // The number first: to verify the signature takes longer.
         self.0.iter().any(|list| list.holds(serial) && list.is_signed_by(key, algorithms))
     }
 
-    /// The places, in order, of those roots of which each certificate is on a list that its
-    /// issuer signed.
+    /// The indices, in order, of the revoked roots: each of their certificates is on a list that
+    /// its issuer signed.
     pub(super) fn revoked_authorities(
         &self,
         Authorities { store: roots, certificates, .. }: &Authorities,
@@ -94,7 +94,7 @@ impl Lists {
             let mut keys = keys(roots, read.issuer).peekable();
             let is_on =
                 |list: &IndexedList| list.issuer() == read.issuer && list.holds(read.serial);
-            // Where its issuer is not trusted, nobody can tell whether the list is right.
+            // The list of an issuer that is not trusted cannot be verified. It counts.
             self.has(read.serial)
                 && match keys.peek() {
                     None => self.0.iter().any(is_on),
@@ -111,8 +111,8 @@ impl Lists {
     }
 }
 
-/// Whether a list is of a CA that is trusted, or of one that has signed it. One that cannot be
-/// relied on stops the start.
+/// Whether a list is that of a trusted CA, or of the issuer of one. A list that cannot be relied on
+/// is an error.
 fn check(
     file: &Source,
     der: &[u8],
@@ -148,7 +148,7 @@ fn check(
     }
     if let Some(due) = list.next_update.filter(|due| *due < Time::now()) {
         warnings.push(file.say(format_args!(
-            "holds a list that has expired on {due}, used still: {issuer} (line {line})"
+            "holds a list that has expired on {due}, still used: {issuer} (line {line})"
         )));
     }
     Ok(is_trusted || authorities.are_issued_by(issuer))

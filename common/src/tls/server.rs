@@ -47,7 +47,7 @@ pub struct ServerIdentity {
     pub(super) names: Arc<[String]>,
     /// How many CAs vouch for clients. 0: no client certificate is asked for.
     pub authorities: usize,
-    /// What a person should look into, a sentence each.
+    /// What a person should look into, one sentence each.
     pub warnings: Vec<String>,
     pub(super) admission: Option<Arc<Admission>>,
     /// What the files looked like before they were read.
@@ -125,7 +125,7 @@ impl ServerFiles {
         remember_sessions(&mut config, admission.as_ref()).map_err(unfit)?;
         config.alpn_protocols = vec![super::HTTP.to_vec()];
         config.cert_compression_cache = Arc::new(CompressionCache::Disabled);
-        // The provider has the suites in the order in which this machine is quick at them.
+        // The provider's first suites are the fastest on this machine.
         config.ignore_client_order = true;
         Ok(Some(ServerIdentity {
             config: Arc::new(config),
@@ -145,8 +145,8 @@ impl ServerFiles {
     }
 }
 
-/// Clients keep their sessions themselves, in tickets under a key of this configuration: that costs
-/// no memory here, and after a reload no old session is resumed.
+/// The clients keep the sessions, in tickets encrypted with a key of this configuration: they take
+/// no memory here, and no old session is resumed after a reload.
 fn remember_sessions(
     config: &mut ServerConfig,
     admission: Option<&Arc<Admission>>,
@@ -161,7 +161,7 @@ fn remember_sessions(
         }),
     };
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    // Such a ticket can be used more than once, so one is enough.
+    // A client can use a ticket more than once.
     config.send_tls13_tickets = 1;
     Ok(())
 }

@@ -30,7 +30,7 @@ impl Source {
         Self { key, path: path.to_owned() }
     }
 
-    /// What is wrong with it, for whoever edits the configuration.
+    /// An error in the configuration, with the setting and the file.
     pub(super) fn error(&self, what: impl fmt::Display) -> Error {
         Error::Configuration(self.say(what))
     }
@@ -62,7 +62,7 @@ impl Source {
     }
 }
 
-/// What a file seems to hold in place of what was looked for, to be read after that.
+/// What a file holds instead of the expected content, to follow a message.
 pub(super) fn guess(contents: &Contents) -> &'static str {
     let mut kinds = contents.sections.iter().map(|section| section.kind);
     if contents.first(Kind::EncryptedKey).is_some() {

@@ -43,7 +43,7 @@ impl ProducesTickets for Tickets {
     }
 }
 
-/// The certificates in a session, of which rustls does not say how it is encoded.
+/// The certificates in a session, whose encoding rustls does not document.
 fn certificates(session: &[u8]) -> Vec<CertificateDer<'_>> {
     let mut chain = Vec::new();
     let mut rest = session;

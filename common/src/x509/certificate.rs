@@ -56,7 +56,7 @@ pub enum AlternativeName<'a> {
     Dns(&'a [u8]),
     /// An IPv4 or IPv6 address, 4 or 16 bytes.
     Ip(&'a [u8]),
-    /// A kind that no service of ours looks at; its tag.
+    /// Another kind, with its tag.
     Other(u8, &'a [u8]),
 }
 
@@ -64,7 +64,7 @@ impl<'a> Certificate<'a> {
     /// Reads one certificate in DER.
     pub fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
         let (signed, mut fields) = Signed::parse(der)?;
-        fields.optional(0xa0)?; // The version: what it allows is seen from what follows.
+        fields.optional(0xa0)?; // The version.
         let serial = fields.take(INTEGER)?;
         fields.take(SEQUENCE)?;
         let issuer = Name::new(fields.take(SEQUENCE)?);
@@ -82,7 +82,7 @@ impl<'a> Certificate<'a> {
         Ok(Self { serial, issuer, subject, not_before, not_after, key, extensions, signed })
     }
 
-    /// The certificate with which these bytes begin.
+    /// The certificate at the start of these bytes.
     pub fn at_start(bytes: &'a [u8]) -> Option<&'a [u8]> {
         let der = Reader::new(bytes).any().ok()?.whole;
         Self::parse(der).is_ok().then_some(der)
@@ -93,8 +93,7 @@ impl<'a> Certificate<'a> {
         self.subject.common_name()
     }
 
-    /// Whether its owner may sign others. A CA that says nothing of itself is an old root, and so
-    /// signed by itself.
+    /// Whether its owner may sign others. Old roots do not state it, but are signed by themselves.
     pub fn is_authority(&self) -> bool {
         self.extensions.is_authority.unwrap_or(self.subject == self.issuer)
     }
@@ -193,13 +192,13 @@ impl fmt::Display for Serial<'_> {
     }
 }
 
-/// What somebody asks to have certified. The extensions it asks for are left unread: what its
-/// certificate allows is for the signer to say.
+/// A request for a certificate. Its extensions are not read: the issuer decides what the
+/// certificate allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Whose certificate it shall be.
+    /// The subject of the certificate.
     pub subject: Name<'a>,
-    /// The key that it shall speak of.
+    /// The public key of the certificate.
     pub key: PublicKey<'a>,
     signed: Signed<'a>,
 }
@@ -214,7 +213,8 @@ impl<'a> Request<'a> {
         Ok(Self { subject, key, signed })
     }
 
-    /// The algorithm of its signature, where that cannot be verified with this kind of key.
+    /// The algorithm of its signature, if such a signature cannot be verified with this kind of
+    /// key.
     pub fn unknown_algorithm(
         &self,
         algorithms: WebPkiSupportedAlgorithms,
@@ -223,7 +223,7 @@ impl<'a> Request<'a> {
         (!is_known).then(|| self.signed.algorithm())
     }
 
-    /// Whether it was made by the owner of the key. Otherwise somebody asks for another's.
+    /// Whether the owner of the key made it, and not somebody else.
     pub fn is_signed_by_its_key(&self, algorithms: WebPkiSupportedAlgorithms) -> bool {
         self.signed.is_by(self.key, algorithms)
     }

@@ -22,7 +22,7 @@ pub(super) const BMP_STRING: u8 = 0x1e;
 pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 
-/// These bytes are not what they were taken for.
+/// The bytes are not of the expected structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -55,7 +55,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// How far from the beginning of `whole` it stands, if it is a part of that.
+    /// Its offset in `whole`, if it is a part of that.
     pub(super) fn position_in(&self, whole: &[u8]) -> Option<usize> {
         let offset = (self.0.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
         (offset + self.0.len() <= whole.len()).then_some(offset)

@@ -41,12 +41,12 @@ pub enum Part<'a> {
     CommonName(&'a str),
 }
 
-/// A certificate to be.
+/// A certificate that is not signed yet.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {
-    /// Whose it shall be: the content of a name.
+    /// The content of the subject's name.
     pub subject: &'a [u8],
-    /// The key it speaks of.
+    /// The subject's public key.
     pub key: PublicKey<'a>,
     /// Valid from.
     pub not_before: Time,
@@ -72,7 +72,7 @@ impl Draft<'_> {
     pub fn sign(&self, issuer: Issuer<'_>) -> Result<Vec<u8>, Unable> {
         let mut serial = [0; 20];
         SystemRandom::new().fill(&mut serial).map_err(|_| Unable)?;
-        // Positive, and no digit that could be left out.
+        // Positive, and without a leading zero.
         serial[0] = serial[0] & 0x3f | 0x40;
         issuer.key.sign(&[
             &element(0xa0, &[&element(INTEGER, &[&[2]])]),

@@ -15,7 +15,7 @@ use super::signature::{PublicKey, bit_length, write_curve, write_kind};
 /// A private key that signs, of any kind that a server may have.
 pub struct Key(Arc<dyn SigningKey>);
 
-/// ring cannot do what was asked of it, or has no randomness to do it with.
+/// ring cannot sign or generate a key, for example without random numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Unable;
 
@@ -28,7 +28,7 @@ pub enum Unusable {
          and Ed25519 can be used"
     )]
     Kind(String),
-    /// It is not what it says.
+    /// It is damaged, or in no known encoding.
     #[error("holds a key that is damaged, or of an unknown kind")]
     Unknown,
     /// An EC key without its public part, which is not that of the certificate.
@@ -65,7 +65,7 @@ impl Key {
         })
     }
 
-    /// The content of the SubjectPublicKeyInfo of the other half.
+    /// The content of the SubjectPublicKeyInfo of its public key.
     pub fn public(&self) -> Result<Vec<u8>, Unable> {
         let encoded = self.0.public_key().ok_or(Unable)?;
         PublicKey::parse(&encoded).map(|key| key.content().to_vec()).map_err(|Malformed| Unable)
@@ -119,7 +119,7 @@ fn complete(owner: PublicKey<'_>, encoded: &[u8]) -> Result<Vec<u8>, Malformed> 
     }
     let secret = parts.take(OCTET_STRING)?;
     parts.optional(0xa0)?;
-    // It has its public part, and something else is wrong with it.
+    // The public part is there, so the key has another fault.
     if !parts.is_empty() {
         return Err(Malformed);
     }

@@ -20,7 +20,7 @@ pub struct RevocationList<'a> {
     pub issuer: Name<'a>,
     /// When the next one is due, where it says.
     pub next_update: Option<Time>,
-    /// What it is, where it cannot be used alone: others would be taken for not revoked.
+    /// What kind of list it is, if it does not name every revoked certificate.
     pub unfit: Option<&'static str>,
     revoked: Reader<'a>,
     signed: Signed<'a>,
@@ -116,7 +116,7 @@ fn serial_at(der: &[u8], offset: u32) -> (usize, &[u8]) {
     order(number(Reader::new(entry).take(INTEGER).unwrap_or_default()))
 }
 
-/// Shorter numbers are the smaller ones.
+/// A key to sort by: shorter numbers are smaller.
 fn order(number: &[u8]) -> (usize, &[u8]) {
     (number.len(), number)
 }

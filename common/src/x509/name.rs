@@ -122,7 +122,7 @@ impl<'a> Attribute<'a> {
     }
 
     fn is_text(&self) -> bool {
-        /// As openssl has it; what else is text is compared byte by byte.
+        /// The types that openssl converts; others are compared byte by byte.
         const TYPES: [u8; 7] = [
             UTF8_STRING,
             PRINTABLE_STRING,
@@ -188,8 +188,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// Writes text of others into a line of ours: no control character, and no comma that looks like
-/// the end of it.
+/// Writes text without control characters, and with escaped commas.
 pub(super) fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     for character in text.chars() {
         match character {

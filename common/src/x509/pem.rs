@@ -82,7 +82,7 @@ const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// The label that stands for DER of an unknown kind.
 const UNKNOWN_DER: &str = "DER that is no certificate, list, request or key";
 
-/// What others write, by its label, and the command that makes PEM of it.
+/// Formats that are not read, and the command that converts them to PEM.
 const FOREIGN: [(&str, &str); 6] = [
     ("PKCS7", "openssl pkcs7 -print_certs -in FILE -out NEW"),
     ("PKCS #7 SIGNED DATA", "openssl pkcs7 -print_certs -in FILE -out NEW"),
@@ -92,7 +92,7 @@ const FOREIGN: [(&str, &str); 6] = [
     ("OPENSSH PRIVATE KEY", "ssh-keygen -p -m PKCS8 -f FILE"),
 ];
 
-/// As openssl: neither padding nor the last bits matter.
+/// As openssl reads it: without regard to padding and the last bits.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new()
@@ -121,7 +121,7 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// Whether a section was meant to be read here and is broken, other than of a foreign kind.
+    /// Whether it is damage, and not a section of an unknown kind.
     pub fn is_damage(&self) -> bool {
         !matches!(self.what, Damage::Unknown(_))
     }
