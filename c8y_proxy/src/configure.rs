@@ -1,17 +1,20 @@
 //! What the settings mean for the proxy: where upstream is and how the device authenticates.
 //!
-//! It reads certificates and opens no socket.
+//! It reads certificates and opens no socket. `http_proxy` is the proxy on the way.
+
+mod http_proxy;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use c8y_proxy::credentials::{BrokerOptions, Health, HttpsOptions, Method, Sources};
-use common::client::{ConnectProxy, Options};
+use common::client::Options;
 use common::error::Error;
-use common::net::{Host, Origin};
-use common::settings::{AuthMethod, Secret, Settings, TokenFrom};
+use common::net::Origin;
+use common::settings::{AuthMethod, Settings, TokenFrom};
 use common::tls::ClientFiles;
-use percent_encoding::percent_decode_str;
+
+use self::http_proxy::HttpProxy;
 
 /// Where Cumulocity is, and how to connect to it.
 ///
@@ -35,26 +38,10 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
     }
     .load()?;
     warn(&roots.warnings);
-    Ok(Options { proxy: proxy(&origin.host, settings), origin, tls: Some(roots.config) })
-}
-
-/// The proxy on the way to this host.
-fn proxy(host: &Host, settings: &Settings) -> Option<ConnectProxy> {
-    let proxy = settings
-        .proxy_address
-        .as_ref()
-        .filter(|_| !is_reached_directly(host, &settings.proxy_no_proxy))?;
-    let credentials = settings.proxy_username.clone().map(|user| {
-        let password = settings.proxy_password.as_ref().map(Secret::reveal).unwrap_or_default();
-        (user, password.to_owned())
-    });
-    // Those in the address count if there are no others.
-    let credentials = credentials.or_else(|| {
-        let (user, password) = proxy.login.as_ref()?;
-        let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        Some((decoded(user), decoded(password.reveal())))
-    });
-    Some(ConnectProxy { origin: proxy.origin.clone(), credentials })
+    let way = HttpProxy::of(settings);
+    warn(&way.warnings);
+    let proxy = way.to(&origin, &roots.config);
+    Ok(Options { proxy, origin, tls: Some(roots.config) })
 }
 
 /// How the device authenticates.
@@ -93,8 +80,9 @@ fn https(settings: &Settings, upstream: &Options) -> HttpsOptions {
     let origin = settings.c8y_proxy_token_url.as_ref().map(|url| url.0.clone());
     let origin =
         origin.unwrap_or_else(|| Origin { host: upstream.origin.host.clone(), port: 8443 });
-    let client =
-        Options { proxy: proxy(&origin.host, settings), origin, tls: upstream.tls.clone() };
+    let way = HttpProxy::of(settings);
+    let proxy = upstream.tls.as_ref().and_then(|tls| way.to(&origin, tls));
+    let client = Options { proxy, origin, tls: upstream.tls.clone() };
     HttpsOptions {
         client,
         certificate: settings.device_cert_path.clone(),
@@ -163,44 +151,8 @@ fn runtime_directory() -> PathBuf {
     }
 }
 
-/// Whether one of these names is the host or a domain above it; `*` is every host.
-fn is_reached_directly(host: &Host, no_proxy: &[String]) -> bool {
-    let host = host.bare().to_ascii_lowercase();
-    no_proxy.iter().any(|entry| {
-        let entry = entry.trim().trim_start_matches("*.").trim_start_matches('.');
-        let entry = entry.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        let in_domain = host.strip_suffix(&entry).is_some_and(|rest| rest.ends_with('.'));
-        entry == "*" || (!entry.is_empty() && (host == entry || in_domain))
-    })
-}
-
 fn warn(warnings: &[String]) {
     for warning in warnings {
         log::warn!("{warning}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_or_its_domain_is_reached_without_the_proxy() {
-        for (host, entries, direct) in [
-            ("a.example.com", "a.example.com", true),
-            ("A.example.com", "a.Example.com", true),
-            ("a.example.com", "example.com", true),
-            ("a.example.com", ".example.com", true),
-            ("a.example.com", "*.example.com", true),
-            ("a.example.com", "*", true),
-            ("::1", "[::1]", true),
-            ("anexample.com", "example.com", false),
-            ("a.example.com", "", false),
-            ("a.example.com", "b.example.com", false),
-        ] {
-            let entries = [entries.to_owned()];
-            let host = Host::parse(host).unwrap();
-            assert_eq!(is_reached_directly(&host, &entries), direct, "{host} {entries:?}");
-        }
     }
 }

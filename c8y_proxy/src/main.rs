@@ -67,6 +67,9 @@ impl Service for C8yProxy {
         let upstream = configure::upstream(settings)?;
         let host = upstream.origin.host_field(443);
         log::info!("Cumulocity is at https://{host}");
+        if let Some(proxy) = &upstream.proxy {
+            log::info!("It is reached through the proxy at {}", proxy.origin);
+        }
         let method = configure::method(settings, &upstream)?;
         // The certificate may come later: it is read for each token.
         if let Err(error) = configure::identity(&method) {

@@ -35,7 +35,7 @@ use self::state::{ConnectionState, Limits};
 use crate::error::chain;
 use crate::http::{Body, load, load_request, unload, unload_request};
 use crate::net::socket::Socket;
-use crate::net::{Observer, Stream};
+use crate::net::{Observer, Origin, Stream};
 
 pub use self::error::{Error, Step};
 pub use self::options::{ConnectProxy, Options};
@@ -124,28 +124,20 @@ impl Client {
         let observer = Arc::clone(&state) as Arc<dyn Observer>;
         let mut stream = Stream::plain(Socket::new(Arc::new(socket), observer));
         if let Some(proxy) = &self.options.proxy {
+            if let Some(config) = &proxy.tls {
+                let secure = secure(stream, Arc::clone(config), &proxy.origin);
+                stream = self.within(&hop, Step::Handshake, secure).await?;
+            }
             let state = Arc::clone(&state);
             let open = connect_proxy::open_tunnel(stream, state, &self.to, proxy, &self.executor);
             stream = self.within(&hop, Step::Proxy, open).await?;
         }
         if let Some(config) = &self.options.tls {
-            let secure = self.secure(stream, Arc::clone(config));
+            let secure = secure(stream, Arc::clone(config), &self.options.origin);
             stream = self.within(&self.to, Step::Handshake, secure).await?;
         }
         let link = Link::open(stream, state, &self.executor).await;
         link.map_err(|error| self.broken(chain(&error), false))
-    }
-
-    async fn secure(
-        &self,
-        stream: Stream,
-        config: Arc<rustls::ClientConfig>,
-    ) -> Result<Stream, Error> {
-        let refused = |source| Error::Tls { to: self.to.to_string(), source };
-        match self.options.origin.host.server_name() {
-            Ok(name) => stream.connect(config, name).await.map_err(refused),
-            Err(error) => Err(refused(io::Error::other(error))),
-        }
     }
 
     async fn within<T>(
@@ -213,6 +205,18 @@ pub struct Answer {
     pub response: Response<Body>,
     /// The connection, where upstream has switched it to another protocol.
     pub upgraded: Option<Stream>,
+}
+
+async fn secure(
+    stream: Stream,
+    config: Arc<rustls::ClientConfig>,
+    with: &Origin,
+) -> Result<Stream, Error> {
+    let refused = |source| Error::Tls { to: with.to_string(), source };
+    match with.host.server_name() {
+        Ok(name) => stream.connect(config, name).await.map_err(refused),
+        Err(error) => Err(refused(io::Error::other(error))),
+    }
 }
 
 /// A copy to send again, of a request that may be repeated (RFC 9110, 9.2.2) and is known whole.

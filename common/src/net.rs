@@ -1,5 +1,6 @@
 //! What server and client share: origins, the clock, sockets, streams, shared fetches.
 
+mod below;
 pub(crate) mod clock;
 pub mod load;
 mod origin;

@@ -61,7 +61,8 @@ impl Options {
         }
     }
 
-    fn tls(&self) -> io::Result<Arc<ServerConfig>> {
+    /// TLS as its server speaks it.
+    pub(crate) fn tls(&self) -> io::Result<Arc<ServerConfig>> {
         let chain: Result<Vec<_>, _> =
             CertificateDer::pem_file_iter(&self.certificate).map_err(io::Error::other)?.collect();
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(io::Error::other)?;

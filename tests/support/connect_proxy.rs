@@ -6,8 +6,12 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use async_io::Async;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_lite::FutureExt;
+use futures_lite::io::{copy, split};
+use futures_rustls::TlsAcceptor;
 
 /// A running proxy.
 pub(crate) struct ConnectProxy {
@@ -52,6 +56,28 @@ impl ConnectProxy {
     pub(crate) fn heads(&self) -> Vec<String> {
         self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Speaks TLS on a free port, and passes what is in it on to a proxy. Returns the port.
+pub(crate) fn in_tls(proxy: SocketAddr, tls: Arc<rustls::ServerConfig>) -> io::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        while let Ok((client, _)) = listener.accept() {
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls));
+            let carry = async move {
+                let client = acceptor.accept(Async::new(client)?).await?;
+                let proxy = Async::<TcpStream>::connect(proxy).await?;
+                let (from_client, to_client) = split(client);
+                let (from_proxy, to_proxy) = split(proxy);
+                let back = copy(from_proxy, to_client);
+                copy(from_client, to_proxy).or(back).await
+            };
+            // A client that refuses the certificate says so itself.
+            thread::spawn(move || async_io::block_on(carry));
+        }
+    });
+    Ok(port)
 }
 
 impl Drop for ConnectProxy {

@@ -134,7 +134,7 @@ fn a_bad_value_is_exit_1_and_nothing_is_written() {
         ("http.connections.max", "0", "at least 1"),
         ("c8y.url", "https://example.com", "without https://"),
         ("c8y.auth_method", "jwt", "certificate, basic or auto"),
-        ("proxy.address", "https://proxy:1", "http://host:port"),
+        ("proxy.address", "socks5://proxy:1", "http://host:port"),
     ] {
         let done = device.tedge(&["config", "set", key, value]);
         done.failed(1, &[&format!("{key} cannot be '{value}'"), said]);

@@ -21,6 +21,8 @@ pub struct Options {
 pub struct ConnectProxy {
     /// Where it is.
     pub origin: Origin,
+    /// TLS to the proxy itself with this configuration, or plain HTTP.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// User and password, for `Proxy-Authorization: Basic`.
     pub credentials: Option<(String, String)>,
 }

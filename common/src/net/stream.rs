@@ -16,6 +16,7 @@ use rustix::net::sockopt;
 use rustls::{ClientConfig, ServerConfig, ServerConnection};
 use rustls_pki_types::ServerName;
 
+use super::below::Below;
 use super::socket::Socket;
 use super::{Observer, scratch};
 
@@ -30,7 +31,7 @@ pub struct Stream {
 
 enum Transport {
     Plain(Socket),
-    Client(Box<client::TlsStream<Socket>>),
+    Client(Box<client::TlsStream<Below>>),
     Server(Box<server::TlsStream<Socket>>),
 }
 
@@ -61,16 +62,18 @@ impl Stream {
         }
     }
 
-    /// Agrees on TLS with the server of this name.
+    /// Agrees on TLS with the server of this name: over a socket, or over the TLS of a proxy.
     pub(crate) async fn connect(
         self,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> io::Result<Self> {
-        let (Transport::Plain(socket), true) = (self.transport, self.early.is_empty()) else {
-            return Err(io::Error::other("something else has begun on this connection"));
+        let below = match self.transport {
+            Transport::Plain(socket) if self.early.is_empty() => Below::Socket(socket),
+            Transport::Client(stream) if self.early.is_empty() => Below::Tls(stream),
+            _ => return Err(io::Error::other("something else has begun on this connection")),
         };
-        let stream = TlsConnector::from(config).connect(name, socket).await?;
+        let stream = TlsConnector::from(config).connect(name, below).await?;
         Ok(Self { transport: Transport::Client(Box::new(stream)), early: Bytes::new() })
     }
 
@@ -87,7 +90,7 @@ impl Stream {
     pub(crate) fn socket(&self) -> &Socket {
         match &self.transport {
             Transport::Plain(socket) => socket,
-            Transport::Client(stream) => stream.get_ref().0,
+            Transport::Client(stream) => stream.get_ref().0.socket(),
             Transport::Server(stream) => stream.get_ref().0,
         }
     }
@@ -124,7 +127,7 @@ impl Stream {
     fn transport(&mut self) -> Pin<&mut (dyn Duplex + '_)> {
         match &mut self.transport {
             Transport::Plain(socket) => Pin::<&mut Socket>::new(socket),
-            Transport::Client(stream) => Pin::<&mut client::TlsStream<Socket>>::new(stream),
+            Transport::Client(stream) => Pin::<&mut client::TlsStream<Below>>::new(stream),
             Transport::Server(stream) => Pin::<&mut server::TlsStream<Socket>>::new(stream),
         }
     }

@@ -71,6 +71,8 @@ value_type!(HostPort<8883> => Self,
 pub struct Proxy {
     /// Its host and port.
     pub origin: Origin,
+    /// Whether it is reached by TLS.
+    pub has_tls: bool,
     /// User name and password, percent-encoded as they were written.
     pub login: Option<(String, Secret)>,
 }
@@ -78,19 +80,26 @@ pub struct Proxy {
 impl ValueType for Proxy {
     type Value = Self;
 
-    const NAME: &'static str = "http://host:port";
-    const EXPECTED: &'static str = "http://host:port or http://user:password@host:port";
+    const NAME: &'static str = "http(s)://host:port";
+    const EXPECTED: &'static str =
+        "http://host:port, https://host:port or http://user:password@host:port";
     const SHAPE: Shape = Shape::Text;
 
     fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("http://").unwrap_or(text);
+        let text = text.trim();
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let (has_tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (false, 80),
+            "https" => (true, 443),
+            _ => return None,
+        };
         let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(l, rest)| (Some(l), rest));
         let login = login.map(|login| {
             let (user, password) = login.split_once(':').unwrap_or((login, ""));
             (user.to_owned(), Secret(password.to_owned()))
         });
-        let origin = Origin::parse(rest.strip_suffix('/').unwrap_or(rest), 80)?;
-        Some(Self { origin, login })
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        Some(Self { origin: Origin::parse(host, default_port)?, has_tls, login })
     }
 
     fn shown(text: &str) -> Cow<'_, str> {
@@ -115,9 +124,21 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_plain_http() {
-        assert_eq!(Proxy::parse("http://[::1]:3128/").unwrap().origin.to_string(), "[::1]:3128");
-        assert_eq!(Proxy::parse("https://proxy:3128"), None);
+    fn a_proxy_is_reached_by_http_with_or_without_tls() {
+        for (text, origin, has_tls) in [
+            ("http://[::1]:3128/", "[::1]:3128", false),
+            ("https://example.com:8080", "example.com:8080", true),
+            ("HTTPS://Example.com", "Example.com:443", true),
+            ("http://a:b@proxy", "proxy:80", false),
+            ("proxy:3128", "proxy:3128", false),
+            (" http://proxy:1/path?query ", "proxy:1", false),
+        ] {
+            let proxy = Proxy::parse(text).unwrap();
+            assert_eq!((proxy.origin.to_string().as_str(), proxy.has_tls), (origin, has_tls));
+        }
+        for text in ["socks5://proxy:1080", "ftp://proxy", "http://", "https://:8080"] {
+            assert_eq!(Proxy::parse(text), None, "{text}");
+        }
     }
 
     #[test]

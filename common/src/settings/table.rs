@@ -238,15 +238,18 @@ settings! {
     /// What the topics of this device continue with.
     mqtt_device_topic_id: Text = "mqtt.device_topic_id", Const("device/main//"),
         [C8yProxy], "device/child01//";
-    /// The HTTP proxy (CONNECT) for connections to Cumulocity. A user name and a password in it are
-    /// used if proxy.username is not set.
+    /// The HTTP proxy (CONNECT) for connections to Cumulocity, by TLS if it begins with https://. A
+    /// user name and a password in it are used if proxy.username is not set. Without it, HTTPS_PROXY
+    /// or ALL_PROXY of the environment counts.
     proxy_address: Option<Proxy> = "proxy.address", Unset,
         [C8yProxy], "http://proxy.example.com:3128";
     /// The user name for the HTTP proxy.
     proxy_username: Option<Text> = "proxy.username", Unset, [C8yProxy], "device";
     /// The password for the HTTP proxy.
     proxy_password: Option<Secret> = "proxy.password", Unset, [C8yProxy], "secret";
-    /// Hosts that are reached without the HTTP proxy.
+    /// Hosts that are reached without the HTTP proxy: names, which stand for all below them too,
+    /// addresses, networks (10.0.0.0/8), each with a port if only that is meant; * is all. Without
+    /// it, NO_PROXY of the environment counts.
     proxy_no_proxy: List = "proxy.no_proxy", Unset, [C8yProxy], "localhost,.example.com";
 }
 

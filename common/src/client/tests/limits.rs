@@ -48,7 +48,7 @@ fn an_answer_and_each_byte_of_it_may_take_its_time() {
 fn a_handshake_or_a_tunnel_that_does_not_come_is_a_time_out() {
     let silent = Upstream::new(|mut stream, _, _| drop(stream.read_to_end(&mut Vec::new())));
     let limits = Limits { opening: SHORT, ..Limits::default() };
-    let proxy = ConnectProxy { origin: at("127.0.0.1", silent.port), credentials: None };
+    let proxy = ConnectProxy { origin: at("127.0.0.1", silent.port), tls: None, credentials: None };
     for (options, expected) in [
         (super::tls::over_tls(silent.port), Step::Handshake),
         (Options { proxy: Some(proxy), ..plain(1) }, Step::Proxy),

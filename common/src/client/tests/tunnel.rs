@@ -41,7 +41,8 @@ fn proxy() -> Upstream {
 
 fn through(port: u16, options: Options) -> Options {
     let credentials = Some(("user".to_owned(), "pass:word".to_owned()));
-    let proxy = Some(ConnectProxy { origin: at("[::ffff:127.0.0.1]", port), credentials });
+    let proxy =
+        Some(ConnectProxy { origin: at("[::ffff:127.0.0.1]", port), tls: None, credentials });
     Options { proxy, ..options }
 }
 
