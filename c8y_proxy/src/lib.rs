@@ -26,8 +26,8 @@ mod state;
 mod target;
 mod upgrade;
 
-use common::http::Routes;
 use common::http::respond::Respond;
+use common::http::{BELOW, Routes};
 
 use self::error::Error;
 pub use self::state::State;
@@ -36,7 +36,7 @@ pub use self::state::State;
 pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state.clone());
     app.with(Respond::<Error>::default());
-    for path in ["/c8y", "/c8y/", "/c8y/*"] {
+    for path in ["/c8y", "/c8y/", BELOW] {
         app.at(path).all(forward::forward);
     }
     app.at("/health").all(health::health);

@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::http::Routes;
 use common::http::respond::Respond;
+use common::http::{BELOW, Routes};
 use http::Method;
 
 mod access;
@@ -55,14 +55,12 @@ impl State {
 pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state.clone());
     app.with(Respond::<Error>::default());
-    for prefix in PREFIXES {
-        app.at(&format!("{prefix}*path"))
-            .get(handlers::download)
-            .head(handlers::download)
-            .put(handlers::upload)
-            .delete(handlers::delete)
-            .all(handlers::refuse);
-    }
+    app.at(BELOW)
+        .get(handlers::download)
+        .head(handlers::download)
+        .put(handlers::upload)
+        .delete(handlers::delete)
+        .all(handlers::refuse);
     app.at("/health").get(handlers::health).head(handlers::health).all(handlers::refuse_health);
 
     let storage = state.storage.clone();

@@ -29,7 +29,7 @@ impl<F: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync> Express for
 
 impl Routes {
     /// The routes of `app`. The paths below one of `prefixes`, which end with a slash, all lead to
-    /// one route of it, so that what follows the prefix is not looked at to find it.
+    /// its route [`BELOW`](super::BELOW), and no other path does.
     ///
     /// The application is expected to have [`super::respond::Respond`] among its middleware, which
     /// turns errors and what tide says by itself into answers; without it they are bare.
