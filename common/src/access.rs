@@ -11,5 +11,5 @@ mod place;
 mod rules;
 
 pub use names::Names;
-pub(crate) use parse::{line, parse};
+pub(crate) use parse::parse;
 pub use rules::{Client, Judge, Refusal, Rules};

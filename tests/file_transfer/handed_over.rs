@@ -16,6 +16,7 @@ const NAMED: &[(&str, Means)] = &[
     ("http.key_path", Means::Key),
     ("http.ca_path", Means::Authorities),
     ("http.crl_path", Means::Lists),
+    ("http.access_path", Means::Rules),
 ];
 
 fn scene() -> Scene {

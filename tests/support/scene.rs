@@ -24,6 +24,8 @@ pub(crate) enum Means {
     Key,
     Authorities,
     Lists,
+    /// Rules of access.
+    Rules,
 }
 
 impl Means {
@@ -63,6 +65,7 @@ impl Scene {
         ] {
             fs::copy(from, certificates.path().join(to)).unwrap();
         }
+        fs::write(certificates.path().join("rules"), RULES).unwrap();
         for (name, options) in [
             ("p521.key", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521"),
             ("bare.key", "ec -in another.key -no_public"),
@@ -88,6 +91,7 @@ impl Scene {
             Means::Key => "key",
             Means::Authorities => "authorities",
             Means::Lists => "lists",
+            Means::Rules => "rules",
         };
         self.read(name)
     }
@@ -102,6 +106,10 @@ impl Scene {
         let others: Vec<_> =
             names.iter().chain(&["bare.key"]).map(|name| self.read(name)).collect();
         let good = self.good(means);
+        if means == Means::Rules {
+            let odd = odd_rules(&self.read("key"));
+            return odd.into_iter().map(Found::File).collect();
+        }
         let mut all = Vec::new();
         for odd in odd_files(&good, &others) {
             if means.may_be_directory() {
@@ -131,7 +139,8 @@ impl Scene {
                     fs::write(path.join("odd"), content).unwrap();
                 }
             }
-            lines[usize::from(*means == Means::Lists)] += &format!("{key} = {path:?}\n");
+            lines[usize::from(matches!(means, Means::Lists | Means::Rules))] +=
+                &format!("{key} = {path:?}\n");
         }
         self.directory.write("tedge.toml", &lines[0]);
         self.directory.write("tedge-http.toml", &lines[1]);
@@ -191,6 +200,18 @@ fn without_time(line: &str) -> &str {
         Some((time, rest)) if time.len() == "2026-01-31T23:59:59".len() => rest,
         _ => line,
     }
+}
+
+const RULES: &str = "# children\n[[rule]]\nwho = \"*\"\nmay = \"read\"\nbelow = \"/{who}/\"\n";
+
+/// What may be in place of rules, and rules.
+fn odd_rules(key: &[u8]) -> Vec<Vec<u8>> {
+    let more =
+        ["", "s3cret = \"s3cret\"\n", "from = \"s3cret\"\n", "\n[s3cret]\n", "may = s3cret\n"];
+    let mut odd: Vec<_> = more.map(|more| format!("{RULES}{more}").into_bytes()).into();
+    odd.extend(["", "# s3cret\n", "s3cret text\n"].map(|text| text.as_bytes().to_owned()));
+    odd.extend([key.to_owned(), [RULES.as_bytes(), &[0xff, 0xfe]].concat()]);
+    odd
 }
 
 /// Everything that people have in place of a good file of this kind.

@@ -139,8 +139,8 @@ fn what_cannot_be_tried_is_said() {
     ] {
         device.tedge(&[&["access", "check"], arguments].concat()).failed(2, &[said]);
     }
-    let device = device.with("files.toml", "[[rule]]\nwhat = 1\n");
-    let said =
-        format!("http.access_path: {}:2: what is not known", device.path("files.toml").display());
+    let device = device.with("files.toml", "[[rule]]\nwhat = \"a\"\n");
+    let file = device.path("files.toml");
+    let said = format!("http.access_path: {} cannot be used: line 2: no such key", file.display());
     device.tedge(&["access", "check", "GET", "/te/v1/files/a"]).failed(78, &[&said]);
 }

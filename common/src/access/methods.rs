@@ -13,8 +13,7 @@ pub(super) struct Methods(u8);
 
 impl Methods {
     pub(super) const NONE: Self = Self(0);
-    pub(super) const EXPECTED: &str =
-        "\"read\" (GET, HEAD), \"write\" (PUT, DELETE, POST, PATCH) or a method in capitals";
+    pub(super) const EXPECTED: &str = "expected \"read\" (GET, HEAD), \"write\" (PUT, DELETE, POST, PATCH) or a method in capitals";
 
     /// `read`, `write` or the name of a method.
     pub(super) fn parse(word: &str) -> Option<Self> {

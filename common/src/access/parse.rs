@@ -1,5 +1,7 @@
 //! Reads rules from TOML. What is not understood is an error with its line, never passed over.
 
+use std::fmt;
+
 use toml_edit::{Document, Item, Table, Value};
 
 use super::methods::Methods;
@@ -7,124 +9,116 @@ use super::network::Network;
 use super::place::Place;
 use super::rules::{Rule, Rules};
 
-/// Files of rules are not larger than this, in bytes.
-const MAX: usize = 1024 * 1024;
-
-/// What is wrong with a text, and in which line.
+/// What is wrong with a file, and in which line, to be read after its name. It does not quote the
+/// file, which may be another one than somebody meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Flaw {
-    pub(crate) line: usize,
-    /// May quote the text.
-    pub(crate) what: String,
+    line: usize,
+    what: &'static str,
 }
 
-impl Flaw {
-    fn at(text: &str, offset: Option<usize>, what: String) -> Self {
-        Self { line: line(text.as_bytes(), offset.unwrap_or_default()), what }
+/// A text, in which flaws are at offsets.
+#[derive(Clone, Copy)]
+struct Source<'a>(&'a [u8]);
+
+impl Source<'_> {
+    /// The line of an offset, from 1; the first without one.
+    fn line(self, offset: Option<usize>) -> usize {
+        let before = &self.0[..offset.unwrap_or_default().min(self.0.len())];
+        before.iter().filter(|&&byte| byte == b'\n').count() + 1
+    }
+
+    fn flaw(self, offset: Option<usize>, what: &'static str) -> Flaw {
+        Flaw { line: self.line(offset), what }
     }
 }
 
-/// The rules in a text.
-pub(crate) fn parse(text: &str) -> Result<Rules, Flaw> {
-    let flaw = |offset: Option<usize>, what| Flaw::at(text, offset, what);
-    if text.len() > MAX {
-        return Err(flaw(None, format!("the file is larger than {MAX} bytes")));
-    }
-    let document = Document::parse(text).map_err(|error| {
-        let offset = error.span().map(|span| span.start);
-        flaw(offset, format!("this is not TOML: {}", error.message().trim()))
-    })?;
+/// The rules in a file.
+pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
+    let source = Source(content);
+    let text = std::str::from_utf8(content)
+        .map_err(|error| source.flaw(Some(error.valid_up_to()), "this is not UTF-8"))?;
+    let document = Document::parse(text)
+        .map_err(|error| source.flaw(error.span().map(|span| span.start), "this is not TOML"))?;
     let mut rules = Vec::new();
     let root = document.as_table();
     for (key, item) in root {
         match item {
             Item::ArrayOfTables(tables) if key == "rule" => {
                 for table in tables {
-                    rules.push(rule(table, text)?);
+                    rules.push(rule(table, source)?);
                 }
             }
             _ => {
-                let expected = "rules are expected, each with [[rule]] above it";
-                return Err(flaw(position(root, key), format!("{key} is no rule: {expected}")));
+                let what = "this is no rule: each rule has [[rule]] above it";
+                return Err(source.flaw(position(root, key), what));
             }
         }
     }
     if rules.is_empty() {
-        return Err(flaw(None, "there is no rule, and so nobody may do anything".to_owned()));
+        return Err(source.flaw(None, "there is no rule, and so nobody may do anything"));
     }
     Ok(Rules(rules))
 }
 
-fn rule(table: &Table, text: &str) -> Result<Rule, Flaw> {
+fn rule(table: &Table, source: Source<'_>) -> Result<Rule, Flaw> {
     let start = table.span().map(|span| span.start);
-    let flaw = |offset: Option<usize>, what| Flaw::at(text, offset, what);
-    let mut rule = Rule {
-        line: line(text.as_bytes(), start.unwrap_or_default()),
-        who: None,
-        from: Vec::new(),
-        may: Methods::NONE,
-        places: Vec::new(),
-    };
+    let line = source.line(start);
+    let (from, places) = (Vec::new(), Vec::new());
+    let mut rule = Rule { line, who: None, from, may: Methods::NONE, places };
     for (key, item) in table {
         let at = position(table, key);
-        let unknown = || {
-            let expected = "who, from, may, below or exactly";
-            flaw(at, format!("{key} is not known: expected {expected}"))
-        };
-        if !["who", "from", "may", "below", "exactly"].contains(&key) {
-            return Err(unknown());
-        }
-        let values = strings(item)
-            .ok_or_else(|| flaw(at, format!("{key} has to be a string or a list of strings")))?;
-        for (value, offset) in values {
-            let bad = |expected: &str| {
-                flaw(offset.or(at), format!("{key} cannot be {value:?}: {expected}"))
-            };
+        for (value, offset) in strings(item).map_err(|what| source.flaw(at, what))? {
+            let bad = |what| source.flaw(offset.or(at), what);
             match key {
                 "who" => rule.who.get_or_insert_default().push(value.to_owned()),
-                "from" => rule.from.push(
-                    Network::parse(value)
-                        .ok_or_else(|| bad(&format!("expected {}", Network::EXPECTED)))?,
-                ),
+                "from" => {
+                    rule.from.push(Network::parse(value).ok_or_else(|| bad(Network::EXPECTED))?);
+                }
                 "may" => {
-                    let methods = Methods::parse(value)
-                        .ok_or_else(|| bad(&format!("expected {}", Methods::EXPECTED)))?;
+                    let methods = Methods::parse(value).ok_or_else(|| bad(Methods::EXPECTED))?;
                     rule.may = rule.may.with(methods);
                 }
                 "below" => rule.places.push(Place::below(value).map_err(bad)?),
-                _ => rule.places.push(Place::exactly(value).map_err(bad)?),
+                "exactly" => rule.places.push(Place::exactly(value).map_err(bad)?),
+                _ => {
+                    let what = "no such key: expected who, from, may, below or exactly";
+                    return Err(source.flaw(at, what));
+                }
             }
         }
     }
     let missing = if rule.may == Methods::NONE {
-        "may"
+        "the rule lacks may"
     } else if rule.places.is_empty() {
-        "below or exactly"
+        "the rule lacks below or exactly"
     } else if rule.who.is_none() && rule.places.iter().any(Place::has_name) {
-        "who, which {who} stands for"
+        "the rule lacks who, which {who} stands for"
     } else {
         return Ok(rule);
     };
-    Err(flaw(start, format!("the rule lacks {missing}")))
+    Err(source.flaw(start, missing))
 }
 
 /// A string, or the strings of a list that has some, each with its offset.
-fn strings<'a>(item: &'a Item) -> Option<Vec<(&'a str, Option<usize>)>> {
+fn strings<'a>(item: &'a Item) -> Result<Vec<(&'a str, Option<usize>)>, &'static str> {
     let string = |value: &'a Value| Some((value.as_str()?, value.span().map(|span| span.start)));
-    match item.as_value()? {
-        Value::Array(array) if !array.is_empty() => array.iter().map(string).collect(),
-        value => Some(vec![string(value)?]),
-    }
+    let strings = match item {
+        Item::Value(Value::Array(array)) if !array.is_empty() => array.iter().map(string).collect(),
+        Item::Value(value) => string(value).map(|string| vec![string]),
+        _ => None,
+    };
+    strings.ok_or("expected a string, or a list of strings")
 }
 
 fn position(table: &Table, key: &str) -> Option<usize> {
     table.key(key).and_then(toml_edit::Key::span).map(|span| span.start)
 }
 
-/// The line of an offset, from 1.
-pub(crate) fn line(text: &[u8], offset: usize) -> usize {
-    let before = &text[..offset.min(text.len())];
-    before.iter().filter(|&&byte| byte == b'\n').count() + 1
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot be used: line {}: {}", self.line, self.what)
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +126,7 @@ mod tests {
     use super::*;
 
     fn flaw(text: &str) -> String {
-        let Flaw { line, what } = parse(text).unwrap_err();
+        let Flaw { line, what } = parse(text.as_bytes()).unwrap_err();
         format!("{line}: {what}")
     }
 
@@ -143,28 +137,25 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_an_error_with_its_line() {
-        assert_eq!(
-            in_rule("wo = \"*\""),
-            "2: wo is not known: expected who, from, may, below or exactly"
-        );
-        assert_eq!(in_rule("\nwho = 5"), "3: who has to be a string or a list of strings");
-        assert_eq!(in_rule("who = []"), "2: who has to be a string or a list of strings");
-        assert!(in_rule("from = [\n\"::1\",\n\"lan\"]").starts_with("4: from cannot be \"lan\": "));
-        assert!(in_rule("exactly = \"a\"").starts_with("2: exactly cannot be \"a\": a path "));
-        assert!(
-            flaw("[[rule]]\nmay = [\"get\"]").starts_with("2: may cannot be \"get\": expected")
-        );
+        let keys = "no such key: expected who, from, may, below or exactly";
+        assert_eq!(in_rule("wo = \"*\""), format!("2: {keys}"));
+        assert_eq!(in_rule("\nwho = 5"), "3: expected a string, or a list of strings");
+        assert_eq!(in_rule("who = []"), "2: expected a string, or a list of strings");
+        assert_eq!(in_rule("who.x = \"a\""), "2: expected a string, or a list of strings");
+        let network = Network::EXPECTED;
+        assert_eq!(in_rule("from = [\n\"::1\",\n\"lan\"]"), format!("4: {network}"));
+        assert_eq!(in_rule("exactly = \"a\""), "2: a path begins with a slash");
+        assert_eq!(flaw("[[rule]]\nmay = [\"get\"]"), format!("2: {}", Methods::EXPECTED));
         assert_eq!(flaw("\n\n[[rule]]\nbelow = \"/\""), "3: the rule lacks may");
         assert_eq!(flaw("[[rule]]\nmay = \"read\""), "1: the rule lacks below or exactly");
         let without_who = "[[rule]]\nmay = \"read\"\nbelow = \"/{who}/\"";
         assert_eq!(flaw(without_who), "1: the rule lacks who, which {who} stands for");
-        let expected = "is no rule: rules are expected, each with [[rule]] above it";
-        assert_eq!(flaw("\nrules = 1"), format!("2: rules {expected}"));
-        assert_eq!(flaw("[rule]\nmay = \"read\""), format!("1: rule {expected}"));
-        assert!(flaw("[[rule]]\nmay = read").starts_with("2: this is not TOML: "));
-        assert!(
-            flaw("[[rule]]\nmay = \"read\"\nmay = \"read\"").starts_with("3: this is not TOML")
-        );
+        let no_rule = "this is no rule: each rule has [[rule]] above it";
+        assert_eq!(flaw("\nrules = 1"), format!("2: {no_rule}"));
+        assert_eq!(flaw("[rule]\nmay = \"read\""), format!("1: {no_rule}"));
+        assert_eq!(flaw("[[rule]]\nmay = read"), "2: this is not TOML");
+        assert_eq!(flaw("[[rule]]\nmay = \"read\"\nmay = \"read\""), "3: this is not TOML");
+        assert_eq!(parse(b"\n\n\xff").unwrap_err().line, 3);
         for empty in ["", "# may = \"read\"\n"] {
             assert_eq!(flaw(empty), "1: there is no rule, and so nobody may do anything");
         }
@@ -174,7 +165,7 @@ mod tests {
     fn rules_keep_their_order_and_lines() {
         let text = "# 1\n[[rule]]\nmay = \"read\"\nbelow = \"/\"\n\n[[rule]] # 6\nwho = [\"a\", \"b\"]\n\
                     may = [\"read\", \"POST\"]\nexactly = [\"/x\", \"/{who}\"]\nbelow = \"/y\"\n";
-        let rules = parse(text).unwrap();
+        let rules = parse(text.as_bytes()).unwrap();
         assert_eq!(rules.0.iter().map(|rule| rule.line).collect::<Vec<_>>(), [2, 6]);
         assert_eq!(rules.0[1].who.as_deref().unwrap(), ["a", "b"]);
         assert_eq!(rules.0[1].places.len(), 3);

@@ -159,7 +159,7 @@ exactly = "/motd"
         let names = name.map(Names::one).unwrap_or_default();
         let client = Client { names: &names, address: address.parse().ok() };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        parse(LAYOUT).unwrap().find(client, &method, path)
+        parse(LAYOUT.as_bytes()).unwrap().find(client, &method, path)
     }
 
     #[test]
@@ -197,7 +197,7 @@ exactly = "/motd"
 
     #[test]
     fn a_refusal_names_client_verb_and_directory() {
-        let rules = parse(LAYOUT).unwrap();
+        let rules = parse(LAYOUT.as_bytes()).unwrap();
         let refused = |name: &str, address: &str, method: &str, path: &str| {
             let names = if name.is_empty() { Names::default() } else { Names::one(name) };
             let client = Client { names: &names, address: address.parse().ok() };

@@ -189,11 +189,11 @@ fn nameless(
     let has_names = identity.is_some_and(|identity| identity.authorities > 0);
     (!has_names).then(|| {
         let ca_path = file.key.replace("access_path", "ca_path");
-        file.say(
-            line,
-            &format!(
-                "clients have no names, since {ca_path} is not set: rules with `who` allow nothing"
-            ),
+        let shown = file.path.as_deref().unwrap_or_else(|| Path::new("")).display();
+        format!(
+            "{}: {shown} names clients (line {line}), but without {ca_path} they have no names: \
+             such a rule allows nothing",
+            file.key
         )
     })
 }

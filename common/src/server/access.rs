@@ -1,6 +1,7 @@
 //! The rules of access that a server judges requests by: their file, and its reload.
 
-use std::path::{Path, PathBuf};
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::access::{self, Rules};
@@ -34,20 +35,11 @@ impl RulesFile {
     /// The error names the setting, the file, the line and what is wrong there. Blocks on the disk.
     pub fn load(&self) -> Result<Option<Rules>, Error> {
         let Some(path) = &self.path else { return Ok(None) };
-        let bytes = staging::read(path).map_err(|error| {
-            Error::Configuration(format!("{}: {} {error}", self.key, path.display()))
-        })?;
-        let flaw = |line, what: &str| Error::Configuration(self.say(line, what));
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            flaw(access::line(&bytes, error.valid_up_to()), "this is not UTF-8")
-        })?;
-        access::parse(text).map(Some).map_err(|error| flaw(error.line, &error.what))
-    }
-
-    /// What there is to say about a line of it.
-    pub(crate) fn say(&self, line: usize, what: &str) -> String {
-        let path = self.path.as_deref().unwrap_or_else(|| Path::new(""));
-        format!("{}: {}:{line}: {what}", self.key, path.display())
+        let wrong = |what: &dyn Display| {
+            Error::Configuration(format!("{}: {} {what}", self.key, path.display()))
+        };
+        let content = staging::read(path).map_err(|error| wrong(&error))?;
+        access::parse(&content).map(Some).map_err(|flaw| wrong(&flaw))
     }
 
     /// The rules, and their reload.

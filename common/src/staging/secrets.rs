@@ -63,13 +63,11 @@ pub fn credentials(bytes: &[u8]) -> Result<Credentials, Unreadable> {
 /// # Errors
 ///
 /// If it holds anything else. The error does not quote the file.
-pub(super) fn rules(bytes: Vec<u8>) -> Result<Vec<u8>, Unreadable> {
-    let line = match std::str::from_utf8(&bytes).map(access::parse) {
-        Ok(Ok(_)) => return Ok(bytes),
-        Ok(Err(flaw)) => flaw.line,
-        Err(error) => access::line(&bytes, error.valid_up_to()),
-    };
-    Err(Unreadable::Unfit(format!("holds something else than rules in line {line}")))
+pub(super) fn rules(content: Vec<u8>) -> Result<Vec<u8>, Unreadable> {
+    match access::parse(&content) {
+        Ok(_) => Ok(content),
+        Err(flaw) => Err(Unreadable::Unfit(flaw.to_string())),
+    }
 }
 
 fn string(table: &dyn TableLike, key: &str, missing: &'static str) -> Result<String, &'static str> {
