@@ -94,6 +94,17 @@ END
     eventually 200 "and after a minute without a signal" gateway '
         [ "$({ openssl s_client -connect localhost:8000 </dev/null 2>/dev/null || true; } | openssl x509 -noout -serial)" = \
           "$(openssl x509 -noout -serial -in /etc/tedge/device-local-certs/main-agent.crt)" ]'
+    promise "user tedge cannot end the renewals, by a directory or by requests without end" gateway '
+        request=/run/tedge-file-transfer/staging/renew
+        as_tedge() { setpriv --reuid tedge --regid tedge --clear-groups "$@"; }
+        gone() { timeout 60 sh -c "while [ -e $request ]; do :; done"; }
+        as_tedge mkdir -p $request/full
+        gone
+        for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            as_tedge touch $request
+            gone
+        done
+        [ "$(systemctl is-active tedge-file-transfer-renew.path)" = active ]'
     promise "who may write the settings cannot make root read other files out" gateway '
         cp -a /etc/tedge/tedge.toml /root/kept.toml
         chown tedge /etc/tedge/tedge.toml

@@ -82,14 +82,14 @@ const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// The label that stands for DER of an unknown kind.
 const UNKNOWN_DER: &str = "DER that is no certificate, list, request or key";
 
-/// Formats that are not read, and the command that converts them to PEM.
+/// Formats that are not read, and how to convert them to PEM.
 const FOREIGN: [(&str, &str); 6] = [
-    ("PKCS7", "openssl pkcs7 -print_certs -in FILE -out NEW"),
-    ("PKCS #7 SIGNED DATA", "openssl pkcs7 -print_certs -in FILE -out NEW"),
-    ("CMS", "openssl pkcs7 -print_certs -in FILE -out NEW"),
-    ("PKCS #7 in DER", "openssl pkcs7 -inform DER -print_certs -in FILE -out NEW"),
-    ("PKCS #12", "openssl pkcs12 -nodes -in FILE -out NEW"),
-    ("OPENSSH PRIVATE KEY", "ssh-keygen -p -m PKCS8 -f FILE"),
+    ("PKCS7", "`openssl pkcs7 -print_certs -in FILE -out NEW`"),
+    ("PKCS #7 SIGNED DATA", "`openssl pkcs7 -print_certs -in FILE -out NEW`"),
+    ("CMS", "`openssl pkcs7 -print_certs -in FILE -out NEW`"),
+    ("PKCS #7 in DER", "`openssl pkcs7 -inform DER -print_certs -in FILE -out NEW`"),
+    ("PKCS #12", "`openssl pkcs12 -nodes -in FILE -out NEW`"),
+    ("OPENSSH PRIVATE KEY", "`ssh-keygen -p -m PKCS8 -f FILE`; Ed25519 keys cannot be rewritten"),
 ];
 
 /// As openssl reads it: without regard to padding and the last bits.
@@ -109,7 +109,7 @@ impl fmt::Display for Fault {
             Damage::Marker => f.write_str("has a damaged BEGIN or END line"),
             Damage::Unknown(label) => match FOREIGN.iter().find(|(known, _)| known == label) {
                 Some((label, command)) => {
-                    write!(f, "holds {label}, which is not read: rewrite it with `{command}`")
+                    write!(f, "holds {label}, which is not read: rewrite it with {command}")
                 }
                 None => write!(f, "holds what is not understood: {}", Escaped(label)),
             },
