@@ -1,5 +1,5 @@
-//! Settings: [`table`] defines each one once, [`layers`] reads environment and files and chooses the
-//! values, [`types`] and [`hosts`] parse them, and [`write`] changes one in its file.
+//! Settings: [`table`] defines each one once, [`layers`] reads environment and files and chooses
+//! the values, [`types`] and [`hosts`] parse them, and [`write`] changes one in its file.
 //!
 //! Nothing here prints. Nothing here opens a file that a setting names, except the device's
 //! certificate, whose common name is the device's name.
@@ -49,8 +49,8 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::Configuration`] if a file cannot be read, or if the type of a setting does not accept
-    /// its value.
+    /// [`Error::Configuration`] if a file cannot be read, or if the type of a setting does not
+    /// accept its value.
     pub fn load(
         config_dir: &Path,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -65,8 +65,8 @@ impl Settings {
     }
 }
 
-/// The configuration directory: the argument of `--config-dir`, else `TEDGE_CONFIG_DIR` if it is not
-/// empty, else `/etc/tedge`.
+/// The configuration directory: the argument of `--config-dir`, else `TEDGE_CONFIG_DIR` if it is
+/// not empty, else `/etc/tedge`.
 pub fn config_dir(argument: Option<PathBuf>) -> PathBuf {
     argument
         .or_else(|| {

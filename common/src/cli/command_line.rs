@@ -55,7 +55,7 @@ impl Word {
         Self { typed, meaning, verbs }
     }
 
-    /// The word itself.
+    /// The word without its arguments.
     pub fn name(&self) -> &'static str {
         self.typed.split_once(' ').map_or(self.typed, |(name, _)| name)
     }
@@ -107,7 +107,7 @@ pub(super) fn usage(message: String) -> Exit {
     Exit::Failed(Error::Usage(message))
 }
 
-/// A text of the command line.
+/// A word of the command line as text.
 pub(super) fn utf8(word: &OsStr) -> Result<&str, Exit> {
     word.to_str().ok_or_else(|| usage(format!("'{}' is not UTF-8", word.to_string_lossy())))
 }
@@ -126,7 +126,8 @@ pub struct CommandLine {
 }
 
 impl CommandLine {
-    /// Parses what follows the name of the program. After an error, `command` is what was read.
+    /// Parses the words that follow the name of the program. `command` is set as soon as it is
+    /// known, for the help and for error messages.
     pub(super) fn parse(
         &mut self,
         words: Vec<OsString>,
@@ -250,7 +251,7 @@ pub(super) fn help_of(command: &Command) -> String {
     text
 }
 
-/// Rows of what to type and what it means.
+/// Adds a row for each word and its meaning.
 pub(crate) fn columns(text: &mut String, start: &str, tables: &[&[Word]]) {
     let rows = || tables.iter().copied().flatten();
     let width = rows().map(|word| word.typed.chars().count()).max().unwrap_or_default();

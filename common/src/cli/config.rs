@@ -1,5 +1,5 @@
-//! `tedge config`: prints and changes settings. Only [`settings`](crate::settings) knows what a
-//! setting is, which value holds and how a file is written.
+//! `tedge config`: prints and changes settings. How they are read and written is in
+//! [`settings`](crate::settings).
 
 use std::path::Path;
 

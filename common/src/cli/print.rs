@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use crate::error::Error;
 use crate::escape::Escaped;
 
-/// Prints to standard output. A reader that has gone is not an error.
+/// Prints to standard output. A closed pipe is not an error.
 pub(super) fn print(text: &str) -> Result<(), Error> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
@@ -16,13 +16,13 @@ pub(super) fn print(text: &str) -> Result<(), Error> {
     }
 }
 
-/// Prints a line to standard error, with what would do something to a terminal escaped: values, names
-/// and answers in it may be another user's. If that fails, there is nobody to tell.
+/// Prints a line to standard error. Control characters are escaped, because values, names and
+/// answers in it may be from another user. A failure cannot be reported and is ignored.
 pub(super) fn report(line: &str) {
     let _ = writeln!(io::stderr(), "{}", Escaped(line));
 }
 
-/// Prints a value to standard output: as it is for a script, escaped for a terminal.
+/// Prints a value to standard output: escaped at a terminal, else unchanged.
 pub(super) fn print_value(value: &str) -> Result<(), Error> {
     match io::stdout().is_terminal() {
         true => print(&format!("{}\n", Escaped(value))),

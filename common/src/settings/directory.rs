@@ -1,5 +1,5 @@
-//! A directory of settings or certificates, held by one descriptor. The caller may be root while the
-//! directory belongs to another user, so each file is opened from the descriptor by a
+//! A directory of settings or certificates, held by one descriptor. The caller may be root while
+//! the directory belongs to another user, so each file is opened from the descriptor by a
 //! [`walk`](crate::walk). Knows no settings.
 
 use std::ffi::{OsStr, OsString};
@@ -43,18 +43,18 @@ impl Directory {
         Ok(Self { path: path.to_owned(), descriptor })
     }
 
-    /// The descriptor, to lock or to create something in.
+    /// The descriptor, for locks and new files.
     pub(super) fn descriptor(&self) -> io::Result<&OwnedFd> {
         self.descriptor.as_ref().ok_or_else(|| Errno::NOENT.into())
     }
 
-    /// Opens a directory below this one; `None` where it is missing.
+    /// Opens a directory below this one; `None` if it is missing.
     pub(crate) fn open_below(&self, below: &str, follow: Follow) -> io::Result<Option<OwnedFd>> {
         let end = self.walk(below, follow)?.filter(|end| end.stat.is_some());
         end.map(|end| end.open_directory()).transpose()
     }
 
-    /// The names in a directory below this one; none where it is missing.
+    /// The names in a directory below this one; none if it is missing.
     pub(super) fn names(&self, below: &str, follow: Follow) -> io::Result<Vec<OsString>> {
         let Some(directory) = self.open_below(below, follow)? else { return Ok(Vec::new()) };
         let entries = Dir::read_from(directory)?;
@@ -67,7 +67,7 @@ impl Directory {
         Ok(self.walk(below, follow)?.is_some_and(|end| end.stat.is_some()))
     }
 
-    /// Finds and reads a file below this directory; `None` where its directory is missing.
+    /// Finds and reads a file below this directory; `None` if its directory is missing.
     pub(crate) fn find(&self, below: &str, follow: Follow) -> io::Result<Option<DirectoryEntry>> {
         let Some(End { parent, name, stat, is_linked, .. }) = self.walk(below, follow)? else {
             return Ok(None);

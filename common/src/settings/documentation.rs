@@ -1,5 +1,5 @@
-//! Describes settings in words, from the table: for `tedge config list --doc`, and for the files that
-//! `tests/manual` makes. Reads no value.
+//! Describes settings in words, from the table: for `tedge config list --doc`, and for the files
+//! that `tests/manual` makes. Reads no value.
 
 use std::fmt::Write;
 

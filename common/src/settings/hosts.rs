@@ -1,5 +1,5 @@
-//! The types of settings that name hosts: which texts each type accepts, and what they become. Knows
-//! neither keys nor where a text came from.
+//! The types of settings that name hosts: which texts each type accepts, and what they become.
+//! Knows neither keys nor where a text came from.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ value_type!(IpAddr => Self, "IP address", "an IP address, such as 127.0.0.1 or :
 value_type!(Host => Self, "host", "a host name or an IP address", Shape::Text, Self::parse);
 
 value_type!(
-    /// Names of hosts, in lower case: `*.` and a domain is all below it, `*` is all.
+    /// Host names in lower case: `*.example.com` for all names below a domain, `*` for any name.
     HostPatterns = Vec<String>,
     "list",
     "host names, such as panel.example.com or *.example.com",

@@ -267,8 +267,8 @@ impl Layers {
         })
     }
 
-    /// The candidate that overrides the others: argument, environment, the file in which the setting
-    /// is stored, another file; and the key before its old spelling.
+    /// The candidate that overrides the others: argument, environment, the file in which the
+    /// setting is stored, another file; and the key before its old spelling.
     fn first(&self, key: &str, stored_in: SettingsFile) -> Option<&Candidate> {
         let is_old = |candidate: &Candidate| OLD_SPELLINGS.contains(&(&candidate.key, key));
         let rank = |candidate: &&Candidate| {

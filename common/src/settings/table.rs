@@ -102,8 +102,8 @@ settings! {
     /// client may read and write all files.
     http_access_path: Option<RulesPath> = "http.access_path" (own), Unset,
         [FileTransfer], "/etc/tedge/access/files.toml";
-    /// Host names that clients may use for the File Transfer Service, besides those of this machine:
-    /// names, *.example.com for a domain, * for any name.
+    /// Host names that clients may use for the File Transfer Service, besides those of this
+    /// machine: names, *.example.com for a domain, * for any name.
     http_allowed_hosts: HostPatterns = "http.allowed_hosts" (own), Unset,
         [FileTransfer], "gateway.example.com,*.plant.example";
     /// The origins (scheme, host and port) of other web sites whose pages may use the
@@ -183,7 +183,8 @@ settings! {
     c8y_proxy_allowed_origins: WebOrigins = "c8y.proxy.allowed_origins" (own), Unset,
         [C8yProxy], "https://panel.example.com";
     /// Where the device's token comes from: mqtt, the local broker; https, Cumulocity itself, which
-    /// checks device.cert_path; auto, the broker, and over HTTPS if that gives none within 5 seconds.
+    /// checks device.cert_path; auto, the broker, and over HTTPS if that gives none within 5
+    /// seconds.
     c8y_proxy_token_source: TokenFrom = "c8y.proxy.token_source" (own), Const("mqtt"),
         [C8yProxy, Tedge], "https";
     /// Where the token is requested over HTTPS: the host of c8y.http if it is not set, port 8443.

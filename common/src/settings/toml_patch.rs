@@ -1,6 +1,6 @@
-//! Changes one value in the text of a TOML file and no other byte. toml_edit tells the positions.
-//! Its own output would drop the comments above a removed key, the blanks in a header, and carriage
-//! returns. Knows no settings.
+//! TOML patch: changes one value in the text of a TOML file and no other byte. toml_edit finds the
+//! positions. It is not used to write, because it would drop the comments above a removed key, the
+//! blanks in a header, and carriage returns. Knows no settings.
 
 use std::path::Path;
 
@@ -12,12 +12,12 @@ use crate::error::Error;
 /// The text with this key set.
 pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
     let document = toml_read::parse(path, text)?;
-    let place = Place::find(document.as_table(), key);
+    let position = Position::find(document.as_table(), key);
     let literal = literal(new);
-    let edited = match place.item() {
+    let edited = match position.item() {
         Some(item) if written_value(item, text) == *new => return Ok(text.to_owned()),
         Some(item) => item.span().map(|span| replaced(text, span.start, span.end, &literal)),
-        None => place.insert(text, &literal),
+        None => position.insert(text, &literal),
     };
     checked(path, key, Some(new), edited)
 }
@@ -25,14 +25,14 @@ pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<
 /// The text without this key. The comments around it stay.
 pub(crate) fn without(path: &Path, text: &str, key: &str) -> Result<String, Error> {
     let document = toml_read::parse(path, text)?;
-    let place = Place::find(document.as_table(), key);
-    match place.item() {
-        Some(item) => checked(path, key, None, place.remove(text, item)),
+    let position = Position::find(document.as_table(), key);
+    match position.item() {
+        Some(item) => checked(path, key, None, position.remove(text, item)),
         None => Ok(text.to_owned()),
     }
 }
 
-/// Nothing is left behind that could not be read again, or that reads as something else.
+/// The patched text, if it is TOML in which the key has the expected value.
 fn checked(
     path: &Path,
     key: &str,
@@ -41,7 +41,7 @@ fn checked(
 ) -> Result<String, Error> {
     let is_done = |edited: &String| {
         toml_read::parse(path, edited).is_ok_and(|document| {
-            let item = Place::find(document.as_table(), key).item();
+            let item = Position::find(document.as_table(), key).item();
             item.map(|item| written_value(item, edited)).as_ref() == expected
         })
     };
@@ -53,40 +53,40 @@ fn checked(
     })
 }
 
-/// Where a key stands, or would stand.
-struct Place<'a> {
-    /// The innermost table on the way to the key that exists.
+/// The position of a key that is in the document or can be inserted.
+struct Position<'a> {
+    /// The innermost existing table that contains the key.
     table: &'a dyn TableLike,
-    /// The same, where it is one with lines of its own.
+    /// The same table, unless it is an inline table.
     standard: Option<&'a Table>,
-    /// Its name, dotted, with a dot at its end unless it is the document.
+    /// The dotted name of the table with a dot at its end; empty for the document.
     name: &'a str,
-    /// What is left of the key from there.
+    /// The rest of the key.
     rest: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Position<'a> {
     fn find(document: &'a Table, key: &'a str) -> Self {
-        let mut place = Self { table: document, standard: Some(document), name: "", rest: key };
-        while let Some((segment, rest)) = place.rest.split_once('.') {
-            let Some(item) = place.table.get(segment) else { break };
+        let mut position = Self { table: document, standard: Some(document), name: "", rest: key };
+        while let Some((segment, rest)) = position.rest.split_once('.') {
+            let Some(item) = position.table.get(segment) else { break };
             let Some(table) = item.as_table_like() else { break };
-            place = Self {
+            position = Self {
                 table,
-                standard: place.standard.and(item.as_table()),
+                standard: position.standard.and(item.as_table()),
                 name: &key[..key.len() - rest.len()],
                 rest,
             };
         }
-        place
+        position
     }
 
     fn item(&self) -> Option<&'a Item> {
-        // With dots left, there is no table to look in; `"a.b"` in quotes is not a table's b.
+        // If a dot is left, the table is missing; the quoted key `"a.b"` is not the key b of a.
         if self.rest.contains('.') { None } else { self.table.get(self.rest) }
     }
 
-    /// Where each value of the table stands: its key's beginning and its own end.
+    /// For each value of the table, the offsets of the start of its key and of its own end.
     fn values(&self) -> impl Iterator<Item = (usize, usize)> {
         self.table.iter().filter(|(_, item)| item.is_value()).filter_map(|(name, item)| {
             Some((self.table.key(name)?.span()?.start, item.span()?.end))
@@ -106,13 +106,13 @@ impl<'a> Place<'a> {
             return Some(with_new_table(text, self.name, rest, literal));
         }
         match last {
-            // A line like the last one, with its indentation and its dots.
+            // After the last line, with the same indentation and the same dots.
             Some((key, end)) => {
                 let start = &text[line_start(text, key)..key];
                 Some(with_line(text, line_end(text, end), &format!("{start}{rest} = {literal}")))
             }
             None if self.name.is_empty() => {
-                // Behind the comment on the whole file, and before the first table.
+                // After the comment at the top of the file, and before the first table.
                 let head =
                     text.find(&format!("{newline}{newline}")).map(|at| at + 2 * newline.len());
                 let at = head.filter(|&head| text[..head].lines().all(is_comment)).unwrap_or(0);
@@ -139,7 +139,7 @@ impl<'a> Place<'a> {
             let end = if comment.trim().is_empty() { end } else { end - comment.len() };
             return Some(replaced(text, line_start(text, key.start), end, ""));
         }
-        // Among others in braces, with the comma before or behind it.
+        // In an inline table, with the comma before or after it.
         let start = dotted_start(text, key.start);
         let (before, behind) = (text[..start].trim_end(), text[value.end..].trim_start());
         Some(match (before.strip_suffix(','), behind.strip_prefix(',')) {
@@ -152,7 +152,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The text with a table at its end, and in it this.
+/// The text with a new table at its end that contains this value.
 fn with_new_table(text: &str, name: &str, rest: &str, literal: &str) -> String {
     let newline = newline(text);
     let (tables, key) = rest.rsplit_once('.').unwrap_or(("", rest));
@@ -162,8 +162,7 @@ fn with_new_table(text: &str, name: &str, rest: &str, literal: &str) -> String {
     with_line(text, text.len(), &lines)
 }
 
-/// The text with a line more at the beginning of a line, or at the end of a text that lacks the
-/// end of its last line.
+/// The text with a new line, inserted at the start of a line or at the end of the text.
 fn with_line(text: &str, at: usize, line: &str) -> String {
     let newline = newline(text);
     let before = if at == 0 || text[..at].ends_with('\n') { "" } else { newline };
@@ -174,7 +173,8 @@ fn replaced(text: &str, start: usize, end: usize, new: &str) -> String {
     [&text[..start], new, &text[end..]].concat()
 }
 
-/// Where a key begins whose last part is here. Parts in quotes are left to [`checked`].
+/// The start of a dotted key whose last part is at this offset. Quoted parts are not recognised;
+/// [`checked`] then refuses the patch.
 fn dotted_start(text: &str, at: usize) -> usize {
     let mut start = at;
     while let Some(before) = text[..start].trim_end().strip_suffix('.') {
@@ -192,12 +192,12 @@ fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
-/// Where the next line begins.
+/// The start of the next line.
 fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)
 }
 
-/// How the lines of this text end.
+/// The line ending of this text.
 fn newline(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }

@@ -1,5 +1,5 @@
-//! A settings file, read into keys and values with the line of each. Knows TOML, but not which keys
-//! exist.
+//! Reads the text of a settings file: its keys and values, with the line of each. Knows TOML, but
+//! not which settings exist.
 
 use std::path::Path;
 
@@ -10,26 +10,25 @@ use crate::error::Error;
 /// One value of a file.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// The whole key, with what the file leaves out.
+    /// The whole key, with the prefix that keys in the file lack.
     pub(super) key: String,
     pub(super) value: Written,
     pub(super) line: usize,
 }
 
-/// A value as it is written.
+/// A value as it is written in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Written {
     Text(String),
     Integer(i64),
     Boolean(bool),
     List(Vec<String>),
-    /// Anything else, as it stands in the file.
+    /// Anything else, as text.
     Other(String),
 }
 
-/// The values of the text of a file, in order.
-///
-/// A table whose whole key is `known` is a value, of the wrong type.
+/// The values in the text of a file, in order. A table whose key is that of a setting, as `known`
+/// says, is a value of the wrong type.
 pub(super) fn entries(
     path: &Path,
     text: &str,
@@ -42,7 +41,7 @@ pub(super) fn entries(
     Ok(entries)
 }
 
-/// The text that the content of a file is. Fails with file, line and column.
+/// The content of a file as text. An error names file, line and column.
 pub(super) fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(content).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
@@ -54,7 +53,7 @@ pub(super) fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
     })
 }
 
-/// The document that a text is. Fails with file, line and column.
+/// Parses a text. An error names file, line and column.
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Document<String>, Error> {
     Document::parse(text.to_owned()).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
@@ -75,7 +74,7 @@ fn flatten(
     entries: &mut Vec<Entry>,
 ) {
     for (name, item) in table.iter() {
-        // A name with dots in it is one name, and leads into no table.
+        // A quoted name with dots is one name: the dots do not separate tables.
         let quote = if name.contains('.') { "\"" } else { "" };
         let key = format!("{prefix}{quote}{name}{quote}");
         match item.as_table_like() {
@@ -89,10 +88,10 @@ fn flatten(
     }
 }
 
-/// What stands in this text as this item.
+/// The value of an item of this text.
 pub(crate) fn written_value(item: &Item, text: &str) -> Written {
     let other = || {
-        // Not the item's own Display: that links all of toml_edit's writer.
+        // The item's own Display would link all of toml_edit's writer.
         let written = item.span().and_then(|span| text.get(span));
         Written::Other(written.unwrap_or_default().to_owned())
     };
@@ -110,7 +109,7 @@ pub(crate) fn written_value(item: &Item, text: &str) -> Written {
     }
 }
 
-/// Line and column of an offset, both from 1; the column counts characters.
+/// Line and column of an offset, both from 1. Columns count characters.
 fn position(text: &[u8], offset: usize) -> (usize, usize) {
     let before = &text[..offset.min(text.len())];
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;

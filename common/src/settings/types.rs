@@ -1,5 +1,5 @@
-//! The types of settings: which texts each type accepts, and what they become. Those that name hosts
-//! are in [`super::hosts`]. Knows neither keys nor where a text came from.
+//! The types of settings: which texts each type accepts, and what they become. Those that name
+//! hosts are in [`super::hosts`]. Knows neither keys nor where a text came from.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -64,14 +64,14 @@ value_type!(
     Port = u16, "port", "a port number, 0 to 65535", Shape::Integer, digits
 );
 value_type!(
-    /// How many of something there may be.
+    /// A maximum number.
     Count = usize, "count", "a number, at least 1", Shape::Integer, |text| {
         // TOML has no larger integers than i64.
         digits(text).filter(|&count| count > 0 && i64::try_from(count).is_ok())
     }
 );
 value_type!(
-    /// A number of bytes, perhaps with a unit.
+    /// A number of bytes, with an optional unit.
     Size = u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Shape::Quantity, bytes
 );
 value_type!(bool => Self, "true or false", "true or false", Shape::Boolean, |text: &str| text.parse().ok());
@@ -205,7 +205,7 @@ fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
 }
 
-/// A number of digits alone: no sign, no spaces.
+/// A number written with digits only: no sign, no spaces.
 fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -13,10 +13,11 @@ use crate::error::Error;
 pub struct RawValue {
     /// The value as text.
     pub text: String,
-    /// Where it came from.
+    /// Its origin.
     pub layer: Layer,
-    /// The key that it stands under: another one if the default is the value of that key.
+    /// The key under which it was found: another one if the default is the value of that key.
     pub(super) key: String,
+    /// Whether a file may store a value of this type in this form.
     pub(super) is_right_shape: bool,
 }
 
@@ -43,7 +44,7 @@ impl RawValue {
     }
 }
 
-/// The value of a setting as its type, or the error that says why it has none.
+/// The value of a setting, parsed.
 pub(super) fn typed<T: ValueType>(
     setting: &Setting,
     found: Option<&RawValue>,
@@ -68,13 +69,13 @@ pub(super) fn refusal(setting: &Setting, found: Option<&RawValue>) -> Error {
     })
 }
 
-/// Where a value came from, as messages say it after "in" or "from".
+/// The origin of a value. Displayed for messages, after "in" or "from".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Layer {
     /// No layer has a value.
     #[default]
     Default,
-    /// A line of a file, perhaps under another key than the setting's own.
+    /// A line of a file.
     File {
         /// The file.
         path: PathBuf,

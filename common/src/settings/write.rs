@@ -1,6 +1,6 @@
 //! Changes a setting in its file and keeps everything else there: comments, blank lines, order,
-//! other keys, mode, owner, symbolic link. The file is replaced completely or not at all, even if the
-//! power is cut. Does not know what a value means: the caller has checked it.
+//! other keys, mode, owner, symbolic link. The file is replaced completely or not at all, even if
+//! the power is cut. Does not know what a value means: the caller has checked it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -33,8 +33,8 @@ const GROUP: &str = "tedge";
 
 /// Gives a setting the value that `new` returns for its present one; `None` unsets it.
 ///
-/// Changes at the same time wait for each other. The setting is removed from other files and from
-/// under an old spelling.
+/// Two changes at the same time wait for each other. Old spellings of the setting, and its values
+/// in other files, are removed.
 ///
 /// # Errors
 ///
@@ -151,7 +151,7 @@ impl<'a> Lock<'a> {
         loop {
             match openat(directory, Self::NAME, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                    // The holder before may have removed this one.
+                    // Otherwise the previous holder has removed this file meanwhile.
                     Ok(()) if number() == Ok(fstat(&file)?.st_ino) => {
                         return Ok(Self { directory, _file: file });
                     }
@@ -159,7 +159,7 @@ impl<'a> Lock<'a> {
                     Err(Errno::WOULDBLOCK) => {}
                     Err(error) => return Err(error.into()),
                 },
-                // Another user who may write here has made it.
+                // The lock file of another user who may write here.
                 Err(Errno::ACCESS) if number().is_ok() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -180,7 +180,7 @@ impl<'a> Lock<'a> {
 
 impl Drop for Lock<'_> {
     fn drop(&mut self) {
-        // If it stays, the next one locks it.
+        // If the file stays, it can be locked again.
         let _ = directory::remove(self.directory, Self::NAME.as_ref());
     }
 }
@@ -198,14 +198,14 @@ fn holder(inode: u64) -> Option<String> {
     Some(format!("process {pid} ({})", name.trim_end()))
 }
 
-/// Writes a temporary file beside the old one, gives it the mode and owner of the old one, and renames
-/// it. The caller holds the lock.
+/// Writes a temporary file beside the old one, gives it the mode and owner of the old one, and
+/// renames it. The caller holds the lock.
 fn replace(entry: &DirectoryEntry, text: &str, is_secret: bool) -> io::Result<()> {
     // The descriptor of a walk cannot be synced.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = openat(&entry.parent, ".", flags, Mode::empty())?;
     let temporary = OsString::from_iter([".".as_ref(), &*entry.name, ".new".as_ref()]);
-    // Left by a power cut: nobody else writes now.
+    // Left by a power cut; the lock excludes other writers.
     directory::remove(&parent, &temporary)?;
     let old = entry.found.as_ref().map(|(stat, _)| stat);
     directory::create(&parent, &temporary, text, |file| {

@@ -1,5 +1,5 @@
-//! Reads and writes the files of `tedge certs`. Nothing is overwritten without `--force`. Others may
-//! have write access to the directory, so all operations are relative to its descriptor.
+//! Reads and writes the files of `tedge certs`. Nothing is overwritten without `--force`. Others
+//! may have write access to the directory, so all operations are relative to its descriptor.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::settings::directory::{self, Directory};
 use crate::walk::{Follow, walk};
 use crate::x509::pem::{self, Kind};
 
-/// The CA's files are called this, its common name `tedge-ca`, as in the documentation.
+/// The file name of the CA, as in thin-edge.io's documentation.
 pub(super) const CA: &str = "tedge-local-ca";
 
 /// A directory of certificates.
@@ -49,8 +49,8 @@ impl Store {
         Ok(entry.and_then(|entry| entry.found).map(|(_, content)| content))
     }
 
-    /// Writes files with these names, texts and modes durably. Without `force`, writes none of them if
-    /// one exists already.
+    /// Writes files with these names, texts and modes durably. Without `force`, writes none of them
+    /// if one exists already.
     pub(super) fn write(&self, files: &[(String, String, u32)]) -> Result<Vec<PathBuf>, Error> {
         let path = |name: &str| self.dir.join(name);
         let directory =
@@ -63,7 +63,7 @@ impl Store {
             return Err(exists(&path(name)));
         }
         for (index, (name, text, mode)) in files.iter().enumerate() {
-            // Whatever the umask: the service must be able to read certificates, and nobody keys.
+            // Independent of the umask: services read certificates, and only the owner reads keys.
             let mode = Mode::from_raw_mode(*mode);
             let written = match self.force {
                 true => replace(&directory, name, text, mode),
@@ -139,7 +139,7 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// A file, which may be a pipe of the caller's own.
+/// Opens a file or a pipe of the caller.
 fn open(path: &Path) -> io::Result<File> {
     let end = walk(path, Follow::to_read())?.ok_or(Errno::NOENT)?;
     let kind = end.stat.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode));

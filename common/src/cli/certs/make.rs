@@ -1,5 +1,5 @@
-//! Makes keys, certificates and requests. The local CA that signs them is a key and a certificate in
-//! the directory, made here or with the openssl commands of thin-edge.io's documentation.
+//! Makes keys, certificates and requests. The local CA that signs them is a key and a certificate
+//! in the directory, made here or with the openssl commands of thin-edge.io's documentation.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

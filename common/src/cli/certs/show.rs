@@ -36,7 +36,7 @@ pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
             })?;
         }
         print(&text)?;
-        // What could be read is shown first.
+        // Reported after the sections that could be read.
         if let Some(fault) = contents.faults.first() {
             return Err(invalid(path, fault).into());
         }

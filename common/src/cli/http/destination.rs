@@ -1,5 +1,5 @@
-//! The service that a request is for, and what to do if it does not answer. Of the routes it knows
-//! only the first part of a path.
+//! Chooses the service for a request by the first part of its path, and gives advice if the service
+//! does not answer.
 
 use CertificateError::{
     Expired, ExpiredContext, NotValidForName, NotValidForNameContext, UnknownIssuer,
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::net::Origin;
 use crate::settings::Settings;
 
-/// One of the two services, and the settings that lead there.
+/// The address of a service, from the settings.
 pub(super) struct Destination {
     pub(super) origin: Origin,
     pub(super) is_secure: bool,
@@ -44,7 +44,7 @@ impl Destination {
         Err(Error::Failed(format!("Not a local HTTP uri: {path}")).into())
     }
 
-    /// What to do about a request that got no answer.
+    /// Advice for a request that got no answer: the setting to check, or the command to run.
     pub(super) fn advice(&self, error: &client::Error) -> String {
         let host = &self.origin.host;
         let refused = match error {

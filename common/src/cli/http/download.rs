@@ -25,11 +25,12 @@ use crate::error::{Error, chain};
 use crate::http::Body;
 use crate::walk::{End, is_owned};
 
-/// The mode of a part, for its owner alone. The sticky bit, which means nothing on a Linux file, tells
-/// it from other private files, which those who can write to the directory can rename to a part.
+/// The mode of a part, for its owner alone. The sticky bit, which means nothing on a Linux file,
+/// tells it from other private files, which those who can write to the directory can rename to a
+/// part.
 const PART: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
 
-/// A file to write, and what an earlier try has left of it.
+/// A file to write, and its partial download if there is one.
 pub(super) struct Download {
     directory: OwnedFd,
     name: OsString,
@@ -40,7 +41,7 @@ pub(super) struct Download {
     part: Option<Part>,
 }
 
-/// What an earlier try has left.
+/// A partial download.
 struct Part {
     name: OsString,
     file: File,
@@ -48,7 +49,7 @@ struct Part {
     length: u64,
 }
 
-/// Why a response was not taken.
+/// Why a response was not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OutputError {
     #[error("cannot write to {path}: {source}")]
@@ -67,17 +68,17 @@ impl From<OutputError> for Error {
 }
 
 impl Download {
-    /// The file where a walk has ended, called `path` in messages.
+    /// The file that a walk has found, called `path` in messages.
     pub(super) fn open(end: &End, path: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(&end.parent, ".", flags, Mode::empty())?;
         let part = find_part(&directory, end.name.as_encoded_bytes())?;
-        // One that somebody else may have put there decides neither owner nor mode.
+        // Owner and mode of a file that another user may have put there are not kept.
         let replaced = end.stat.filter(|old| end.is_fixed || is_owned(old));
         Ok(Self { directory, name: end.name.clone(), path: path.to_owned(), replaced, part })
     }
 
-    /// Asks for no more than is missing.
+    /// Requests only the missing rest.
     pub(super) fn ask(&self, fields: &mut HeaderMap) {
         let Some(part) = &self.part else { return };
         if let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", part.length)) {
@@ -86,7 +87,7 @@ impl Download {
         }
     }
 
-    /// Whether the part is of no use, so that the whole has to be asked for.
+    /// Whether the partial download cannot be resumed, so that the whole file must be requested.
     pub(super) fn is_outdated(&mut self, response: &Response<Body>) -> Result<bool, OutputError> {
         let Some(part) = &self.part else { return Ok(false) };
         let is_useful = match response.status() {
@@ -110,7 +111,7 @@ impl Download {
         removed.map_err(|errno| self.unwritable(errno))
     }
 
-    /// Writes the content to a temporary file, and renames it once it is whole.
+    /// Writes the content to a temporary file, and renames it when it is complete.
     pub(super) async fn save(mut self, response: Response<Body>) -> Result<(), OutputError> {
         let (head, mut body) = response.into_parts();
         if head.status != StatusCode::PARTIAL_CONTENT {
@@ -136,12 +137,13 @@ impl Download {
         self.install(&file, &name).map_err(|error| self.unwritable(error))
     }
 
-    /// A new file that nobody else can read or has opened, under the part's name if possible.
+    /// Creates a file that only its owner can read, with the name of a partial download if
+    /// possible.
     fn create(&self, tag: Option<&HeaderValue>) -> Result<(OsString, File), Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
         let create = |name: &OsString| openat(&self.directory, name, flags | OFlags::CLOEXEC, PART);
         let name = part_name(self.name.as_encoded_bytes(), tag);
-        // One that is there was not resumed, so it is of no use, or it is somebody else's.
+        // An existing one was not resumed, so it is useless or belongs to another user.
         let _ = unlinkat(&self.directory, &name, AtFlags::empty());
         match create(&name) {
             Err(Errno::EXIST) => {
@@ -155,7 +157,7 @@ impl Download {
     fn install(&self, file: &File, name: &OsString) -> io::Result<()> {
         let mode = match &self.replaced {
             Some(old) => {
-                // Not everybody may give a file away; it is as new then.
+                // Only root may change the owner; for others the file is a new one.
                 let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
                 let _ = fchown(file, Some(uid), Some(gid));
                 old.st_mode & 0o777
@@ -184,7 +186,7 @@ impl Download {
     }
 }
 
-/// The first part of this file that nobody else can have written, and that is as they are made here.
+/// The first partial download of this file that only the caller can have written.
 fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -205,25 +207,26 @@ fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
     Ok(None)
 }
 
-/// The longest entity tag that is kept, in bytes.
+/// The maximum length of an entity tag in a file name, in bytes.
 const TAG_MAX: usize = 64;
-/// The longest name that fits beside such a tag into the 255 bytes of a file's name.
+/// The maximum length of a name that fits with such a tag into a file name of 255 bytes.
 const NAME_MAX: usize = 255 - ".".len() - ".".len() - 2 * TAG_MAX - ".part".len();
 
-/// The name of the part of the file of this name, without a tag for what cannot be resumed.
+/// The name of the partial download of a file: `.name.<entity tag in hexadecimal>.part`. One
+/// without a tag cannot be resumed.
 fn part_name(name: &[u8], tag: Option<&HeaderValue>) -> OsString {
     let tag = tag.map(|tag| hexadecimal(tag.as_bytes()) + ".").unwrap_or_default();
     with_end(name, &(tag + "part"))
 }
 
-/// A name that nobody can have guessed.
+/// A random name, which other users cannot guess.
 fn random_name(name: &[u8]) -> Result<OsString, Errno> {
     let mut number = [0; 16];
     SystemRandom::new().fill(&mut number).map_err(|_| Errno::IO)?;
     Ok(with_end(name, &(hexadecimal(&number) + ".new")))
 }
 
-/// The entity tag that the name of a part of the file `name` holds.
+/// The entity tag in the name of a partial download of the file `name`.
 fn tag_of(part: &[u8], name: &[u8]) -> Option<HeaderValue> {
     let start = with_end(name, "");
     let digits = part.strip_prefix(start.as_bytes())?.strip_suffix(b".part")?;
@@ -232,7 +235,7 @@ fn tag_of(part: &[u8], name: &[u8]) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&bytes.collect::<Option<Vec<u8>>>()?).ok().filter(is_strong)
 }
 
-/// Whether a tag says that bytes are the same, as a weak one does not, and can be kept in a name.
+/// Whether a tag is strong (RFC 9110, 8.8.1) and short enough for a file name.
 fn is_strong(tag: &HeaderValue) -> bool {
     let tag = tag.as_bytes();
     tag.starts_with(b"\"") && tag.len() > 2 && tag.len() <= TAG_MAX

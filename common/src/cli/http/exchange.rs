@@ -18,10 +18,10 @@ use crate::http::Body;
 use crate::settings::Settings;
 use crate::tls::ClientFiles;
 
-/// A transfer that has stopped for so long has ended; the services end it then, too.
+/// The time without a transferred byte after which an exchange is ended, as the services do.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Sends the request, again over HTTPS where the service says so, and takes the response.
+/// Sends the request, a second time if the service redirects to HTTPS, and writes the response.
 pub(super) async fn exchange(
     invocation: Invocation,
     destination: Destination,
@@ -97,7 +97,7 @@ fn said(status: StatusCode) -> String {
     format!("HTTP {whose}: {status}")
 }
 
-/// The body of an answer that is an error, for a person.
+/// Prints the body of an error response.
 async fn refuse(answer: Response<Body>) -> Result<(), Exit> {
     let mut body = answer.into_body();
     let mut text = Vec::new();

@@ -1,5 +1,5 @@
-//! Where `tedge http get` writes the response: to standard output, to a file that is either
-//! complete or absent, or, like `cp`, directly into an output that is not a regular file.
+//! The output of `tedge http get`: standard output, a file that is either complete or absent, or a
+//! pipe or a device, to which it writes like `cp`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// Standard output for nothing and for `-`.
+    /// Opens the output; no path and `-` are standard output.
     pub(super) fn open(path: Option<&str>) -> Result<Self, OutputError> {
         match path {
             None | Some("-") => Ok(Self::Standard),
@@ -58,14 +58,14 @@ impl Output {
         Ok(Self::Stream(end.open(OFlags::WRONLY)?.into()))
     }
 
-    /// Asks for no more than is missing.
+    /// Requests only the missing rest of a partial download.
     pub(super) fn ask(&self, fields: &mut HeaderMap) {
         if let Self::File(download) = self {
             download.ask(fields);
         }
     }
 
-    /// Whether the partial download is of no use, so that the whole has to be asked for.
+    /// Whether a partial download cannot be resumed, so that the whole file must be requested.
     pub(super) fn is_outdated(&mut self, response: &Response<Body>) -> Result<bool, OutputError> {
         match self {
             Self::File(download) => download.is_outdated(response),
@@ -73,12 +73,12 @@ impl Output {
         }
     }
 
-    /// Takes the content. A reader that has gone is not an error.
+    /// Writes the content. A closed pipe is not an error.
     pub(super) async fn take(self, response: Response<Body>) -> Result<(), OutputError> {
         match self {
             Self::Standard => copy(response, io::stdout(), "standard output").await,
             Self::Stream(file) => {
-                // A regular file here is one that /proc leads to, which `cp` would empty.
+                // A regular file is opened here only by a link of /proc. `cp` would empty it.
                 let _ = ftruncate(&file, 0);
                 copy(response, file, "the file").await
             }

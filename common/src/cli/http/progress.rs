@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How often it is shown anew.
+/// The time between two updates.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// A line on standard error that is written over, and wiped at the end.
+/// A line on standard error that is overwritten, and removed at the end.
 pub(super) struct Progress {
     total: Option<u64>,
     done: u64,
@@ -14,12 +14,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// `None` where standard error is no terminal. `done` bytes are there already.
+    /// `None` if standard error is not a terminal. `done` bytes were transferred before.
     pub(super) fn new(total: Option<u64>, done: u64) -> Option<Self> {
         io::stderr().is_terminal().then(|| Self { total, done, shown: Instant::now() })
     }
 
-    /// So many bytes more have crossed.
+    /// Adds transferred bytes.
     pub(super) fn add(&mut self, bytes: usize) {
         self.done += bytes as u64;
         if self.shown.elapsed() >= EVERY {

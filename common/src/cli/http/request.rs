@@ -49,7 +49,7 @@ impl Invocation {
         })
     }
 
-    /// The request, for this path. Over plain HTTP, its content waits for `100 Continue`.
+    /// The request for an encoded path. Over plain HTTP, its content waits for `100 Continue`.
     pub(super) fn request(&self, path: &str, is_secure: bool) -> Result<Request<Body>, InvalidUri> {
         let mut request = Request::new(Body::Empty);
         *request.method_mut() = self.method.clone();

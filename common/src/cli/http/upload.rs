@@ -1,5 +1,5 @@
-//! The content that `tedge http` sends: a text, a file or standard input, piece by piece. Of a file it
-//! sends the same bytes as `cat` does.
+//! The content that `tedge http` sends: a text, a file or standard input, piece by piece. Of a file
+//! it sends the same bytes as `cat` does.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::http::{Body, BodyError};
 use crate::walk::{Follow, walk};
 
-/// How many bytes one read asks for.
+/// The maximum number of bytes in one read.
 const PIECE: usize = 64 * 1024;
 
 type Input = Box<dyn Read + Send>;
@@ -30,14 +30,14 @@ type Input = Box<dyn Read + Send>;
 pub(super) struct Upload {
     media_type: Option<&'static str>,
     input: Arc<Mutex<Option<Input>>>,
-    /// How long it is, where that cannot change any more.
+    /// The length, if it is certain.
     length: Option<u64>,
-    /// How long it probably is, for a progress bar.
+    /// The probable length, for the progress line.
     expected: Option<u64>,
 }
 
 impl Upload {
-    /// What stands on the command line, `-` for standard input.
+    /// A text of the command line; `-` is standard input.
     pub(super) fn data(text: &str) -> Self {
         if text == "-" {
             return Self::new("application/json", io::stdin(), None);
@@ -46,7 +46,7 @@ impl Upload {
         Self::new("application/json", Cursor::new(text.to_owned()), Some(length))
     }
 
-    /// A file, `-` for standard input.
+    /// A file; `-` is standard input.
     pub(super) fn file(path: &str) -> Result<Self, Error> {
         let media_type = match path.rsplit_once('.') {
             Some((_, "json")) => "application/json",
@@ -65,8 +65,8 @@ impl Upload {
         if !metadata.is_file() {
             return Ok(Self::new(media_type, file, None));
         }
-        // Files of /proc and /sys are not as long as they say, and others may grow or shrink. So the
-        // length of a file is sent only where the whole of it is read.
+        // The size of files in /proc and /sys is wrong, and other files may grow or shrink. So the
+        // length is sent only if the whole file has been read.
         let mut start = Vec::new();
         file.by_ref().take(PIECE as u64).read_to_end(&mut start).map_err(unreadable)?;
         if start.len() < PIECE {
@@ -91,12 +91,12 @@ impl Upload {
         self.media_type.is_none() || self.length == Some(0)
     }
 
-    /// The media type, as far as it can be told.
+    /// The media type by the file name.
     pub(super) fn media_type(&self) -> HeaderValue {
         HeaderValue::from_static(self.media_type.unwrap_or("application/octet-stream"))
     }
 
-    /// The body that sends it once the gate is open.
+    /// A body that sends the content when the gate opens.
     pub(super) fn body(&self, gate: Gate) -> Body {
         Body::stream(UploadBody {
             gate,
@@ -108,7 +108,7 @@ impl Upload {
     }
 }
 
-/// As root, no link and no pipe of another user is followed or waited for.
+/// Opens a file. As root, a link or a pipe of another user is an error.
 fn open(path: &str) -> io::Result<File> {
     let end = walk(Path::new(path), Follow::to_read())?.ok_or(Errno::NOENT)?;
     Ok(end.open(OFlags::RDONLY)?.into())
@@ -187,7 +187,8 @@ fn read(mut input: Input) -> (Input, io::Result<Vec<u8>>) {
 }
 
 /// Holds the content of a request back until the service answers `100 Continue`: over plain HTTP it
-/// may answer with a redirect to HTTPS instead, and then the content is sent there. Open by default.
+/// may answer with a redirect to HTTPS instead, and then the content is sent there. Open by
+/// default.
 #[derive(Default)]
 pub(super) struct Gate(Option<Arc<Mutex<GateState>>>);
 
