@@ -174,18 +174,22 @@ impl Sources {
     /// # Errors
     ///
     /// Why none is to be had.
-    pub fn fetch(self) -> Result<Token, common::error::Error> {
+    pub fn fetch(mut self) -> Result<Token, common::error::Error> {
+        // This is not the service.
+        if let Self::Mqtt(broker) | Self::Auto(broker, _) = &mut self {
+            broker.health = None;
+        }
         let executor = Arc::new(Executor::new());
         let source = self.start(&executor)?;
         let fetched = tokens::fetch(&*source, Timing::default().limit);
         let fetched = async_io::block_on(executor.run(fetched));
         let secret = fetched.map_err(|error| common::error::Error::Failed(error.to_string()))?;
-        let claims = jwt::bearer(&secret);
-        let until = match claims.exp {
+        let [user, tenant] = jwt::bearer(&secret);
+        let until = match jwt::end(&secret) {
             Some(end) => Time::from_unix(end as i64).to_string(),
             None => "it does not say".to_owned(),
         };
-        let (user, tenant, from) = (claims.sub, claims.ten, source.name());
+        let from = source.name();
         let description =
             format!("for    {user}, tenant {tenant}\nfrom   {from}\nuntil  {until}\n");
         Ok(Token { secret, description })

@@ -84,10 +84,7 @@ impl Service for C8yProxy {
 }
 
 fn fetch_token(settings: &Settings) -> Result<Token, Error> {
-    // It is not the service.
-    let mut settings = settings.clone();
-    settings.c8y_proxy_publish_health = false;
-    match configure::method(&settings, &configure::upstream(&settings)?)? {
+    match configure::method(settings, &configure::upstream(settings)?)? {
         Method::Certificate(sources) => sources.fetch(),
         Method::Basic(path) => Err(Error::Failed(format!(
             "c8y.auth_method: the credentials are in {}, and so there is no token",

@@ -27,18 +27,28 @@ pub(crate) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
 
 /// The token in `{"accessToken":"<JWT>"}`, or what is wrong with that.
 pub(crate) fn from_json(answer: &[u8]) -> Result<String, &'static str> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Answer {
-        access_token: String,
+    let token = texts(answer).and_then(|texts| texts.access_token);
+    let token = token.ok_or("it is not JSON with an accessToken")?;
+    check(token.as_bytes())?;
+    if token.split('.').count() != 3 {
+        return Err("the token is no JWT");
     }
-    let answer: Answer =
-        serde_json::from_slice(answer).map_err(|_| "it is not JSON with an accessToken")?;
-    let token = check(answer.access_token.as_bytes())?;
-    match token.split('.').count() {
-        3 => Ok(token.to_owned()),
-        _ => Err("the token is no JWT"),
-    }
+    Ok(token)
+}
+
+/// What is read besides [`Claims`], from an answer or from Cumulocity's own claims. They are apart:
+/// a claim of another type must not hide when the token ends.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Texts {
+    access_token: Option<String>,
+    sub: Option<String>,
+    ten: Option<String>,
+}
+
+#[inline(never)]
+fn texts(json: &[u8]) -> Option<Texts> {
+    serde_json::from_slice(json).ok()
 }
 
 fn check(token: &[u8]) -> Result<&str, &'static str> {
@@ -75,21 +85,18 @@ struct Claims {
     iat: Option<f64>,
 }
 
-/// Whom a token is for, in Cumulocity's own claims, and its end.
-#[derive(Default, Deserialize)]
-pub(crate) struct Bearer {
-    #[serde(default)]
-    pub(crate) sub: String,
-    #[serde(default)]
-    pub(crate) ten: String,
-    pub(crate) exp: Option<f64>,
+/// The user and the tenant that a token is for; nothing where that cannot be read.
+pub(crate) fn bearer(token: &str) -> [String; 2] {
+    let texts = payload(token).and_then(|payload| texts(&payload));
+    texts.map(|texts| [texts.sub, texts.ten].map(Option::unwrap_or_default)).unwrap_or_default()
 }
 
-/// What a token says of whom it is for; nothing where it cannot be read.
-pub(crate) fn bearer(token: &str) -> Bearer {
-    payload(token).and_then(|payload| serde_json::from_slice(&payload).ok()).unwrap_or_default()
+/// When a token says that it ends, in seconds since 1970.
+pub(crate) fn end(token: &str) -> Option<f64> {
+    claims(token)?.exp
 }
 
+#[inline(never)]
 fn claims(token: &str) -> Option<Claims> {
     serde_json::from_slice(&payload(token)?).ok()
 }

@@ -1,9 +1,6 @@
 //! `tedge c8y`: fetches the device's token for Cumulocity, as the Cumulocity Proxy does.
 //!
-//! Only that program can: any other one that answers to `tedge` becomes it.
-
-use std::os::unix::process::CommandExt;
-use std::process::Command as Process;
+//! Only that program can: any other one that answers to `tedge` says so.
 
 use super::command_line::{Command, CommandLine, Exit, Word, usage, utf8};
 use super::print::{print, warn};
@@ -48,26 +45,18 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
             return Err(usage(format!("unknown source '{source}': {}", setting.kind.expected)));
         }
     }
-    let is_printed = line.value("--print").is_some();
     let Some(TokenFetcher(fetch)) = line.fetch_token else {
-        let source = source.map(|source| format!("--source={source}"));
-        let printed = is_printed.then(|| "--print".to_owned());
-        return Err(become_the_proxy(line, source.into_iter().chain(printed)).into());
+        let program = Program::C8yProxy.name();
+        return Err(Exit::from(Error::Failed(format!(
+            "this is the tedge of another program: type `{program} tedge c8y token`, or install the \
+             package {program}"
+        ))));
     };
     let arguments = source.map(|source| (SOURCE, source.to_owned()));
     let arguments = arguments.as_slice();
     let loaded = Settings::load(&line.config_dir(), std::env::vars_os(), arguments)?;
     warn(&loaded.warnings);
     let token = fetch(&loaded.settings)?;
-    print(&if is_printed { token.secret + "\n" } else { token.description })?;
+    print(&if line.value("--print").is_some() { token.secret + "\n" } else { token.description })?;
     Ok(())
-}
-
-/// Returns only where that program is not there.
-fn become_the_proxy(line: &CommandLine, options: impl Iterator<Item = String>) -> Error {
-    let program = Program::C8yProxy.name();
-    let mut process = Process::new(program);
-    process.args(["tedge", "c8y", "token", "--config-dir"]).arg(line.config_dir()).args(options);
-    let error = process.exec();
-    Error::Failed(format!("cannot run {program}: {error}: install the package {program}"))
 }
