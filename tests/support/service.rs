@@ -86,6 +86,10 @@ impl Setup {
                 command.env_remove(name);
             }
         }
+        // The tests are to be the same behind the HTTP proxy of whoever runs them.
+        for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
