@@ -114,7 +114,10 @@ fn a_rule_that_gives_no_way_to_root_is_not_reported() {
 fn every_file_that_sudo_reads_is_looked_at_and_no_other() {
     let rule = "bob ALL = /usr/bin/tedge\n";
     let said = reported(&[
-        ("sudoers", "@includedir /etc/more\n#include \"other\"\n@include /etc/sudoers\n"),
+        (
+            "sudoers",
+            "@includedir /etc/more\n@includedir /etc/sudoers.d/\n#include \"other\"\n@include /etc/sudoers\n",
+        ),
         ("sudoers.d/a", rule),
         ("more/b", rule),
         ("other", rule),
