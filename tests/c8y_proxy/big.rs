@@ -3,12 +3,13 @@
 //! The budgets hold for the release build, see [`release`]. What must not grow is tested with any
 //! build.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::cloud::Script;
 use crate::support::cloud::body::{blocks, blocks_digest};
-use crate::support::device::{Device, Outside, PROGRAM, SOON};
+use crate::support::cloud::{Cloud, Script};
+use crate::support::device::{Device, Outside, PROGRAM, SOON, Source, options};
 use crate::support::memory::Memory;
 use crate::support::release;
 use crate::support::service::Service;
@@ -122,7 +123,7 @@ fn a_cloud_that_reads_slowly_does_not_fill_the_memory() {
 #[test]
 fn the_program_is_small_on_disk() {
     let Some(program) = release() else { return };
-    let size = std::fs::metadata(&program).unwrap().len();
+    let size = fs::metadata(&program).unwrap().len();
     // The goal is 2.6 MB with `tedge http` and `tedge certs` in it. This holds what is reached.
     assert!(size <= 3300 * KB, "the program has {size} bytes");
 }
@@ -156,4 +157,42 @@ fn sixteen_downloads_and_uploads_of_100_mb_at_once_take_little_memory() {
         download(&device, 16, length)
     });
     assert!(peak.max(device.proxy.memory().peak) <= 10 * MB, "{:?}", device.proxy.memory());
+}
+
+#[test]
+fn a_token_over_https_takes_at_most_a_tenth_of_a_megabyte_more_than_a_password() {
+    let Some(program) = release() else { return };
+    // Private memory at rest, after a hundred requests and, with a token, five fetches.
+    let private = |source: Option<Source>| {
+        let mut options = options();
+        options.user = Some(("t12345/ben".into(), "secret".into()));
+        let mut outside = Outside::with(Cloud::start(options).unwrap());
+        outside.source = source.unwrap_or(Source::Mqtt);
+        let proxy = Service::start(&program, |setup| {
+            outside.settings(setup);
+            if source.is_none() {
+                let file = setup.directory().join("credentials.toml");
+                fs::write(file, "[c8y]\nusername = \"t12345/ben\"\npassword = \"secret\"\n")
+                    .unwrap();
+                setup.set("c8y.auth_method", "basic");
+            }
+        });
+        let device = Device { proxy, outside };
+        for _ in 0..5 {
+            device.cloud().tokens().revoke_all();
+            (0..20).for_each(|_| device.warm());
+        }
+        eventually("the pool's threads are gone", SOON * 2, || device.proxy.threads() <= 4);
+        let mut least = u64::MAX;
+        // Free memory is given back a few seconds after the last client has gone.
+        let start = Instant::now();
+        while start.elapsed() < SOON {
+            least = least.min(device.proxy.memory().private);
+            thread::sleep(Duration::from_millis(100));
+        }
+        eprintln!("{source:?}: {} KB, {} threads", least / KB, device.proxy.threads());
+        least
+    };
+    let (basic, https) = (private(None), private(Some(Source::Https)));
+    assert!(https <= basic + MB / 10, "{} KB and {} KB", https / KB, basic / KB);
 }

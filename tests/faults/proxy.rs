@@ -162,7 +162,7 @@ impl Run {
         fault.inject(&mut self.world, &mut self.chance);
         let time = if is_long { 4_000 + self.chance.below(12_000) } else { 1_200 };
         self.hold(fault, || start.elapsed() >= Duration::from_millis(time));
-        let (words, limit) = match fault.sign() {
+        let (words, limit) = match fault.sign(&self.world.source) {
             Sign::Soon(words) => (words, Duration::from_secs(20)),
             // A request on a connection of before is told after a minute.
             Sign::Late(words) if is_long => (words, Duration::from_secs(75)),

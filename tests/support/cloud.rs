@@ -132,8 +132,12 @@ impl Cloud {
 
     /// Starts the port of this cloud where devices get tokens.
     pub(crate) fn start_beside(&self, options: Options) -> io::Result<Self> {
-        let tokens = Arc::clone(&self.inner.tokens);
-        Self::with_tokens(TcpListener::bind("127.0.0.1:0")?, options, tokens)
+        self.on_beside(TcpListener::bind("127.0.0.1:0")?, options)
+    }
+
+    /// The same on a listener, which may be of another network namespace.
+    pub(crate) fn on_beside(&self, listener: TcpListener, options: Options) -> io::Result<Self> {
+        Self::with_tokens(listener, options, Arc::clone(&self.inner.tokens))
     }
 
     /// Starts on a listener, which may be of another network namespace.

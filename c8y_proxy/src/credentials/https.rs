@@ -37,6 +37,10 @@ const LONGEST: usize = 16 * 1024;
 const PAUSE: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 5;
 
+/// A connection that brings no answer is made again, this often in all: a failure that passes is not
+/// one for all who wait, and for the seconds until the next fetch.
+const TRIES: usize = 3;
+
 /// Whom to ask for a token over HTTPS, and who asks.
 #[derive(Clone, Debug)]
 pub struct HttpsOptions {
@@ -78,7 +82,13 @@ impl Https {
     async fn ask(&self) -> Result<String, Error> {
         let identity = self.identity().await.map_err(|fault| self.refused(fault))?;
         self.wait_for(format!("no answer from {}", self.name()));
-        self.send(&identity).await.map_err(|fault| self.refused(fault))
+        for _ in 1..TRIES {
+            if let Ok(answer) = self.send(&identity).await {
+                return answer.map_err(|fault| self.refused(fault));
+            }
+            Timer::after(PAUSE).await;
+        }
+        self.send(&identity).await.and_then(|answer| answer).map_err(|fault| self.refused(fault))
     }
 
     async fn identity(&self) -> Result<DeviceIdentity, String> {
@@ -94,7 +104,8 @@ impl Https {
         unreachable!("the last attempt returns")
     }
 
-    async fn send(&self, identity: &DeviceIdentity) -> Result<String, String> {
+    /// Fails where no answer comes; an answer is a token, or is not.
+    async fn send(&self, identity: &DeviceIdentity) -> Result<Result<String, String>, String> {
         let mut options = self.options.client.clone();
         options.tls = Some(Arc::clone(&identity.config));
         let client = Client::new(options, Arc::clone(&self.executor));
@@ -116,8 +127,11 @@ impl Https {
         })?;
         let (head, body) = client::answer(carrier).response.into_parts();
         match head.status {
-            StatusCode::OK => token(&head, body).await,
-            status => Err(shown(&format_args!("it answers {status}: {}", advice(&head)), identity)),
+            StatusCode::OK => Ok(token(&head, body).await),
+            status => {
+                let fault = format!("it answers {status}: {}", advice(&head));
+                Ok(Err(shown(&fault, identity)))
+            }
         }
     }
 

@@ -54,6 +54,8 @@ faults! {
     BridgeSlow
     TokenMalformed
     TokensRevoked
+    DeviceRenewed
+    DeviceRenewedKeyFirst
     ClockForward
     ClockBack
 }
@@ -73,7 +75,7 @@ use Fault::*;
 impl Fault {
     /// Makes it happen.
     pub(crate) fn inject(self, world: &mut World, chance: &mut Chance) {
-        let World { network, cloud, names, bridge, .. } = world;
+        let World { network, cloud, endpoint, names, bridge, .. } = world;
         match self {
             PacketsLost => network.trouble(&format!("loss 0.{:02}", 3 + chance.below(18))),
             PacketsLate => {
@@ -87,6 +89,7 @@ impl Fault {
             CableCut => network.trouble("loss 1"),
             DeviceUnplugged => {
                 cloud.break_off();
+                endpoint.break_off();
                 network.unplug();
             }
             CloudUnplugged => network.unplug_the_cloud(),
@@ -98,13 +101,18 @@ impl Fault {
                 });
                 cloud.break_off();
             }
-            CloudStopped => cloud.stop(),
+            CloudStopped => {
+                cloud.stop();
+                endpoint.stop();
+            }
             CloudSilent | CloudHangsUp | CloudRefusesTls => {
-                cloud.greet(match self {
+                let greeting = match self {
                     CloudSilent => Greeting::Silence,
                     CloudHangsUp => Greeting::HangUp,
                     _ => Greeting::Send(ALERT.to_vec()),
-                });
+                };
+                cloud.greet(greeting.clone());
+                endpoint.greet(greeting);
                 cloud.break_off();
             }
             CloudClosesIdle => {
@@ -120,6 +128,11 @@ impl Fault {
             BridgeSlow => bridge.answer(Answer::Late(Duration::from_secs(1 + chance.below(6)))),
             TokenMalformed => bridge.answer(Answer::Payload(malformed(chance))),
             TokensRevoked => {}
+            DeviceRenewed | DeviceRenewedKeyFirst => {
+                // A fetch is under way between the two files.
+                cloud.tokens().revoke_all();
+                world.device.renew(self == DeviceRenewedKeyFirst);
+            }
             ClockForward => world.set_clock("+86400"),
             ClockBack => world.set_clock("-86400"),
         }
@@ -146,6 +159,7 @@ impl Fault {
             CloudStopped => world.restart_cloud(),
             CloudSilent | CloudHangsUp | CloudRefusesTls => {
                 world.cloud.greet(Greeting::Tls);
+                world.endpoint.greet(Greeting::Tls);
                 world.cloud.break_off();
             }
             CertificateExpired | CertificateOfAnotherCa => world.show(&world.certificates.good),
@@ -157,8 +171,11 @@ impl Fault {
         }
     }
 
-    /// By what it shows.
-    pub(crate) fn sign(self) -> Sign {
+    /// By what it shows, with the token from that source.
+    pub(crate) fn sign(self, source: &str) -> Sign {
+        if source != "mqtt" && self.is_of_the_broker() {
+            return Sign::None;
+        }
         match self {
             NamesFail | NamesDenied | DeviceUnplugged => Sign::Soon("cloud.example"),
             CloudStopped => Sign::Soon("refused"),
@@ -184,6 +201,13 @@ impl Fault {
             TokenMalformed => 20,
             _ => 15,
         })
+    }
+
+    fn is_of_the_broker(self) -> bool {
+        matches!(
+            self,
+            BrokerKilled | BrokerFrozen | BridgeAway | BridgeSilent | BridgeSlow | TokenMalformed
+        )
     }
 
     fn is_about_tokens(self) -> bool {

@@ -13,8 +13,9 @@ use super::network::{FAR, Network};
 use crate::support::answer::Answer;
 use crate::support::bridge::Bridge;
 use crate::support::broker::Broker;
-use crate::support::certificates::{Authority, Pair};
+use crate::support::certificates::{Authority, Key, Pair};
 use crate::support::client::Client;
+use crate::support::cloud::access_tokens::Trust;
 use crate::support::cloud::tokens::Claims;
 use crate::support::cloud::{Cloud, Options};
 use crate::support::directory::Directory;
@@ -46,12 +47,43 @@ pub(crate) struct World {
     pub(crate) bridge: Bridge,
     pub(crate) broker: Broker,
     pub(crate) cloud: Cloud,
+    /// Where the cloud gives tokens over HTTPS, on a port of its own.
+    pub(crate) endpoint: Cloud,
+    /// `c8y.proxy.token_source`.
+    pub(crate) source: String,
+    pub(crate) device: Device,
     pub(crate) names: Names,
     pub(crate) certificates: Certificates,
     pub(crate) network: Network,
     /// What the proxy's clock is ahead by; none where no libfaketime is installed.
     pub(crate) clock: Option<PathBuf>,
     _directory: Directory,
+}
+
+/// The device's certificate, in files that are replaced under way.
+pub(crate) struct Device {
+    pub(crate) file: Pair,
+    authority: Authority,
+}
+
+impl Device {
+    fn new(directory: &Path) -> Self {
+        let authority = Authority::new(directory, "devices");
+        Self { file: authority.client("device", Key::P256), authority }
+    }
+
+    /// A new key and its certificate, one after the other.
+    pub(crate) fn renew(&self, is_key_first: bool) {
+        let renewed = self.authority.client("renewed", Key::P256);
+        let mut order = [(&renewed.key, &self.file.key), (&renewed.cert, &self.file.cert)];
+        if !is_key_first {
+            order.reverse();
+        }
+        for (from, to) in order {
+            fs::rename(from, to).unwrap();
+            thread::sleep(Duration::from_millis(700));
+        }
+    }
 }
 
 /// What the cloud may show.
@@ -85,6 +117,12 @@ impl World {
         let good = Options::new(&certificates.good.cert, &certificates.good.key);
         let cloud = Cloud::on(network.listen(), good).unwrap();
         cloud.tokens().set(Claims { life: LIFE, ..Claims::default() });
+        let device = Device::new(directory.path());
+        let trust = Trust { authority: device.authority.cert.clone(), revoked: None };
+        let tls = Options::new(&certificates.good.cert, &certificates.good.key);
+        let tls = Options { trust: Some(trust), ..tls };
+        let endpoint = cloud.on_beside(network.listen(), tls).unwrap();
+        let source = std::env::var("TEDGE_FAULTS_SOURCE").unwrap_or_else(|_| "mqtt".to_owned());
         let names = Names::serve(network.name_server(), FAR);
         let broker = Broker::start().unwrap();
         let bridge = Bridge::start(&cloud, broker.address(), "c8y");
@@ -99,6 +137,11 @@ impl World {
             setup.set("c8y.root_cert_path", &authority);
             setup.set_raw("c8y.proxy.bind.port", 0);
             setup.set_raw("mqtt.client.port", broker.address().port());
+            setup.set_own_path("c8y.proxy.token_source", &source);
+            let url = format!("{NAME}:{}", endpoint.address().port());
+            setup.set_own_path("c8y.proxy.token_url", url);
+            setup.set("device.cert_path", &device.file.cert);
+            setup.set("device.key_path", &device.file.key);
             let own = directory.path().to_str().unwrap();
             setup.wrap(&["unshare", "--mount", "sh", "-ec", AMONG_OWN_FILES, own]);
             if let Some(library) = &preload {
@@ -117,6 +160,9 @@ impl World {
             bridge,
             broker,
             cloud,
+            endpoint,
+            source,
+            device,
             names,
             certificates,
             network,
@@ -129,6 +175,9 @@ impl World {
     pub(crate) fn show(&self, pair: &Pair) {
         self.cloud.show(&Options::new(&pair.cert, &pair.key)).unwrap();
         self.cloud.break_off();
+        let trust = Trust { authority: self.device.authority.cert.clone(), revoked: None };
+        let tls = Options::new(&pair.cert, &pair.key);
+        self.endpoint.show(&Options { trust: Some(trust), ..tls }).unwrap();
     }
 
     /// The cloud listens again.
@@ -137,6 +186,10 @@ impl World {
         let listen = || std::net::TcpListener::bind(address).unwrap();
         let listener = self.network.inside_the_cloud(listen);
         self.cloud.restart_on(listener).unwrap();
+        let address = self.endpoint.address();
+        let listen = || std::net::TcpListener::bind(address).unwrap();
+        let listener = self.network.inside_the_cloud(listen);
+        self.endpoint.restart_on(listener).unwrap();
     }
 
     /// Asks the proxy on a connection of its own.
