@@ -4,19 +4,12 @@
 # downloads nothing. Removal masks the units' names, purge deletes directories and user.
 
 make_thin_edge() {
-    on device 'for name in tedge tedge-agent; do
-            mkdir -p $name/DEBIAN
+    on device 'for name in tedge tedge-agent tedge-mapper; do
+            mkdir -p $name/DEBIAN $name/usr/bin
             printf "%s\n" "Package: $name" "Version: 2.0.1" "Architecture: all" \
                 "Maintainer: a test <root@localhost>" "Description: stands in" >$name/DEBIAN/control
         done
-        mkdir -p tedge/usr/bin tedge-agent/lib/systemd/system
         printf "#!/bin/sh\necho thin-edge.io\n" >tedge/usr/bin/tedge
-        cat >tedge-agent/lib/systemd/system/tedge-agent.service <<END
-[Service]
-ExecStart=/bin/sleep infinity
-[Install]
-WantedBy=multi-user.target
-END
         cat >tedge/DEBIAN/postinst <<"END"
 #!/bin/sh
 getent passwd tedge >/dev/null || useradd --system --no-create-home --shell /usr/sbin/nologin tedge
@@ -31,30 +24,42 @@ END
 rm -rf /etc/tedge /var/tedge
 userdel tedge || true
 END
-        cat >tedge-agent/DEBIAN/postinst <<"END"
+        chmod 755 tedge/DEBIAN/post* tedge/usr/bin/tedge'
+    make_daemon tedge-agent tedge-agent TEDGE_HTTP_BIND 8000 /var/tedge
+    make_daemon tedge-mapper tedge-mapper-c8y TEDGE_C8Y_PROXY_BIND 8001 /none
+    on device 'for name in tedge tedge-agent tedge-mapper; do dpkg-deb -Znone --build $name ./$name.deb; done'
+}
+
+# make_daemon PACKAGE UNIT VARIABLES PORT DIRECTORY: a daemon with a server on a port, and a package
+# that starts nothing, stops it on removal, masks its unit then, and deletes the directory on purge.
+make_daemon() {
+    on device "package=$1 unit=$2.service"'
+        mkdir -p $package/lib/systemd/system
+        cat >$package/usr/bin/'"$2"' <<"END"
+#!/usr/bin/perl
+use IO::Socket::INET;
+my $server = IO::Socket::INET->new(LocalAddr => $ENV{"'"$3"'_ADDRESS"} || "127.0.0.1",
+    LocalPort => $ENV{"'"$3"'_PORT"} || '"$4"', Listen => 5, ReuseAddr => 1) or die "$@\n";
+while (my $client = $server->accept) { close $client }
+END
+        printf "[Service]\nUser=tedge\nExecStart=/usr/bin/%s\n%s\n[Install]\nWantedBy=multi-user.target\n" \
+            '"$2"' "Restart=on-failure" >$package/lib/systemd/system/$unit
+        printf "#!/bin/sh\ndeb-systemd-helper unmask %s\ndeb-systemd-helper enable %s\n" \
+            $unit $unit >$package/DEBIAN/postinst
+        printf "#!/bin/sh\n[ \$1 != remove ] || deb-systemd-invoke stop %s\n" $unit >$package/DEBIAN/prerm
+        cat >$package/DEBIAN/postrm <<END
 #!/bin/sh
-deb-systemd-helper unmask tedge-agent.service >/dev/null || true
-deb-systemd-helper enable tedge-agent.service >/dev/null || true
 systemctl daemon-reload
-systemctl start tedge-agent
+case \$1 in
+    remove) deb-systemd-helper mask $unit ;;
+    purge)
+        rm -rf '"$5"'
+        deb-systemd-helper purge $unit
+        deb-systemd-helper unmask $unit
+        ;;
+esac
 END
-        cat >tedge-agent/DEBIAN/prerm <<"END"
-#!/bin/sh
-systemctl stop tedge-agent
-END
-        cat >tedge-agent/DEBIAN/postrm <<"END"
-#!/bin/sh
-systemctl daemon-reload
-[ "$1" != remove ] || deb-systemd-helper mask tedge-agent.service
-[ "$1" != purge ] || deb-systemd-helper purge tedge-agent.service
-[ "$1" != purge ] || deb-systemd-helper unmask tedge-agent.service
-END
-        chmod 755 */DEBIAN/post* */DEBIAN/prerm tedge/usr/bin/tedge
-        sed -i "s/^set -e$//" */DEBIAN/post*
-        for name in tedge tedge-agent; do
-            sed -i "\$aexit 0" $name/DEBIAN/postrm
-            dpkg-deb -Znone --build $name ./$name.deb
-        done'
+        chmod 755 $package/DEBIAN/p* $package/usr/bin/*'
 }
 
 live_beside_thin_edge() {
@@ -62,13 +67,15 @@ live_beside_thin_edge() {
     boot device "$suite"
     make_thin_edge
     copy_to device "$debs"/*_amd64.deb
-    promise "on a device with thin-edge.io ours takes the place of tedge-agent" device '
+    promise "where tedge-agent runs, ours takes its port, and it goes on beside" device '
         apt-get -q -y install ./tedge.deb ./tedge-agent.deb
-        systemctl is-active tedge-agent
+        systemctl start tedge-agent
         apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb | tee said
         grep -q "purging thin-edge.io" said
         not grep -q sudoers said
-        systemctl is-active tedge-file-transfer
+        systemctl is-active tedge-agent tedge-file-transfer
+        ss -Hltnp "sport = :8000" | grep tedge-file-tran
+        ss -Hltnp "sport = :18000" | grep "127.0.0.1.*tedge-agent"
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
     promise "what was there stays: settings, modes, owners, the command tedge" device '
@@ -77,9 +84,9 @@ live_beside_thin_edge() {
         grep -q "kind = .gateway." /etc/tedge/tedge.toml
         [ "$(tedge)" = thin-edge.io ]
         tedge-file-transfer tedge config get http.bind.port'
-    promise "tedge-agent's purge leaves ours running, and the name too after the next configure" device '
+    promise "tedge-agent's purge leaves ours running, and the name too" device '
         dpkg --purge tedge-agent
-        dpkg-reconfigure tedge-file-transfer
+        curl -sSf http://localhost:8000/health
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
     promise "the command tedge is ours once thin-edge.io's is removed" device '
