@@ -4,6 +4,8 @@
 //! order mark, with old labels. Anything else is a fault with its line number and is never skipped.
 //! Knows no file and no setting.
 
+mod text;
+
 use std::fmt;
 
 use base64::Engine;
@@ -16,6 +18,7 @@ use super::certificate::{Certificate, Request};
 use super::der::{INTEGER, OID, Reader, SEQUENCE};
 use super::list::RevocationList;
 use crate::escape::Escaped;
+use text::{HYPHENS, Text, find};
 
 /// What is in a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +79,6 @@ enum Damage {
 /// How a section begins; a label and five hyphens follow.
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
-const HYPHENS: &[u8] = b"-----";
 /// The byte order marks of UTF-16.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// The label that stands for DER of an unknown kind.
@@ -352,44 +354,4 @@ fn container(der: &[u8]) -> Option<&'static str> {
 
 fn is_base64(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
-}
-
-/// What is left of a text, and the line in which it begins.
-#[derive(Clone, Copy)]
-struct Text<'a> {
-    rest: &'a [u8],
-    line: usize,
-}
-
-impl<'a> Text<'a> {
-    fn skip(&mut self, count: usize) {
-        let (skipped, rest) = self.rest.split_at(count);
-        self.line += skipped.iter().filter(|byte| **byte == b'\n').count();
-        self.rest = rest;
-    }
-
-    /// What comes before these bytes, which come next then.
-    fn take_until(&mut self, bytes: &[u8]) -> Option<Self> {
-        let end = find(self.rest, bytes)?;
-        let before = Self { rest: &self.rest[..end], line: self.line };
-        self.skip(end);
-        Some(before)
-    }
-
-    /// The rest of a BEGIN or END line, with its hyphens.
-    fn take_label(&mut self) -> Option<String> {
-        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-        let line_end = self.rest.iter().position(is_end).unwrap_or(self.rest.len());
-        let Some(length) = find(&self.rest[..line_end], HYPHENS) else {
-            self.skip(line_end);
-            return None;
-        };
-        let label = String::from_utf8_lossy(&self.rest[..length]).trim().to_owned();
-        self.skip(length + HYPHENS.len());
-        Some(label)
-    }
-}
-
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
 }
