@@ -76,6 +76,9 @@ impl Service for C8yProxy {
             log::warn!("{error}");
         }
         let client = Client::new(upstream, Arc::clone(&context.executor));
+        // The MQTT library allocates 125 KB that it never writes to. What reading the roots has left
+        // behind was written to, and would stay for that.
+        run::give_back_memory();
         let credentials = Credentials::new(method, &context.executor)?;
         let client = surf::Client::with_http_client(client);
         let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;

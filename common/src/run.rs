@@ -25,6 +25,7 @@ use crate::tls::ServerFiles;
 use crate::{cli, journal, staging};
 pub use arguments::OPTIONS;
 use arguments::{Arguments, Wish};
+pub use memory::give_back as give_back_memory;
 
 /// One of the services, as its `main` names it.
 pub trait Service: 'static {

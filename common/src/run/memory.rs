@@ -23,7 +23,7 @@ pub(crate) fn settle(pool: usize) {
 }
 
 /// Gives whole free pages back to the kernel.
-pub(crate) fn give_back() {
+pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes the allocator's lock and touches free memory only.
     unsafe {
