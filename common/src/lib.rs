@@ -8,7 +8,7 @@
 //! 5. [`net`] has what server and client share: sockets, streams, the clock, origins.
 //!
 //! [`tls`] turns files into configurations of rustls, with [`x509`] and [`staging`] (root's files,
-//! copied for a service). [`journal`] is the log, [`cli`] the `tedge` command. Only [`settings`]
+//! copied for a service). [`access`] says which client may do what. [`journal`] is the log, [`cli`] the `tedge` command. Only [`settings`]
 //! and [`cli`] contain the name of a service, route or cloud. `tests/architecture.rs` has the
 //! order in which modules may import each other.
 //!
@@ -31,6 +31,7 @@
 //! - **staging**: root copies files for a service (*hand over*), the service *finds* the copies.
 //! - **original**: a file that a setting names, in contrast to its copy.
 //! - **identity**: a certificate, its chain and its key. **Admission**: which clients may connect.
+//! - **rule**: allows some clients some methods on some paths, in a file of rules of access.
 //! - **list**: a certificate revocation list. **Authority**: a CA certificate that is trusted.
 
 pub mod access;

@@ -153,7 +153,7 @@ pub(crate) fn service(program: Program) -> String {
     page.list([
         (
             "Dv SIGHUP".to_owned(),
-            "Reads certificates, keys, CAs and revocation lists again. \
+            "Reads certificates, keys, CAs, revocation lists and rules of access again. \
              If there is an error in them, the old ones stay in use."
                 .to_owned(),
         ),
@@ -241,6 +241,7 @@ pub(crate) fn tedge_toml() -> String {
     page.subsection("Old spellings");
     page.text("These old names are read too, with a warning:");
     page.list(OLD_SPELLINGS.iter().map(|(old, new)| (format!("Cm {old}"), format!("`{new}`"))));
+    rules(&mut page);
     environment(&mut page);
     files(&mut page);
     page.section("EXAMPLES");
@@ -256,6 +257,12 @@ pub(crate) fn tedge_toml() -> String {
         page.line(&escaped(line));
     }
     page.line(".Ed");
+    page.text("Rules by which each client reads and writes its own directory of files:");
+    page.line(".Bd -literal -offset indent");
+    for line in ["[[rule]]", "who = \"*\"", "may = [\"read\", \"write\"]", "below = \"/{who}/\""] {
+        page.line(&escaped(line));
+    }
+    page.line(".Ed");
     see_also(&mut page, &["tedge 1", "tedge-c8y-proxy 8", "tedge-file-transfer 8"]);
     page.end()
 }
@@ -268,6 +275,34 @@ fn described(page: &mut Page, setting: &Setting) {
         setting.default_in_words(),
         setting.example
     ));
+}
+
+fn rules(page: &mut Page) {
+    page.section("RULES OF ACCESS");
+    page.text(
+        "The files of `http.access_path` and `c8y.proxy.access_path` hold rules in TOML, each below \
+         a line `[[rule]]`. Each key takes a string or a list of strings. A rule matches a request \
+         if all its keys do. The first rule that matches allows it. What no rule allows is answered \
+         with 403.",
+    );
+    let key = |key: &str, meaning: &str| (format!("Cm {key}"), meaning.to_owned());
+    page.list([
+        key(
+            "who",
+            "Names of clients; `*` is any. They are the DNS names, URIs and email addresses in the \
+             client certificate or, if it has none, its common name. Without this key, clients \
+             need no name.",
+        ),
+        key("from", "Addresses and networks of clients, such as 192.168.1.0/24. Default: all."),
+        key("may", "read (GET, HEAD), write (PUT, DELETE, POST, PATCH), or methods in capitals."),
+        key(
+            "below",
+            "Directories, without the part of the URI that leads to the service. \
+             `{who}` in them is the name of the client.",
+        ),
+        key("exactly", "Paths, in place of directories or besides them."),
+    ]);
+    page.text("`tedge access check` prints the rule that allows a request.");
 }
 
 fn environment(page: &mut Page) {

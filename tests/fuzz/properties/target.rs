@@ -37,7 +37,7 @@ pub fn check(input: &[u8]) {
 
 /// A server, and what it does to a path before it looks at it.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(crate) struct Server {
     decodes: usize,
     keeps_encoded_slashes: bool,
     cuts_parameters: bool,
@@ -49,7 +49,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn with(decodes: usize, flags: u32) -> Self {
+    pub(crate) fn with(decodes: usize, flags: u32) -> Self {
         let has = |bit: u32| flags >> bit & 1 == 1;
         Self {
             decodes,
@@ -64,7 +64,7 @@ impl Server {
     }
 
     /// The names in the path, without what it drops.
-    pub(super) fn names(&self, path: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn names(&self, path: &str) -> Vec<Vec<u8>> {
         let path = if self.keeps_encoded_slashes {
             path.to_ascii_lowercase().replace("%2f", "%25252f").replace("%5c", "%25255c")
         } else {
