@@ -8,13 +8,14 @@ mod command_line;
 pub mod config;
 pub mod http;
 mod print;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use c8y::{Token, TokenFetcher};
 pub(crate) use command_line::columns;
 pub use command_line::{Command, OPTIONS, Word};
+pub use token::{Token, TokenFetcher};
 
 use command_line::{CommandLine, Exit, help_of, help_of_all};
 use print::{print, report};

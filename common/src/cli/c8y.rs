@@ -4,6 +4,7 @@
 
 use super::command_line::{Command, CommandLine, Exit, Word, usage, utf8};
 use super::print::{print, warn};
+use super::token::TokenFetcher;
 use crate::error::Error;
 use crate::settings::{Program, Settings, find};
 
@@ -21,19 +22,6 @@ pub const COMMAND: Command = Command {
             Example: tedge c8y token --source https\n",
     run,
 };
-
-/// A token, and what a person may know about it.
-#[derive(Debug)]
-pub struct Token {
-    /// The token itself.
-    pub secret: String,
-    /// Whom it is for, where it came from, until when it is good: a line each.
-    pub description: String,
-}
-
-/// How a program fetches a token by these settings.
-#[derive(Clone, Copy)]
-pub struct TokenFetcher(pub fn(&Settings) -> Result<Token, Error>);
 
 const SOURCE: &str = "c8y.proxy.token_source";
 

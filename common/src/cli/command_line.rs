@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
-use super::c8y::TokenFetcher;
+use super::token::TokenFetcher;
 use crate::error::Error;
 use crate::settings;
 
