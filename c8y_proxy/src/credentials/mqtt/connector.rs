@@ -111,7 +111,8 @@ impl Connector {
         };
         let broken = OnceLock::new();
         let carry = async {
-            if let Err(outage) = self.transport.carry(entrance).await {
+            let (outage, _client) = self.transport.carry(entrance).await;
+            if let Some(outage) = outage {
                 // It is set only here.
                 let _ = broken.set(outage);
             }

@@ -6,6 +6,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::net::Shutdown;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,17 +80,26 @@ impl Transport {
         Ok(Entrance { listener, _directory: directory })
     }
 
-    /// Waits for the client, then carries bytes until one side closes.
-    pub(super) async fn carry(&self, entrance: Entrance) -> Result<(), Outage> {
-        let accepted = entrance.accept().await;
-        let client = accepted.map_err(|error| Outage::Socket(Arc::new(error)))?;
-        let broker = self.dial().await?;
-        relay(client, Checked::new(broker)).await.map_err(|error| {
-            match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-                Some(bad) => Outage::BadPacket(*bad),
-                None => Outage::Broken(Arc::new(error)),
-            }
-        })
+    /// Waits for the client, then carries bytes until one side closes. Returns why, and the client's
+    /// socket, at whose end the client reads.
+    ///
+    /// The socket has to stay open until the client has ended the connection. If what it writes
+    /// failed as well, its two threads would both end the connection, and free twice what waits to
+    /// be sent.
+    pub(super) async fn carry(&self, entrance: Entrance) -> (Option<Outage>, Option<UnixStream>) {
+        let client = match entrance.accept().await {
+            Ok(client) => client,
+            Err(error) => return (Some(Outage::Socket(Arc::new(error))), None),
+        };
+        let broker = self.dial().await;
+        let outage = match broker {
+            Ok(broker) => relay(client.clone(), Checked::new(broker)).await.err().map(broken),
+            Err(outage) => Some(outage),
+        };
+        if let Err(error) = client.shutdown(Shutdown::Write) {
+            log::debug!("the MQTT client has closed its connection: {error}");
+        }
+        (outage, Some(client))
     }
 
     async fn dial(&self) -> Result<Box<dyn Duplex>, Outage> {
@@ -105,6 +115,13 @@ impl Transport {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(Outage::Tls(Arc::new(error))),
         }
+    }
+}
+
+fn broken(error: io::Error) -> Outage {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(bad) => Outage::BadPacket(*bad),
+        None => Outage::Broken(Arc::new(error)),
     }
 }
 
