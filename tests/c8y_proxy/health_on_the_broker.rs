@@ -3,6 +3,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -185,11 +187,14 @@ fn a_broker_that_refuses_the_topics_gets_nothing_and_the_proxy_serves() {
 
 /// In front of a real broker: it ends a connection on which a topic of thin-edge.io is published or
 /// subscribed to, as MQTT 3.1.1 allows (3.3.5).
-fn strict(real: SocketAddr) -> u16 {
+fn strict(real: SocketAddr) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
     thread::spawn(move || {
         for client in listener.incoming() {
+            counted.fetch_add(1, SeqCst);
             let (mut client, mut broker) = (client.unwrap(), TcpStream::connect(real).unwrap());
             let (mut back, mut from) = (client.try_clone().unwrap(), broker.try_clone().unwrap());
             thread::spawn(move || {
@@ -215,15 +220,19 @@ fn strict(real: SocketAddr) -> u16 {
             });
         }
     });
-    port
+    (port, connections)
 }
 
 #[test]
 fn a_broker_that_ends_the_connection_for_it_is_used_without() {
     let outside = Outside::new();
-    let port = strict(outside.broker.address());
+    let (port, connections) = strict(outside.broker.address());
     let device = Device::among(outside, |setup| setup.set_raw("mqtt.client.port", port));
-    // After two that have ended.
+    eventually("two end, and the third stands", 3 * SOON, || {
+        connections.load(SeqCst) == 3 && device.get("/health").text().contains("\"connected\"")
+    });
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(connections.load(SeqCst), 3);
     device.warm();
     let subscriber = Subscriber::of(&device.outside.broker, "te/#");
     let first = subscriber.next(SOON);
