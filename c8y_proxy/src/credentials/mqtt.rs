@@ -23,8 +23,9 @@ use paho_mqtt::{AsyncClient, Message};
 
 pub use self::broker::BrokerOptions;
 use self::broker::{Broker, Question};
-use self::connector::{Connector, QOS};
+use self::connector::Connector;
 pub use self::health::Health;
+use self::packets::QOS;
 use super::error::Error;
 use super::jwt;
 use super::tokens::TokenSource;

@@ -20,10 +20,8 @@ use paho_mqtt::{
 
 use super::broker::{Broker, BrokerOptions, Outage};
 use super::health::{CHECK, Health};
+use super::packets::QOS;
 use super::transport::Transport;
-
-/// At least once: a message is lost only with the connection, and then asked for again.
-pub(super) const QOS: i32 = 1;
 
 /// The pause before the first new attempt, doubled with each one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

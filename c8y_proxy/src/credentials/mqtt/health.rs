@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use paho_mqtt::Message;
 
-use super::connector::QOS;
+use super::packets::QOS;
 
 /// The name of the service, and the last part of its topic.
 const NAME: &str = "tedge-c8y-proxy";

@@ -7,6 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
+/// At least once: a message is lost only with the connection, and then asked for again.
+pub(super) const QOS: i32 = 1;
+
 /// The longest packet that is passed on. What follows the fixed header counts.
 pub(super) const LONGEST: u32 = 16 * 1024;
 
