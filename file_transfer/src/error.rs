@@ -1,7 +1,7 @@
 //! What can go wrong with a request for a file.
 //!
-//! The client gets the message of a 4xx: it says what to change, and contains no path outside the
-//! directory. The message of a 5xx goes only to the log.
+//! The client gets the message of a 4xx and of a 507: it says what to change, and contains no path
+//! outside the directory. The message of any other 5xx goes only to the log.
 
 use std::io;
 
@@ -156,6 +156,11 @@ impl Failure for Error {
             Self::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::NoDirectory(_) | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    fn public(&self) -> Option<String> {
+        let Self::NoSpace { path, reason } = self else { return None };
+        Some(format!("Cannot upload: {path}: {reason}: delete files"))
     }
 
     fn fields(&self, fields: &mut HeaderMap) {

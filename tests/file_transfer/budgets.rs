@@ -49,11 +49,12 @@ fn idle(service: &Service) -> u64 {
 }
 
 #[test]
-fn the_program_is_at_most_three_megabytes() {
+fn the_program_is_small_on_disk() {
     let Some(program) = release() else { return };
     let size = fs::metadata(program).unwrap().len();
-    // The goal is 2.3 MB with `tedge http` and `tedge certs` in it. This holds what is reached.
-    assert!(size <= 3 * MB, "{}", in_kb(size));
+    // This holds what is reached with the standard library as Rust ships it. The packages bring one
+    // that is built for size: 2.8 MB on amd64, where the goal is 2.5.
+    assert!(size <= 3150 * KB, "{}", in_kb(size));
 }
 
 #[test]

@@ -41,7 +41,7 @@ const ATTEMPTS: usize = 5;
 /// one for all who wait, and for the seconds until the next fetch.
 const TRIES: usize = 3;
 
-/// Whom to ask for a token over HTTPS, and who asks.
+/// Where a token is requested over HTTPS, and with which certificate.
 #[derive(Clone, Debug)]
 pub struct HttpsOptions {
     /// The way there. Its TLS is that of all requests to Cumulocity.
@@ -188,7 +188,7 @@ async fn token(head: &Parts, mut body: Body) -> Result<String, String> {
     })
 }
 
-/// The begin of a field, for a message.
+/// The beginning of a field, for a message.
 fn text(head: &Parts, field: HeaderName) -> Option<&str> {
     let text = head.headers.get(field)?.to_str().ok()?;
     Some(text.get(..200).unwrap_or(text))

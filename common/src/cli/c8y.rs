@@ -12,7 +12,7 @@ use crate::settings::{Program, Settings, find};
 pub const COMMAND: Command = Command {
     name: "c8y",
     summary: "check how this device authenticates to Cumulocity",
-    verbs: &[Word::new("token", "fetch a token, and say whom it is for")],
+    verbs: &[Word::new("token", "fetch a token, and say who it is for")],
     options: &[
         Word::new("--source SOURCE", "mqtt, https or auto (default: c8y.proxy.token_source)"),
         Word::new("--print", "print the token itself, which is a secret"),

@@ -132,7 +132,8 @@ fn leaves_min_free_free() {
         service.put_on_disk("b", b"a block");
         for length in [&[][..], &[("content-length", "5")]] {
             let put = service.send("PUT", "/te/v1/files/a", length, chunks(&[], Then::Hang));
-            assert_eq!(put.said(), (507, "Internal error"));
+            let said = "Cannot upload: \"a\": too little space would stay free: delete files";
+            assert_eq!(put.said(), (507, said));
         }
         assert!(!service.path("a").exists());
         service.assert_no_leftovers();
