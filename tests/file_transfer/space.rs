@@ -80,7 +80,9 @@ fn assert_refused_and_given_back(service: &Service, size: usize) {
         for name in ["foo", "a/new"] {
             let got = curl(service, name).upload(&file).field(more).run();
             assert_eq!((got.exit, got.answer.status), (0, 507), "{more}: {}", got.complaint);
-            assert_eq!(got.answer.text().trim_end(), "Internal error");
+            let said = got.answer.text();
+            assert!(said.starts_with(&format!("Cannot upload: {name:?}: ")), "{said}");
+            assert!(said.trim_end().ends_with(": delete files"), "{said}");
         }
     }
     assert!(curl(service, "foo").answer().body == old, "the old file is damaged");

@@ -141,6 +141,15 @@ impl Maker {
             let what = "has a wrong signature: its maker does not have its key";
             return Err(invalid(csr, what).into());
         }
+        // Rules of access go by the common name: it is the signer who says it, not the requester.
+        let name = request.subject.common_name();
+        if name.as_deref() != Some(&self.name) {
+            let what = format!(
+                "has the subject \"{}\": its common name has to be {}",
+                request.subject, self.name
+            );
+            return Err(invalid(csr, what).into());
+        }
         let draft = self.draft(request.subject.content(), request.key, Use::Client, Some(ca));
         self.write(&[("crt", ca.sign(&draft)?)])
     }
