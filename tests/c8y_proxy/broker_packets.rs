@@ -137,6 +137,30 @@ fn a_topic_that_is_not_text_ends_the_connection_and_not_the_service() {
     assert_eq!(device.get("/health").status, 200);
 }
 
+/// The MQTT client reads the first code of a SUBACK without looking whether there is one.
+#[test]
+fn an_answer_to_a_subscription_without_a_code_ends_the_connection_and_not_the_service() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (ended, endings) = mpsc::channel();
+    thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut proxy, _) = listener.accept().unwrap();
+            let [high, low] = subscription(&mut proxy).unwrap();
+            proxy.write_all(&[0x90, 2, high, low]).unwrap();
+            while proxy.read(&mut [0; 10]).is_ok_and(|length| length > 0) {}
+            ended.send(()).unwrap();
+        }
+    });
+    let device = Device::with(|setup| setup.set_raw("mqtt.client.port", port));
+    for _ in 0..3 {
+        endings.recv_timeout(2 * SOON).unwrap();
+        assert!(device.proxy.is_running(), "{}", device.proxy.log());
+    }
+    device.proxy.wait_for("what it sends is not MQTT", SOON);
+    assert_eq!(device.get("/health").status, 200);
+}
+
 /// A message with QoS 0.
 fn publish(topic: &[u8], payload: &[u8]) -> Vec<u8> {
     let length = 2 + topic.len() + payload.len();
@@ -179,6 +203,12 @@ impl Hostile {
 
 /// Lets the proxy connect and subscribe.
 fn welcome(client: &mut TcpStream) -> io::Result<()> {
+    let [high, low] = subscription(client)?;
+    client.write_all(&[0x90, 3, high, low, 1])
+}
+
+/// Lets the proxy connect, and returns the identifier of its SUBSCRIBE.
+fn subscription(client: &mut TcpStream) -> io::Result<[u8; 2]> {
     let connect = packet(client)?;
     assert_eq!(connect.0, 0x10);
     client.write_all(&[0x20, 2, 0, 0])?;
@@ -187,7 +217,7 @@ fn welcome(client: &mut TcpStream) -> io::Result<()> {
     while (kind, body.get(2..body.len() - 1)) != (0x82, Some(&b"\0\x09c8y/s/dat"[..])) {
         (kind, body) = packet(client)?;
     }
-    client.write_all(&[0x90, 3, body[0], body[1], 1])
+    Ok([body[0], body[1]])
 }
 
 fn attack(mut client: TcpStream) -> io::Result<()> {

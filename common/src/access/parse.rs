@@ -9,6 +9,9 @@ use super::network::Network;
 use super::place::Place;
 use super::rules::{Rule, Rules};
 
+/// Some thousand rules. The service reads them again at each reload.
+const LONGEST: usize = 256 * 1024;
+
 /// What is wrong with a file, and in which line, to be read after its name. It does not quote the
 /// file, which may be another one than somebody meant.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +39,9 @@ impl Source<'_> {
 /// The rules in a file.
 pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
     let source = Source(content);
+    if content.len() > LONGEST {
+        return Err(source.flaw(Some(LONGEST), "a file of rules has at most 256 KiB"));
+    }
     let text = std::str::from_utf8(content)
         .map_err(|error| source.flaw(Some(error.valid_up_to()), "this is not UTF-8"))?;
     let document = Document::parse(text)
@@ -153,6 +159,8 @@ mod tests {
         let no_rule = "this is no rule: each rule has [[rule]] above it";
         assert_eq!(flaw("\nrules = 1"), format!("2: {no_rule}"));
         assert_eq!(flaw("[rule]\nmay = \"read\""), format!("1: {no_rule}"));
+        let long = "#\n".repeat(LONGEST / 2 + 1);
+        assert_eq!(flaw(&long), "131073: a file of rules has at most 256 KiB");
         assert_eq!(flaw("[[rule]]\nmay = read"), "2: this is not TOML");
         assert_eq!(flaw("[[rule]]\nmay = \"read\"\nmay = \"read\""), "3: this is not TOML");
         assert_eq!(parse(b"\n\n\xff").unwrap_err().line, 3);

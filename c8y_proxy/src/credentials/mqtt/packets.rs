@@ -1,5 +1,6 @@
 //! What the fixed header of each packet from the broker announces (MQTT 3.1.1, 2.2), and the topic
-//! of each message, read as the bytes pass. It looks at nothing else of a packet.
+//! of each message, read as the bytes pass. It looks at nothing else of a packet. The client, which
+//! is C, reads what a short packet does not have.
 
 use std::io;
 use std::pin::Pin;
@@ -15,6 +16,16 @@ pub(super) const LONGEST: u32 = 16 * 1024;
 
 /// The type of a packet that carries a message.
 const PUBLISH: u8 = 3;
+
+/// The shortest packet of this type. All but PINGRESP say which packet they answer, or how; SUBACK
+/// says both.
+fn shortest(kind: u8) -> u32 {
+    match kind {
+        2 | PUBLISH..=7 | 11 => 2,
+        9 => 3,
+        _ => 0,
+    }
+}
 
 /// Why a broker's packet is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +54,8 @@ pub(super) struct Checked<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     Type,
-    /// Whether it is a message, the length so far, and by how many bits the next seven are shifted.
-    Length(bool, u32, u32),
+    /// The type, the length so far, and by how many bits the next seven are shifted.
+    Length(u8, u32, u32),
     /// So many bytes of the message are still to come, and its topic comes first.
     Topic(u32),
     /// So many bytes of the packet are still to come.
@@ -66,16 +77,16 @@ impl Position {
                 Self::Type if byte >> 4 == PUBLISH && byte & 0b100 != 0 => {
                     return Err(BadPacket::Qos2);
                 }
-                Self::Type => Self::Length(byte >> 4 == PUBLISH, 0, 0),
+                Self::Type => Self::Length(byte >> 4, 0, 0),
                 Self::Length(_, _, 28) => return Err(BadPacket::Malformed),
-                Self::Length(is_message, length, shift) => {
+                Self::Length(kind, length, shift) => {
                     let length = length | u32::from(byte & 0x7f) << shift;
                     match byte & 0x80 {
                         0 if length > LONGEST => return Err(BadPacket::TooLong(length)),
-                        0 if is_message && length == 0 => return Err(BadPacket::Malformed),
-                        0 if is_message => Self::Topic(length),
+                        0 if length < shortest(kind) => return Err(BadPacket::Malformed),
+                        0 if kind == PUBLISH => Self::Topic(length),
                         0 => Self::rest(length),
-                        _ => Self::Length(is_message, length, shift + 7),
+                        _ => Self::Length(kind, length, shift + 7),
                     }
                 }
                 Self::Topic(rest) => {
@@ -196,6 +207,24 @@ mod tests {
         assert_eq!(after(&endless), Err(BadPacket::Malformed));
         // Zero, written with as many bytes as there may be, is no way around.
         assert_eq!(after(&[0xd0, 0x80, 0x80, 0x80, 0]), Ok(Position::Type));
+    }
+
+    #[test]
+    fn an_answer_that_answers_nothing_is_refused() {
+        for (short, whole) in [
+            (&[0x90, 2, 0, 1][..], &[0x90, 3, 0, 1, 0x80][..]),
+            (&[0x90, 0], &[0x90, 4, 0, 1, 1, 1]),
+            (&[0x20, 1, 0], &[0x20, 2, 0, 0]),
+            (&[0x40, 1, 0], &[0x40, 2, 0, 1]),
+            (&[0x50, 0], &[0x50, 2, 0, 1]),
+            (&[0x62, 1, 0], &[0x62, 2, 0, 1]),
+            (&[0x70, 0], &[0x70, 2, 0, 1]),
+            (&[0xb0, 1, 0], &[0xb0, 2, 0, 1]),
+        ] {
+            assert_eq!(after(short), Err(BadPacket::Malformed), "{short:?}");
+            assert_eq!(after(whole), Ok(Position::Type), "{whole:?}");
+        }
+        assert_eq!(after(&[0xd0, 0]), Ok(Position::Type));
     }
 
     #[test]
