@@ -14,6 +14,9 @@ use rustix::fs::{fstat, fstatfs, openat, readlinkat, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+/// S_ISVTX
+const STICKY: u32 = 0o1000;
+
 const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Whose links are followed.
@@ -249,11 +252,15 @@ pub(crate) fn is_owned(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
 }
 
+/// Whether nobody but root and the caller can rename what is theirs in this directory.
+pub(crate) fn is_kept(directory: &Stat) -> bool {
+    let is_shared = directory.st_mode & 0o022 != 0;
+    is_owned(directory) && (!is_shared || directory.st_mode & STICKY != 0)
+}
+
 /// Whether nobody but root and the caller can put something else in the place of what is in this
 /// directory. In a sticky one, others can only remove what is theirs.
 fn is_fixed(directory: &Stat, entry: &Stat) -> bool {
-    /// S_ISVTX
-    const STICKY: u32 = 0o1000;
     let is_sticky = directory.st_mode & STICKY != 0;
     // Another user can have made a hard link to a link of root.
     let is_kept = || is_sticky && is_owned(entry) && !(is_link(entry) && entry.st_nlink > 1);

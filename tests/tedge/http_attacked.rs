@@ -168,7 +168,7 @@ fn a_file_of_another_user_is_replaced_by_one_of_ones_own() {
 #[test]
 fn a_file_of_root_that_is_renamed_to_a_part_is_not_resumed() {
     attacked(|device, shared, what| {
-        let part = shared.join(".a.22763122.part");
+        let part = shared.join(".a.c387cbee182520e9d2bcbf43a7c32e6b.22763122.part");
         for mode in [0o600, 0o644, 0o640, 0o400, 0o700, 0o4600] {
             fs::write(&part, "evil").unwrap();
             fs::set_permissions(&part, fs::Permissions::from_mode(mode)).unwrap();
@@ -176,6 +176,36 @@ fn a_file_of_root_that_is_renamed_to_a_part_is_not_resumed() {
             let text = fs::read_to_string(shared.join("a")).unwrap();
             assert_eq!(text, CONTENT, "{what}, {mode:o}");
         }
+    });
+}
+
+/// The names of the parts in a directory.
+fn parts(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|end| end == "part")).collect()
+}
+
+#[test]
+fn a_part_is_resumed_only_where_nobody_else_can_rename_one_of_another_version_to_it() {
+    attacked(|device, shared, what| {
+        let broken: Answer = Box::new(|stream, _| {
+            let head = "HTTP/1.1 200 OK\r\nETag: \"v2\"\r\nContent-Length: 10\r\n\r\n";
+            stream.write_all([head, "evil"].concat().as_bytes()).unwrap();
+        });
+        let at = shared.join("a");
+        let done = get(device, Some(broken), &at);
+        if fs::metadata(shared).unwrap().mode() & 0o1000 != 0 {
+            done.failed(1, &["run the same command again to resume"]);
+            assert_eq!(parts(shared).len(), 1, "{what}");
+            return;
+        }
+        for part in parts(shared) {
+            let name = part.to_str().unwrap().replace("22763222", "22763122");
+            fs::rename(part, name).unwrap();
+        }
+        get(device, whole(), &at).silent_success();
+        assert_eq!(fs::read_to_string(&at).unwrap(), CONTENT, "{what}");
+        assert!(parts(shared).is_empty(), "{what}");
     });
 }
 

@@ -107,6 +107,24 @@ fn what_has_changed_meanwhile_is_taken_anew() {
 }
 
 #[test]
+fn a_part_of_another_resource_with_the_same_tag_is_not_resumed() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nETag: \"v1\"\r\nContent-Length: 10\r\n\r\n";
+    let (port, server) = answer(vec![
+        Box::new(|stream, _| stream.write_all(&[HEAD.as_bytes(), b"0123"].concat()).unwrap()),
+        Box::new(|stream, head| {
+            assert!(!head.contains("\r\nrange: "), "{head}");
+            stream.write_all(&[HEAD.as_bytes(), b"abcdefghij"].concat()).unwrap();
+        }),
+    ]);
+    let device = Device::new();
+    get(&device, &port).failed(1, &["run the same command again to resume"]);
+    let words = ["http", "get", "/te/v1/files/other", "--output", "file"];
+    device.tedge_with(("TEDGE_HTTP_CLIENT_PORT", &port), &words).silent_success();
+    server.join().unwrap();
+    assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"abcdefghij");
+}
+
+#[test]
 fn an_error_leaves_the_file_that_was_there() {
     let (port, server) = answer(vec![Box::new(|stream, _| {
         let gone = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone";

@@ -13,8 +13,8 @@ use crate::support::tedge::{Device, Done, run};
 
 const URI: &str = "/te/v1/files/big";
 const TAG: &str = "\"v1\"";
-/// The name of a part with this tag.
-const PART: &str = ".file.22763122.part";
+/// The name of a part of this URI with this tag.
+const PART: &str = ".file.c387cbee182520e9d2bcbf43a7c32e6b.22763122.part";
 const CONTENT: &[u8] = b"0123456789";
 
 /// The whole content, after a look at the head of the request.

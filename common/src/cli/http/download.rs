@@ -1,9 +1,10 @@
 //! Downloads a file: the file is complete or absent, and a partial download is resumed.
 //!
-//! The data received so far is in a file beside it, whose name contains the entity tag of the whole
-//! file. So the same command resumes, or starts again if the service has another version by then
-//! (If-Range, RFC 9110, 13.1.5). Others may have write access to the directory: so all operations
-//! are relative to its descriptor, and a part is resumed only if nobody else can have written it.
+//! The data received so far is in a file beside it, whose name contains a hash of what was requested
+//! and the entity tag of the whole file. So the same command resumes, or starts again if the service
+//! has another version by then (If-Range, RFC 9110, 13.1.5). Others may have write access to the
+//! directory: so all operations are relative to its descriptor, and a part is resumed only if nobody
+//! else can have written or renamed it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ use rustix::process::{geteuid, umask};
 use super::progress::Progress;
 use crate::error::{Error, chain};
 use crate::http::Body;
-use crate::walk::{End, is_owned};
+use crate::walk::{End, is_kept, is_owned};
 
 /// The mode of a part, for its owner alone. The sticky bit, which means nothing on a Linux file,
 /// tells it from other private files, which those who can write to the directory can rename to a
@@ -39,6 +40,8 @@ pub(super) struct Download {
     /// The file whose owner and mode are kept.
     replaced: Option<Stat>,
     part: Option<Part>,
+    /// The start of a part's name, if parts are resumed in this directory.
+    prefix: Option<Vec<u8>>,
 }
 
 /// A partial download.
@@ -68,14 +71,21 @@ impl From<OutputError> for Error {
 }
 
 impl Download {
-    /// The file that a walk has found, called `path` in messages.
-    pub(super) fn open(end: &End, path: &str) -> io::Result<Self> {
+    /// The file that a walk has found, called `path` in messages, for the content of `source`.
+    pub(super) fn open(end: &End, path: &str, source: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(&end.parent, ".", flags, Mode::empty())?;
-        let part = find_part(&directory, end.name.as_encoded_bytes())?;
+        // Others could rename a part of another version or of another file.
+        let prefix =
+            is_kept(&fstat(&directory)?).then(|| part_prefix(end.name.as_encoded_bytes(), source));
+        let part = match &prefix {
+            Some(prefix) => find_part(&directory, prefix)?,
+            None => None,
+        };
         // Owner and mode of a file that another user may have put there are not kept.
         let replaced = end.stat.filter(|old| end.is_fixed || is_owned(old));
-        Ok(Self { directory, name: end.name.clone(), path: path.to_owned(), replaced, part })
+        let (name, path) = (end.name.clone(), path.to_owned());
+        Ok(Self { directory, name, path, replaced, part, prefix })
     }
 
     /// Requests only the missing rest.
@@ -118,6 +128,7 @@ impl Download {
             self.drop_part()?;
         }
         let tag = head.headers.get(header::ETAG).filter(|tag| is_strong(tag));
+        let tag = tag.filter(|_| self.prefix.is_some());
         let (name, mut file, done) = match self.part.take() {
             Some(part) => (part.name, part.file, part.length),
             None => {
@@ -142,7 +153,10 @@ impl Download {
     fn create(&self, tag: Option<&HeaderValue>) -> Result<(OsString, File), Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY;
         let create = |name: &OsString| openat(&self.directory, name, flags | OFlags::CLOEXEC, PART);
-        let name = part_name(self.name.as_encoded_bytes(), tag);
+        let name = match (&self.prefix, tag) {
+            (Some(prefix), Some(tag)) => part_name(prefix, tag),
+            _ => with_end(self.name.as_encoded_bytes(), "part"),
+        };
         // An existing one was not resumed, so it is useless or belongs to another user.
         let _ = unlinkat(&self.directory, &name, AtFlags::empty());
         match create(&name) {
@@ -186,11 +200,11 @@ impl Download {
     }
 }
 
-/// The first partial download of this file that only the caller can have written.
-fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
+/// The first partial download with this prefix that only the caller can have written.
+fn find_part(directory: &OwnedFd, prefix: &[u8]) -> io::Result<Option<Part>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
-        let Some(tag) = tag_of(entry.file_name().to_bytes(), name) else { continue };
+        let Some(tag) = tag_of(entry.file_name().to_bytes(), prefix) else { continue };
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
         let Ok(file) = openat(directory, entry.file_name(), flags, Mode::empty()) else { continue };
@@ -210,13 +224,21 @@ fn find_part(directory: &OwnedFd, name: &[u8]) -> io::Result<Option<Part>> {
 /// The maximum length of an entity tag in a file name, in bytes.
 const TAG_MAX: usize = 64;
 /// The maximum length of a name that fits with such a tag into a file name of 255 bytes.
-const NAME_MAX: usize = 255 - ".".len() - ".".len() - 2 * TAG_MAX - ".part".len();
+const NAME_MAX: usize =
+    255 - ".".len() - ".".len() - 2 * SOURCE - ".".len() - 2 * TAG_MAX - ".part".len();
+/// The length of the hash of what was requested, in bytes.
+const SOURCE: usize = 16;
 
-/// The name of the partial download of a file: `.name.<entity tag in hexadecimal>.part`. One
-/// without a tag cannot be resumed.
-fn part_name(name: &[u8], tag: Option<&HeaderValue>) -> OsString {
-    let tag = tag.map(|tag| hexadecimal(tag.as_bytes()) + ".").unwrap_or_default();
-    with_end(name, &(tag + "part"))
+/// The start of the name of a partial download of a file: `.name.<hash of what was requested>.`
+fn part_prefix(name: &[u8], source: &str) -> Vec<u8> {
+    let digest = digest(&SHA256, source.as_bytes());
+    with_end(name, &(hexadecimal(&digest.as_ref()[..SOURCE]) + ".")).into_vec()
+}
+
+/// The name of a partial download: `<prefix><entity tag in hexadecimal>.part`.
+fn part_name(prefix: &[u8], tag: &HeaderValue) -> OsString {
+    let end = hexadecimal(tag.as_bytes()) + ".part";
+    OsString::from_vec([prefix, end.as_bytes()].concat())
 }
 
 /// A random name, which other users cannot guess.
@@ -226,10 +248,9 @@ fn random_name(name: &[u8]) -> Result<OsString, Errno> {
     Ok(with_end(name, &(hexadecimal(&number) + ".new")))
 }
 
-/// The entity tag in the name of a partial download of the file `name`.
-fn tag_of(part: &[u8], name: &[u8]) -> Option<HeaderValue> {
-    let start = with_end(name, "");
-    let digits = part.strip_prefix(start.as_bytes())?.strip_suffix(b".part")?;
+/// The entity tag in the name of a partial download with this prefix.
+fn tag_of(part: &[u8], prefix: &[u8]) -> Option<HeaderValue> {
+    let digits = part.strip_prefix(prefix)?.strip_suffix(b".part")?;
     let pairs = digits.chunks(2);
     let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     HeaderValue::from_bytes(&bytes.collect::<Option<Vec<u8>>>()?).ok().filter(is_strong)
@@ -263,11 +284,16 @@ mod tests {
     #[test]
     fn the_name_of_a_part_tells_what_it_is_a_part_of() {
         let strong = HeaderValue::from_static("\"a/1\"");
-        let part = part_name(b"x.bin", Some(&strong));
-        assert_eq!(part, ".x.bin.22612f3122.part");
-        assert_eq!(tag_of(part.as_bytes(), b"x.bin"), Some(strong));
-        for other in [".x.bin.2.part", ".x.bin.zz.part", ".x.bin.0a.part", ".y.22612f3122.part"] {
-            assert_eq!(tag_of(other.as_bytes(), b"x.bin"), None, "{other}");
+        let prefix = part_prefix(b"x.bin", "localhost/te/v1/files/x");
+        let part = part_name(&prefix, &strong);
+        assert_eq!(tag_of(part.as_bytes(), &prefix), Some(strong));
+        let others = [part_prefix(b"x.bin", "localhost/te/v1/files/y"), part_prefix(b"y", "x")];
+        for other in others {
+            assert_eq!(tag_of(part.as_bytes(), &other), None);
+        }
+        for digits in ["2", "zz", "0a"] {
+            let other = [prefix.as_slice(), digits.as_bytes(), b".part"].concat();
+            assert_eq!(tag_of(&other, &prefix), None, "{digits}");
         }
     }
 
@@ -276,9 +302,10 @@ mod tests {
         let longest = HeaderValue::from_str(&format!("\"{}\"", "x".repeat(TAG_MAX - 2))).unwrap();
         for length in [1, NAME_MAX, NAME_MAX + 1, 255] {
             let name = vec![b'n'; length];
-            let part = part_name(&name, Some(&longest));
+            let prefix = part_prefix(&name, "localhost/te/v1/files/x");
+            let part = part_name(&prefix, &longest);
             assert!(part.len() <= 255, "{}", part.len());
-            assert_eq!(tag_of(part.as_bytes(), &name), Some(longest.clone()));
+            assert_eq!(tag_of(part.as_bytes(), &prefix), Some(longest.clone()));
             assert!(random_name(&name).unwrap().len() <= 255);
         }
     }

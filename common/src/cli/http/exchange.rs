@@ -29,7 +29,10 @@ pub(super) async fn exchange(
     executor: &Arc<Executor<'static>>,
 ) -> Result<(), Exit> {
     let path = escaped(&invocation.path);
-    let mut output = Output::open(invocation.output.as_deref()).map_err(Error::from)?;
+    // Without the scheme and the port, which may change between two parts.
+    let source = format!("{}{path}", destination.origin.host);
+    let output = Output::open(invocation.output.as_deref(), &source);
+    let mut output = output.map_err(Error::from)?;
     let mut is_secure = destination.is_secure;
     loop {
         let url = destination.url(is_secure, &path);

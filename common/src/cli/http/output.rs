@@ -24,16 +24,16 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// Opens the output; no path and `-` are standard output.
-    pub(super) fn open(path: Option<&str>) -> Result<Self, OutputError> {
+    /// Opens the output for the content of `source`; no path and `-` are standard output.
+    pub(super) fn open(path: Option<&str>, source: &str) -> Result<Self, OutputError> {
         match path {
             None | Some("-") => Ok(Self::Standard),
-            Some(path) => Self::open_path(path)
+            Some(path) => Self::open_path(path, source)
                 .map_err(|source| OutputError::Unwritable { path: path.to_owned(), source }),
         }
     }
 
-    fn open_path(path: &str) -> io::Result<Self> {
+    fn open_path(path: &str, source: &str) -> io::Result<Self> {
         if path.ends_with('/') {
             return Err(io::Error::other("it is a directory"));
         }
@@ -42,12 +42,12 @@ impl Output {
             if end.is_linked {
                 return Err(io::Error::other("it is a link to a file that does not exist"));
             }
-            return Ok(Self::File(Download::open(&end, path)?));
+            return Ok(Self::File(Download::open(&end, path, source)?));
         };
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => return Err(io::Error::other("it is a directory")),
             FileType::RegularFile if !is_proc(&end.parent)? => {
-                return Ok(Self::File(Download::open(&end, path)?));
+                return Ok(Self::File(Download::open(&end, path, source)?));
             }
             _ => {}
         }
