@@ -3,6 +3,7 @@
 mod authority;
 mod directory;
 mod find;
+mod guard;
 mod hand_over;
 mod original;
 mod refresh;
@@ -13,6 +14,7 @@ mod walk;
 
 pub use find::read;
 pub(crate) use find::{Entry, entries, renew};
+pub(crate) use guard::guard;
 pub(crate) use hand_over::stage;
 pub use original::Unreadable;
 pub use refresh::refresh;

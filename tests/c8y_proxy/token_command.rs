@@ -1,9 +1,12 @@
 //! `tedge c8y token`: whether there is a token, whom it is for and where it came from.
 
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use crate::support::cloud::access_tokens::{PATH, Trust};
 use crate::support::cloud::{Cloud, Options, Script};
@@ -124,4 +127,74 @@ fn the_readme_leads_from_nothing_to_a_managed_object_in_eight_commands() {
     assert!(out.contains("for    device_stand-in, tenant t12345"), "{out}{err}");
     assert!(out.contains("\"managedObjects\":["), "{out}{err}");
     assert_eq!(endpoint.seen().requests.len(), 2, "that of the command and that of the service");
+}
+
+/// What the broker of an attacker receives first if root types the command, and what it says in the
+/// end. The attacker owns the settings. `plant` names the file with the password, given the
+/// directory of the settings and a secret of root's.
+fn attack(plant: impl FnOnce(&Path, &Path) -> PathBuf) -> (Vec<u8>, String) {
+    let [etc, private] = [Directory::new(), Directory::new()];
+    let secret = private.write("secret", "of root\n");
+    fs::set_permissions(private.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let broker = TcpListener::bind("127.0.0.1:0").unwrap();
+    let password = plant(etc.path(), &secret);
+    let toml = format!(
+        "c8y.url = \"localhost\"\nc8y.root_cert_path = {:?}\nmqtt.client.port = {}\n\
+         mqtt.client.auth.username = \"a\"\nmqtt.client.auth.password_file = {password:?}\n",
+        certificates().ca,
+        broker.local_addr().unwrap().port()
+    );
+    chown(etc.write("tedge.toml", toml), Some(ATTACKER), None).unwrap();
+    chown(etc.path(), Some(ATTACKER), None).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().args(["tedge", "--config-dir"]).arg(etc.path());
+    let output = command.args(["c8y", "token", "--source", "mqtt"]).output().unwrap();
+    let mut received = vec![0; 1024];
+    broker.set_nonblocking(true).unwrap();
+    let length = broker.accept().map_or(0, |(mut stream, _)| stream.read(&mut received).unwrap());
+    received.truncate(length);
+    (received, String::from_utf8(output.stderr).unwrap())
+}
+
+const ATTACKER: u32 = 65534;
+
+#[test]
+fn root_sends_no_file_to_a_broker_that_the_owner_of_the_settings_could_not_read() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can be attacked like this");
+        return;
+    }
+    let of = |owner: u32| {
+        move |etc: &Path, _: &Path| {
+            let file = etc.join("password");
+            fs::write(&file, "of root\n").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            chown(&file, Some(owner), None).unwrap();
+            file
+        }
+    };
+    let link = |etc: &Path, secret: &Path| {
+        symlink(secret, etc.join("link")).unwrap();
+        lchown(etc.join("link"), Some(ATTACKER), None).unwrap();
+        etc.join("link")
+    };
+    // Each takes as long as a token is waited for.
+    thread::scope(|scope| {
+        let refused = [
+            (scope.spawn(|| attack(|_, secret| secret.to_owned())), "and it is not below"),
+            (scope.spawn(|| attack(link)), "is a link that others than root can change"),
+            (scope.spawn(|| attack(of(ATTACKER + 1))), "it belongs to user 65535"),
+        ];
+        let sent = [0, ATTACKER].map(|owner| scope.spawn(move || attack(of(owner))));
+        for (attack, why) in refused {
+            let (received, err) = attack.join().unwrap();
+            assert_eq!(String::from_utf8_lossy(&received), "", "{why}");
+            assert!(err.contains("is not handed to the service by root"), "{err}");
+            assert!(err.contains(why), "{err}");
+        }
+        for attack in sent {
+            let (received, err) = attack.join().unwrap();
+            assert!(String::from_utf8_lossy(&received).ends_with("of root"), "{err}");
+        }
+    });
 }

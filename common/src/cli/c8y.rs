@@ -7,6 +7,7 @@ use super::print::{print, warn};
 use super::token::TokenFetcher;
 use crate::error::Error;
 use crate::settings::{Program, Settings, find};
+use crate::staging;
 
 /// The subcommand.
 pub const COMMAND: Command = Command {
@@ -42,7 +43,10 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     };
     let arguments = source.map(|source| (SOURCE, source.to_owned()));
     let arguments = arguments.as_slice();
-    let loaded = Settings::load(&line.config_dir(), std::env::vars_os(), arguments)?;
+    let config_dir = line.config_dir();
+    // Before they are read: others than root may change them.
+    staging::guard(&config_dir);
+    let loaded = Settings::load(&config_dir, std::env::vars_os(), arguments)?;
     warn(&loaded.warnings);
     let token = fetch(&loaded.settings)?;
     print(&if line.value("--print").is_some() { token.secret + "\n" } else { token.description })?;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, statat};
 
+use super::guard;
 use super::original::{self, Unreadable};
 use crate::regular;
 
@@ -68,7 +69,8 @@ impl Copy {
 ///
 /// Those of the file itself, or why root has not handed it over.
 pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    original::read(path)
+    guard::read(path)
+        .unwrap_or_else(|| original::read(path))
         .or_else(|error| Copy::Content.find(path).ok_or_else(|| reason(path).unwrap_or(error)))
 }
 

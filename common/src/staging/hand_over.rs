@@ -290,12 +290,7 @@ impl Filter<'_> {
         };
         let path_to = path.parent().unwrap_or(path);
         if is_others {
-            let (directory, path) = (path_to.display(), path.display());
-            return refusal(format!(
-                "a private key, and {directory} is a directory that others than root can change, \
-                 who may have moved a key of root's there: \
-                 type `mv {path} {directory}/device-local-certs/` and name that"
-            ));
+            return Err(walk::key_among_others(path));
         }
         let trusted = self.trusted.iter().map(Vec::as_slice);
         if self.meant == [PathTo::DeviceKey] && self.walk.is_roots_alone {

@@ -10,13 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, lstat, open, openat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::original::{self, Unreadable};
 use crate::regular::FLAGS;
-use crate::walk::{Rules, walk_by};
+use crate::walk::{Rules, is_kept, walk_by};
 
 /// No larger file is read in a configuration directory of another user.
 const MAX_SIZE_OF_OTHERS: i64 = 1024 * 1024;
@@ -43,13 +43,8 @@ pub(super) struct Opened {
 impl PathWalk {
     pub(super) fn new(root: &Path, config_dir: &Path) -> Self {
         let config_dir = config_dir.canonicalize().unwrap_or_else(|_| config_dir.to_owned());
-        let names = ["tedge.toml", "tedge-http.toml", "mappers", "mappers/c8y"];
-        let written = names.into_iter().chain(["mappers/c8y/mapper.toml"]);
-        let above = config_dir.ancestors().take_while(|path| path.starts_with(root));
-        let is_roots_alone = written
-            .map(|name| config_dir.join(name))
-            .chain(above.map(Path::to_owned))
-            .all(|path| is_roots(&path));
+        let mut above = config_dir.ancestors().take_while(|path| path.starts_with(root));
+        let is_roots_alone = are_roots(&config_dir) && above.all(is_roots);
         Self { root: root.to_owned(), config_dir, is_roots_alone }
     }
 
@@ -140,6 +135,33 @@ impl Rules for PathWalk {
     }
 }
 
+/// Whether others than root and the caller can write the settings. In /tmp they cannot, if the
+/// directory of the settings is root's.
+pub(super) fn can_others_write(config_dir: &Path) -> bool {
+    let config_dir = config_dir.canonicalize().unwrap_or_else(|_| config_dir.to_owned());
+    let is_kept = |path: &Path| lstat(path).is_ok_and(|stat| is_kept(&stat));
+    !(are_roots(&config_dir)
+        && is_roots(&config_dir)
+        && config_dir.ancestors().skip(1).all(is_kept))
+}
+
+/// Whether nobody but root and the caller can have written what is in the files of the settings.
+fn are_roots(config_dir: &Path) -> bool {
+    let names = ["tedge.toml", "tedge-http.toml", "mappers", "mappers/c8y"];
+    let mut written = names.into_iter().chain(["mappers/c8y/mapper.toml"]);
+    written.all(|name| is_roots(&config_dir.join(name)))
+}
+
+/// Why a private key of root's is not read where others than root can put files.
+pub(super) fn key_among_others(path: &Path) -> Unreadable {
+    let (directory, path) = (path.parent().unwrap_or(path).display(), path.display());
+    Unreadable::NotHandedOver(format!(
+        "is not handed to the service by root: it holds a private key, and {directory} is a \
+         directory that others than root can change, who may have moved a key of root's there: \
+         type `mv {path} {directory}/device-local-certs/` and name that"
+    ))
+}
+
 fn refusal(path: &Path, what: &str) -> Unreadable {
     Unreadable::NotHandedOver(format!(
         "is not handed to the service by root: {} is {what}",
@@ -160,7 +182,7 @@ fn is_ours(stat: &Stat) -> bool {
 
 /// Whether nobody but root and the caller can have written it, or it is not there.
 fn is_roots(path: &Path) -> bool {
-    match rustix::fs::lstat(path) {
+    match lstat(path) {
         Ok(stat) => is_ours(&stat) && FileType::from_raw_mode(stat.st_mode) != FileType::Symlink,
         Err(error) => error == Errno::NOENT,
     }
