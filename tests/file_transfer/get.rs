@@ -105,6 +105,15 @@ fn a_range_behind_the_end_cannot_be_satisfied() {
 }
 
 #[test]
+fn the_last_bytes_of_an_empty_file_are_all_of_it() {
+    let service = start(|_| {});
+    curl(&service, "digits").put("").answer();
+    let answer = range(&service, "bytes=-100");
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    assert_eq!(range(&service, "bytes=-0").status, 416);
+}
+
+#[test]
 fn other_ranges_are_answered_with_the_whole_file() {
     let service = start(|_| {});
     curl(&service, "digits").put("0123456789").answer();

@@ -27,6 +27,8 @@ pub(super) fn parse(fields: &HeaderMap, length: u64) -> Option<Range> {
         (Some(_), Some(_)) if is_less(last, first) => return None,
         (Some(first), Some(last)) => (first, last.min(length.saturating_sub(1))),
         (Some(first), None) if last.is_empty() => (first, length.saturating_sub(1)),
+        // The last bytes of an empty file are all of it (14.1.2), and no Content-Range says so.
+        (None, Some(1..)) if first.is_empty() && length == 0 => return None,
         (None, Some(suffix)) if first.is_empty() => (
             if suffix == 0 { length } else { length.saturating_sub(suffix) },
             length.saturating_sub(1),
@@ -90,8 +92,11 @@ mod tests {
         for value in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=99999999999999999999999-"] {
             assert_eq!(range(value, 100), Some(Range::Unsatisfiable), "{value}");
         }
-        for value in ["bytes=0-", "bytes=0-0", "bytes=-5"] {
+        for value in ["bytes=0-", "bytes=0-0", "bytes=5-", "bytes=-0"] {
             assert_eq!(range(value, 0), Some(Range::Unsatisfiable), "{value}");
+        }
+        for value in ["bytes=-5", "bytes=-99999999999999999999999"] {
+            assert_eq!(range(value, 0), None, "{value}");
         }
     }
 

@@ -118,6 +118,7 @@ impl Model {
             Range::Part(first, last) if first > last => return whole,
             Range::Part(first, last) => (first, last),
             Range::From(first) => (first, u64::MAX),
+            Range::Last(1..) if length == 0 => return whole,
             Range::Last(0) => (length, u64::MAX),
             Range::Last(count) => (length.saturating_sub(count), u64::MAX),
         };

@@ -89,6 +89,7 @@ fn plain(line: &str, length: u128) -> Option<Selection> {
     };
     let (first, last) = match (first, last) {
         ("", "") => return None,
+        ("", suffix) if length == 0 && number(suffix) > 0 => return None,
         ("", suffix) => (length - length.min(number(suffix)), u128::MAX),
         (first, "") => (number(first), u128::MAX),
         (first, last) => (number(first), number(last)),
