@@ -51,6 +51,20 @@ pub enum Sources {
     Auto(BrokerOptions, HttpsOptions),
 }
 
+impl Method {
+    /// Reads what the start would read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the start.
+    pub fn check(&self) -> Result<(), common::error::Error> {
+        if let Self::Basic(path) = self {
+            Basic::load(path.clone())?;
+        }
+        Ok(())
+    }
+}
+
 impl Sources {
     fn start(
         self,

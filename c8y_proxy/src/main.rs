@@ -60,7 +60,9 @@ impl Service for C8yProxy {
 
     fn check(settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
         let upstream = configure::upstream(settings)?;
-        configure::identity(&configure::method(settings, &upstream)?)
+        let method = configure::method(settings, &upstream)?;
+        method.check()?;
+        configure::identity(&method)
     }
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {

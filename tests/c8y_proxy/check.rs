@@ -47,6 +47,7 @@ fn what_would_stop_the_start_is_exit_78_and_says_what_to_type() {
             &["c8y.proxy.ca_path", "c8y.proxy.cert_path"],
         ),
         ("c8y.url = \"https://a\"", &["c8y.url is 'https://a'", "line 1"]),
+        ("c8y.url = \"a\"\nc8y.auth_method = \"basic\"", &["credentials.toml"]),
     ] {
         directory.write("tedge.toml", settings);
         let (code, out, err) = proxy(&directory, "--check");
