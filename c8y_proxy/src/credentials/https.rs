@@ -82,26 +82,28 @@ impl Https {
     async fn ask(&self) -> Result<String, Error> {
         let identity = self.identity().await.map_err(|fault| self.refused(fault))?;
         self.wait_for(format!("no answer from {}", self.name()));
-        for _ in 1..TRIES {
-            if let Ok(answer) = self.send(&identity).await {
-                return answer.map_err(|fault| self.refused(fault));
+        let mut tries = 1;
+        let answer = loop {
+            match self.send(&identity).await {
+                Err(_) if tries < TRIES => tries += 1,
+                answer => break answer.and_then(|answer| answer),
             }
             Timer::after(PAUSE).await;
-        }
-        self.send(&identity).await.and_then(|answer| answer).map_err(|fault| self.refused(fault))
+        };
+        answer.map_err(|fault| self.refused(fault))
     }
 
     async fn identity(&self) -> Result<DeviceIdentity, String> {
-        for attempt in 1.. {
+        let mut attempts = 1;
+        loop {
             let options = self.options.clone();
             match unblock(move || options.identity()).await {
-                Ok(identity) => return Ok(identity),
-                Err(error) if attempt == ATTEMPTS => return Err(error.to_string()),
-                Err(error) => self.wait_for(error.to_string()),
+                Err(error) if attempts < ATTEMPTS => self.wait_for(error.to_string()),
+                identity => return identity.map_err(|error| error.to_string()),
             }
+            attempts += 1;
             Timer::after(PAUSE).await;
         }
-        unreachable!("the last attempt returns")
     }
 
     /// Fails where no answer comes; an answer is a token, or is not.
