@@ -22,6 +22,7 @@ mod support {
 mod promises {
     mod access;
     mod certs;
+    mod certs_attacked;
     mod check;
     mod config_attacked;
     mod config_command;
