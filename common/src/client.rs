@@ -2,7 +2,7 @@
 //!
 //! surf's request carries the original request in its extensions, and surf's response the original
 //! answer, since http_types refuses header values that are not ASCII and normalises the target. The
-//! carried request is sent upstream: method, path and query, fields, body. The client knows no
+//! original request is what goes upstream: method, path and query, fields, body. The client has no
 //! credentials for the origin, follows no redirect and adds no field except a missing `Host`.
 
 mod connect_proxy;
@@ -42,11 +42,11 @@ pub use self::options::{ConnectProxy, Options};
 
 /// An HTTP/1.1 client of one origin, with its connections kept alive and shared.
 ///
-/// At most 16 connections wait for a next request, each for at most 55 s; the one used last is used
-/// first. A request is sent a second time, on a fresh connection, only in two cases: none of it was
-/// sent, because its connection turned out to be closed; or it was sent on a connection that had
-/// been idle, no byte came back, its method is idempotent (RFC 9110, 9.2.2) and its body is known
-/// whole. Nothing is sent a third time.
+/// At most 16 connections are kept idle, each for at most 55 s; the most recently used one is
+/// reused first. A request is sent a second time, on a fresh connection, only in two cases: none of
+/// it was sent, because its connection turned out to be closed; or it was sent on a connection that
+/// had been idle, no byte came back, its method is idempotent (RFC 9110, 9.2.2) and its whole body
+/// is in memory. Nothing is sent a third time.
 pub struct Client {
     options: Options,
     to: Arc<str>,
@@ -70,14 +70,15 @@ impl Client {
         }
     }
 
-    /// The same client, whose exchanges end after this time without a byte in either direction.
+    /// The same client, with a limit on how long an exchange may go without a byte in either
+    /// direction.
     pub fn with_silence_limit(mut self, limit: Duration) -> Self {
         self.limits.silence = Some(limit);
         self
     }
 
-    /// Sends a request and returns the answer as soon as its head is there, even if the request's
-    /// body is not sent to its end by then.
+    /// Sends a request and returns the answer as soon as its head has arrived, even if the
+    /// request's body has not been sent completely.
     async fn exchange(&self, request: Request<Body>) -> Result<Answer, Error> {
         let mut request = self.address(request);
         if let Some(mut link) = self.pool.take() {
@@ -92,7 +93,7 @@ impl Client {
                 (None, _) => return Err(unanswered.error),
             };
         }
-        // Boxed, since it needs much room and is rarely needed.
+        // Boxed, since it is large and rarely used.
         let mut link = Box::pin(self.connect()).await?;
         match link.exchange(&self.to, request).await {
             Ok(response) => self.accept(response, link).await,
@@ -100,7 +101,7 @@ impl Client {
         }
     }
 
-    /// Makes the request one to this origin.
+    /// Addresses the request to this origin.
     fn address(&self, mut request: Request<Body>) -> Request<Body> {
         let target = request.uri().path_and_query().cloned();
         let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -219,7 +220,8 @@ async fn secure(
     }
 }
 
-/// A copy to send again, of a request that may be repeated (RFC 9110, 9.2.2) and is known whole.
+/// A copy for a second attempt, if the request is idempotent (RFC 9110, 9.2.2) and its whole body
+/// is in memory.
 fn spare(request: &Request<Body>) -> Option<Request<Body>> {
     let is_idempotent = matches!(
         *request.method(),
@@ -244,9 +246,9 @@ fn failure(error: Error) -> http_types::Error {
     http_types::Error::new(status, error)
 }
 
-/// The surf request that carries this one. Give it to a [`surf::Client`] made of a [`Client`].
+/// The surf request that carries this one. Send it with a [`surf::Client`] made from a [`Client`].
 ///
-/// The target is the path and query of the URI; its authority, if any, is not looked at.
+/// The target is the path and query of the URI; its authority, if any, is ignored.
 pub fn request(request: Request<Body>) -> surf::Request {
     load_request(request).into()
 }

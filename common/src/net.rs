@@ -15,27 +15,27 @@ pub use self::origin::{Host, Origin};
 pub use self::shared_fetch::SharedFetch;
 pub use self::stream::Stream;
 
-/// The state of a connection, which its stream keeps up to date.
+/// The state of a connection, updated by its stream.
 ///
 /// The first three methods speak of the socket, below TLS; the last two of what is above it.
 pub(crate) trait Observer: Send + Sync {
-    /// So many bytes have crossed the socket, in either direction.
+    /// This many bytes were read from or written to the socket.
     fn moved(&self, _bytes: usize) {}
 
     /// The socket has nothing to read.
     fn waits_to_read(&self) {}
 
-    /// Whether the last write found that the socket takes no more.
+    /// Whether the socket accepted no more data at the last write.
     fn waits_to_write(&self, _waits: bool) {}
 
-    /// Some bytes of the peer's were handed on.
+    /// Data of the peer was passed to the reader.
     fn received(&self) {}
 
-    /// So many bytes were taken to be sent. True where the task has to be polled again.
+    /// This many bytes were accepted for sending. True if the task has to be polled again.
     fn sent(&self, _bytes: usize) -> bool {
         false
     }
 }
 
-/// For a socket whose state nobody asks for.
+/// For a socket whose state is not needed.
 impl Observer for () {}

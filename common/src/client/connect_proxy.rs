@@ -15,7 +15,7 @@ use crate::error::chain;
 use crate::http::Body;
 use crate::net::Stream;
 
-/// Has the proxy at the other end connect to `target`, a `host:port`.
+/// Asks the proxy at the other end to connect to `target`, a `host:port`.
 pub(super) async fn open_tunnel(
     stream: Stream,
     state: Arc<ConnectionState>,

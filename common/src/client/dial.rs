@@ -1,8 +1,8 @@
 //! From a name and a port to a connected socket (RFC 8305).
 //!
-//! There is at most one look-up of a name at a time, for any number of waiting requests and even if
-//! the resolver hangs, since each look-up occupies a thread. Addresses of both families alternate,
-//! IPv6 first, each with a head start of 250 ms over the next.
+//! Each look-up occupies a thread, so there is at most one at a time, however many requests wait
+//! and even if the resolver hangs. Addresses of both families alternate, IPv6 first, each with a
+//! head start of 250 ms over the next.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -22,11 +22,11 @@ use crate::net::{Host, Origin, SharedFetch};
 /// How long an address may take before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// What the kernel holds of a body that it was given, at most. It bounds memory, and makes the
-/// last byte handed over mean that the last byte is soon sent: this much takes 60 s at 2 KB/s.
+/// The most that the kernel buffers of a request body. This bounds memory, and also how long the
+/// kernel goes on sending after the last byte was written: 60 s at 2 KB/s.
 const SEND_BUFFER: usize = 128 * 1024;
 
-/// How long the peer may leave unacknowledged what was sent, in milliseconds.
+/// How long sent data may stay unacknowledged, in milliseconds.
 const UNACKNOWLEDGED: u32 = 60_000;
 
 /// Connects to one origin.
@@ -59,7 +59,7 @@ impl Dialer {
         found.map_err(|source| Error::Resolve { host: name.clone(), source })
     }
 
-    /// The look-up that is under way, or a new one. It continues when nobody waits for it any more.
+    /// The look-up that is under way, or a new one. It continues even if all who waited are gone.
     fn lookup(&self, name: &str) -> Arc<SharedFetch<Vec<SocketAddr>, Arc<io::Error>>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = under_way.upgrade().filter(|lookup| !lookup.is_done()) {
@@ -75,7 +75,7 @@ impl Dialer {
     }
 }
 
-/// The first address that takes the connection. The error is that of the last one to fail.
+/// Connects to the first address that accepts. The error is that of the last address to fail.
 async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
     let mut waiting = addresses.into_iter();
     let mut attempts = Vec::new();
@@ -112,7 +112,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
                 let failure = std::mem::replace(&mut failure, io::ErrorKind::Other.into());
                 return Poll::Ready(Err(failure));
             }
-            // An address that has failed needs no head start any more.
+            // An address that has failed no longer needs its head start.
             next_is_due |= failed;
             if !next_is_due || waiting.len() == 0 {
                 return Poll::Pending;
@@ -134,10 +134,10 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     turns
 }
 
-/// The connection works without each of these, so a refusal of the kernel is no error.
+/// The connection works without any of these options, so it is no error if the kernel refuses one.
 ///
-/// A long poll or an upgraded connection may be quiet for minutes or days, and has no time limit but
-/// the kernel's.
+/// A long poll or an upgraded connection may be silent for minutes or days; only the kernel's
+/// keep-alive ends it.
 fn tune(stream: &Async<TcpStream>) {
     let _ = stream.get_ref().set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
@@ -158,7 +158,7 @@ mod tests {
         listener.local_addr().unwrap()
     }
 
-    /// An address that lets a connection wait for ever: a queue that is full.
+    /// An address where connecting never completes: a listener with a full queue.
     fn silent() -> (rustix::fd::OwnedFd, SocketAddr, Vec<Async<TcpStream>>) {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();

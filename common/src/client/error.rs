@@ -9,58 +9,58 @@ use crate::tls::explain_io;
 
 /// No answer, or no connection.
 ///
-/// Take it out of surf's error with `downcast_ref`. Its `Display` is the cause in words.
+/// To get it out of surf's error, use `downcast_ref`. Its `Display` is the cause in words.
 #[derive(Debug)]
 pub enum Error {
     /// The name could not be resolved.
     Resolve {
         /// The name.
         host: String,
-        /// What the resolver says to everybody who waits for this look-up.
+        /// The resolver's error, shared by all who wait for this look-up.
         source: Arc<io::Error>,
     },
-    /// No address of the host takes a connection.
+    /// No address of the host accepts a connection.
     Connect {
         /// `host:port`.
         to: String,
-        /// Of the address that was tried last.
+        /// The error of the address that was tried last.
         source: io::Error,
     },
-    /// TLS was refused by us or by the peer, which may say so only after the handshake.
+    /// We or the peer refused TLS. The peer may refuse even after the handshake.
     Tls {
         /// `host:port`.
         to: String,
-        /// As rustls has it.
+        /// The error of rustls.
         source: io::Error,
     },
-    /// The proxy opens no tunnel.
+    /// The proxy refuses to open a tunnel.
     Proxy {
         /// `host:port` of the proxy.
         proxy: String,
-        /// What it says instead.
+        /// Its answer.
         reason: String,
     },
     /// A time limit has passed.
     Timeout {
         /// `host:port`.
         to: String,
-        /// For what.
+        /// Which limit.
         step: Step,
     },
-    /// The connection ended, or what came is not HTTP, before there was an answer.
+    /// The connection ended before there was an answer, or the answer is not HTTP.
     Broken {
         /// `host:port`.
         to: String,
-        /// How it broke.
+        /// How it failed.
         reason: String,
         /// Whether any of the request may have reached upstream.
         sent: bool,
     },
-    /// It cannot be told where the body of the answer ends, or how to read it.
+    /// The end of the answer's body, or its coding, is not clear.
     Framing {
         /// `host:port`.
         to: String,
-        /// What is wrong with the fields.
+        /// What is wrong with the header fields.
         fault: String,
     },
     /// The body of the request could not be read to its end, which is not upstream's fault.
@@ -78,7 +78,7 @@ pub enum Step {
     Proxy,
     /// The TLS handshake, 10 s.
     Handshake,
-    /// The answer: upstream took none of the request for 60 s, or answers no keep-alive probe.
+    /// The answer: upstream accepted no data for 60 s, or answers no keep-alive probe.
     Answer,
     /// The rest of the answer: upstream answers no keep-alive probe.
     Body,
@@ -138,5 +138,5 @@ impl fmt::Display for Step {
     }
 }
 
-// The causes are part of the words above, so none is named a second time as `source`.
+// The messages above include their causes, so `source` returns none.
 impl StdError for Error {}

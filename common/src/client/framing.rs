@@ -1,11 +1,10 @@
-//! How long the body of an answer is, as its fields say (RFC 9112, 6): nothing is passed on whose
-//! end, or whose coding, its receiver would see in another way.
+//! The length of an answer's body, by its header fields (RFC 9112, 6). An answer is refused if its
+//! receiver could find another end, or another coding, in it.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Checks the fields of an answer, and leaves one `Content-Length` where there were several equal
-/// ones.
+/// Checks the fields of an answer, and merges several equal `Content-Length` fields into one.
 ///
 /// # Errors
 ///
@@ -30,7 +29,8 @@ pub(super) fn check(fields: &mut HeaderMap, has_body: bool) -> Result<(), String
     Ok(())
 }
 
-/// The coding is not passed on, since chunks belong to one connection: so there may be no other.
+/// `chunked` belongs to one connection and is not passed on, so no other coding may be combined
+/// with it.
 fn check_codings(fields: &HeaderMap) -> Result<(), String> {
     let is = |coding: &[u8], name: &str| coding.eq_ignore_ascii_case(name.as_bytes());
     let mut codings =
@@ -47,7 +47,7 @@ fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
-/// The members of a list, of all fields of this name.
+/// The list members of all fields with this name.
 fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     let values = fields.get_all(name).into_iter();
     let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

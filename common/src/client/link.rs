@@ -1,6 +1,6 @@
 //! One connection upstream, ready for a request.
 //!
-//! The owner of the [`Link`] owns the connection: the pool, a request that waits for its answer, or
+//! Whoever owns the [`Link`] owns the connection: the pool, a request that waits for its answer, or
 //! a body that is being read. Dropping it closes the connection.
 
 use std::error::Error as StdError;
@@ -25,7 +25,7 @@ use crate::http::{Body, BodyError};
 use crate::net::Stream;
 use crate::net::clock::DeadlineTimer;
 
-/// What hyper may hold of a connection in either direction; also the longest head of a response.
+/// The most that hyper buffers in either direction; also the longest head of a response.
 const BUFFER: usize = 32 * 1024;
 
 /// Fields in the head of a response, at most.
@@ -37,11 +37,12 @@ pub(super) struct Link {
     state: Arc<ConnectionState>,
 }
 
-/// A request that got no answer, with the request where none of it was sent.
+/// Why a request got no answer, and the request itself if none of it was sent.
 pub(super) struct Unanswered {
     pub(super) error: Error,
     pub(super) request: Option<Request<Body>>,
-    /// The connection was closed without a byte for it: if it had been idle, it was closed then.
+    /// The connection was closed without a byte of answer; an idle connection may have been closed
+    /// before the request.
     pub(super) was_stale: bool,
 }
 
@@ -54,7 +55,7 @@ impl Link {
     ) -> hyper::Result<Self> {
         let stream = HttpStream::new(stream, Arc::clone(&state));
         let mut builder = http1::Builder::new();
-        // `Name : value` and folded lines are for a proxy to repair (RFC 9112, 5.1 and 5.2).
+        // A proxy has to repair `Name : value` and folded lines (RFC 9112, 5.1 and 5.2).
         builder
             .max_buf_size(BUFFER)
             .max_headers(FIELDS)
@@ -69,8 +70,8 @@ impl Link {
         Ok(Self { sender, task: executor.spawn(driver), state })
     }
 
-    /// Whether the next request can be sent, as far as is known. Upstream may just have closed the
-    /// connection: hyper reads before it writes, and then gives the request back.
+    /// Whether the next request can be sent, as far as is known. If upstream has just closed the
+    /// connection, hyper notices before it writes and gives the request back.
     pub(super) fn is_idle(&self) -> bool {
         self.sender.is_ready()
     }
@@ -80,7 +81,7 @@ impl Link {
         !self.sender.is_closed()
     }
 
-    /// Whether everything of the last exchange is done, so that another may follow.
+    /// Whether the last exchange is complete, so that another may follow.
     pub(super) fn rest(&mut self) -> bool {
         self.state.rest();
         self.sender.is_ready()
@@ -131,14 +132,14 @@ impl Link {
     }
 }
 
-/// The errors of the socket that caused this one.
+/// The socket errors that caused this one.
 fn of_the_socket(error: &hyper::Error) -> impl Iterator<Item = &io::Error> {
     let causes = std::iter::successors(StdError::source(error), |&cause| cause.source());
     causes.filter_map(|cause| cause.downcast_ref::<io::Error>())
 }
 
-/// The alert by which the peer refuses us. With TLS 1.3 it judges our certificate after the
-/// handshake is over for us.
+/// The alert by which the peer refuses us. In TLS 1.3 it comes after our side of the handshake is
+/// complete.
 fn alert(error: &hyper::Error) -> Option<rustls::Error> {
     of_the_socket(error).find_map(|cause| match cause.get_ref()?.downcast_ref() {
         Some(alert @ rustls::Error::AlertReceived(_)) => Some(alert.clone()),
@@ -146,7 +147,7 @@ fn alert(error: &hyper::Error) -> Option<rustls::Error> {
     })
 }
 
-/// The text of rustls about an end without close_notify is a link to its manual.
+/// rustls describes an end without close_notify by a link to its manual, so the message is ours.
 fn reason(error: &hyper::Error) -> String {
     if of_the_socket(error).any(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
         "it ended without ending TLS".to_owned()
@@ -155,7 +156,7 @@ fn reason(error: &hyper::Error) -> String {
     }
 }
 
-/// Drives a connection until it is closed, is late, or speaks another protocol.
+/// Drives a connection until it is closed, exceeds a time limit, or switches to another protocol.
 struct Driver {
     connection: Option<Connection<HttpStream, RequestBody>>,
     timer: DeadlineTimer,
@@ -178,7 +179,7 @@ impl Future for Driver {
                     stream
                 }))
             }
-            // hyper has handed the error to whoever waits for an answer or a body.
+            // hyper has passed the error to the task that waits for the answer or the body.
             Poll::Ready(_) => {
                 this.connection = None;
                 Poll::Ready(None)
@@ -193,7 +194,7 @@ impl Future for Driver {
     }
 }
 
-/// The body of a request. It notes when its sender fails.
+/// The body of a request. It records whether its sender failed.
 pub(super) struct RequestBody {
     body: Body,
     state: Arc<ConnectionState>,

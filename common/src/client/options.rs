@@ -8,11 +8,11 @@ use crate::net::Origin;
 /// Where a client connects to, and how.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Its host is the name that its certificate has to be for.
+    /// The certificate must be valid for its host.
     pub origin: Origin,
     /// TLS with this configuration, or plain HTTP.
     pub tls: Option<Arc<rustls::ClientConfig>>,
-    /// The proxy through which everything goes, by CONNECT. The caller applies `no_proxy`.
+    /// The proxy to tunnel through, by CONNECT. The caller applies `no_proxy`.
     pub proxy: Option<ConnectProxy>,
 }
 

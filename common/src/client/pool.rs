@@ -13,7 +13,7 @@ use super::error::Step;
 use super::link::Link;
 use crate::http::BodyError;
 
-/// How many connections wait at most. The one that has waited longest makes room.
+/// How many connections are kept at most. The one that has been idle longest is closed first.
 const IDLE: usize = 16;
 
 /// The idle connections of one origin; the one used last is at the end.
@@ -21,7 +21,7 @@ const IDLE: usize = 16;
 pub(super) struct Pool(Mutex<Vec<Link>>);
 
 impl Pool {
-    /// The connection that was used last, if it is still open.
+    /// The most recently used connection, if it is still open.
     pub(super) fn take(&self) -> Option<Link> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(link) = links.pop() {
@@ -42,8 +42,8 @@ impl Pool {
     }
 }
 
-/// The body of a response. When it is read to its end the connection returns to the pool; dropped
-/// before, it closes the connection.
+/// The body of a response. Read to its end, it returns the connection to the pool; dropped before,
+/// it closes the connection.
 pub(super) struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,

@@ -3,8 +3,8 @@
 //! The task reads its only deadline from it. An exchange has a time limit only while upstream does
 //! not accept the data of the request. For its answer, and for each next byte of it, upstream may
 //! take as long as the kernel finds it alive (see [`super::dial`]), since long polling is silent
-//! for minutes. Each transferred byte restarts the limit, so a long upload over a slow line is
-//! allowed.
+//! for minutes. Each transferred byte restarts the limit, so a long upload over a slow line is not
+//! cut.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::net::clock::{micros, now};
 pub(super) struct Limits {
     /// Connecting, a proxy's answer and a handshake, each.
     pub(super) opening: Duration,
-    /// How long upstream may take none of a request.
+    /// How long upstream may accept no data of a request.
     pub(super) progress: Duration,
-    /// How long no byte may cross in an exchange while upstream is waited for; `None` for no limit.
+    /// How long an exchange may go without a byte while we wait for upstream; `None` for no limit.
     pub(super) silence: Option<Duration>,
-    /// How long a connection may wait for its next request: a bit less than the 60 s after which
-    /// load balancers close.
+    /// How long a connection is kept idle: a bit less than the 60 s after which load balancers
+    /// close it.
     pub(super) idle: Duration,
 }
 
@@ -39,7 +39,7 @@ impl Default for Limits {
 
 pub(super) struct ConnectionState {
     limits: Limits,
-    /// When the last byte crossed, or the last exchange began or ended.
+    /// When the last byte was transferred, or the last exchange began or ended.
     moved: AtomicU64,
     in_exchange: AtomicBool,
     begun: AtomicBool,
@@ -67,7 +67,7 @@ impl ConnectionState {
         }
     }
 
-    /// An exchange begins; with `switching` it may end as another protocol.
+    /// An exchange begins; with `switching`, the answer may switch to another protocol.
     pub(super) fn begin(&self, switching: bool) {
         self.moved(0);
         self.answered.store(false, Relaxed);
@@ -76,7 +76,7 @@ impl ConnectionState {
         self.begun.store(true, Relaxed);
     }
 
-    /// Once for each exchange: true before its first byte is read or sent.
+    /// True once per exchange, before its first byte is read or sent.
     pub(super) fn has_just_begun(&self) -> bool {
         self.begun.load(Relaxed) && self.begun.swap(false, Relaxed)
     }
@@ -87,13 +87,13 @@ impl ConnectionState {
         self.in_exchange.store(false, Relaxed);
     }
 
-    /// The connection's task is polled, and will find out anew whether the socket is ready.
+    /// The connection's task is polled, and will check again whether the socket is ready.
     pub(super) fn begin_turn(&self) {
         self.drained.store(false, Relaxed);
         self.writing.store(false, Relaxed);
     }
 
-    /// All that came is read, and the connection's task will be woken when there is more.
+    /// Everything that arrived was read; the connection's task is woken when more arrives.
     pub(super) fn drain(&self) {
         self.drained.store(true, Relaxed);
     }
@@ -102,7 +102,7 @@ impl ConnectionState {
         self.drained.load(Relaxed)
     }
 
-    /// Whether a byte has come back since the exchange began.
+    /// Whether a byte was received since the exchange began.
     pub(super) fn is_answered(&self) -> bool {
         self.answered.load(Relaxed)
     }
@@ -120,7 +120,7 @@ impl ConnectionState {
         self.body_failed.load(Relaxed)
     }
 
-    /// The connection is ended by a time limit, ours or the kernel's.
+    /// A time limit, ours or the kernel's, ended the connection.
     pub(super) fn time_out(&self) {
         self.timed_out.store(true, Relaxed);
     }
@@ -129,13 +129,13 @@ impl ConnectionState {
         self.timed_out.load(Relaxed)
     }
 
-    /// When upstream has kept us waiting too long, on the process's clock.
+    /// The time, on the process's clock, at which upstream has kept us waiting too long.
     pub(super) fn deadline(&self) -> u64 {
         let moved = self.moved.load(Relaxed);
         if self.writing.load(Relaxed) {
             moved + micros(self.limits.progress)
         } else if self.in_exchange.load(Relaxed) {
-            // What is not read yet waits for our own reader.
+            // Unread data waits for our own reader.
             let silence = self.limits.silence.filter(|_| self.is_drained());
             silence.map_or(u64::MAX, |silence| moved + micros(silence))
         } else {

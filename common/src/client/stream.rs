@@ -11,7 +11,7 @@ use futures_io::AsyncWrite;
 use super::state::ConnectionState;
 use crate::net::{Stream, scratch};
 
-/// A stream of which the answer is read to its end also when writing has failed.
+/// A stream whose answer is still read to its end after writing has failed.
 pub(super) struct HttpStream {
     stream: Stream,
     state: Arc<ConnectionState>,
@@ -49,7 +49,8 @@ impl HttpStream {
         }
     }
 
-    /// The kernel reports once that the peer no longer answers: later reads find an end.
+    /// The kernel reports only once that the peer no longer answers; later reads see an ordinary
+    /// end.
     fn note(&self, error: &io::Error) {
         use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
         if matches!(error.kind(), TimedOut | HostUnreachable | NetworkUnreachable) {
@@ -68,7 +69,7 @@ impl hyper::rt::Read for HttpStream {
         if self.state.is_drained() {
             return Poll::Pending;
         }
-        // Upstream may just have closed the connection: find out before the request is sent.
+        // Upstream may just have closed the connection; check before the request is sent.
         if self.state.has_just_begun() {
             self.stream.look_again();
         }

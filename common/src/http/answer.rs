@@ -10,7 +10,7 @@ use crate::net::Stream;
 pub struct Answer {
     /// The response.
     pub response: Response<Body>,
-    /// What the connection is used for after it; `None`: for the next request.
+    /// What the connection is used for afterwards; `None` means the next request.
     pub upgrade: Option<Upgrade>,
 }
 

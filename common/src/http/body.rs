@@ -17,9 +17,9 @@ pub enum Body {
     /// No content.
     #[default]
     Empty,
-    /// A short text that is known whole.
+    /// A short text, whole in memory.
     Text(Bytes),
-    /// What yields chunks: a peer, a file, a body in translation.
+    /// A source of chunks: a peer, a file, a body being decoded.
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
 }
 

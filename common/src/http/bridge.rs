@@ -1,9 +1,10 @@
 //! The bridge between hyper, which reads and writes HTTP, tide, which routes, and surf, which sends
 //! requests upstream.
 //!
-//! The original message is an extension of that of http_types, unchanged: http_types would refuse
-//! bytes that are not ASCII, normalise the URL and reduce lengths to a `usize`. tide sees only a
-//! method and a URL for routing. Only this file and [`crate::client`] know http_types.
+//! The original message travels unchanged in the extensions of the http_types message, since
+//! http_types would refuse bytes that are not ASCII, normalise the URL and reduce lengths to a
+//! `usize`. tide sees only a method and a URL for routing. Only this file and [`crate::client`]
+//! know http_types.
 
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +15,8 @@ use http_types::Extensions;
 use super::answer::{Answer, Upgrade};
 use super::body::Body;
 
-/// The original message, as it rides in the extensions of http_types' own, and its place there once
-/// it is taken out.
+/// The original message in the extensions of an http_types message, or its empty place once it was
+/// taken out.
 ///
 /// Extensions have to be `Sync` and bodies are not, hence the lock. It is never contended.
 struct Carried<T>(Mutex<Option<T>>);
@@ -27,8 +28,8 @@ impl<T> Carried<T> {
 }
 
 thread_local! {
-    /// Messages that have been unloaded. To make one, with its channels for trailer fields, costs
-    /// more than all else that is done with it.
+    /// Spare http_types messages. Making one, with its channels for trailer fields, costs more than
+    /// everything else that is done with it.
     static REQUEST: Cell<Option<http_types::Request>> = const { Cell::new(None) };
     static RESPONSE: Cell<Option<http_types::Response>> = const { Cell::new(None) };
 }
@@ -44,7 +45,7 @@ fn take<T: Send + 'static>(extensions: &mut Extensions) -> Option<T> {
     extensions.get_mut::<Carried<T>>()?.get_mut().take()
 }
 
-/// A request of http_types' that carries this. Its method and URL are those of another.
+/// An http_types request that carries this one. Its own method and URL are placeholders.
 pub(crate) fn load_request(request: Request<Body>) -> http_types::Request {
     let mut carrier = REQUEST
         .take()
@@ -53,14 +54,14 @@ pub(crate) fn load_request(request: Request<Body>) -> http_types::Request {
     carrier
 }
 
-/// What was loaded, if anything was.
+/// The request that it carries, if any.
 pub(crate) fn unload_request(mut carrier: http_types::Request) -> Option<Request<Body>> {
     let request = take(carrier.ext_mut())?;
     REQUEST.set(Some(carrier));
     Some(request)
 }
 
-/// A response of http_types' that carries this.
+/// An http_types response that carries this one.
 pub(crate) fn load<T: Send + 'static>(value: T) -> http_types::Response {
     let mut carrier =
         RESPONSE.take().unwrap_or_else(|| http_types::Response::new(http_types::StatusCode::Ok));
@@ -68,7 +69,7 @@ pub(crate) fn load<T: Send + 'static>(value: T) -> http_types::Response {
     carrier
 }
 
-/// What was loaded, or the status of a response that carries nothing.
+/// The response that it carries, or its own status if it carries none.
 pub(crate) fn unload<T: Send + 'static>(
     mut carrier: http_types::Response,
 ) -> Result<T, http_types::StatusCode> {
@@ -77,24 +78,24 @@ pub(crate) fn unload<T: Send + 'static>(
     Ok(value)
 }
 
-/// What an endpoint reads in place of tide's own accessors: the state that it was made with, and
-/// the request, byte for byte as it came.
+/// What an endpoint reads in place of tide's accessors: its state, and the request byte for byte as
+/// it arrived.
 pub fn received<S: Clone + Send + Sync + 'static>(request: tide::Request<S>) -> (S, Request<Body>) {
     let state = request.state().clone();
     (state, unload_request(request.into()).unwrap_or_default())
 }
 
-/// The answer of an endpoint, as tide passes it on.
+/// The answer of an endpoint, in the form that tide passes on.
 pub fn answer(response: Response<Body>) -> tide::Response {
     load(Answer { response, upgrade: None }).into()
 }
 
-/// The answer `101 Switching Protocols`, and what the connection is used for from then on.
+/// The answer `101 Switching Protocols`, and what the connection is used for afterwards.
 pub fn answer_with_upgrade(response: Response<Body>, upgrade: Upgrade) -> tide::Response {
     load(Answer { response, upgrade: Some(upgrade) }).into()
 }
 
-/// tide's own status, of an answer that no endpoint of ours gave.
+/// tide's own status, if no endpoint of ours gave the answer.
 pub(crate) fn status(carrier: tide::StatusCode) -> StatusCode {
     StatusCode::from_u16(carrier.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
@@ -105,7 +106,7 @@ pub(crate) fn is_answered(carrier: &tide::Response) -> bool {
     carried.is_some_and(|carried| carried.0.lock().is_ok_and(|answer| answer.is_some()))
 }
 
-/// Has the application answer a request.
+/// Lets the application answer a request.
 pub(super) async fn respond<S>(
     app: &tide::Server<S>,
     prefixes: &'static [&'static str],
@@ -131,8 +132,8 @@ where
     })
 }
 
-/// http_types' methods are a closed list. What is not among those that a route may name goes to
-/// the route's fallback, which reads the real method from the head.
+/// http_types knows a closed list of methods. A request with any other method goes to the route's
+/// fallback, which reads the real method from the head.
 fn route_method(method: &Method) -> http_types::Method {
     match method.as_str() {
         "GET" => http_types::Method::Get,
@@ -148,18 +149,18 @@ fn route_method(method: &Method) -> http_types::Method {
 
 const ORIGIN: &str = "http://service";
 
-/// The route of all paths below a prefix, see [`super::Routes::new`]. Nothing else leads there. It
-/// is short, since a route costs 152 bytes for each of its characters and method.
+/// The route of all paths below a prefix, see [`super::Routes::new`]. No other path leads there. It
+/// is short, since a route costs 152 bytes per character and method.
 pub const BELOW: &str = "/+";
 
-/// Makes this a URL for routing alone. Segments that a URL parser would resolve are masked, so that
-/// the route is the one that was written; the endpoint reads the target from the original request.
+/// Builds the URL that tide routes by. Segments that a URL parser would resolve are masked, so that
+/// the path is routed as it was written; the endpoint reads the target from the original request.
 fn set_route(url: &mut http_types::Url, path: &str, prefixes: &[&str]) {
     let is_below = |prefix: &&str| path.len() > prefix.len() && path.starts_with(*prefix);
     let route = if !prefixes.iter().any(is_below) {
         masked(path)
     } else if url.path() == BELOW {
-        // Nearly always it is the route of the request before.
+        // Usually the route of the previous request.
         return;
     } else {
         format!("{ORIGIN}{BELOW}")
@@ -170,7 +171,7 @@ fn set_route(url: &mut http_types::Url, path: &str, prefixes: &[&str]) {
 fn masked(path: &str) -> String {
     let mut url = String::with_capacity(ORIGIN.len() + path.len() + 1);
     url.push_str(ORIGIN);
-    // To a URL parser they are the same.
+    // A URL parser treats them alike.
     for segment in path.split(['/', '\\']).skip(usize::from(path.starts_with('/'))) {
         let is_taken = is_dot_segment(segment) || BELOW.strip_prefix('/') == Some(segment);
         url.push('/');

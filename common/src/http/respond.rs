@@ -1,7 +1,7 @@
 //! Turns errors into responses, in this place only.
 //!
 //! Endpoints return typed errors and never build an error page. tide's own 404 and 405 also get
-//! their text here. Knows no error of a service: they implement [`Failure`].
+//! their text here. The errors of the services are known only as [`Failure`].
 
 use std::marker::PhantomData;
 
@@ -9,10 +9,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{Body, bridge};
 
-/// An error that knows how a client should hear of it.
+/// An error that can be reported to a client.
 ///
-/// Its `Display` is the body of a 4xx, for the client to read. Of a 5xx the client sees
-/// [`Failure::public`], and the log the whole chain of causes.
+/// With a 4xx, its `Display` is the body of the response. With a 5xx, the body is
+/// [`Failure::public`], and the log gets the whole chain of causes.
 pub trait Failure: std::error::Error + Send + Sync + 'static {
     /// The status of the response.
     fn status(&self) -> StatusCode;
@@ -20,7 +20,7 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
     /// Header fields that belong to the status: `Allow` to 405, `Content-Range` to 416.
     fn fields(&self, _fields: &mut http::HeaderMap) {}
 
-    /// What a client is told of a 5xx.
+    /// The body of a 5xx.
     fn public(&self) -> Option<String> {
         None
     }
@@ -79,7 +79,7 @@ fn unrouted(status: StatusCode) -> Response<Body> {
     text(status, reason.to_owned())
 }
 
-/// A response that is a sentence for a person; a line of text, or nothing.
+/// A response with one line of text for a person, or without a body.
 pub fn text(status: StatusCode, mut sentence: String) -> Response<Body> {
     if !sentence.is_empty() {
         sentence.push('\n');

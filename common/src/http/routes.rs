@@ -10,7 +10,7 @@ use super::body::Body;
 use super::bridge;
 use crate::access::{Judge, Refusal};
 
-/// How a service answers: its application, and for speed what need not go through it.
+/// How a service answers: its application, and for speed the answers that need not go through it.
 pub struct Routes {
     answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
     express: Box<dyn Express>,
@@ -19,7 +19,7 @@ pub struct Routes {
     reload: Box<dyn Fn() -> Boxed<()> + Send + Sync>,
 }
 
-/// Asks whether a client may send a request.
+/// Checks whether a client may send a request.
 #[derive(Clone, Copy)]
 struct Asked(fn(&request::Parts, &Judge<'_>) -> Result<(), Refusal>);
 
@@ -31,8 +31,8 @@ impl Routes {
     /// The routes of `app`. The paths below one of `prefixes`, which end with a slash, all lead to
     /// its route [`BELOW`](super::BELOW), and no other path does.
     ///
-    /// The application is expected to have [`super::respond::Respond`] among its middleware, which
-    /// turns errors and what tide says by itself into answers; without it they are bare.
+    /// The application should have [`super::respond::Respond`] among its middleware, which gives a
+    /// text to errors and to tide's own answers.
     pub fn new<S>(app: tide::Server<S>, prefixes: &'static [&'static str]) -> Self
     where
         S: Clone + Send + Sync + 'static,
@@ -51,7 +51,7 @@ impl Routes {
     }
 
     /// The same, with express answers: to requests without a body that can be answered without
-    /// waiting, as the application would answer them. `None` leaves a request to the application.
+    /// waiting, equal to those of the application. `None` leaves a request to the application.
     #[must_use]
     pub fn with_express_answers(
         self,
@@ -60,8 +60,8 @@ impl Routes {
         Self { express: Box::new(express), ..self }
     }
 
-    /// The same, with what asks whether a client may do what the head of a request says. It is not
-    /// called without rules, and before every other way to answer with them.
+    /// The same, with a check whether a client may send a request, by its head. It is called only
+    /// if there are rules, and then before any other way to answer.
     #[must_use]
     pub fn with_access(
         self,
@@ -70,14 +70,14 @@ impl Routes {
         Self { asked: Asked(asked), ..self }
     }
 
-    /// The same, with what gives back that was kept for speed. It is called when connections have
-    /// been idle for a moment.
+    /// The same, with a function that frees what was kept for speed. It is called when connections
+    /// have been idle for a moment.
     #[must_use]
     pub fn with_release(self, release: impl Fn() + Send + Sync + 'static) -> Self {
         Self { release: Box::new(release), ..self }
     }
 
-    /// The same, with what reads again the files of the application. It is called on SIGHUP.
+    /// The same, with a function that reads the application's files again. It is called on SIGHUP.
     #[must_use]
     pub fn with_reload(self, reload: impl Fn() -> Boxed<()> + Send + Sync + 'static) -> Self {
         Self { reload: Box::new(reload), ..self }

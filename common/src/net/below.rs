@@ -1,5 +1,5 @@
-//! What the TLS of a client goes over: a socket, or the TLS of the proxy on the way. It reports
-//! nothing but what the socket reports.
+//! What a client's TLS connection runs over: a socket, or the TLS connection to a proxy. Only the
+//! socket reports events.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

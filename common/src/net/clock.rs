@@ -22,11 +22,11 @@ fn epoch() -> Instant {
     *EPOCH.get_or_init(Instant::now)
 }
 
-/// The timer of a task whose deadline moves all the time: it is set rarely, since most deadlines
-/// move before they come.
+/// The timer of a task whose deadline moves often. It is rarely set anew, since most deadlines move
+/// before they are reached.
 pub(crate) struct DeadlineTimer {
     timer: Timer,
-    /// When the timer fires. `u64::MAX`: it is not set.
+    /// When the timer fires; `u64::MAX` if it is not set.
     at: u64,
 }
 
@@ -35,8 +35,8 @@ impl DeadlineTimer {
         Self { timer: Timer::never(), at: u64::MAX }
     }
 
-    /// Ready once `deadline` has passed, a time on the process's clock. `u64::MAX` is never. The
-    /// task is woken by then, or earlier: each poll has to state the deadline as it is now.
+    /// Ready once `deadline` has passed, a time on the process's clock; `u64::MAX` means never. The
+    /// task is woken by then or earlier, so each poll has to pass the current deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: u64) -> Poll<()> {
         loop {
             if deadline < self.at {

@@ -1,9 +1,9 @@
-//! Counts the exchanges in progress in this process, to decide whether each may use memory for
-//! speed.
+//! Counts the exchanges in progress in this process. While there are few, each may use more memory
+//! for speed.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The server's connections that are between a head and the last byte of its answer.
+/// The server's connections between a request head and the last byte of the answer.
 static BUSY: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn begin() {

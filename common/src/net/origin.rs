@@ -1,4 +1,4 @@
-//! A host and a port, parsed once. All other forms are made here: for a URI, for a look-up, for
+//! A host and a port, parsed once. All other forms are derived here: for a URI, for a look-up, for
 //! TLS. Knows no scheme, no setting and no socket.
 
 use std::fmt;
@@ -9,14 +9,14 @@ use rustls_pki_types::{InvalidDnsNameError, ServerName};
 /// A host name or an IP address. Displayed as a URI needs it: an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// A name, in the case in which it was written.
+    /// A name, in its original case.
     Name(String),
     /// An address.
     Address(IpAddr),
 }
 
 impl Host {
-    /// Reads a host name or an IP address, an IPv6 address with or without brackets.
+    /// Parses a host name or an IP address, an IPv6 address with or without brackets.
     pub fn parse(text: &str) -> Option<Self> {
         if let Ok(address) = without_brackets(text).parse() {
             return Some(Self::Address(address));
@@ -29,7 +29,7 @@ impl Host {
         is_name.then(|| Self::Name(text.to_owned()))
     }
 
-    /// Reads what a certificate can be for: a host, or `*.` and a domain.
+    /// Parses a name that a certificate can have: a host, or `*.` and a domain.
     pub fn parse_pattern(text: &str) -> Option<Self> {
         let Some(domain) = text.strip_prefix("*.") else { return Self::parse(text) };
         match Self::parse(domain)? {
@@ -38,7 +38,7 @@ impl Host {
         }
     }
 
-    /// Without brackets, as a look-up and a list of names need it.
+    /// Without brackets, for look-ups and lists of names.
     pub fn bare(&self) -> String {
         match self {
             Self::Name(name) => name.clone(),
@@ -46,11 +46,11 @@ impl Host {
         }
     }
 
-    /// The name that the peer's certificate has to be for.
+    /// The name that the peer's certificate must have.
     ///
     /// # Errors
     ///
-    /// The name is none that can stand in a certificate.
+    /// No certificate can have this name.
     pub fn server_name(&self) -> Result<ServerName<'static>, InvalidDnsNameError> {
         match self {
             Self::Name(name) => ServerName::try_from(name.clone()),
@@ -79,7 +79,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Reads a host with an optional port; where a port follows, an IPv6 address is in brackets.
+    /// Parses a host with an optional port; before a port, an IPv6 address needs brackets.
     pub fn parse(text: &str, default_port: u16) -> Option<Self> {
         let is_bare_ipv6 = text.parse::<Ipv6Addr>().is_ok();
         match text.rsplit_once(':').filter(|_| !is_bare_ipv6 && !text.ends_with(']')) {
@@ -93,7 +93,7 @@ impl Origin {
         }
     }
 
-    /// The value of a `Host` field: the port is left out where it is the scheme's own.
+    /// The value of a `Host` field, without the scheme's default port.
     pub fn host_field(&self, default_port: u16) -> String {
         if self.port == default_port { self.host.to_string() } else { self.to_string() }
     }
@@ -105,7 +105,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An address as it is without the brackets that it may stand in.
+/// The text without the brackets around it, if any.
 pub(crate) fn without_brackets(text: &str) -> &str {
     let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     inner.filter(|inner| inner.contains(':')).unwrap_or(text)

@@ -1,7 +1,7 @@
-//! The buffer that a socket is read into before hyper gets the data.
+//! The buffer into which a socket is read before hyper gets the data.
 //!
-//! hyper provides uninitialised memory. To copy the data into it is as fast as to zero it all
-//! first, and needs no `unsafe`. One buffer serves all connections of a thread.
+//! hyper provides uninitialised memory. Copying the data into it is as fast as zeroing it first,
+//! and needs no `unsafe`. One buffer serves all connections of a thread.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,7 +13,7 @@ use hyper::rt::ReadBufCursor;
 
 use super::load;
 
-/// As much as hyper asks for at most.
+/// The most that hyper asks for.
 const LARGE: usize = 32 * 1024;
 /// hyper begins with a buffer of 8 KiB and doubles it when a read has filled it. While many
 /// connections are busy a read never does, so that a body takes no more than two such buffers.
@@ -23,7 +23,7 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE].into());
 }
 
-/// Reads once from the stream into hyper's buffer. The stream must not come back here.
+/// Reads once from the stream into hyper's buffer. The stream must not call this function.
 pub(crate) fn receive(
     stream: Pin<&mut impl AsyncRead>,
     cx: &mut Context<'_>,

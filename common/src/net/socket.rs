@@ -22,7 +22,7 @@ use super::Observer;
 pub(crate) struct Socket {
     stream: Arc<Async<TcpStream>>,
     observer: Arc<dyn Observer>,
-    /// The last read found nothing, and the kernel was asked to say when there is something.
+    /// The last read found nothing, and the reactor is waiting for the socket to become readable.
     is_dry: bool,
 }
 
@@ -43,15 +43,15 @@ impl Socket {
         polled
     }
 
-    /// Has the next read ask the kernel, which may know what it has not said yet.
+    /// Makes the next read ask the kernel, which may have data that it has not reported yet.
     pub(crate) fn look_again(&mut self) {
         self.is_dry = false;
     }
 }
 
-/// Has the kernel end a connection when the peer acknowledges nothing any more: a probe after 30 s
-/// of silence, and three in all, 10 s apart. A socket inherits it from the one that it is accepted
-/// on. Where the kernel refuses, connections work without it.
+/// Lets the kernel end a connection whose peer acknowledges nothing: a probe after 30 s of silence,
+/// three in all, 10 s apart. Accepted sockets inherit this from the listener. If the kernel
+/// refuses, connections work without it.
 pub(crate) fn keep_alive(socket: &impl AsFd) {
     let _ = sockopt::set_socket_keepalive(socket, true);
     let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(30));
@@ -86,7 +86,7 @@ impl AsyncRead for Socket {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => this.is_dry = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 outcome => {
-                    // Fewer than there was room for: that was all.
+                    // Fewer bytes than the buffer holds: there are no more.
                     this.is_dry = matches!(outcome, Ok(count @ 1..) if count < buffer.len());
                     if let Ok(count @ 1..) = outcome {
                         this.observer.moved(count);

@@ -1,5 +1,5 @@
-//! The bytes of one connection, plain or TLS, of a server or a client, with the traits that hyper
-//! and a tunnel need.
+//! The byte stream of one connection, plain or TLS, of a server or a client, with the traits that
+//! hyper and a tunnel need.
 //!
 //! Reports events to its [`Observer`]. Knows no HTTP.
 
@@ -20,10 +20,10 @@ use super::below::Below;
 use super::socket::Socket;
 use super::{Observer, scratch};
 
-/// What may wait in the server's side of TLS for a slow reader.
+/// How much the server's side of TLS buffers for a slow reader.
 const TLS_BACKLOG: usize = 16 * 1024;
 
-/// A connection, first the bytes that came early.
+/// A connection. Bytes that were put back are read first.
 pub struct Stream {
     transport: Transport,
     early: Bytes,
@@ -40,13 +40,13 @@ trait Duplex: AsyncRead + AsyncWrite {}
 impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 
 impl Stream {
-    /// A connection without TLS, or one that has not agreed on it yet.
+    /// A connection without TLS, or before its handshake.
     pub(crate) fn plain(socket: Socket) -> Self {
         Self { transport: Transport::Plain(socket), early: Bytes::new() }
     }
 
-    /// Waits for a client to agree on TLS. A connection on which that failed comes back, with what
-    /// the client should be told of it written.
+    /// Performs the TLS handshake with a client. If it fails, the connection is returned after the
+    /// alert for the client was written.
     pub(crate) async fn accept(
         socket: Socket,
         config: Arc<ServerConfig>,
@@ -62,7 +62,8 @@ impl Stream {
         }
     }
 
-    /// Agrees on TLS with the server of this name: over a socket, or over the TLS of a proxy.
+    /// Performs the TLS handshake with the server of this name: over a socket, or over the TLS
+    /// connection to a proxy.
     pub(crate) async fn connect(
         self,
         config: Arc<ClientConfig>,
@@ -95,7 +96,7 @@ impl Stream {
         }
     }
 
-    /// The server's side of TLS, where this is one.
+    /// The server's side of TLS, if this is one.
     pub(crate) fn session(&self) -> Option<&ServerConnection> {
         match &self.transport {
             Transport::Server(stream) => Some(stream.get_ref().1),
@@ -112,7 +113,7 @@ impl Stream {
         }
     }
 
-    /// Ends the connection in such a way that the peer can tell that it was cut.
+    /// Ends the connection so that the peer can tell that it was cut.
     pub(crate) fn reset(self) {
         let socket = self.socket();
         if let Err(error) = sockopt::set_socket_linger(socket.get_ref(), Some(Duration::ZERO)) {
@@ -185,7 +186,7 @@ impl AsyncWrite for Stream {
         self.transport().poll_flush(cx)
     }
 
-    /// Ends TLS by `close_notify` where there is TLS, and shuts down the sending half alone.
+    /// Ends TLS, if any, by `close_notify`, and shuts down only the sending half.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.transport().poll_close(cx)
     }

@@ -1,4 +1,4 @@
-//! How much of what a socket was given the peer has not confirmed yet.
+//! How many bytes written to a socket the peer has not acknowledged yet.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
-/// Bytes in the send queue of a TCP socket, see tcp(7), SIOCOUTQ. 0 where the kernel does not say.
+/// Bytes in the send queue of a TCP socket, see tcp(7), SIOCOUTQ; 0 if the kernel does not say.
 pub(crate) fn unsent(socket: impl AsFd) -> u64 {
     const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
     // SAFETY: SIOCOUTQ is defined as TIOCOUTQ and writes one int, on whatever it is asked of.
