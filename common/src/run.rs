@@ -33,8 +33,8 @@ pub trait Service: 'static {
     const PROGRAM: &'static str;
     /// What it is, in a few words.
     const SUMMARY: &'static str;
-    /// Whether a peer that has shut down its sending half still gets its answer. Where it does
-    /// not, its going is noticed at once.
+    /// Whether a peer that has shut down its sending half still gets its answer. If not, a client
+    /// that goes away is noticed at once.
     const HALF_CLOSE: bool;
 
     /// How many threads may wait for disks and name servers at once.
@@ -46,7 +46,7 @@ pub trait Service: 'static {
     /// Where and how it listens, by these settings.
     fn listen(settings: &Settings) -> Listen;
 
-    /// Everything that can be found wrong without serving: what `--check` runs.
+    /// Finds every fault that can be found without serving. `--check` runs this.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ pub struct Listen {
     pub address: SocketAddr,
     /// The certificate, key, authorities and revocation lists.
     pub tls: ServerFiles,
-    /// Which web pages may ask, and under which names.
+    /// Which web pages may send requests, and under which host names.
     pub browsers: BrowserRules,
     /// The rules of who may do what.
     pub access: RulesFile,
@@ -79,7 +79,7 @@ pub struct Listen {
 
 /// What an application may use of the process it runs in.
 pub struct Context {
-    /// Where to spawn what outlives a request.
+    /// Where to spawn tasks that outlive a request.
     pub executor: Arc<Executor<'static>>,
     /// True from the first signal to stop.
     pub draining: Arc<AtomicBool>,
@@ -133,7 +133,7 @@ fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     life::live::<S>(&loaded.settings, config_dir)
 }
 
-/// Writes to stdout; a reader that has gone is not an error.
+/// Writes to stdout. It is no error if the reader is gone.
 fn say(text: &str) -> Result<(), Error> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

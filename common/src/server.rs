@@ -24,9 +24,9 @@ pub use self::browsers::BrowserRules;
 /// What is served, and to how many at a time.
 pub(crate) struct Server {
     pub(crate) routes: Routes,
-    /// Which web pages may ask, and under which names.
+    /// Which web pages may send requests, and under which host names.
     pub(crate) browsers: BrowserRules,
-    /// Who may do what; everybody everything without it.
+    /// The access rules. Without them, everybody may do everything.
     pub(crate) access: Option<ReloadingRules>,
     /// HTTPS with this, or plain HTTP.
     pub(crate) tls: Option<ReloadingServer>,

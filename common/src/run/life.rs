@@ -28,12 +28,12 @@ use crate::server::{ReloadingRules, RulesFile, Server};
 use crate::settings::{LoadedSettings, Settings};
 use crate::{staging, tls};
 
-/// What is under way when a service is asked to stop may take this long.
+/// How long exchanges in progress may take when the service is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How often certificates and rules are looked at for a change.
+/// How often certificates and rules are checked for changes.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// `--check`: everything but to serve.
+/// `--check`: everything except serving.
 pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> Result<(), Error> {
     let listen = S::listen(&loaded.settings);
     let tls = listen.tls.load()?;
@@ -95,7 +95,8 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         changed: Event::new(),
     });
 
-    // A task like all others: what is given to `run` itself is asked at each turn of each of them.
+    // A task of its own: the future that is passed to `run` is polled at every turn of the
+    // executor.
     let tasks = Arc::clone(&executor);
     let life = executor.spawn(async move {
         let executor = tasks;
@@ -128,10 +129,11 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     Ok(())
 }
 
-/// As many connections as descriptors allow, after asking for more of them; and how many may wait
-/// for a place.
+/// How many connections the descriptors allow, after raising their limit, and how many clients may
+/// wait for a place.
 fn affordable(listen: &Listen) -> (usize, usize) {
-    /// Standard streams, the reactor's, the listener, directories, the broker.
+    /// Descriptors for other uses: standard streams, the reactor, the listener, directories, the
+    /// broker.
     const OWN: u64 = 32;
     let most_waiting = 4 * listen.connections;
     let wanted = (listen.connections * listen.descriptors + most_waiting) as u64 + OWN;
@@ -171,7 +173,7 @@ fn bind(listen: &Listen) -> Result<Bound, Error> {
     })
 }
 
-/// The line that says where and how securely.
+/// The line at start that says the address and the level of security.
 fn serving(address: &str, identity: Option<&tls::ServerIdentity>) -> String {
     match identity {
         None => format!("Serving http://{address}"),
@@ -244,7 +246,7 @@ async fn reload(server: &Arc<Server>) {
 async fn watch_files(server: Arc<Server>) {
     while server.tls.is_some() || server.access.is_some() {
         Timer::after(LOOK).await;
-        // A certificate may have expired meanwhile.
+        // A certificate may have expired since.
         server.places.judge_upgraded(server.tls.as_ref());
         let looked_at = Arc::clone(&server);
         let is_ours_to_reload = unblock(move || {
@@ -258,9 +260,9 @@ async fn watch_files(server: Arc<Server>) {
     }
 }
 
-/// Gives memory back after the start, after a reload, and whenever connections have come, gone or
-/// fallen idle. It waits a little, since they seldom do so alone, and does it twice, since what they
-/// leave to other threads is freed later. What changes meanwhile counts for the next time.
+/// Gives memory back after the start, after a reload, and after connections were opened, closed or
+/// fell idle. It waits a moment first, since such events come in groups, and does it twice, since
+/// other threads free memory later. Events during that time cause another run.
 async fn give_back(server: Arc<Server>) {
     const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
     loop {

@@ -4,8 +4,8 @@
 //! On a device with 64 MB that memory may never be needed again.
 #![allow(unsafe_code)]
 
-/// One arena for all threads, and so many at most in the pool of those that may block. Call it
-/// before the second thread starts.
+/// Sets one arena for all threads, and the size of the pool of blocking threads. Call it before a
+/// second thread starts.
 pub(crate) fn settle(pool: usize) {
     // SAFETY: there is one thread, so that nobody reads the environment meanwhile.
     unsafe {

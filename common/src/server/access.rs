@@ -44,7 +44,7 @@ impl RulesFile {
 
     /// The rules, and their reload.
     pub(crate) fn reloading(self) -> Result<Option<ReloadingRules>, Error> {
-        // Taken before: what changes meanwhile is noticed later.
+        // Taken before reading, so that a change during the reading is noticed later.
         let fingerprint = self.fingerprint();
         let Some(rules) = self.load()? else { return Ok(None) };
         let current = Current { rules: Arc::new(rules), fingerprint };
@@ -64,7 +64,7 @@ impl ReloadingRules {
 
     /// Reads the file again. On an error the old rules stay. Blocks on the disk.
     pub(crate) fn reload(&self) -> Result<Arc<Rules>, Error> {
-        // Files that do not load are tried again only when they change again.
+        // A file that does not load is tried again only when it has changed.
         self.lock().fingerprint = self.file.fingerprint();
         if let Some(rules) = self.file.load()? {
             self.lock().rules = Arc::new(rules);

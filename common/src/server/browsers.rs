@@ -20,19 +20,19 @@ use crate::journal;
 use crate::net::Host;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Names in the network at hand, which nobody can register (RFC 6762, RFC 8375, ICANN's .internal).
+/// Local domains, in which nobody can register a name (RFC 6762, RFC 8375, ICANN's .internal).
 const LOCAL_DOMAINS: &[&str] = &["localhost", "local", "lan", "home.arpa", "internal"];
 
-/// Whose pages are answered, and which names are ours.
+/// Which web pages may send requests, and which host names are ours.
 #[derive(Debug)]
 pub struct BrowserRules {
-    /// What the keys of the settings begin with.
+    /// The prefix of the settings' keys.
     prefix: &'static str,
     /// Other names that are ours; `*.` and a domain, or `*` for all.
     hosts: Vec<String>,
     /// The origins of other sites that may ask.
     origins: Vec<String>,
-    /// The last `Host` that was found to be ours, since most requests have the same.
+    /// The last `Host` that was accepted, since most requests have the same.
     last: Mutex<Vec<u8>>,
 }
 
@@ -51,9 +51,9 @@ impl BrowserRules {
         Self { prefix, hosts, origins: allowed_origins.to_vec(), last: Mutex::default() }
     }
 
-    /// Whether a request needs no closer look: it names the host that was found to be ours the last
-    /// time, and has none of the other fields that a request is refused by. To pass its fields once
-    /// costs a fifth of looking each of these up.
+    /// Whether a request needs no further check: it names the last accepted host, and has none of
+    /// the fields that can cause a refusal. One pass over its fields costs a fifth of looking up
+    /// each of these.
     pub(super) fn is_usual(&self, head: &request::Parts) -> bool {
         static UNUSUAL: [HeaderName; 5] = [
             header::ORIGIN,
@@ -74,7 +74,7 @@ impl BrowserRules {
         head.uri.authority().is_none() && head.headers.iter().all(is_usual) && hosts == 1
     }
 
-    /// Whether an answer depends on the page that asks for it, however it turns out.
+    /// Whether answers depend on the page that sends the request.
     pub(super) fn share_with_pages(&self) -> bool {
         !self.origins.is_empty()
     }
@@ -91,11 +91,11 @@ impl BrowserRules {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The origin whose pages may read the answer, where it is another's, or the answer to a request
-    /// that no route should see.
+    /// The foreign origin whose pages may read the answer, if any; or the answer to a request that
+    /// must not reach a route.
     ///
-    /// `named` is what the request is for, where it says so. `is_certified` tells of a name whether
-    /// the certificate that is served is for it; with `None` the clients have certificates, and no
+    /// `named` is the host that the request names. `is_certified` says whether the server's
+    /// certificate is valid for a name; `None` means that clients have certificates, and then no
     /// name is refused. `is_secure`: the request came over TLS.
     pub(super) fn judge(
         &self,
@@ -176,8 +176,8 @@ fn matches(host: &str, pattern: &str) -> bool {
     }
 }
 
-/// Whether a page of another site than ours has sent this. Browsers say it themselves; those that
-/// do not send `Origin`.
+/// Whether a page of another site has sent this. Most browsers say so themselves; the others send
+/// `Origin`.
 fn is_of_another_site(fields: &HeaderMap, named: Option<&Authority>, is_secure: bool) -> bool {
     let mut sites = fields.get_all(SEC_FETCH_SITE).iter().peekable();
     if sites.peek().is_some() {
@@ -189,9 +189,10 @@ fn is_of_another_site(fields: &HeaderMap, named: Option<&Authority>, is_secure: 
     fields.get_all(header::ORIGIN).iter().any(|origin| !is_origin_of(origin, named, is_secure))
 }
 
-/// Whether an origin has the host and port that the request is for. A port that is left out is
-/// that of the origin's scheme. A page over TLS may be ours where the request came without: there
-/// may be a TLS proxy before us. The other way round it is of another site, as for browsers.
+/// Whether an origin has the host and port that the request is for. The default port is that of the
+/// origin's scheme. An https page may be ours although the request came without TLS, since a TLS
+/// proxy may be in front of us. An http page is foreign to a request over TLS, as it is for
+/// browsers.
 fn is_origin_of(origin: &HeaderValue, named: Option<&Authority>, is_secure: bool) -> bool {
     let Some((scheme, rest)) = origin.to_str().ok().and_then(|text| text.split_once("://")) else {
         return false;
@@ -221,7 +222,7 @@ fn is_address(host: &str) -> bool {
         || last.strip_prefix("0x").is_some_and(is_number)
 }
 
-/// The answer to what a browser asks before it lets a page of an allowed origin ask.
+/// The answer to a browser's preflight request for a page of an allowed origin.
 fn preflight(fields: &HeaderMap, origin: &HeaderValue) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -246,7 +247,7 @@ pub(super) fn share<B>(response: &mut Response<B>, origin: HeaderValue) {
     response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
 }
 
-/// Says to caches that the answer is another for another origin.
+/// Tells caches that the answer depends on the origin.
 pub(super) fn vary<B>(response: &mut Response<B>) {
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
 }

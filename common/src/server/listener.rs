@@ -1,7 +1,7 @@
 //! The listening socket: bind, accept, back off.
 //!
-//! Nothing is awaited between two accepts but the next connection and, when all places are taken,
-//! a change of that. What happens on a connection is [`connection`]'s.
+//! Between two accepts it awaits only the next connection and, when all places are taken, a free
+//! place. [`connection`] does the rest.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ use super::{Server, connection};
 use crate::journal;
 use crate::net::socket::keep_alive;
 
-/// The listening socket, and whether its address is not, or not yet, one of this machine.
+/// The listening socket, and whether its address is not (yet) one of this machine.
 pub(crate) struct Bound {
     pub(crate) socket: Async<TcpListener>,
     pub(crate) address: SocketAddr,
@@ -53,19 +53,19 @@ fn open(address: SocketAddr, foreign: bool) -> io::Result<TcpListener> {
     }
     net::bind(&socket, &address)?;
     net::listen(&socket, BACKLOG)?;
-    // A client that waits for its answer sends nothing, and may vanish meanwhile.
+    // A client that waits for its answer sends nothing; keep-alive probes notice if it is gone.
     keep_alive(&socket);
     Ok(socket.into())
 }
 
-/// Accepts until it is dropped. At most `most_waiting` wait here for a place.
+/// Accepts until it is dropped. At most `most_waiting` clients wait here for a place.
 pub(crate) async fn accept(
     socket: Async<TcpListener>,
     server: Arc<Server>,
     executor: Arc<Executor<'static>>,
     most_waiting: usize,
 ) {
-    /// The first pause after an error; doubled up to 64 times this.
+    /// The first pause after an error. It is doubled with each further error, up to 64 times this.
     const PAUSE: Duration = Duration::from_millis(16);
     let mut pause = PAUSE;
     let mut waiting = WaitingRoom::new(most_waiting);
@@ -91,7 +91,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// The next connection, or `None` when somebody who waits may have a place.
+/// The next connection, or `None` when a waiting client may get a place.
 async fn next(
     socket: &Async<TcpListener>,
     waiting: &mut WaitingRoom,
@@ -116,7 +116,7 @@ async fn next(
 
 async fn serve(server: Arc<Server>, socket: Arc<Async<TcpStream>>, peer: SocketAddr, place: Place) {
     server.changed.notify(1);
-    // In one expression: a future that has a name is kept a second time while it is awaited.
+    // In one expression: the compiler would keep a named future twice while it is awaited.
     if AssertUnwindSafe(connection::serve(socket, peer, &server, &place.state))
         .catch_unwind()
         .await

@@ -1,9 +1,11 @@
-//! Who is open, at most so many, and who makes room when somebody waits.
+//! The places for connections: a fixed number, and which connection is closed when a new client
+//! waits for one.
 //!
-//! While there is room nobody is cut for being slow. Where there is none and somebody waits, idle
-//! connections go first, then those that have not sent a request yet, then peers that move less
-//! than 500 bytes a second, then what is quiet beyond three quarters of the places, and at last the
-//! slowest of whoever has, or waits for, at least two connections more than the one who waits has.
+//! While places are free, no connection is closed for being slow. When all are taken and a client
+//! waits, connections are closed in this order: idle ones; those without a complete request; peers
+//! that transfer less than 500 bytes a second; quiet ones beyond three quarters of the places; at
+//! last the slowest connection of a holder that has, or waits for, at least two connections more
+//! than the waiting client.
 
 mod seat;
 mod waiting;
@@ -25,15 +27,14 @@ use crate::tls::ReloadingServer;
 
 pub(crate) use self::waiting::{Waiter, WaitingRoom};
 
-/// How often it is looked whether somebody can have a place: a connection may become spare
-/// without a word.
+/// How often to check for a place to free: a connection can become closable without an event.
 const LOOK: Duration = Duration::from_millis(20);
-/// Somebody who has just got a place is about to ask.
+/// How long a new connection is expected to send its request.
 const NEW: Duration = Duration::from_millis(250);
-/// How long somebody waits before an exchange that moves has to end for it.
+/// How long a client waits before an exchange that makes progress is ended for it.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// The places for connections, and who has them.
+/// The places for connections, and their holders.
 pub(crate) struct Places {
     most: usize,
     open: Mutex<Open>,
@@ -42,12 +43,12 @@ pub(crate) struct Places {
 
 #[derive(Default)]
 struct Open {
-    /// Boxed, since a table that doubles would keep room for twice as many.
+    /// Boxed, since the table keeps spare room for as many entries again.
     seats: HashMap<u64, Box<Seat>>,
     last: u64,
-    /// When it was looked how much everybody has moved.
+    /// When the progress of all connections was last measured.
     looked: u64,
-    /// When somebody went who may just have been about to ask.
+    /// When a connection was closed that may have been about to send a request.
     spared: u64,
 }
 
@@ -56,15 +57,15 @@ impl Places {
         Self { most, open: Mutex::default(), closed: Event::new() }
     }
 
-    /// Asks all connections to finish what they are doing, or to close.
+    /// Gives this order to all connections.
     pub(crate) fn ask(&self, order: Order) {
         for seat in self.lock().seats() {
             seat.state.ask(order);
         }
     }
 
-    /// Closes upgraded connections whose client would not be accepted any more. The others are
-    /// judged at their next request: what is under way is finished.
+    /// Closes upgraded connections whose client would no longer be accepted. The others are checked
+    /// at their next request; exchanges in progress are completed.
     pub(crate) fn judge_upgraded(&self, tls: Option<&ReloadingServer>) {
         let open = self.lock();
         for seat in open.seats().filter(|seat| seat.state.phase() == Phase::Upgraded) {
@@ -72,7 +73,7 @@ impl Places {
         }
     }
 
-    /// Whether no request is under way on any connection.
+    /// Whether no connection has a request in progress.
     pub(crate) fn are_idle(&self) -> bool {
         let is_busy = |seat: &Seat| matches!(seat.state.phase(), Phase::Head | Phase::Exchange);
         !self.lock().seats().any(is_busy)
@@ -89,8 +90,8 @@ impl Places {
         }
     }
 
-    /// Whether no more exchanges may be quiet: what is upgraded, or waits for an answer from
-    /// elsewhere, takes at most three quarters of the places.
+    /// Whether the limit of quiet exchanges is reached: those that are upgraded, or wait for an
+    /// answer from elsewhere, may take three quarters of the places.
     pub(super) fn are_quiet(&self) -> bool {
         let now = now();
         let open = self.lock();
@@ -102,7 +103,7 @@ impl Places {
         (self.most * 3 / 4).max(1)
     }
 
-    /// A place for one of those who wait, if there is one.
+    /// A place for one of the waiting clients, if one is free.
     pub(super) fn seat(self: &Arc<Self>, waiting: &mut WaitingRoom) -> Option<(Waiter, Place)> {
         let mut open = self.lock();
         if waiting.is_empty() || open.seats.len() >= self.most {
@@ -120,7 +121,7 @@ impl Places {
         Some((waiter, Place { state, places: Arc::clone(self), number }))
     }
 
-    /// Makes room for those who wait. Ready when a place may be free, or somebody to be spared.
+    /// Makes room for waiting clients. Ready when a place may be free, or a connection closable.
     pub(super) async fn change(&self, waiting: &WaitingRoom) {
         listener!(self.closed => closed);
         self.make_room(waiting);
@@ -130,7 +131,7 @@ impl Places {
         closed.or(look).await;
     }
 
-    /// Has as many connections close as somebody waits for, if so many can be spared.
+    /// Closes as many connections as clients wait, if that many can be closed.
     fn make_room(&self, waiting: &WaitingRoom) {
         let mut open = self.lock();
         let (now, crowds) = (now(), open.crowds(waiting));
@@ -150,7 +151,7 @@ impl Places {
         }
     }
 
-    /// Has one connection close, since descriptors have run out.
+    /// Closes one connection, since descriptors have run out.
     pub(super) fn spare_one(&self) {
         let mut open = self.lock();
         if open.closing() == 0 {
@@ -166,7 +167,7 @@ impl Places {
 
 impl Open {
     fn look_at_pace(&mut self, now: u64, grace: u64) {
-        /// After a pause it is not known what was moved when.
+        /// After a pause it is unknown when the bytes were transferred.
         const PAUSE: Duration = Duration::from_secs(1);
         if now < self.looked + micros(LOOK_AT_PACE) {
             return;
@@ -182,7 +183,7 @@ impl Open {
         self.seats.values().map(|seat| &**seat)
     }
 
-    /// How many connections everybody has who has a place or waits for one.
+    /// The number of connections per holder, both on places and waiting.
     fn crowds(&self, waiting: &WaitingRoom) -> HashMap<Holder, usize> {
         let mut crowds = HashMap::new();
         for holder in self.seats().map(Seat::holder).chain(waiting.holders()) {
@@ -195,8 +196,9 @@ impl Open {
         self.seats().filter(|seat| seat.state.is_closing()).count()
     }
 
-    /// Closes so many connections of those that can be spared, and returns how many it could. Idle
-    /// ones go first, the oldest before the others; then those of whoever has most connections.
+    /// Closes this many of the connections that can be closed, and returns how many it closed. Idle
+    /// ones go first, the oldest of them before the others; then those of the holder with the most
+    /// connections.
     fn spare(&mut self, needed: usize, survey: &Survey) -> usize {
         let Survey { now, grace, .. } = *survey;
         let ranked = self.seats.iter().filter(|(_, seat)| !seat.state.is_closing()).filter_map(
@@ -213,11 +215,11 @@ impl Open {
         );
         let mut ranked: Vec<_> = ranked.collect();
         ranked.sort();
-        // Whoever has a single connection goes only where nobody with more of them can.
+        // A holder's only connection is closed only if no holder with more has a closable one.
         let has_crowd = ranked.iter().any(|(_, Reverse(count), ..)| *count > 1);
         let mut spared = 0;
         for (standing, Reverse(count), since, number) in ranked {
-            // Those that may just be about to ask go one at a time.
+            // Those that may be about to send a request are closed one at a time.
             let is_young = standing == Standing::Silent && now < since + grace;
             let is_new = is_young && now < (self.spared + micros(LOOK)).max(since + micros(NEW));
             let is_kept = is_new || (has_crowd && count == 1);
@@ -241,8 +243,8 @@ impl Open {
         spared
     }
 
-    /// Where more are quiet than may be, has one answered 503: of whoever has most connections the
-    /// one that fell quiet last.
+    /// If too many exchanges are quiet, answers one of them with 503: that of the holder with the
+    /// most connections that fell quiet last.
     fn refuse_quiet(&self, share: usize, survey: &Survey) -> bool {
         let is_quiet = |seat: &&Seat| survey.standing(seat) == Standing::Quiet;
         let quiet: Vec<_> = self.seats().filter(is_quiet).collect();
@@ -261,8 +263,9 @@ impl Open {
         last.is_some()
     }
 
-    /// Ends the slowest exchange of whoever has most connections, and at least two more than this
-    /// address has places. Who has no place may also have that of a peer that moves hardly enough.
+    /// Ends the slowest exchange of the holder with the most connections, if it has at least two
+    /// more than this address has places. An address without a place may also get that of a peer
+    /// that is barely fast enough.
     fn cut_for(&self, address: IpAddr, survey: &Survey) {
         let has = self.seats().filter(|seat| seat.address == address).count();
         let can_be_cut = |seat: &&Seat| {
@@ -281,11 +284,11 @@ impl Open {
     }
 }
 
-/// What everybody is judged by, at one moment.
+/// The data by which connections are judged, at one moment.
 struct Survey {
     now: u64,
     grace: u64,
-    /// How many connections everybody has who has a place or waits for one.
+    /// The number of connections per holder, both on places and waiting.
     crowds: HashMap<Holder, usize>,
 }
 
@@ -299,7 +302,7 @@ impl Survey {
     }
 }
 
-/// One connection's place, given back when dropped.
+/// The place of one connection, released when dropped.
 pub(super) struct Place {
     pub(super) state: Arc<ConnectionState>,
     places: Arc<Places>,

@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, reques
 use crate::http::Body;
 use crate::http::respond::text;
 
-/// The answer to plain HTTP on a port for HTTPS: a redirect to the host that the request was sent
-/// to. A target that is no path could lead to another one.
+/// The answer to plain HTTP on an HTTPS port: a redirect to the host that the request was sent to.
+/// Only a target that is a path is redirected, since any other could lead to another host.
 pub(super) fn use_https(head: &request::Parts) -> Response<Body> {
     let is_path = head.uri.authority().is_none() && head.uri.path().starts_with('/');
     closing(match authority(head).flatten() {
@@ -25,8 +25,8 @@ pub(super) fn use_https(head: &request::Parts) -> Response<Body> {
     })
 }
 
-/// The host that a request is for, where it names one, or the answer to a request that does not
-/// name it as it has to.
+/// The host that a request is for, if it names one, or the answer to a request whose `Host` is not
+/// valid.
 pub(super) fn named_host(head: &request::Parts) -> ControlFlow<Response<Body>, Option<Authority>> {
     authority(head).map_or_else(
         || {
@@ -39,14 +39,14 @@ pub(super) fn named_host(head: &request::Parts) -> ControlFlow<Response<Body>, O
     )
 }
 
-/// The response, after which the connection is closed.
+/// A response after which the connection is closed.
 pub(super) fn closing(mut response: Response<Body>) -> Response<Body> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// The host and port that the request is for. `None`: they are missing, given twice or malformed.
-/// `Some(None)`: they are left out as HTTP/1.0 may, or empty.
+/// The host and port that the request is for. `None`: missing, given twice or malformed.
+/// `Some(None)`: absent in HTTP/1.0, where that is allowed, or empty.
 fn authority(head: &request::Parts) -> Option<Option<Authority>> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
@@ -82,7 +82,7 @@ fn to_https(authority: &Authority, head: &request::Parts) -> Response<Body> {
     response
 }
 
-/// The answer to a request for which there is no place to wait.
+/// The answer to a request when too many others are waiting.
 pub(super) fn busy() -> Response<Body> {
     let mut response = closing(text(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -92,8 +92,7 @@ pub(super) fn busy() -> Response<Body> {
     response
 }
 
-/// The answer to a body in a coding that is not understood here, and whose end others could see
-/// elsewhere.
+/// The answer to a body in an unsupported coding. A server in front could find another end of it.
 pub(super) fn unknown_coding(fields: &HeaderMap) -> Option<Response<Body>> {
     let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = codings.next()?.as_bytes().eq_ignore_ascii_case(b"chunked");
@@ -105,7 +104,7 @@ pub(super) fn unknown_coding(fields: &HeaderMap) -> Option<Response<Body>> {
     })
 }
 
-/// The answer to a request that expects what nobody does.
+/// The answer to an unsupported `Expect`.
 pub(super) fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
     let mut expectations = fields.get_all(header::EXPECT).iter();
     expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")).then(|| {

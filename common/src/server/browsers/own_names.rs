@@ -1,7 +1,7 @@
 //! The names of this machine: its host name, in the domains of its network, and what /etc/hosts says.
 //!
-//! The host name in any other domain is not ours: somebody who guesses it can register that name and
-//! have it lead here.
+//! The host name in any other domain is not ours: anybody who guesses it could register that name
+//! and point it here.
 
 use std::path::Path;
 

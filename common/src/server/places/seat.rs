@@ -1,4 +1,4 @@
-//! A connection as the others see it that want its place: who has it, and what for.
+//! One connection on a place: its holder, and whether it could be closed for a waiting client.
 
 use std::net::{IpAddr, Ipv6Addr, TcpStream};
 use std::sync::{Arc, Weak};
@@ -11,7 +11,7 @@ use crate::net::clock::micros;
 use crate::net::unsent::unsent;
 use crate::server::state::{ConnectionState, Phase};
 
-/// A peer has to move this many bytes a second.
+/// The transfer rate that a peer has to keep, in bytes a second.
 const RATE: u64 = 500;
 
 /// One connection.
@@ -19,21 +19,22 @@ pub(super) struct Seat {
     pub(super) state: Arc<ConnectionState>,
     pub(super) address: IpAddr,
     socket: Weak<Async<TcpStream>>,
-    /// Bytes that had crossed when it was looked at last.
+    /// Bytes transferred up to the last measurement.
     moved: u64,
-    /// Until when it has moved enough: each byte is good for 1/[`RATE`] of a second.
+    /// Until when its transfer rate is sufficient: each byte counts for 1/[`RATE`] of a second.
     pub(super) paid_until: u64,
 }
 
-/// How long a peer may take to move something, from the begin of an exchange on, where few wait.
+/// How long a peer may take to begin a transfer, from the start of an exchange, while few clients
+/// wait.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
-/// Whatever a peer has moved is good for no longer.
+/// The longest time that transferred bytes count for.
 const WINDOW: Duration = Duration::from_secs(10);
-/// How often it is looked how much everybody has moved.
+/// How often the progress of all connections is measured.
 pub(super) const LOOK_AT_PACE: Duration = Duration::from_millis(250);
 
-/// [`GRACE`] in microseconds, where so many wait for one of `most` places and the first of them has
-/// waited for so long: the more and the longer, the shorter, so that nobody waits for more than 5 s.
+/// [`GRACE`] in microseconds, when `waiting` clients wait for one of `most` places and the first of
+/// them has waited for `waited`. It shrinks with both, so that no client waits for more than 5 s.
 pub(super) fn grace(most: usize, waiting: usize, waited: u64) -> u64 {
     const PATIENCE: Duration = Duration::from_secs(5);
     let left = micros(PATIENCE).saturating_sub(waited);
@@ -41,7 +42,7 @@ pub(super) fn grace(most: usize, waiting: usize, waited: u64) -> u64 {
     (share * left / micros(PATIENCE)).max(3 * micros(LOOK_AT_PACE))
 }
 
-/// To whom places are counted: an address, or under mTLS a certificate.
+/// The holder of a place: an address, or with client certificates a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Holder {
     Address(IpAddr),
@@ -55,13 +56,13 @@ pub(super) enum Standing {
     Idle,
     /// No request is complete.
     Silent,
-    /// The peer is waited for, and moves less than it has to.
+    /// We wait for the peer, and it is too slow.
     Slow,
-    /// The peer is waited for, and moves.
+    /// We wait for the peer, and it is fast enough.
     Moving,
     /// Quiet by design: upgraded, about to be, or waiting for an answer from elsewhere.
     Quiet,
-    /// We are at work.
+    /// The peer waits for us.
     Working,
 }
 
@@ -81,18 +82,19 @@ impl Seat {
         }
     }
 
-    /// Credits the peer with what it has moved. What waits in the kernel it has not.
+    /// Credits the peer with the bytes that it has transferred. Those still in the kernel's send
+    /// queue do not count.
     pub(super) fn look(&mut self, now: u64, last_look: u64) {
         let moved = self.moved_so_far();
         let paid = moved.saturating_sub(self.moved) * (1_000_000 / RATE);
-        // What an exchange moves at first fills buffers on the way.
+        // The first bytes of an exchange only fill buffers on the way.
         if paid > 0 && last_look >= self.state.since() + micros(LOOK_AT_PACE) {
             self.paid_until = (self.paid_until.max(now) + paid).min(now + micros(WINDOW));
         }
         self.moved = moved;
     }
 
-    /// Begins to look anew: the peer has until then to move something.
+    /// Restarts the measurement: the peer has until then to transfer something.
     pub(super) fn look_first(&mut self, until: u64) {
         self.moved = self.moved_so_far();
         self.paid_until = until;
@@ -103,26 +105,26 @@ impl Seat {
         self.state.bytes().saturating_sub(unsent)
     }
 
-    /// Says in the log why it has to make room.
+    /// Logs why it is closed for another client.
     pub(super) fn complain(&self, why: &str) {
         journal::complain(&format!("a connection made room: {why}"), &self.address);
     }
 
-    /// The peer is waited for, and has moved little more than it has to: a modem of 2 KB a second
-    /// has moved more when its grace is over.
+    /// We wait for the peer, and it is barely fast enough. A modem with 2 KB a second is faster
+    /// once its grace period is over.
     pub(super) fn barely_moves(&self, now: u64) -> bool {
         self.state.waits_for_peer()
             && now >= self.state.since() + micros(GRACE)
             && self.paid_until < now + micros(WINDOW) / 4
     }
 
-    /// How fast the peer is: until when it is paid, then what it has moved in all.
+    /// The order by speed: first until when its rate is sufficient, then its bytes in all.
     pub(super) fn pace(&self) -> (u64, u64) {
         (self.paid_until, self.moved)
     }
 
-    /// `grace` is how long an exchange may take to begin to move. One that waits for an answer from
-    /// elsewhere counts as quiet after a third of it.
+    /// `grace` is how long an exchange may take to begin a transfer. One that waits for an answer
+    /// from elsewhere counts as quiet after a third of it.
     pub(super) fn standing(&self, now: u64, grace: u64) -> Standing {
         let state = &self.state;
         match state.phase() {

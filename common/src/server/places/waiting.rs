@@ -1,5 +1,5 @@
-//! Those who were accepted while all places are taken: they wait here and not in the kernel, where
-//! nobody sees whose they are.
+//! The clients that were accepted while all places are taken. They wait here rather than in the
+//! kernel's backlog, where their addresses are not known.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use async_io::Async;
 use super::seat::{Holder, counted};
 use crate::net::clock::{micros, now};
 
-/// Somebody who waits for a place.
+/// A client that waits for a place.
 pub(crate) struct Waiter {
     pub(crate) socket: Arc<Async<TcpStream>>,
     pub(crate) peer: SocketAddr,
@@ -29,14 +29,14 @@ impl Waiter {
     }
 }
 
-/// All that wait, in the order in which they came.
+/// The waiting clients, in order of arrival.
 pub(crate) struct WaitingRoom {
     most: usize,
     waiters: Vec<Waiter>,
 }
 
 impl WaitingRoom {
-    /// Room for so many.
+    /// Room for this many.
     pub(crate) fn new(most: usize) -> Self {
         Self { most: most.max(1), waiters: Vec::new() }
     }
@@ -57,8 +57,9 @@ impl WaitingRoom {
         self.waiters.push(waiter);
     }
 
-    /// Whether one more can come in. Where it is full, those of the address that has most in it
-    /// and have waited for a while have to go: behind them somebody else may wait.
+    /// Whether one more client can enter. If it is full, clients of the address with the most
+    /// entries that have waited for a while are removed, since clients of other addresses may wait
+    /// in the backlog.
     pub(crate) fn has_room(&mut self) -> bool {
         const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
         if self.waiters.len() < self.most {
@@ -82,18 +83,19 @@ impl WaitingRoom {
         }
     }
 
-    /// Takes the only one, where nobody else waits.
+    /// Takes the only waiting client, if there is exactly one.
     pub(super) fn only(&mut self) -> Option<Waiter> {
         if self.waiters.len() == 1 { self.waiters.pop() } else { None }
     }
 
-    /// Takes the one who is first.
+    /// Takes the first client.
     pub(super) fn next(&mut self, crowds: &HashMap<Holder, usize>) -> Option<Waiter> {
         let (index, _) = self.first(crowds)?;
         Some(self.waiters.remove(index))
     }
 
-    /// Of those with the fewest connections, here and on places, the one who came first.
+    /// The client with the fewest connections, waiting and on places; among equals the first to
+    /// arrive.
     pub(super) fn first(&self, crowds: &HashMap<Holder, usize>) -> Option<(usize, &Waiter)> {
         let waiters = self.waiters.iter().enumerate();
         waiters.min_by_key(|(_, waiter)| crowds.get(&waiter.holder()))
