@@ -57,6 +57,10 @@ value_type!(HostPort<443> => Self,
     "host[:port]", "a host without https://, and a port if it is not 443", Shape::Text,
     |text| Origin::parse(text, 443).map(Self)
 );
+value_type!(HostPort<8000> => Self,
+    "host[:port]", "a host without http://, and a port if it is not 8000", Shape::Text,
+    |text| Origin::parse(text, 8000).map(Self)
+);
 value_type!(HostPort<8443> => Self,
     "host[:port]", "a host without https://, and a port if it is not 8443", Shape::Text,
     |text| Origin::parse(text, 8443).map(Self)

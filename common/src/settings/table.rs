@@ -110,6 +110,11 @@ settings! {
     /// File Transfer Service.
     http_allowed_origins: WebOrigins = "http.allowed_origins" (own), Unset,
         [FileTransfer], "https://panel.example.com";
+    /// Where the tedge-agent of thin-edge.io serves its entity store, by HTTP without TLS: requests
+    /// for /te/v1/entities are passed on to it. The packages set this, by the environment of the
+    /// service, if tedge-agent is installed.
+    http_agent_address: Option<HostPort<8000>> = "http.agent.address" (own), Unset,
+        [FileTransfer], "127.0.0.1:18000";
     /// The host at which clients reach the File Transfer Service.
     http_client_host: Host = "http.client.host", Const("127.0.0.1"), [Tedge], "rpi4-dca632efb150";
     /// The port at which clients reach the File Transfer Service.
