@@ -230,7 +230,7 @@ pub(crate) struct Certificates {
 pub(crate) fn certificates() -> &'static Certificates {
     static ONCE: OnceLock<Certificates> = OnceLock::new();
     ONCE.get_or_init(|| {
-        let directory = Directory::new();
+        let directory = Directory::shared();
         let authority = Authority::new(directory.path(), "cloud-ca");
         let mut names = "DNS:localhost,DNS:cloud.example,IP:127.0.0.1".to_owned();
         for [_, there] in (0..CABLES).map(cable) {
@@ -258,7 +258,7 @@ pub(crate) struct Devices {
 pub(crate) fn devices() -> &'static Devices {
     static ONCE: OnceLock<Devices> = OnceLock::new();
     ONCE.get_or_init(|| {
-        let directory = Directory::new();
+        let directory = Directory::shared();
         let authority = Authority::new(directory.path(), "device-ca");
         let device = authority.client("rpi4", Key::P256);
         Devices { authority, device, _directory: directory }

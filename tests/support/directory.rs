@@ -1,8 +1,9 @@
 //! A temporary directory for one test, removed with all that is in it when it is dropped.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fs, mem};
 
 /// A directory that nobody else uses.
 pub(crate) struct Directory(PathBuf);
@@ -22,6 +23,22 @@ impl Directory {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
+    }
+
+    /// A new one that is shared by all tests of this process. A shell removes it when the process
+    /// ends, which closes the shell's input, since statics are never dropped.
+    pub(crate) fn shared() -> Self {
+        let directory = Self::new();
+        let shell = Command::new("sh")
+            .args(["-c", "read _; rm -rf \"$0\""])
+            .arg(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        mem::forget(shell.stdin);
+        directory
     }
 
     /// Where it is.

@@ -90,6 +90,8 @@ impl Setup {
         for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
             command.env_remove(name).env_remove(name.to_lowercase());
         }
+        // A program that is killed leaves the socket of its MQTT client behind.
+        command.env("TMPDIR", self.directory());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command
