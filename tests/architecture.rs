@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `common`, each above what it may import.
 const ORDER: &[&str] = &[
-    "run", "cli", "server", "client", "http", "tls", "staging", "access", "settings", "journal",
-    "x509", "crypto", "net", "error", "escape", "regular", "walk",
+    "run", "cli", "server", "client", "http", "storage", "tls", "staging", "access", "settings",
+    "journal", "x509", "crypto", "net", "error", "escape", "regular", "walk",
 ];
 
 /// Only for tests: they may look at everything.

@@ -5,7 +5,8 @@
 //! 2. [`server`] accepts, limits the connections, and serves each connection until it is closed.
 //! 3. [`http`] passes each request to the routes of the service, and returns the answer.
 //! 4. [`client`] sends requests to an upstream server: surf's `HttpClient` over hyper.
-//! 5. [`net`] has what server and client share: sockets, streams, the clock, origins.
+//! 5. [`storage`] has what services store files with: the disk pool, temporary files.
+//! 6. [`net`] has what server and client share: sockets, streams, the clock, origins.
 //!
 //! [`tls`] turns files into configurations of rustls, with [`x509`] and [`staging`] (root's files,
 //! copied for a service). [`access`] says which client may do what. [`journal`] is the log, [`cli`] the `tedge` command. Only [`settings`]
@@ -51,6 +52,7 @@ pub mod run;
 pub mod server;
 pub mod settings;
 pub mod staging;
+pub mod storage;
 #[cfg(test)]
 mod testing;
 pub mod tls;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use common::http::respond::error_response;
 use common::http::{Body, BodyError, HeaderValue, Response, StatusCode, answer, header, received};
+use common::storage::Reader;
 use http::{Method, request};
 use http_body::{Frame, SizeHint};
 use tide::Request;
@@ -15,7 +16,7 @@ use crate::State;
 use crate::conditions::{Preconditions, Selection, etag, modified, select};
 use crate::error::Error;
 use crate::path::FilePath;
-use crate::storage::Reader;
+use crate::storage::Version;
 
 /// How many header fields a download has at most, with those that hyper adds.
 const FIELDS: usize = 9;
@@ -25,26 +26,25 @@ pub(crate) async fn download(request: Request<State>) -> tide::Result {
     let (state, request) = received(request);
     let (head, _body) = request.into_parts();
     let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
-    let reader = state.storage.open_file(&path).await?;
-    Ok(answer(respond(reader, path, &head)?))
+    let opened = state.storage.open_file(&path).await?;
+    Ok(answer(respond(opened, path, &head)?))
 }
 
 /// As [`download`], or `None` if that would wait for the disk.
 pub(crate) fn download_cached(state: &State, head: &request::Parts) -> Option<Response<Body>> {
     let path = FilePath::parse(head.uri.path()).ok()?;
     let opened = state.storage.open_file_cached(&path)?;
-    let response = opened.and_then(|reader| respond(reader, path, head));
+    let response = opened.and_then(|opened| respond(opened, path, head));
     Some(response.unwrap_or_else(|error| error_response(&error)))
 }
 
 /// The response to a GET or HEAD: validators, and as much of the file as was asked for.
 fn respond(
-    mut reader: Reader,
+    (mut reader, version): (Reader, Version),
     path: FilePath,
     head: &request::Parts,
 ) -> Result<Response<Body>, Error> {
     let is_get = head.method == Method::GET;
-    let version = *reader.version();
     let mut response = Response::new(Body::Empty);
     let fields = response.headers_mut();
     fields.reserve(FIELDS);

@@ -8,6 +8,7 @@ use common::http::Routes;
 use common::run::{self, Context, Listen, Service};
 use common::server::{BrowserRules, RulesFile};
 use common::settings::Settings;
+use common::storage::JOBS;
 use common::tls::ServerFiles;
 use file_transfer::State;
 use file_transfer::storage::{Options, Storage};
@@ -22,7 +23,7 @@ impl Service for FileTransfer {
     const PROGRAM: &'static str = "tedge-file-transfer";
     const SUMMARY: &'static str = "file transfer between a device and its child devices";
     const HALF_CLOSE: bool = true;
-    const POOL: usize = file_transfer::storage::JOBS;
+    const POOL: usize = JOBS;
 
     fn listen(settings: &Settings) -> Listen {
         Listen {

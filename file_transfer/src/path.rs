@@ -8,10 +8,9 @@
 
 use std::fmt;
 
+// No request can name a part that begins like this.
+pub(crate) use common::storage::temporary::RESERVED;
 use percent_encoding::percent_decode_str;
-
-/// The directory of unfinished uploads. No request can name a part that begins like this.
-pub(crate) const RESERVED: &str = ".tedge-uploads";
 
 /// What Linux allows for one part of a path, in bytes.
 const LONGEST_PART: usize = 255;

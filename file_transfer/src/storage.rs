@@ -1,34 +1,26 @@
 //! Files below one directory: read, replaced as a whole, deleted.
 //!
-//! No call that can wait for a disk runs on the executor: see [`disk_pool`]. Paths are resolved
+//! No call that can wait for a disk runs on the executor: see [`common::storage`]. Paths are resolved
 //! relative to the directory's descriptor. The only symbolic link that is followed is the last part
 //! of a path that is read, see [`lookup`]. Nothing here knows HTTP.
 
 mod directory;
-mod disk_pool;
 mod lookup;
 mod open_files;
 mod prune;
 mod read;
 mod remove;
 mod root;
-mod space;
 mod start;
-mod temporary;
 mod write;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use common::settings::Free;
-use rustix::fs::{FileType, Mode, OFlags, Stat, openat};
-use rustix::io::Errno;
+use common::storage::{DiskPool, Kind};
+use rustix::fs::{FileType, Stat};
 
-pub use disk_pool::JOBS;
-pub use read::Reader;
-
-use disk_pool::{DiskPool, Kind};
 use open_files::OpenFileCache;
 use root::Root;
 
@@ -133,10 +125,4 @@ impl Storage {
         Arc::get_mut(&mut storage.0).unwrap().root.without_openat2();
         storage
     }
-}
-
-/// Opens a directory in a directory. Follows no link.
-fn open_directory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(directory, name, flags, Mode::empty())
 }

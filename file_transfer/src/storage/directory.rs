@@ -6,14 +6,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use common::storage::{open_directory, sync_names};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, StatxFlags, fchmod, fstat, fsync, mkdirat, openat, statat,
-    statx,
+    AtFlags, FileType, Mode, OFlags, StatxFlags, fchmod, fstat, mkdirat, openat, statat, statx,
 };
 use rustix::io::Errno;
 
+use super::Version;
 use super::prune::{Pin, Pins, mark};
-use super::{Version, open_directory};
 use crate::path::FilePath;
 
 /// The mode of a directory that is made on the way.
@@ -140,7 +140,7 @@ impl Directories {
                 None => (self.make_one(directory.as_fd(), prefix, part)?, false),
             };
             if self.sync && !is_synced {
-                sync(directory.as_fd())?;
+                sync_names(directory.as_fd())?;
                 self.synced().insert(prefix);
             }
             directory = next;
@@ -211,14 +211,6 @@ pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Entry, Errno
 pub(super) fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
     match fchmod(file, Mode::from_raw_mode(mode)) {
         Err(Errno::PERM | Errno::OPNOTSUPP) | Ok(()) => Ok(()),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Syncs the names in a directory, if its file system can do that.
-pub(super) fn sync(directory: BorrowedFd<'_>) -> Result<(), Errno> {
-    match fsync(directory) {
-        Err(Errno::INVAL | Errno::BADF) | Ok(()) => Ok(()),
         Err(errno) => Err(errno),
     }
 }

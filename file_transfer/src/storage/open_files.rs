@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::storage::SMALL;
+
 use super::Version;
 use super::lookup::Lookup;
-use super::read::SMALL;
 use crate::path::FilePath;
 
 /// How many files stay open at most.

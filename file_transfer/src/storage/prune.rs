@@ -7,10 +7,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::storage::open_directory;
 use rustix::fs::{AtFlags, XattrFlags, fgetxattr, fsetxattr, unlinkat};
 use rustix::io::Errno;
 
-use super::open_directory;
 use crate::path::FilePath;
 
 const MARK: &str = "user.tedge.upload";

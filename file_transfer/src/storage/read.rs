@@ -1,45 +1,23 @@
-//! Reads files: directly while the bytes are in memory, through the disk pool when they are not.
+//! Opens files for reading.
 
-use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
-use common::net::load;
-use futures_lite::future::Boxed;
-use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
+use common::storage::{Kind, Reader};
+use rustix::io::Errno;
 
-use super::disk_pool::{DiskPool, Kind};
 use super::lookup::Wait;
 use super::{Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
 
-/// How much is read at a time while few connections are busy.
-const LARGE: usize = 64 * 1024;
-/// How much is read at a time while many are, so that memory stays small.
-pub(super) const SMALL: usize = 8 * 1024;
-
-/// A regular file that is being read, a chunk at a time. An upload to its path does not change it.
-pub struct Reader {
-    file: Arc<OwnedFd>,
-    version: Version,
-    position: u64,
-    end: u64,
-    pool: Arc<DiskPool>,
-    /// Whether the file system supports `RWF_NOWAIT`.
-    has_nowait: bool,
-    reading: Option<Boxed<Result<Bytes, Errno>>>,
-}
-
 impl Storage {
-    /// Opens a file for reading.
+    /// Opens a file for reading. An upload to its path does not change what is read.
     ///
     /// # Errors
     /// [`Error::NotFound`] if this path leads to no regular file that may be read.
-    pub async fn open_file(&self, path: &FilePath) -> Result<Reader, Error> {
+    pub async fn open_file(&self, path: &FilePath) -> Result<(Reader, Version), Error> {
         let (inner, owned) = (self.0.clone(), path.clone());
         let open = move || {
             let opened = inner.root.check()?.lookup.open(&owned, Wait::Allowed);
@@ -50,7 +28,10 @@ impl Storage {
     }
 
     /// As [`Storage::open_file`], or `None` if that would wait for the disk.
-    pub(crate) fn open_file_cached(&self, path: &FilePath) -> Option<Result<Reader, Error>> {
+    pub(crate) fn open_file_cached(
+        &self,
+        path: &FilePath,
+    ) -> Option<Result<(Reader, Version), Error>> {
         let Inner { open_files, root, .. } = &*self.0;
         let now = Instant::now();
         let lookup = &root.current(now)?.lookup;
@@ -69,16 +50,8 @@ impl Storage {
         })
     }
 
-    fn reader(&self, (file, version): (Arc<OwnedFd>, Version)) -> Reader {
-        Reader {
-            file,
-            version,
-            position: 0,
-            end: version.length,
-            pool: self.0.pool.clone(),
-            has_nowait: true,
-            reading: None,
-        }
+    fn reader(&self, (file, version): (Arc<OwnedFd>, Version)) -> (Reader, Version) {
+        (Reader::new(file, version.length, self.0.pool.clone()), version)
     }
 }
 
@@ -88,109 +61,5 @@ fn not_opened(path: &FilePath, errno: Errno) -> Error {
             Error::NotFound(path.clone())
         }
         _ => Error::disk("read", path, errno),
-    }
-}
-
-impl Reader {
-    /// The file as it was when it was opened.
-    pub fn version(&self) -> &Version {
-        &self.version
-    }
-
-    /// Limits what is read to the bytes from `first` to `last`, both included.
-    pub fn select(&mut self, first: u64, last: u64) {
-        self.position = first;
-        self.end = self.version.length.min(last.saturating_add(1));
-    }
-
-    /// How many bytes are left to read.
-    pub fn remaining(&self) -> u64 {
-        self.end.saturating_sub(self.position)
-    }
-
-    /// All bytes that are left, if they are few and in memory.
-    pub(crate) fn read_small(&mut self) -> Option<Bytes> {
-        let is_small = self.remaining() <= SMALL as u64;
-        let content = is_small.then(|| self.read_cached().ok()).flatten()?;
-        (content.len() as u64 == self.remaining()).then_some(content)
-    }
-
-    /// The next bytes, or `None` at the end.
-    ///
-    /// # Errors
-    /// If the disk fails, or the file has become shorter since it was opened.
-    pub fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.remaining() == 0 {
-            return Poll::Ready(None);
-        }
-        let outcome = if let Some(reading) = &mut self.reading {
-            let outcome = ready!(reading.as_mut().poll(cx));
-            self.reading = None;
-            outcome
-        } else {
-            match self.read_cached() {
-                Err(Errno::AGAIN) => {
-                    self.reading = Some(Box::pin(self.read_in_pool()));
-                    return self.poll_chunk(cx);
-                }
-                outcome => outcome,
-            }
-        };
-        Poll::Ready(Some(match outcome {
-            Ok(chunk) if chunk.is_empty() => {
-                self.position = self.end;
-                let shrunk = "the file became shorter while it was being sent";
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, shrunk))
-            }
-            Ok(chunk) => {
-                self.position += chunk.len() as u64;
-                Ok(chunk)
-            }
-            Err(errno) => {
-                self.position = self.end;
-                Err(errno.into())
-            }
-        }))
-    }
-
-    fn next_length(&self) -> usize {
-        let most = if load::is_light() { LARGE } else { SMALL };
-        self.remaining().min(most as u64) as usize
-    }
-
-    fn read_cached(&mut self) -> Result<Bytes, Errno> {
-        if !self.has_nowait {
-            return Err(Errno::AGAIN);
-        }
-        let mut chunk = vec![0; self.next_length()];
-        let into = &mut [IoSliceMut::new(&mut chunk)];
-        match preadv2(&self.file, into, self.position, ReadWriteFlags::NOWAIT) {
-            Ok(count) => {
-                chunk.truncate(count);
-                Ok(chunk.into())
-            }
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
-                self.has_nowait = false;
-                Err(Errno::AGAIN)
-            }
-            Err(Errno::INTR) => Err(Errno::AGAIN),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    fn read_in_pool(&self) -> impl Future<Output = Result<Bytes, Errno>> + Send + 'static {
-        let (file, position) = (self.file.clone(), self.position);
-        let length = self.next_length();
-        let pool = self.pool.clone();
-        async move {
-            let read = move || {
-                let mut chunk = vec![0; length];
-                let count =
-                    rustix::io::retry_on_intr(|| pread(&file, chunk.as_mut_slice(), position))?;
-                chunk.truncate(count);
-                Ok(chunk.into())
-            };
-            pool.run(Kind::Read, read).await
-        }
     }
 }

@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 use std::sync::PoisonError;
 
+use common::storage::{Kind, sync_names};
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
-use super::directory::{Entry, Obstacle, look, sync};
-use super::disk_pool::Kind;
+use super::directory::{Entry, Obstacle, look};
 use super::{Condition, Inner, Storage};
 use crate::error::Error;
 use crate::path::FilePath;
@@ -73,7 +73,7 @@ impl Inner {
         // Even if nothing was there: the client may be asking again because it lost the answer to
         // a deletion that is not on the disk yet.
         if self.sync {
-            sync(directory.as_fd()).map_err(failed)?;
+            sync_names(directory.as_fd()).map_err(failed)?;
         }
         root.directories.prune(&path);
         Ok(())

@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::error::Error;
+use common::storage::{self, temporary};
 use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock};
 use rustix::io::Errno;
-
-use super::temporary;
 
 /// Opens the directory, made if it is missing. With `sync`, its name is on the disk afterwards.
 pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> {
@@ -71,7 +70,7 @@ fn sync_names(directory: &Path, count: usize) {
     for above in directory.ancestors().skip(1).take(count) {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         let synced = open_directory(above)
-            .and_then(|opened| super::directory::sync(opened.as_fd()).map_err(io::Error::from));
+            .and_then(|opened| storage::sync_names(opened.as_fd()).map_err(io::Error::from));
         if let Err(error) = synced {
             log::warn!("cannot sync {}, a power cut may lose it: {error}", above.display());
         }

@@ -5,15 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
 use common::net::load;
+use common::storage::space::{self, Need};
+use common::storage::{Kind, SMALL, Temporary, sync_names, write_all};
 use rustix::fs::{fstat, fsync};
-use rustix::io::{Errno, pwrite, retry_on_intr};
+use rustix::io::Errno;
 
-use super::directory::{Entry, Found, Obstacle, look, set_mode, sync};
-use super::disk_pool::Kind;
-use super::read::SMALL;
+use super::directory::{Entry, Found, Obstacle, look, set_mode};
 use super::root::Opened;
-use super::space::{self, Need};
-use super::temporary::Temporary;
 use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
@@ -175,7 +173,7 @@ impl Target {
         }
         let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
         let need = Need { bytes: expected, inodes: 1 + missing };
-        space::check(inner.min_free, base, need, &self.path)?;
+        self.check_space(inner, base, need)?;
         Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
     }
 
@@ -183,18 +181,20 @@ impl Target {
         &self,
         inner: &Inner,
         file: &OwnedFd,
-        mut bytes: &[u8],
-        mut position: u64,
+        bytes: &[u8],
+        position: u64,
     ) -> Result<(), Error> {
         let need = Need { bytes: bytes.len() as u64, inodes: 0 };
-        space::check(inner.min_free, file, need, &self.path)?;
-        while !bytes.is_empty() {
-            let count = retry_on_intr(|| pwrite(file, bytes, position))
-                .map_err(|errno| self.failed(errno))?;
-            bytes = &bytes[count..];
-            position += count as u64;
+        self.check_space(inner, file, need)?;
+        write_all(file, bytes, position).map_err(|errno| self.failed(errno))
+    }
+
+    fn check_space(&self, inner: &Inner, on: impl AsFd, need: Need) -> Result<(), Error> {
+        match space::shortage(inner.min_free, on, need) {
+            Ok(None) => Ok(()),
+            Ok(Some(reason)) => Err(Error::NoSpace { path: self.path.clone(), reason }),
+            Err(errno) => Err(self.failed(errno)),
         }
-        Ok(())
     }
 
     /// Renames the file, or returns `None` if its directory has to be made first.
@@ -231,7 +231,7 @@ impl Target {
                 let Found { missing, mount, .. } = found.map_err(|it| self.blocked(it))?;
                 let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
                 let need = Need { bytes: 0, inodes: missing };
-                space::check(inner.min_free, base, need, &self.path)?;
+                self.check_space(inner, base, need)?;
                 root.directories.make(&self.path).map(Some)
             }
         };
@@ -264,7 +264,7 @@ impl Target {
         drop(replaced);
 
         if inner.sync {
-            sync(directory.as_fd()).map_err(|errno| self.failed(errno))?;
+            sync_names(directory.as_fd()).map_err(|errno| self.failed(errno))?;
         }
         let stat = fstat(&file).map_err(|errno| self.failed(errno))?;
         Version::of(&stat).ok_or_else(|| self.failed(Errno::IO))

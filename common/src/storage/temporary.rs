@@ -1,4 +1,5 @@
-//! Temporary files: an upload is written to one in a directory that no request can name.
+//! Temporary files: what is stored is written to one first, in a directory that no request can
+//! name.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use rustix::io::Errno;
 
 use super::disk_pool::DiskPool;
 use super::open_directory;
-use crate::path::RESERVED;
+
+/// The directory of the temporary files.
+pub const RESERVED: &str = ".tedge-uploads";
 
 /// Removed when dropped, unless it was renamed.
-pub(super) struct Temporary {
+pub struct Temporary {
     file: Arc<OwnedFd>,
     /// Its directory and its name there, until it is renamed.
     entry: Option<(OwnedFd, String)>,
@@ -21,7 +24,10 @@ pub(super) struct Temporary {
 
 impl Temporary {
     /// Makes one in the reserved directory of `base`, which is on the same file system.
-    pub(super) fn create(base: BorrowedFd<'_>, pool: Arc<DiskPool>) -> Result<Self, Errno> {
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn create(base: BorrowedFd<'_>, pool: Arc<DiskPool>) -> Result<Self, Errno> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let directory = reserve(base)?;
         loop {
@@ -39,12 +45,16 @@ impl Temporary {
         }
     }
 
-    pub(super) fn file(&self) -> &Arc<OwnedFd> {
+    /// The file.
+    pub fn file(&self) -> &Arc<OwnedFd> {
         &self.file
     }
 
     /// Renames it, replacing what has that name.
-    pub(super) fn rename(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    ///
+    /// # Errors
+    /// Those of renameat(2).
+    pub fn rename(&mut self, directory: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
         let Some((from, temporary)) = &self.entry else { return Err(Errno::NOENT) };
         renameat(from, temporary.as_str(), directory, name)?;
         self.entry = None;
@@ -68,7 +78,10 @@ impl Drop for Temporary {
 }
 
 /// Removes the temporary files in the reserved directory of `base`.
-pub(super) fn remove_all(base: BorrowedFd<'_>) -> Result<(), Errno> {
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove_all(base: BorrowedFd<'_>) -> Result<(), Errno> {
     let directory = match open_directory(base, RESERVED) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(()),

@@ -17,16 +17,20 @@ const SYNCS: usize = 2;
 
 /// What a job does to the disk.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Reads.
     Read,
+    /// Changes something.
     Write,
+    /// Changes something, and waits until the disk has it.
     Sync,
     /// Makes and syncs directories, which takes many syncs: one such job at a time, so that others
     /// can sync beside it.
     MakeDirectories,
 }
 
-pub(super) struct DiskPool {
+/// The permits for disk work. Each job takes those of its kind.
+pub struct DiskPool {
     jobs: Arc<Semaphore>,
     writers: Arc<Semaphore>,
     syncs: Arc<Semaphore>,
@@ -52,7 +56,7 @@ impl DiskPool {
     ///
     /// If this future is dropped, a job that has not started does not start; one that has runs to
     /// its end.
-    pub(super) async fn run<T: Send + 'static>(
+    pub async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         kind: Kind,
         job: impl FnOnce() -> T + Send + 'static,
@@ -77,7 +81,7 @@ impl DiskPool {
     }
 
     /// Runs a job as soon as a permit is free. Never waits.
-    pub(super) fn defer(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
+    pub fn defer(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) {
         self.deferred().push(Box::new(job));
         self.start_deferred();
     }

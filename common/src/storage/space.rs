@@ -2,35 +2,37 @@
 
 use std::os::fd::AsFd;
 
-use common::settings::Free;
 use rustix::fs::{StatVfs, fstatvfs};
+use rustix::io::Errno;
 
-use crate::error::Error;
-use crate::path::FilePath;
+use crate::settings::Free;
 
-/// What an upload is about to take of a file system.
+/// What is about to be taken of a file system.
 #[derive(Clone, Copy)]
-pub(super) struct Need {
-    pub(super) bytes: u64,
-    pub(super) inodes: u64,
+pub struct Need {
+    /// In bytes.
+    pub bytes: u64,
+    /// New files and directories.
+    pub inodes: u64,
 }
 
-/// Fails if what this file needs would leave less than `min_free`.
-pub(super) fn check(
+/// Why what is needed would leave less than `min_free`; `None` if it would not.
+///
+/// # Errors
+/// If the file system does not say what is free.
+pub fn shortage(
     min_free: Free,
     file_system: impl AsFd,
     need: Need,
-    path: &FilePath,
-) -> Result<(), Error> {
-    let space = fstatvfs(file_system).map_err(|errno| Error::disk("store", path, errno))?;
-    let no_space = |reason| Err(Error::NoSpace { path: path.clone(), reason });
-    if !has_bytes(min_free, &space, need.bytes) {
-        no_space("too little space would stay free")
+) -> Result<Option<&'static str>, Errno> {
+    let space = fstatvfs(file_system)?;
+    Ok(if !has_bytes(min_free, &space, need.bytes) {
+        Some("too little space would stay free")
     } else if !has_inodes(min_free, &space, need.inodes) {
-        no_space("too few inodes would stay free")
+        Some("too few inodes would stay free")
     } else {
-        Ok(())
-    }
+        None
+    })
 }
 
 /// A file system of no size does not know its size: some FUSE and network file systems, ramfs.

@@ -1,0 +1,50 @@
+//! What is stored by more than one service: temporary files, renamed once they are whole, reads and
+//! writes that hold up nobody else while the disk stalls, and the space that has to stay free. Knows
+//! no HTTP, and not what the files are for.
+
+mod disk_pool;
+mod read;
+pub mod space;
+pub mod temporary;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, fsync, openat};
+use rustix::io::{Errno, pwrite, retry_on_intr};
+
+pub use self::disk_pool::{DiskPool, JOBS, Kind};
+pub use self::read::{Reader, SMALL};
+pub use self::temporary::Temporary;
+
+/// Opens a directory in a directory. Follows no link.
+///
+/// # Errors
+/// Those of openat(2).
+pub fn open_directory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::empty())
+}
+
+/// Syncs the names in a directory, if its file system can do that.
+///
+/// # Errors
+/// Those of fsync(2), except that the file system cannot do it.
+pub fn sync_names(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    match fsync(directory) {
+        Err(Errno::INVAL | Errno::BADF) | Ok(()) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Writes all bytes at this position.
+///
+/// # Errors
+/// Those of pwrite(2). Some of the bytes may have been written then.
+pub fn write_all(file: impl AsFd, mut bytes: &[u8], mut position: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let count = retry_on_intr(|| pwrite(&file, bytes, position))?;
+        bytes = &bytes[count..];
+        position += count as u64;
+    }
+    Ok(())
+}
