@@ -2,6 +2,7 @@
 //! The typed struct, the loader, the writer and every text about settings are generated from it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::hosts::{HostPatterns, HostPort, Proxy, WebOrigins};
 use super::setting::Fallback::{Below, Const, Like, Unset};
@@ -9,7 +10,7 @@ use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
 use super::types::{
     AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, DeviceKeyPath,
-    Free, KeyPath, List, PasswordPath, Port, RulesPath, Secret, Size, Text, TokenFrom,
+    Free, KeyPath, List, PasswordPath, Paths, Port, RulesPath, Secret, Size, Text, TokenFrom,
 };
 use super::value::{self, Layer, RawValue};
 use crate::error::Error;
@@ -77,7 +78,7 @@ settings! {
     device_key_path: DeviceKeyPath = "device.key_path", Below("device-certs/tedge-private-key.pem"),
         [C8yProxy, Tedge], "/etc/tedge/device-certs/tedge-private-key.pem";
     /// The directory that contains file-transfer, the directory of the transferred files.
-    data_path: DataPath = "data.path", Const("/var/tedge"), [FileTransfer], "/data/tedge";
+    data_path: DataPath = "data.path", Const("/var/tedge"), [FileTransfer, C8yProxy, Tedge], "/data/tedge";
     /// The address that the File Transfer Service listens on; 0.0.0.0 or :: for all.
     http_bind_address: IpAddr = "http.bind.address",
         Like(&["mqtt.external.bind.address", "mqtt.bind.address"], Some("127.0.0.1")),
@@ -128,8 +129,10 @@ settings! {
         [Tedge], "/etc/tedge/device-local-certs/tedge-client.key";
     /// The maximum size of an upload; no limit if it is not set.
     http_upload_max_size: Option<Size> = "http.upload.max_size" (own), Unset, [FileTransfer], "500M";
-    /// The space that uploads must leave free on the file system.
-    http_upload_min_free: Free = "http.upload.min_free" (own), Const("5%"), [FileTransfer], "100M";
+    /// The space that uploads, and the cache of the Cumulocity Proxy, must leave free on the file
+    /// system.
+    http_upload_min_free: Free = "http.upload.min_free" (own), Const("5%"),
+        [FileTransfer, C8yProxy], "100M";
     /// Whether an upload is synced to the disk before it is answered. If false, it is still atomic,
     /// but a power cut may undo it.
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
@@ -198,6 +201,25 @@ settings! {
     /// Whether the Cumulocity Proxy announces itself and its health on the local MQTT broker.
     c8y_proxy_publish_health: bool = "c8y.proxy.publish_health" (own), Const("true"),
         [C8yProxy], "false";
+    /// How much of the disk the cache of the Cumulocity Proxy may take; no cache if it is not set.
+    /// Binaries that one client has downloaded are served to the others from it.
+    c8y_proxy_cache_max_size: Option<Size> = "c8y.proxy.cache.max_size" (own), Unset,
+        [C8yProxy, Tedge], "2G";
+    /// The directory of the cache; the CacheDirectory of the unit, /var/cache/tedge-c8y-proxy, if it
+    /// is not set, and c8y-cache in data.path without the unit.
+    c8y_proxy_cache_path: Option<DataPath> = "c8y.proxy.cache.path" (own), Unset,
+        [C8yProxy, Tedge], "/data/c8y-cache";
+    /// How long the cache may serve something while Cumulocity cannot be asked whether it is
+    /// unchanged; 0 for not at all.
+    c8y_proxy_cache_offline: Duration = "c8y.proxy.cache.offline" (own), Const("0"),
+        [C8yProxy], "12h";
+    /// Answers that are smaller are not cached.
+    c8y_proxy_cache_min_size: Size = "c8y.proxy.cache.min_size" (own), Const("64k"),
+        [C8yProxy], "1M";
+    /// Paths of Cumulocity to cache besides /inventory/binaries/ID and /event/events/ID/binaries:
+    /// * is any part, and a / at the end is everything below.
+    c8y_proxy_cache_paths: Paths = "c8y.proxy.cache.paths" (own), Unset,
+        [C8yProxy], "/service/firmware/*/image";
     /// The host at which clients reach the Cumulocity Proxy.
     c8y_proxy_client_host: Host = "c8y.proxy.client.host", Const("127.0.0.1"),
         [Tedge], "rpi4-dca632efb150";

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::setting::{PathTo, Shape, ValueType};
 
@@ -74,6 +75,12 @@ value_type!(
     /// A number of bytes, with an optional unit.
     Size = u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Shape::Quantity, bytes
 );
+value_type!(Duration => Self,
+    "duration",
+    "a number of seconds, or one with a unit, such as 90s, 30m, 12h or 90d",
+    Shape::Quantity,
+    duration
+);
 value_type!(bool => Self, "true or false", "true or false", Shape::Boolean, |text: &str| text.parse().ok());
 macro_rules! path_types {
     ($($name:ident = $path_to:ident;)+) => {$(
@@ -133,6 +140,13 @@ value_type!(
     /// Texts, separated by commas.
     List = Vec<String>, "list", "a comma-separated list", Shape::List, |text| {
         Some(items(text).map(str::to_owned).collect())
+    }
+);
+value_type!(
+    /// Paths of requests, separated by commas.
+    Paths = Vec<String>, "list", "a comma-separated list of paths that begin with /", Shape::List, |text| {
+        let paths: Vec<String> = items(text).map(str::to_owned).collect();
+        paths.iter().all(|path| path.starts_with('/')).then_some(paths)
     }
 );
 /// The items of a comma-separated list.
@@ -224,6 +238,20 @@ fn bytes(text: &str) -> Option<u64> {
     digits::<u64>(number)?.checked_mul(1 << shift)
 }
 
+/// Without a unit, in seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let seconds = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    digits::<u64>(number)?.checked_mul(seconds).map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,6 +275,26 @@ mod tests {
         assert_eq!(Free::parse("5%"), Some(Free::Percent(5)));
         assert_eq!(Free::parse("1k"), Some(Free::Bytes(1024)));
         assert_eq!(Free::parse("101%"), None);
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [
+            ("0", Some(0)),
+            ("90", Some(90)),
+            ("90s", Some(90)),
+            ("30m", Some(1_800)),
+            ("12h", Some(43_200)),
+            ("90d", Some(7_776_000)),
+            ("", None),
+            ("h", None),
+            ("1.5h", None),
+            ("1 h", None),
+            ("1w", None),
+            ("18446744073709551615d", None),
+        ] {
+            assert_eq!(Duration::parse(text), seconds.map(Duration::from_secs), "{text}");
+        }
     }
 
     #[test]
