@@ -51,6 +51,7 @@ mod promises {
     mod space;
     mod stalled_disk;
     mod stored_file;
+    mod thin_edge;
     mod tls;
 }
 
