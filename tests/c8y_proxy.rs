@@ -56,6 +56,7 @@ mod promises {
     mod refused_tokens;
     mod stand_ins;
     mod targets;
+    mod thin_edge;
     mod through_proxy;
     mod token_command;
     mod token_from_either;
