@@ -4,6 +4,8 @@
 mod answer;
 mod body;
 mod bridge;
+pub mod conditions;
+mod file;
 pub mod respond;
 mod routes;
 

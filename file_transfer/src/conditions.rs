@@ -1,125 +1,35 @@
-//! Evaluates validators, preconditions and ranges, in the order of RFC 9110, section 13.2.2. Knows
-//! no disk, no clock and no response.
-
-mod range;
-mod tags;
+//! The validators of a file, and what the conditional fields of a request make of them.
 
 use std::time::{Duration, SystemTime};
 
-use common::http::{HeaderMap, HeaderValue, header};
+use common::http::HeaderMap;
+use common::http::conditions::{self, Preconditions, Selection, Validators};
 
 use crate::storage::{Condition, Version};
 
 /// 9999-12-31T23:59:59Z: an HTTP date has four digits for the year.
 const LAST_DATE: u64 = 253_402_300_799;
 
-/// How a GET or HEAD is answered.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Selection {
-    /// The whole file: 200.
-    Whole,
-    /// The bytes from the first to the last, both included: 206.
-    Part(u64, u64),
-    /// The client has it already: 304.
-    NotModified,
-    /// A precondition failed: 412.
-    Failed,
-    /// No byte of the range is in the file: 416.
-    Unsatisfiable,
-}
-
-/// How old a file has to be for its date to be a strong validator. A younger one may be the second
-/// version within a second, or in two on FAT, or the clock was set back (RFC 9110, section 8.8.2.2).
-const STRONG_AGE: Duration = Duration::from_secs(60);
-
-/// Evaluates the conditional fields of a GET or a HEAD that arrives `now`.
+/// Evaluates the conditional fields of a GET or a HEAD of a file, `tag` being its [`etag`], that
+/// arrives `now`.
 pub(crate) fn select(
     fields: &HeaderMap,
     is_get: bool,
     version: &Version,
+    tag: &[u8],
     now: SystemTime,
 ) -> Selection {
-    let is_conditional = fields.keys().any(|name| {
-        let name = name.as_str().as_bytes();
-        name == b"range" || name.starts_with(b"if-")
-    });
-    if !is_conditional {
-        return Selection::Whole;
-    }
-
-    let tag = etag(version);
-    if !Preconditions::of(fields).is_unchanged(Some(version), &tag) {
-        return Selection::Failed;
-    }
-    let has_it = if fields.contains_key(header::IF_NONE_MATCH) {
-        tags::weakly_include(fields.get_all(header::IF_NONE_MATCH), &tag).unwrap_or(false)
-    } else {
-        date(fields, &header::IF_MODIFIED_SINCE).is_some_and(|since| modified(version) <= since)
-    };
-    if has_it {
-        return Selection::NotModified;
-    }
-
-    match range::parse(fields, version.length) {
-        _ if !is_get || !is_same(fields, version, &tag, now) => Selection::Whole,
-        None => Selection::Whole,
-        Some(range::Range::Part(first, last)) => Selection::Part(first, last),
-        Some(range::Range::Unsatisfiable) => Selection::Unsatisfiable,
-    }
+    conditions::select(fields, is_get, validators(version, tag), version.length, now)
 }
 
-/// `If-Range`: holds for the strong tag, or for exactly the date that we send, once it is strong.
-fn is_same(fields: &HeaderMap, version: &Version, tag: &str, now: SystemTime) -> bool {
-    let Some(value) = fields.get(header::IF_RANGE) else { return true };
-    value.as_bytes() == tag.as_bytes()
-        || date(fields, &header::IF_RANGE)
-            .is_some_and(|date| date == modified(version) && date + STRONG_AGE <= now)
-}
-
-/// The preconditions of a PUT or a DELETE, which are checked more than once.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Preconditions {
-    matches: Vec<HeaderValue>,
-    none_matches: Vec<HeaderValue>,
-    unmodified_since: Option<SystemTime>,
-}
-
-impl Preconditions {
-    pub(crate) fn of(fields: &HeaderMap) -> Self {
-        Self {
-            matches: fields.get_all(header::IF_MATCH).iter().cloned().collect(),
-            none_matches: fields.get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
-            unmodified_since: date(fields, &header::IF_UNMODIFIED_SINCE),
-        }
-    }
-
-    /// `If-Match`, or without it `If-Unmodified-Since`.
-    fn is_unchanged(&self, version: Option<&Version>, tag: &str) -> bool {
-        if !self.matches.is_empty() {
-            return version.is_some() && tags::include(&self.matches, tag).unwrap_or(false);
-        }
-        match (self.unmodified_since, version) {
-            (Some(since), Some(version)) => modified(version) <= since,
-            _ => true,
-        }
-    }
-
-    /// `If-None-Match`. If it cannot be parsed, it does not hold.
-    fn is_none(&self, version: Option<&Version>, tag: &str) -> bool {
-        if self.none_matches.is_empty() {
-            return true;
-        }
-        match tags::weakly_include(&self.none_matches, tag) {
-            Some(includes) => version.is_none() || !includes,
-            None => false,
-        }
-    }
+fn validators<'a>(version: &Version, tag: &'a [u8]) -> Validators<'a> {
+    Validators { tag, modified: Some(modified(version)) }
 }
 
 impl Condition for Preconditions {
     fn holds(&self, version: Option<&Version>) -> bool {
         let tag = version.map(etag).unwrap_or_default();
-        self.is_unchanged(version, &tag) && self.is_none(version, &tag)
+        self.hold(version.map(|version| validators(version, tag.as_bytes())))
     }
 }
 
@@ -135,14 +45,14 @@ pub(crate) fn modified(version: &Version) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// A date that cannot be parsed is ignored (RFC 9110, sections 13.1.3 and 13.1.4).
-fn date(fields: &HeaderMap, name: &header::HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(fields.get(name)?.to_str().ok()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use common::http::HeaderValue;
+    use common::http::conditions::Selection;
+
     use super::*;
+
+    const STRONG_AGE: Duration = Duration::from_secs(60);
 
     const FILE: Version =
         Version { seconds: 1000, nanoseconds: 5, length: 100, inode: 7, mode: 0o644 };
@@ -159,7 +69,7 @@ mod tests {
     }
 
     fn get(lines: &[(&'static str, &str)]) -> Selection {
-        select(&fields(lines), true, &FILE, modified(&FILE) + STRONG_AGE)
+        select(&fields(lines), true, &FILE, TAG.as_bytes(), modified(&FILE) + STRONG_AGE)
     }
 
     #[test]
@@ -204,7 +114,10 @@ mod tests {
         assert_eq!(get(&[("range", "bytes=100-")]), Selection::Unsatisfiable);
         assert_eq!(get(&[("range", "bytes=100-"), ("if-range", "\"a\"")]), Selection::Whole);
         let later = modified(&FILE) + STRONG_AGE;
-        assert_eq!(select(&fields(&[range]), false, &FILE, later), Selection::Whole);
+        assert_eq!(
+            select(&fields(&[range]), false, &FILE, TAG.as_bytes(), later),
+            Selection::Whole
+        );
     }
 
     #[test]
@@ -218,7 +131,7 @@ mod tests {
             (0, Selection::Whole),
         ] {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
-            assert_eq!(select(&fields, true, &FILE, now), selected, "{now:?}");
+            assert_eq!(select(&fields, true, &FILE, TAG.as_bytes(), now), selected, "{now:?}");
         }
     }
 

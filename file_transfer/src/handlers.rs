@@ -1,19 +1,16 @@
 //! Answers the requests of each route: parse, decide, answer.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use common::http::conditions::{Preconditions, Selection};
 use common::http::respond::error_response;
-use common::http::{Body, BodyError, HeaderValue, Response, StatusCode, answer, header, received};
+use common::http::{Body, HeaderValue, Response, StatusCode, answer, header, received};
 use common::storage::Reader;
 use http::{Method, request};
-use http_body::{Frame, SizeHint};
 use tide::Request;
 
 use crate::State;
-use crate::conditions::{Preconditions, Selection, etag, modified, select};
+use crate::conditions::{etag, modified, select};
 use crate::error::Error;
 use crate::path::FilePath;
 use crate::storage::Version;
@@ -48,12 +45,13 @@ fn respond(
     let mut response = Response::new(Body::Empty);
     let fields = response.headers_mut();
     fields.reserve(FIELDS);
-    fields.insert(header::ETAG, ascii(etag(&version)));
+    let tag = ascii(etag(&version));
+    fields.insert(header::ETAG, tag.clone());
     let now = SystemTime::now();
     // Never in the future (RFC 9110, section 8.8.2.1): the file may be from before the clock was set.
     let date = httpdate::fmt_http_date(modified(&version).min(now));
     fields.insert(header::LAST_MODIFIED, ascii(date));
-    let status = match select(&head.headers, is_get, &version, now) {
+    let status = match select(&head.headers, is_get, &version, tag.as_bytes(), now) {
         Selection::Failed => return Err(Error::Precondition(path)),
         Selection::Unsatisfiable => return Err(Error::Range { length: version.length }),
         Selection::NotModified => {
@@ -78,10 +76,7 @@ fn respond(
     }
     *response.status_mut() = status;
     if is_get {
-        *response.body_mut() = match reader.read_small() {
-            Some(content) => Body::text(content),
-            None => Body::stream(FileBody(reader)),
-        };
+        *response.body_mut() = Body::file(reader);
     }
     Ok(response)
 }
@@ -146,35 +141,4 @@ pub(crate) async fn refuse_health(_: Request<State>) -> tide::Result {
 #[expect(clippy::unwrap_used, reason = "visible ASCII is a value")]
 fn ascii(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap()
-}
-
-/// The content of a file as a response body. If it cannot be sent whole, the connection is cut, so
-/// that the client does not take it for whole.
-struct FileBody(Reader);
-
-impl http_body::Body for FileBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.get_mut().0.poll_chunk(cx).map(|chunk| {
-            chunk.map(|chunk| {
-                chunk.map(Frame::data).map_err(|error| {
-                    log::error!("a download was cut off: {error}");
-                    error.into()
-                })
-            })
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.remaining() == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.remaining())
-    }
 }

@@ -6,10 +6,10 @@ pub(crate) mod multipart;
 pub(crate) mod parameters;
 mod part;
 
+use common::http::conditions::Preconditions;
 use common::http::{Body, HeaderMap, header};
 use http::{Version as HttpVersion, request};
 
-use crate::conditions::Preconditions;
 use crate::error::Error;
 use crate::path::FilePath;
 use crate::storage::{Storage, Version};

@@ -4,14 +4,15 @@
 use std::str::FromStr;
 use std::time::SystemTime;
 
+use common::http::conditions::{Preconditions, Selection};
 use common::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::conditions::{self, Preconditions, Selection, etag};
+use crate::conditions::{self, etag};
 use crate::storage::{Condition, Version};
 
 /// Long after the file was written.
 fn select(fields: &HeaderMap, is_get: bool, version: &Version) -> Selection {
-    conditions::select(fields, is_get, version, SystemTime::now())
+    conditions::select(fields, is_get, version, etag(version).as_bytes(), SystemTime::now())
 }
 
 /// Panics where something does not hold.

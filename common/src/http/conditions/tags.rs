@@ -1,21 +1,22 @@
 //! Searches lists of entity tags (RFC 9110, sections 8.8.3 and 13.1.1).
 
-use common::http::HeaderValue;
+use http::HeaderValue;
 
 /// By the strong comparison: weak tags do not count. `None` if a line cannot be parsed.
 pub(super) fn include<'a>(
     lines: impl IntoIterator<Item = &'a HeaderValue>,
-    tag: &str,
+    tag: &[u8],
 ) -> Option<bool> {
-    any(lines, |is_weak, listed| !is_weak && listed == tag.as_bytes())
+    any(lines, |is_weak, listed| !is_weak && listed == tag)
 }
 
 /// By the weak comparison. `None` if a line cannot be parsed.
 pub(super) fn weakly_include<'a>(
     lines: impl IntoIterator<Item = &'a HeaderValue>,
-    tag: &str,
+    tag: &[u8],
 ) -> Option<bool> {
-    any(lines, |_, listed| listed == tag.as_bytes())
+    let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
+    any(lines, |_, listed| listed == opaque)
 }
 
 fn any<'a>(
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     fn includes(line: &'static str) -> Option<bool> {
-        include(&[HeaderValue::from_static(line)], "\"b\"")
+        include(&[HeaderValue::from_static(line)], b"\"b\"")
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Parses `Range` (RFC 9110, section 14): one range of bytes.
 
-use common::http::{HeaderMap, header};
+use http::{HeaderMap, header};
 
 /// What a `Range` field asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn is_less(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use common::http::HeaderValue;
+    use http::HeaderValue;
 
     use super::*;
 
