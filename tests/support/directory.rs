@@ -27,6 +27,7 @@ impl Directory {
 
     /// A new one that is shared by all tests of this process. A shell removes it when the process
     /// ends, which closes the shell's input, since statics are never dropped.
+    #[expect(clippy::zombie_processes, reason = "it ends after this process")]
     pub(crate) fn shared() -> Self {
         let directory = Self::new();
         let shell = Command::new("sh")
