@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use common::client::{self, Answer};
-use common::http::{Body, answer, received};
+use common::http::{Body, answer, crossing, received};
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
@@ -14,7 +14,7 @@ use crate::credentials::Grant;
 use crate::error::Error;
 use crate::state::State;
 use crate::target::Cost;
-use crate::{headers, target, upgrade};
+use crate::{target, upgrade};
 
 /// Every method that Cumulocity knows.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -49,21 +49,21 @@ pub(crate) async fn forward(request: tide::Request<State>) -> tide::Result {
     }
     let target = target::upstream(&received.uri).ok_or(Error::NotFound)?;
     let cost = target::cost(target.path());
-    if cost == Cost::Token || cost == Cost::Session && !headers::is_authorized(&received.headers) {
+    if cost == Cost::Token || cost == Cost::Session && !is_authorized(&received.headers) {
         return Err(Error::Forbidden.into());
     }
 
     // 2. The fields cross, except those of this one connection.
-    let protocols = headers::upgrade(&received);
+    let protocols = crossing::upgrade(&received);
     let mut head =
         Head { method: received.method, target: Uri::from(target), fields: received.headers };
-    headers::to_upstream(&mut head.fields, state.host());
+    crossing::to_upstream(&mut head.fields, state.host());
     if let Some(protocols) = protocols.clone() {
-        headers::set_upgrade(&mut head.fields, protocols);
+        crossing::set_upgrade(&mut head.fields, protocols);
     }
 
     // 3. Credentials: the client's own, and then nothing waits for a token, or the device's.
-    let Answer { mut response, upgraded } = if headers::is_authorized(&head.fields) {
+    let Answer { mut response, upgraded } = if is_authorized(&head.fields) {
         send(&state, head.with(body)).await?
     } else {
         send_as_the_device(&state, head, body).await?
@@ -73,12 +73,17 @@ pub(crate) async fn forward(request: tide::Request<State>) -> tide::Result {
     match (upgraded, protocols) {
         (Some(upstream), Some(protocols)) => Ok(upgrade::switch(response, upstream, protocols)),
         (None, _) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
-            headers::to_client(response.headers_mut());
+            crossing::to_client(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
             Ok(answer(response))
         }
         _ => Err(Error::UnrequestedUpgrade.into()),
     }
+}
+
+/// Whether the client brings credentials of its own.
+fn is_authorized(fields: &HeaderMap) -> bool {
+    fields.contains_key(AUTHORIZATION)
 }
 
 /// A request upstream without its body.

@@ -5,7 +5,7 @@
 //! 1. [`routes`] lead it on; [`State`] is what all requests share.
 //! 2. `forward` takes it to Cumulocity and its answer back, step by step.
 //! 3. `target` says what is asked upstream, and what may not be asked; `access`, by whom.
-//! 4. `headers` says which fields cross.
+//! 4. [`common::http::crossing`] says which fields cross.
 //! 5. [`credentials`] adds the device's, from a file, from the broker, or from Cumulocity itself.
 //! 6. `upgrade` takes over where upstream switches protocols; `relay` carries the bytes.
 //! 7. [`error`] is everything that is answered without Cumulocity.
@@ -19,7 +19,6 @@ mod forward;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod headers;
 mod health;
 mod relay;
 mod state;

@@ -2,12 +2,11 @@
 //!
 //! It knows nothing of the protocol that follows.
 
-use common::http::{Body, Upgrade, answer_with_upgrade};
+use common::http::{Body, Upgrade, answer_with_upgrade, crossing};
 use common::net::Stream;
 use http::header::UPGRADE;
 use http::{HeaderValue, Response};
 
-use crate::headers;
 use crate::relay::relay;
 
 /// Passes upstream's `101 Switching Protocols` on, and then bytes both ways.
@@ -18,8 +17,8 @@ pub(crate) fn switch(
 ) -> tide::Response {
     let fields = response.headers_mut();
     let agreed = fields.remove(UPGRADE).unwrap_or(asked);
-    headers::to_client(fields);
-    headers::set_upgrade(fields, agreed);
+    crossing::to_client(fields);
+    crossing::set_upgrade(fields, agreed);
 
     let tunnel = Upgrade::new(move |client| async move {
         if let Err(error) = relay(client, upstream).await {

@@ -1,10 +1,12 @@
 //! HTTP messages between the connection and the routes: bodies, answers, the bridge to tide and
-//! surf, and the module that turns errors into responses. Opens no socket.
+//! surf, the fields that cross to a server upstream, and the module that turns errors into
+//! responses. Opens no socket.
 
 mod answer;
 mod body;
 mod bridge;
 pub mod conditions;
+pub mod crossing;
 mod file;
 pub mod respond;
 mod routes;

@@ -1,12 +1,12 @@
-//! Which header fields cross the proxy, in both directions. Pure: it sees fields, and knows no
-//! connection, no token and no framework.
+//! Which header fields cross a service that passes requests on, in both directions. Pure: it sees
+//! fields, and knows no connection, no token and no framework.
 //!
 //! Everything crosses, bytes unchanged, except what belongs to one connection (RFC 9110, 7.6.1).
 
-use http::header::{
+use ::http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Version, request};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Version, request};
 
 /// What is for one connection whether `Connection` names it or not: RFC 9110, 7.6.1, the
 /// credentials of a proxy (11.7), and the promise of trailer fields, which are dropped.
@@ -29,7 +29,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 ///
 /// `Content-Length` and `Transfer-Encoding` stay, so that the request is framed as it came and
 /// one without a body is sent without one. `Expect` is answered on this side.
-pub(crate) fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
+pub fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
     remove_named(fields);
     remove_all(fields, |name| is_hop_by_hop(name) || name == EXPECT);
     if fields.contains_key(TRANSFER_ENCODING) {
@@ -39,7 +39,7 @@ pub(crate) fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
 }
 
 /// Makes upstream's fields those of the answer to the client.
-pub(crate) fn to_client(fields: &mut HeaderMap) {
+pub fn to_client(fields: &mut HeaderMap) {
     remove_named(fields);
     remove_all(fields, is_hop_by_hop);
     if fields.remove(TRANSFER_ENCODING).is_some() {
@@ -49,7 +49,7 @@ pub(crate) fn to_client(fields: &mut HeaderMap) {
 
 /// The protocols that a request asks to switch to, as it names them (RFC 9110, 7.8), except h2c:
 /// that is HTTP/2 without TLS (RFC 7540, 3.2), and TLS leads upstream.
-pub(crate) fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
+pub fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
     if head.version < Version::HTTP_11 {
         return None;
     }
@@ -63,14 +63,9 @@ pub(crate) fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
 }
 
 /// Asks for the switch, or confirms it, on the connection that these fields go to.
-pub(crate) fn set_upgrade(fields: &mut HeaderMap, protocols: HeaderValue) {
+pub fn set_upgrade(fields: &mut HeaderMap, protocols: HeaderValue) {
     fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     fields.insert(UPGRADE, protocols);
-}
-
-/// Whether the client brings credentials of its own.
-pub(crate) fn is_authorized(fields: &HeaderMap) -> bool {
-    fields.contains_key(AUTHORIZATION)
 }
 
 /// Removes the fields of these names. Looking through all names once is cheaper than looking up
@@ -105,7 +100,7 @@ fn options(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::TE;
+    use ::http::header::TE;
     use proptest::prelude::*;
 
     type Lines<'a> = &'a [(&'a str, &'a [u8])];
@@ -205,7 +200,7 @@ mod tests {
             (&[("connection", b"upgrade"), ("upgrade", b"websocket")], Version::HTTP_10, None),
         ];
         for (lines, version, protocols) in cases {
-            let mut head = http::Request::new(()).into_parts().0;
+            let mut head = ::http::Request::new(()).into_parts().0;
             head.headers = fields(lines);
             head.version = version;
             assert_eq!(upgrade(&head).as_ref().map(|v| v.to_str().unwrap()), protocols);
