@@ -79,7 +79,11 @@ impl Client {
 
     /// Sends a request and returns the answer as soon as its head has arrived, even if the
     /// request's body has not been sent completely.
-    async fn exchange(&self, request: Request<Body>) -> Result<Answer, Error> {
+    ///
+    /// # Errors
+    ///
+    /// There is no answer, or none that can be passed on.
+    pub async fn exchange(&self, request: Request<Body>) -> Result<Answer, Error> {
         let mut request = self.address(request);
         if let Some(mut link) = self.pool.take() {
             let spare = spare(&request);

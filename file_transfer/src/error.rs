@@ -1,10 +1,11 @@
-//! What can go wrong with a request for a file.
+//! What can go wrong with a request for a file, or for an entity.
 //!
 //! The client gets the message of a 4xx and of a 507: it says what to change, and contains no path
 //! outside the directory. The message of any other 5xx goes only to the log.
 
 use std::io;
 
+use common::client;
 use common::http::respond::Failure;
 use common::http::{BodyError, HeaderMap, HeaderValue, StatusCode, header};
 use rustix::io::Errno;
@@ -129,6 +130,15 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
+    /// Nothing answers at http.agent.address, or the setting has no value.
+    #[error(
+        "There is no entity store here: tedge-agent of thin-edge.io keeps it, and does not run. \
+         Install or start tedge-agent, and see http.agent.address"
+    )]
+    NoAgent,
+    /// The agent gives no answer that can be passed on.
+    #[error("no answer from tedge-agent")]
+    Agent(#[source] client::Error),
 }
 
 impl Failure for Error {
@@ -139,7 +149,10 @@ impl Failure for Error {
             | Self::NotFound(_)
             | Self::UploadOntoSpecial { .. }
             | Self::DeleteDirectory(_)
-            | Self::DeleteSpecial { .. } => StatusCode::NOT_FOUND,
+            | Self::DeleteSpecial { .. }
+            | Self::NoAgent => StatusCode::NOT_FOUND,
+            Self::Agent(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+            Self::Agent(_) => StatusCode::BAD_GATEWAY,
             Self::InvalidPath(..)
             | Self::TooDeep
             | Self::BadName(_)
@@ -159,8 +172,13 @@ impl Failure for Error {
     }
 
     fn public(&self) -> Option<String> {
-        let Self::NoSpace { path, reason } = self else { return None };
-        Some(format!("Cannot upload: {path}: {reason}: delete files"))
+        match self {
+            Self::NoSpace { path, reason } => {
+                Some(format!("Cannot upload: {path}: {reason}: delete files"))
+            }
+            Self::Agent(error) => Some(format!("Error communicating with tedge-agent: {error}")),
+            _ => None,
+        }
     }
 
     fn fields(&self, fields: &mut HeaderMap) {

@@ -1,4 +1,5 @@
-//! The File Transfer Service: HTTP access to the files below one directory. Read it in the order in
+//! The File Transfer Service: HTTP access to the files below one directory, and to the entities of
+//! an agent beside it. Read it in the order in
 //! which a request passes:
 //!
 //! 1. [`routes`] lead to `handlers`, the functions that answer.
@@ -8,17 +9,22 @@
 //! 4. `upload` unpacks a request body, checks its digest, and passes it to the storage.
 //! 5. [`storage`] reads, replaces and deletes files. It knows no HTTP.
 //!
+//! `entities` passes requests for `/te/v1/entities` on to the agent.
+//!
 //! [`error`] says what can go wrong. [`common::http::respond`] turns it into a response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_executor::Executor;
 use common::http::respond::Respond;
 use common::http::{BELOW, Routes};
+use common::net::Origin;
 use http::Method;
 
 mod access;
 mod conditions;
+mod entities;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -28,6 +34,7 @@ mod path;
 pub mod storage;
 mod upload;
 
+use entities::Agent;
 use error::Error;
 use path::PREFIXES;
 use storage::Storage;
@@ -37,12 +44,19 @@ use storage::Storage;
 pub struct State {
     storage: Storage,
     draining: Arc<AtomicBool>,
+    agent: Option<Arc<Agent>>,
 }
 
 impl State {
     /// `draining` becomes true when the service is told to stop.
     pub fn new(storage: Storage, draining: Arc<AtomicBool>) -> Self {
-        Self { storage, draining }
+        Self { storage, draining, agent: None }
+    }
+
+    /// The same, with the agent at this address. Connections to it are tasks of `executor`.
+    #[must_use]
+    pub fn with_agent(self, origin: Origin, executor: Arc<Executor<'static>>) -> Self {
+        Self { agent: Agent::at(origin, executor).map(Arc::new), ..self }
     }
 
     fn is_draining(&self) -> bool {
@@ -61,6 +75,9 @@ pub fn routes(state: State) -> Routes {
         .put(handlers::upload)
         .delete(handlers::delete)
         .all(handlers::refuse);
+    for path in entities::ROUTES {
+        app.at(path).all(entities::pass_on);
+    }
     app.at("/health").get(handlers::health).head(handlers::health).all(handlers::refuse_health);
 
     let storage = state.storage.clone();

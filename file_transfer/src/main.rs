@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use common::error::Error;
 use common::http::Routes;
@@ -58,6 +59,11 @@ impl Service for FileTransfer {
             min_free: settings.http_upload_min_free,
             sync: settings.http_upload_sync,
         })?;
-        Ok(file_transfer::routes(State::new(storage, context.draining.clone())))
+        let mut state = State::new(storage, context.draining.clone());
+        if let Some(agent) = &settings.http_agent_address {
+            log::info!("The entities of tedge-agent are at http://{}", agent.0);
+            state = state.with_agent(agent.0.clone(), Arc::clone(&context.executor));
+        }
+        Ok(file_transfer::routes(state))
     }
 }

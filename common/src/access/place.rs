@@ -36,6 +36,14 @@ impl Place {
         self.pieces.len() > 1
     }
 
+    /// Whether it begins with this directory as it is written, or holds everything. A client whose
+    /// name happens to be that of the directory gets nothing by it.
+    pub(super) fn is_about(&self, directory: &str) -> bool {
+        let start = self.pieces.first().map_or("", String::as_str);
+        let is_root = start.is_empty() && !self.is_exact && !self.has_name();
+        is_root || start.starts_with(directory)
+    }
+
     /// Whether it holds this path: relative, decoded, no part empty, `.` or `..`. A slash at its
     /// end says that it may be a directory.
     pub(super) fn holds(&self, path: &str, name: &str) -> bool {
@@ -112,6 +120,27 @@ mod tests {
             let place = Place::exactly(exactly).unwrap();
             assert_eq!(place.holds(path, "me"), is_held, "{exactly} {path}");
         }
+    }
+
+    #[test]
+    fn a_directory_of_its_own_is_meant_where_it_is_named() {
+        for (below, is_about) in [
+            ("/te/v1/entities/device/{who}/", true),
+            ("/te/v1/entities/", true),
+            ("/", true),
+            ("/te/v1/", false),
+            ("/te/", false),
+            ("/{who}/", false),
+            ("/te/{who}/entities/", false),
+        ] {
+            assert_eq!(
+                Place::below(below).unwrap().is_about("te/v1/entities"),
+                is_about,
+                "{below}"
+            );
+        }
+        assert!(Place::exactly("/te/v1/entities").unwrap().is_about("te/v1/entities"));
+        assert!(!Place::exactly("/").unwrap().is_about("te/v1/entities"));
     }
 
     #[test]

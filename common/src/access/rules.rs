@@ -53,10 +53,17 @@ pub struct Refusal {
 
 impl Rules {
     /// The line of the first rule that allows this client this method at this path, which is as
-    /// [`Judge::may`] takes it.
-    pub fn find(&self, client: Client<'_>, method: &Method, path: &str) -> Option<usize> {
+    /// [`Judge::may`] takes it, or with a directory as [`Judge::may_within`] does.
+    pub fn find(
+        &self,
+        client: Client<'_>,
+        method: &Method,
+        directory: &str,
+        path: &str,
+    ) -> Option<usize> {
         let method = Methods::of(method);
-        self.0.iter().find(|rule| rule.allows(client, method, path)).map(|rule| rule.line)
+        let allows = |rule: &&Rule| rule.allows(client, method, directory, path);
+        self.0.iter().find(allows).map(|rule| rule.line)
     }
 
     /// What judges the requests of this client.
@@ -76,22 +83,24 @@ impl Rules {
 }
 
 impl Rule {
-    fn allows(&self, client: Client<'_>, method: Methods, path: &str) -> bool {
+    fn allows(&self, client: Client<'_>, method: Methods, directory: &str, path: &str) -> bool {
         if !self.may.has(method) {
             return false;
         }
+        let holds = |place: &Place, name| place.is_about(directory) && place.holds(path, name);
         let is_from = |address| self.from.iter().any(|network| network.holds(address));
         if !self.from.is_empty() && !client.address.is_some_and(is_from) {
             return false;
         }
         let Some(who) = &self.who else {
-            return self.places.iter().any(|place| place.holds(path, ""));
+            return self.places.iter().any(|place| holds(place, ""));
         };
         client.names.iter().any(|name| {
             who.iter().any(|who| who == "*" || *who == name.text)
-                && self.places.iter().any(|place| {
-                    (name.is_part || !place.has_name()) && place.holds(path, &name.text)
-                })
+                && self
+                    .places
+                    .iter()
+                    .any(|place| (name.is_part || !place.has_name()) && holds(place, &name.text))
         })
     }
 }
@@ -104,7 +113,17 @@ impl Judge<'_> {
     ///
     /// No rule does.
     pub fn may(&self, method: &Method, path: &str) -> Result<(), Refusal> {
-        match self.rules.find(self.client, method, path) {
+        self.may_within("", method, path)
+    }
+
+    /// The same, of a path in a directory that only those rules are about that begin with it as it
+    /// is written, and those for everything: it has nothing to do with other paths.
+    ///
+    /// # Errors
+    ///
+    /// No rule allows it.
+    pub fn may_within(&self, directory: &str, method: &Method, path: &str) -> Result<(), Refusal> {
+        match self.rules.find(self.client, method, directory, path) {
             Some(_) => Ok(()),
             None => Err(self.refuse(method, path)),
         }
@@ -159,7 +178,7 @@ exactly = "/motd"
         let names = name.map(Names::one).unwrap_or_default();
         let client = Client { names: &names, address: address.parse().ok() };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        parse(LAYOUT.as_bytes()).unwrap().find(client, &method, path)
+        parse(LAYOUT.as_bytes()).unwrap().find(client, &method, "", path)
     }
 
     #[test]

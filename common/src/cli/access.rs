@@ -22,8 +22,9 @@ pub const COMMAND: Command = Command {
         Word::new("--from ADDRESS", "address of the client (default: in no network)"),
         Word::new("--service SERVICE", "the service, tedge-file-transfer or tedge-c8y-proxy"),
     ],
-    notes: "PATH is that of a request, such as /te/v1/files/child1/a or /c8y/event/events,\n\
-            or with --service one as in the rules. It is not percent-encoded.\n\
+    notes: "PATH is that of a request, such as /te/v1/files/child1/a, /c8y/event/events or\n\
+            /te/v1/entities/device/child1//, or with --service one as in the rules. It is\n\
+            not percent-encoded.\n\
             The rules are in the files of http.access_path and c8y.proxy.access_path.\n\
             If no rule allows the request, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
@@ -32,12 +33,13 @@ pub const COMMAND: Command = Command {
 
 const FILES: [&str; 2] = ["/tedge/file-transfer/", "/te/v1/files/"];
 const CLOUD: &str = "/c8y/";
+const ENTITIES: &str = "/te/v1/entities/";
 
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let method = line.text(0)?.unwrap_or_default().to_ascii_uppercase();
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| usage(format!("METHOD is '{method}': expected GET, PUT or another one")))?;
-    let (service, path) = request(line)?;
+    let Request { service, directory, path } = request(line)?;
     let name = line.value("--as").map(utf8).transpose()?;
     let address = line.value("--from").map(utf8).transpose()?.map(address).transpose()?;
 
@@ -57,7 +59,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let client = Client { names: &names, address };
     let shown = file.path.unwrap_or_default();
     let shown = shown.display();
-    match rules.find(client, &method, &path) {
+    match rules.find(client, &method, directory, &path) {
         Some(line) => Ok(print_value(&format!("allowed by {shown}:{line}"))?),
         None => {
             let refusal = rules.judge(client).refuse(&method, &path);
@@ -67,8 +69,14 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     }
 }
 
-/// The service that the request is for, and the path as its rules take it.
-fn request(line: &CommandLine) -> Result<(Program, String), Exit> {
+/// The service that a request is for, and what its rules judge.
+struct Request {
+    service: Program,
+    directory: &'static str,
+    path: String,
+}
+
+fn request(line: &CommandLine) -> Result<Request, Exit> {
     let path = line.text(1)?.unwrap_or_default();
     let below = |prefix: &&str| format!("{path}/").starts_with(*prefix);
     let service = match line.value("--service") {
@@ -80,9 +88,17 @@ fn request(line: &CommandLine) -> Result<(Program, String), Exit> {
                 usage(format!("--service is '{name}': see --help"))
             })?,
         None if below(&CLOUD) => Program::C8yProxy,
-        None if FILES.iter().any(below) => Program::FileTransfer,
+        None if FILES.iter().any(below) || below(&ENTITIES) => Program::FileTransfer,
         None => return Err(usage(format!("no service has the path '{path}': add --service"))),
     };
+    if path.split('/').any(|part| matches!(part, "." | "..")) {
+        return Err(usage(format!("PATH is '{path}': write it without . and ..")));
+    }
+    if service == Program::FileTransfer && below(&ENTITIES) {
+        // Empty parts are parts of it.
+        let path = format!("{}/", path.trim_matches('/'));
+        return Ok(Request { service, directory: ENTITIES.trim_matches('/'), path });
+    }
     let prefixes = match service {
         Program::C8yProxy => &[CLOUD][..],
         _ => &FILES,
@@ -90,11 +106,8 @@ fn request(line: &CommandLine) -> Result<(Program, String), Exit> {
     let prefix = prefixes.iter().find(|prefix| below(prefix));
     let relative = prefix.map_or(path, |prefix| path.get(prefix.len()..).unwrap_or_default());
     let parts: Vec<_> = relative.split('/').filter(|part| !part.is_empty()).collect();
-    if parts.iter().any(|part| matches!(*part, "." | "..")) {
-        return Err(usage(format!("PATH is '{path}': write it without . and ..")));
-    }
     let end = if service == Program::C8yProxy && !parts.is_empty() { "/" } else { "" };
-    Ok((service, parts.join("/") + end))
+    Ok(Request { service, directory: "", path: parts.join("/") + end })
 }
 
 fn address(text: &str) -> Result<IpAddr, Exit> {

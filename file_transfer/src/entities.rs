@@ -1,0 +1,101 @@
+//! Passes requests for entities on to the agent that keeps them, thin-edge.io's `tedge-agent`, and
+//! its answers back: as they come, both streaming. Knows nothing of what they say.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_executor::Executor;
+use common::access::{Judge, Refusal};
+use common::client::{self, Answer, Client, Options};
+use common::http::{HeaderValue, answer, crossing, received};
+use common::net::Origin;
+use http::{Method, Version, request};
+use percent_encoding::percent_decode_str;
+use tide::Request;
+
+use crate::State;
+use crate::error::Error;
+
+/// The routes: entities are listed and registered at the first, and each is below the other.
+pub(crate) const ROUTES: [&str; 2] = ["/te/v1/entities", "/te/v1/entities/*"];
+
+/// The methods that the agent knows.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+
+/// How long the agent may be silent. Without a limit, those who asked and left would add up.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// The agent.
+pub(crate) struct Agent {
+    client: Client,
+    host: HeaderValue,
+}
+
+impl Agent {
+    /// The agent at this address, which speaks HTTP without TLS. `None`: it is no header value.
+    pub(crate) fn at(origin: Origin, executor: Arc<Executor<'static>>) -> Option<Self> {
+        let host = HeaderValue::try_from(origin.host_field(80)).ok()?;
+        let client = Client::new(Options { origin, tls: None, proxy: None }, executor);
+        Some(Self { client: client.with_silence_limit(SILENCE), host })
+    }
+}
+
+/// Whether the path of a target is one of entities. The rest of it begins with a slash, or is
+/// empty.
+fn rest(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(ROUTES[0])?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// Asks whether the client may do this; `None` if the target is none of entities. The agent decodes
+/// the path once, and takes parts of it that are missing at the end for empty ones.
+pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(), Refusal>> {
+    let rest = rest(head.uri.path())?;
+    let directory = ROUTES[0].trim_start_matches('/');
+    let path = |rest: &str| format!("{directory}{}/", rest.trim_end_matches('/'));
+    let decoded = percent_decode_str(rest).decode_utf8();
+    let is_plain = |text: &str| {
+        !text.contains(char::is_control) && !text.split('/').any(|part| matches!(part, "." | ".."))
+    };
+    Some(match decoded {
+        Ok(text) if is_plain(&text) => judge.may_within(directory, &head.method, &path(&text)),
+        _ => Err(judge.refuse(&head.method, &path(rest))),
+    })
+}
+
+/// Answers a request for entities with what the agent answers.
+pub(crate) async fn pass_on(request: Request<State>) -> tide::Result {
+    let (state, request) = received(request);
+    let (mut head, body) = request.into_parts();
+    if rest(head.uri.path()).is_none() {
+        return Err(Error::Elsewhere.into());
+    }
+    let is_known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH]
+        .contains(&head.method);
+    if !is_known && head.method != Method::DELETE {
+        return Err(Error::Method(METHODS).into());
+    }
+    let Some(agent) = &state.agent else { return Err(Error::NoAgent.into()) };
+    crossing::to_upstream(&mut head.headers, &agent.host);
+    let sent = agent.client.exchange(http::Request::from_parts(head, body)).await;
+    let Answer { mut response, .. } = sent.map_err(Error::of_agent)?;
+    crossing::to_client(response.headers_mut());
+    *response.version_mut() = Version::HTTP_11;
+    Ok(answer(response))
+}
+
+impl Error {
+    /// Why the agent has not answered.
+    fn of_agent(error: client::Error) -> Self {
+        match error {
+            client::Error::Connect { source, .. }
+                if source.kind() == io::ErrorKind::ConnectionRefused =>
+            {
+                Self::NoAgent
+            }
+            client::Error::RequestBody(error) => Self::Short(Some(error.into())),
+            error => Self::Agent(error),
+        }
+    }
+}
