@@ -6,6 +6,7 @@
 
 #[path = "support"]
 mod support {
+    pub(crate) mod agent;
     pub(crate) mod answer;
     pub(crate) mod browser;
     pub(crate) mod certificates;
@@ -32,6 +33,7 @@ mod promises {
     mod delete;
     mod digests;
     mod directories;
+    mod entities;
     mod expectations;
     mod file_systems;
     mod first_bytes;

@@ -115,6 +115,12 @@ pub(crate) fn service(program: Program) -> String {
                  An upload is atomic: readers see the old file or the whole new one. \
                  The file is synced to the disk before the answer.",
             );
+            page.paragraph();
+            page.text(
+                "Requests for `/te/v1/entities` are passed on to the tedge-agent of thin-edge.io \
+                 at `http.agent.address`, which keeps the entities. \
+                 If none runs there, the answer is 404.",
+            );
         }
         _ => {
             page.text(
