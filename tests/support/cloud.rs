@@ -3,6 +3,7 @@
 //! with the proxy, not even its HTTP, so that a fault in ours cannot hide here.
 
 pub(crate) mod access_tokens;
+pub(crate) mod artifact;
 pub(crate) mod body;
 mod connection;
 mod notifications;
@@ -26,6 +27,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use access_tokens::{Anybody, Trust};
+use artifact::Artifact;
 use body::Content;
 use notifications::Subscribers;
 #[allow(unused_imports, reason = "the program has no client")]
@@ -120,6 +122,7 @@ struct Changing {
     greeting: Greeting,
     per_connection: Option<usize>,
     scripts: HashMap<Vec<u8>, VecDeque<Script>>,
+    artifacts: HashMap<String, Artifact>,
     /// Open connections, and whether each waits for a request.
     open: HashMap<usize, (TcpStream, bool)>,
 }
@@ -151,8 +154,14 @@ impl Cloud {
         tokens: Arc<Tokens>,
     ) -> io::Result<Self> {
         let tls = options.tls()?;
-        let (greeting, scripts, open) = (Greeting::Tls, HashMap::new(), HashMap::new());
-        let changing = Changing { tls, greeting, per_connection: None, scripts, open };
+        let changing = Changing {
+            tls,
+            greeting: Greeting::Tls,
+            per_connection: None,
+            scripts: HashMap::new(),
+            artifacts: HashMap::new(),
+            open: HashMap::new(),
+        };
         let user =
             options.user.map(|(name, password)| STANDARD.encode(format!("{name}:{password}")));
         let inner = Arc::new(Inner {
@@ -225,6 +234,16 @@ impl Cloud {
     pub(crate) fn add_binary(&self, length: u64) -> String {
         let id = self.inner.store().add_binary(Content::Blocks(length), "application/octet-stream");
         format!("/inventory/binaries/{id}")
+    }
+
+    /// Serves this artifact on a path from now on, in place of an earlier one.
+    pub(crate) fn serve(&self, path: &str, artifact: &Artifact) {
+        self.inner.changing().artifacts.insert(path.to_owned(), artifact.clone());
+    }
+
+    /// How many bytes of content of this path it has sent so far.
+    pub(crate) fn sent(&self, path: &str) -> u64 {
+        self.requests(path).iter().map(|request| request.sent).sum()
     }
 
     /// What it has seen so far.
@@ -343,6 +362,14 @@ impl Inner {
         let mut changing = self.changing();
         let scripts = changing.scripts.get_mut(path)?;
         if scripts.front()?.once { scripts.pop_front() } else { scripts.front().cloned() }
+    }
+
+    /// The artifact of a path, and where this answer with it breaks off.
+    fn artifact(&self, path: &str, has_content: bool) -> Option<(Artifact, Option<u64>)> {
+        let mut changing = self.changing();
+        let artifact = changing.artifacts.get_mut(path)?;
+        let next_break = if has_content { artifact.next_break() } else { None };
+        Some((artifact.clone(), next_break))
     }
 
     /// Whether the request brings a good token, or a good name and password.

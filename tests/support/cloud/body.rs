@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ring::digest;
 
 use super::super::directory::Directory;
+use super::record::Request;
 
 /// A body of up to this many bytes stays in memory, a longer one goes to a file.
 const IN_MEMORY: usize = 4 << 20;
@@ -20,6 +21,22 @@ pub(crate) enum Framing {
     Length(u64),
     /// `Transfer-Encoding: chunked`.
     Chunked,
+}
+
+impl Framing {
+    /// What the fields of a request say.
+    pub(super) fn of(request: &Request) -> io::Result<Self> {
+        if let Some(coding) = request.field("transfer-encoding") {
+            return if coding.eq_ignore_ascii_case(b"chunked") {
+                Ok(Self::Chunked)
+            } else {
+                Err(io::Error::other("a transfer coding that nobody knows"))
+            };
+        }
+        let Some(length) = request.field("content-length") else { return Ok(Self::None) };
+        let length = std::str::from_utf8(length).map_err(io::Error::other)?;
+        Ok(Self::Length(length.parse().map_err(io::Error::other)?))
+    }
 }
 
 /// The length of one of [`blocks`].

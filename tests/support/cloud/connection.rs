@@ -15,7 +15,7 @@ use tungstenite::{Error, Message};
 
 use super::body::{Content, Framing, Spool};
 use super::record::{KEPT, Request, State};
-use super::{Greeting, Inner, access_tokens, platform};
+use super::{Greeting, Inner, access_tokens, artifact, platform};
 
 /// The longest head that is read.
 const HEAD: usize = 1 << 20;
@@ -62,6 +62,7 @@ pub(super) fn serve(cloud: &Arc<Inner>, id: usize, stream: TcpStream) {
                 head: Vec::new(),
                 body: Vec::new(),
                 length: 0,
+                sent: 0,
                 digest: None,
                 at: Instant::now(),
                 state: State::Open,
@@ -176,9 +177,18 @@ impl Connection {
         let at = self.cloud.record.request(self.id, &head);
         let (body, connection) = (Vec::new(), self.id);
         let (state, refused) = (State::Open, false);
-        self.request =
-            Request { connection, head, body, length: 0, digest: None, at, state, refused };
-        self.framing = framing(&self.request)?;
+        self.request = Request {
+            connection,
+            head,
+            body,
+            length: 0,
+            sent: 0,
+            digest: None,
+            at,
+            state,
+            refused,
+        };
+        self.framing = Framing::of(&self.request)?;
         self.content = None;
         Ok(true)
     }
@@ -192,6 +202,7 @@ impl Connection {
                 let cloud = Arc::clone(&self.cloud);
                 cloud.trust.iter().try_for_each(|trust| access_tokens::answer(self, trust))?;
             }
+            _ if known && artifact::serve(self)? => {}
             _ if known => platform::answer(self)?,
             _ => {
                 self.cloud.record.latest(self.id, self.request.at, |seen| seen.refused = true);
@@ -302,6 +313,14 @@ impl Connection {
         Ok(self.stream.flush()?)
     }
 
+    /// Sends a part of the content, and counts it.
+    pub(super) fn send_content(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        self.send(bytes)?;
+        let count = bytes.len() as u64;
+        self.cloud.record.latest(self.id, self.request.at, |seen| seen.sent += count);
+        Ok(())
+    }
+
     /// Sends an answer with a length.
     pub(super) fn answer(
         &mut self,
@@ -321,7 +340,7 @@ impl Connection {
         if self.request.method() == b"HEAD" {
             return Ok(());
         }
-        content.each(|piece| self.send(piece))
+        content.each(|piece| self.send_content(piece))
     }
 
     /// Waits that long, or until `done`; the client going meanwhile is an end.
@@ -369,17 +388,4 @@ impl From<Error> for Ended {
             _ => Self::Broken,
         }
     }
-}
-
-fn framing(request: &Request) -> io::Result<Framing> {
-    if let Some(coding) = request.field("transfer-encoding") {
-        return if coding.eq_ignore_ascii_case(b"chunked") {
-            Ok(Framing::Chunked)
-        } else {
-            Err(io::Error::other("a transfer coding that nobody knows"))
-        };
-    }
-    let Some(length) = request.field("content-length") else { return Ok(Framing::None) };
-    let length = std::str::from_utf8(length).map_err(io::Error::other)?;
-    Ok(Framing::Length(length.parse().map_err(io::Error::other)?))
 }

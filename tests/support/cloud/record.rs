@@ -49,6 +49,8 @@ pub(crate) struct Request {
     pub(crate) body: Vec<u8>,
     /// The length of what was read of the body.
     pub(crate) length: u64,
+    /// How many bytes of content the answer had so far.
+    pub(crate) sent: u64,
     /// The SHA-256 of the body, once it was read whole.
     pub(crate) digest: Option<Vec<u8>>,
     /// When the head was read.
@@ -200,9 +202,9 @@ impl Record {
     pub(super) fn request(&self, connection: usize, head: &[u8]) -> Instant {
         let at = Instant::now();
         let head = head.to_vec();
-        let (body, length, digest) = (Vec::new(), 0, None);
+        let (body, length, sent, digest) = (Vec::new(), 0, 0, None);
         let (state, refused) = (State::Open, false);
-        let request = Request { connection, head, body, length, digest, at, state, refused };
+        let request = Request { connection, head, body, length, sent, digest, at, state, refused };
         self.change(|seen| seen.requests.push(request));
         at
     }

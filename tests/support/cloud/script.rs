@@ -38,6 +38,11 @@ impl Gate {
     pub(crate) fn open(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
+
+    /// Whether it was opened.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl Script {
@@ -134,7 +139,7 @@ impl Script {
                 }
                 Step::Pause(time) => connection.pause(*time, || false)?,
                 Step::Wait(gate) => {
-                    connection.pause(Duration::from_secs(600), || gate.0.load(Ordering::SeqCst))?;
+                    connection.pause(Duration::from_secs(600), || gate.is_open())?;
                 }
                 Step::Hold => {
                     connection.pause(Duration::from_secs(600), || false)?;
