@@ -43,10 +43,10 @@ class Process:
 
 
 class Server(Process):
-    """One that listens on a port of loopback."""
+    """One that listens on a port, of loopback unless it has another address."""
 
-    def __init__(self, command, port, log, scheme="http", identity=None):
-        self.port, self.scheme = port, scheme
+    def __init__(self, command, port, log, scheme="http", identity=None, address="127.0.0.1"):
+        self.port, self.scheme, self.address = port, scheme, address
         self.identity = identity  # the client certificate that it asks for: (certificate, key)
         super().__init__(command, log)
 
@@ -61,7 +61,7 @@ class Server(Process):
     def wait_until_it_accepts(self):
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+                socket.create_connection((self.address, self.port), timeout=5).close()
                 return
             except ConnectionRefusedError:
                 if self.process.poll() is not None or time.monotonic() - self.started > 10:

@@ -41,7 +41,7 @@ class Bench:
                            cwd=self.directory, check=True, capture_output=True, timeout=30)
         ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
         leaf = ["-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=localhost",
-                "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:192.0.2.2",
                 "-addext", "basicConstraints=critical,CA:FALSE"]
         openssl(*ec, "-subj", "/CN=bench", "-keyout", "ca.key", "-out", "ca.pem")
         openssl(*ec, *leaf, "-keyout", "ecdsa.key", "-out", "ecdsa.pem")
@@ -103,28 +103,55 @@ upload.sync = {"false" if side == "unsynced" else "true"}
     def identity(self):
         return self.directory / "ecdsa.pem", self.directory / "ecdsa.key"
 
-    def proxy(self, side, upstream, token_from=None):
+    def proxy(self, side, upstream, token_from=None, cache=False, slices=False):
         """The Cumulocity Proxy, with the tokens of a broker or else with user and password; or
-        nginx with kept-alive connections to the same upstream."""
+        nginx with kept-alive connections to the same upstream. With `cache` binaries are kept, by
+        nginx in slices if it is to."""
         if side == "nginx":
+            kept, keeping = self.nginx_cache(slices) if cache else ("", "")
             return self.nginx("proxy", None, f"""location /c8y/ {{
+                {keeping}
                 proxy_pass https://cloud/; proxy_http_version 1.1;
                 proxy_set_header Connection ""; proxy_set_header Host localhost:{upstream.port};
                 proxy_set_header Authorization "Basic dDEvZGV2aWNlX2JlbmNoOmJlbmNo";
                 proxy_ssl_verify on; proxy_ssl_trusted_certificate {self.directory}/ca.pem;
                 proxy_ssl_name localhost; proxy_ssl_server_name on; }}""",
-                f"""upstream cloud {{ server 127.0.0.1:{upstream.port};
+                f"""{kept} upstream cloud {{ server {upstream.address}:{upstream.port};
                 keepalive 64; keepalive_requests 1000000000; }}""")
         port = free_port()
+        keep = f"""cache.max_size = "20G"
+cache.path = "{self.emptied("cache")}"
+""" if cache else ""
         credentials = f"[mqtt]\nclient.port = {token_from.port}" if token_from else ""
         return self.ours("tedge-c8y-proxy", port, "http", f"""
 [c8y]
-http = "localhost:{upstream.port}"
+http = "{"localhost" if upstream.address == "127.0.0.1" else upstream.address}:{upstream.port}"
 root_cert_path = "{self.directory}/ca.pem"
 auth_method = "{"certificate" if token_from else "basic"}"
 proxy.bind.port = {port}
 {credentials}
-""", f"[c8y.proxy]\nconnections.max = {CONNECTIONS}\n")
+""", f"[c8y.proxy]\nconnections.max = {CONNECTIONS}\n{keep}")
+
+    def nginx_cache(self, slices):
+        """Where nginx keeps answers, and which."""
+        directory = self.emptied("nginx-cache")
+        slice_1m = "slice 1m; proxy_set_header Range $slice_range;" if slices else ""
+        key = "$uri$slice_range" if slices else "$uri"
+        return (f"proxy_cache_path {directory} levels=1:2 keys_zone=kept:10m max_size=20g "
+                "inactive=1h use_temp_path=off;",
+                f"proxy_cache kept; proxy_cache_key {key}; proxy_cache_valid 200 206 1h; "
+                f"proxy_cache_lock on; {slice_1m}")
+
+    def emptied(self, name):
+        directory = self.directory / name
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(mode=0o700)
+        return directory
+
+    def binaries(self, address="127.0.0.1", wrapper=()):
+        """A cloud over TLS with binaries, each with an entity tag: nginx, for both sides."""
+        return self.nginx("binaries", "ecdsa", f"""location /inventory/binaries/ {{
+            alias {self.cloud}/; }}""", address=address, wrapper=wrapper)
 
     def upstream(self):
         """A cloud over TLS that says the same 1 KB to every request, and keeps files below /up: it
@@ -149,7 +176,8 @@ proxy.bind.port = {port}
         command = [self.programs / program, "--config-dir", config]
         return Server(command, port, config / "log", scheme, identity)
 
-    def nginx(self, name, key, location, before="", identity=None):
+    def nginx(self, name, key, location, before="", identity=None, address="127.0.0.1",
+              wrapper=()):
         config = self.directory / f"nginx-{name}"
         config.mkdir(exist_ok=True)
         port = free_port()
@@ -179,14 +207,14 @@ http {{
     ssl_ecdh_curve X25519:prime256v1:secp384r1;
     {before}
     server {{
-        listen 127.0.0.1:{port}{" ssl" if key else ""};
+        listen {address}:{port}{" ssl" if key else ""};
         {tls}
         {location}
     }}
 }}
 """)
-        command = ["nginx", "-e", config / "log", "-c", config / "nginx.conf"]
-        return Server(command, port, config / "log", "https" if key else "http", identity)
+        command = [*wrapper, "nginx", "-e", config / "log", "-c", config / "nginx.conf"]
+        return Server(command, port, config / "log", "https" if key else "http", identity, address)
 
     def lighttpd(self, key):
         config = self.directory / "lighttpd"
