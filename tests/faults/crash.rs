@@ -115,7 +115,7 @@ impl History {
             let answers = ops[..count].iter().filter(|op| matches!(op, Op::Answer)).count();
             let expected = self.expected(answers);
             replay::crashes(ops, count, |tree| {
-                let found = |path: &str| tree.file(path);
+                let found = |path: &str| tree.0.get(&format!("{FILES}{path}"))?.as_deref();
                 let is_wrong = |(path, may_be): (&&str, &BTreeSet<Option<&[u8]>>)| {
                     (!may_be.contains(&found(path))).then(|| {
                         let length = found(path).map(<[u8]>::len);

@@ -146,7 +146,7 @@ impl Recording {
                     return;
                 };
                 let length: usize = outcome.trim().parse().unwrap();
-                let data = arguments.quoted(0).as_bytes()[..length].to_vec();
+                let data = arguments.bytes()[..length].to_vec();
                 let offset = arguments.text.trim_end_matches(')').rsplit_once(", ").unwrap().1;
                 Op::Write { id, offset: offset.parse().unwrap(), data }
             }
@@ -213,9 +213,41 @@ impl Arguments<'_> {
         Some(path.to_str()?.to_owned())
     }
 
-    /// The n-th text in quotes; ours need no escapes.
+    /// The n-th text in quotes; our names need no escapes.
     fn quoted(&self, nth: usize) -> &str {
         self.text.split('"').nth(nth * 2 + 1).unwrap()
+    }
+
+    /// The first text in quotes, without the escapes that strace gives it, which are those of C.
+    fn bytes(&self) -> Vec<u8> {
+        let text = self.text.split_once('"').unwrap().1.as_bytes();
+        let (mut bytes, mut at) = (Vec::with_capacity(text.len()), 0);
+        while text[at] != b'"' {
+            if text[at] != b'\\' {
+                bytes.push(text[at]);
+                at += 1;
+                continue;
+            }
+            let digits = text[at + 1..].iter().take(3).take_while(|digit| digit.is_ascii_digit());
+            let (value, length) = digits.fold((0_u32, 0), |(value, length), digit| {
+                (value * 8 + u32::from(digit - b'0'), length + 1)
+            });
+            if length > 0 {
+                bytes.push(u8::try_from(value).unwrap());
+                at += 1 + length;
+                continue;
+            }
+            bytes.push(match text[at + 1] {
+                b't' => b'\t',
+                b'n' => b'\n',
+                b'v' => 0x0b,
+                b'f' => 0x0c,
+                b'r' => b'\r',
+                other => other,
+            });
+            at += 2;
+        }
+        bytes
     }
 
     /// The path of the n-th name.

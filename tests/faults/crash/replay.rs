@@ -15,11 +15,6 @@ use super::record::{Id, Op, ROOT};
 pub(super) struct Tree(pub(super) BTreeMap<String, Option<Vec<u8>>>);
 
 impl Tree {
-    /// The content of a file of the service's.
-    pub(super) fn file(&self, path: &str) -> Option<&[u8]> {
-        self.0.get(&format!("{}{path}", super::FILES))?.as_deref()
-    }
-
     pub(super) fn write_to(&self, directory: &Path) {
         for (path, content) in &self.0 {
             let path = directory.join(path);
