@@ -50,7 +50,7 @@ CONF
     accompany cloud Serving "${CARGO_TARGET_DIR:-$PWD/target}/debug/examples/cloud" \
         --certificate "$scratch/cloud/cloud.crt" --key "$scratch/cloud/cloud.key" \
         --address "$cloud_address" --port 443 --mqtt 127.0.0.1:1883 \
-        --user "t0/device:a secret"
+        --user "t0/device:a secret" --devices "$scratch/cloud/ca.crt" --life "${token_life:-3600}"
 }
 
 # connect_to_cloud MACHINE: as the shipped example says, with the tenant's name as it stands there.

@@ -70,6 +70,13 @@ echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' http://localhost:8000/tedge/file-transfer/foo.txt
 curl http://localhost:8000/tedge/file-transfer/foo.txt 
 PAGE
+    list_over_http
+}
+
+# The page's commands for the proxy are functions of their own: without a broker they work too, where
+# the main device asks by itself.
+
+list_over_http() {
     page "$main" "HTTP: Cumulocity lists the device" "$listed" <<'PAGE'
 curl http://localhost:8001/c8y/inventory/managedObjects 
 PAGE
@@ -89,15 +96,20 @@ echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' http://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
 curl http://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
 PAGE
+    open_proxy "$main $child"
+}
+
+# open_proxy MACHINES: and those list the device.
+open_proxy() {
     page "$main" "the proxy opens to the network" <<'PAGE'
 sudo tedge config set c8y.proxy.bind.address 192.168.1.6
 sudo systemctl restart tedge-mapper-c8y
 PAGE
-    page "$main $child" "where to find the proxy" <<'PAGE'
+    page "$1" "where to find the proxy" <<'PAGE'
 sudo tedge config set c8y.proxy.client.host rpi4-dca632efb150
 sudo systemctl restart tedge-agent
 PAGE
-    page "$main $child" "HTTP: Cumulocity lists the device" "$listed" <<'PAGE'
+    page "$1" "HTTP: Cumulocity lists the device" "$listed" <<'PAGE'
 curl http://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
 PAGE
 }
@@ -113,23 +125,32 @@ echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
 curl https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
 PAGE
-    page "$main" "the proxy turns to HTTPS" <<'PAGE'
-tedge config set c8y.proxy.cert_path /etc/tedge/device-local-certs/c8y-mapper.crt
-tedge config set c8y.proxy.key_path /etc/tedge/device-local-certs/c8y-mapper.key
-sudo systemctl restart tedge-mapper-c8y
-PAGE
+    turn_proxy_to_https
     page "$child" "HTTPS: and again" "$came_back" <<'PAGE'
 echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
 curl https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
 PAGE
-    page "$main $child" "HTTPS: Cumulocity lists the device" "$listed" <<'PAGE'
-curl https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
-PAGE
+    list_over_https "$main $child"
     promise "who does not trust the signing certificate goes away" "$child" '
         not curl -sS --capath /var/empty \
             --cacert /usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt https://rpi4-dca632efb150:8000/health 2>said
         grep -q "unable to get local issuer certificate" said'
+}
+
+turn_proxy_to_https() {
+    page "$main" "the proxy turns to HTTPS" <<'PAGE'
+tedge config set c8y.proxy.cert_path /etc/tedge/device-local-certs/c8y-mapper.crt
+tedge config set c8y.proxy.key_path /etc/tedge/device-local-certs/c8y-mapper.key
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+}
+
+# list_over_https MACHINES
+list_over_https() {
+    page "$1" "HTTPS: Cumulocity lists the device" "$listed" <<'PAGE'
+curl https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
+PAGE
 }
 
 enable_client_authentication() {
@@ -152,15 +173,7 @@ sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/t
 sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
 sudo systemctl restart tedge-agent
 PAGE
-    page "$main" "the proxy wants client certificates" <<'PAGE'
-sudo tedge config set c8y.proxy.ca_path /etc/ssl/certs
-sudo systemctl restart tedge-mapper-c8y
-PAGE
-    page "$child" "mTLS: Cumulocity lists the device" "$listed" <<'PAGE'
-curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
-     --key /etc/tedge/device-local-certs/tedge-client.key \
-     https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
-PAGE
+    authenticate_clients_of_proxy "$child"
     page "$main $child" "the agents take their certificates" <<'PAGE'
 sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/tedge-client.crt
 sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
@@ -179,4 +192,17 @@ PAGE
         [ "$(systemctl show -P NRestarts tedge-file-transfer)" = 0 ]
         [ "$(systemctl show -P NRestarts tedge-c8y-proxy)" = 0 ]
         systemctl list-units --failed --no-legend | { ! grep tedge; }'
+}
+
+# authenticate_clients_of_proxy CLIENT
+authenticate_clients_of_proxy() {
+    page "$main" "the proxy wants client certificates" <<'PAGE'
+sudo tedge config set c8y.proxy.ca_path /etc/ssl/certs
+sudo systemctl restart tedge-mapper-c8y
+PAGE
+    page "$1" "mTLS: Cumulocity lists the device" "$listed" <<'PAGE'
+curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
+     --key /etc/tedge/device-local-certs/tedge-client.key \
+     https://rpi4-dca632efb150:8001/c8y/inventory/managedObjects 
+PAGE
 }
