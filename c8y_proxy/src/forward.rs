@@ -2,9 +2,13 @@
 //!
 //! It knows neither how a connection is made nor where credentials come from.
 
+use std::time::Duration;
+
+use async_io::Timer;
 use bytes::Bytes;
 use common::client::{self, Answer};
 use common::http::{Body, answer, crossing, received};
+use futures_lite::FutureExt;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
@@ -34,6 +38,11 @@ fn is_known(method: &Method) -> bool {
 
 /// A body of known length up to this one is kept, so that it can be sent a second time.
 const RESENDABLE: u64 = 64 * 1024;
+
+/// The body of a 401 in place of which the request is sent again is read up to this length, for this
+/// long.
+const LONGEST_DISCARDED: usize = 16 * 1024;
+const DISCARDED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What every device may ask, to see whether its token is good.
 const PROOF: &str = "/tenant/currentTenant";
@@ -159,8 +168,27 @@ async fn send_as_the_device(state: &State, head: Head, body: Body) -> Result<Ans
     let Some(other) = credentials.other_than(&grant).await else {
         return Ok(answer);
     };
-    drop(answer);
+    Box::pin(discard(answer)).await;
     send_with(state, &other, head, Body::text(kept)).await
+}
+
+/// Reads an answer that is not passed on to its end, so that its connection carries the next
+/// request. One that is long or slow is dropped, and its connection closed.
+async fn discard(answer: Answer) {
+    let mut body = answer.response.into_body();
+    let mut length = 0;
+    let read = async {
+        while let Some(Ok(chunk)) = body.chunk().await {
+            length += chunk.len();
+            if length > LONGEST_DISCARDED {
+                break;
+            }
+        }
+    };
+    let late = async {
+        Timer::after(DISCARDED_WITHIN).await;
+    };
+    read.or(late).await;
 }
 
 /// Credentials that upstream accepted a moment ago, for a body that can be sent only once.

@@ -21,6 +21,23 @@ fn one_connection_serves_one_request_after_the_other() {
 }
 
 #[test]
+fn a_refused_token_costs_no_connection_unless_the_refusal_is_long_or_slow() {
+    let device = Device::start();
+    device.warm();
+    device.cloud().tokens().revoke_all();
+    device.warm();
+    assert_eq!(device.cloud().seen().connections.len(), 1);
+    let slow = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 9\r\n\r\n";
+    let long = format!("HTTP/1.1 401 Unauthorized\r\nContent-Length: 99999\r\n\r\n{:20000}", 0);
+    for (refusal, connections) in [(slow, 2), (&long, 3)] {
+        device.cloud().answer("/x", Script::new().read().send(refusal).hold().once());
+        device.cloud().answer("/x", Script::answer("200 OK", b"done"));
+        assert_eq!(device.get("/c8y/x").status, 200);
+        assert_eq!(device.cloud().seen().connections.len(), connections);
+    }
+}
+
+#[test]
 fn tls_sessions_are_resumed() {
     let device = Device::start();
     device.cloud().limit_requests(1);
