@@ -77,6 +77,9 @@ pub(super) struct Cache {
     under_way: Option<Arc<SharedFetch<Grant, Error>>>,
     began: Option<Instant>,
     failure: Option<Error>,
+    /// Whether a request needs what the fetch under way brings; else it renews a good token ahead
+    /// of its end, and its failure keeps no refused request from a fetch of its own.
+    is_wanted: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +97,15 @@ struct Token {
 
 impl Cache {
     pub(super) fn new(timing: Timing) -> Self {
-        Self { timing, token: None, number: 0, under_way: None, began: None, failure: None }
+        Self {
+            timing,
+            token: None,
+            number: 0,
+            under_way: None,
+            began: None,
+            failure: None,
+            is_wanted: false,
+        }
     }
 
     /// A request needs a token.
@@ -105,7 +116,10 @@ impl Cache {
         let grant = token.grant.clone();
         let due = token.end.is_some_and(|end| now + self.timing.ahead >= end);
         let may_fetch = due && self.under_way.is_none() && self.next_fetch(now) <= now;
-        let fetch = may_fetch.then(|| self.begin(now));
+        let fetch = may_fetch.then(|| {
+            self.is_wanted = false;
+            self.begin(now)
+        });
         Decision { fetch, answer: Answer::Use(grant) }
     }
 
@@ -126,6 +140,7 @@ impl Cache {
             Some(token) if token.is_alive(now) => return self.decide(now),
             _ => {}
         }
+        self.is_wanted = true;
         let not_before = if is_urgent { now } else { self.next_fetch(now) };
         let (fetch, shared) = match &self.under_way {
             Some(shared) => (None, Arc::clone(shared)),
@@ -147,6 +162,7 @@ impl Cache {
     }
 
     fn wait(&mut self, now: Instant) -> Decision {
+        self.is_wanted = true;
         if let Some(fetch) = &self.under_way {
             return Decision { fetch: None, answer: Answer::Wait(Arc::clone(fetch)) };
         }
@@ -191,7 +207,9 @@ impl Cache {
     /// The fetch brought nothing. A token that is still good stays.
     pub(super) fn failed(&mut self, error: Error) -> Result<Grant, Error> {
         self.under_way = None;
-        self.failure = Some(error.clone());
+        if self.is_wanted {
+            self.failure = Some(error.clone());
+        }
         Err(error)
     }
 

@@ -113,6 +113,20 @@ fn a_refusal_whose_fetch_failed_does_not_ask_again_at_once() {
     assert!(matches!(cache.refused(1, now + SECOND).answer, Answer::Fail(_)));
 }
 
+#[test]
+fn a_renewal_ahead_that_failed_keeps_no_refused_request_from_a_fetch() {
+    let now = Instant::now();
+    let mut cache = with_token(Some(HOUR), now);
+    let due = now + HOUR - 60 * SECOND;
+    assert!(cache.decide(due).fetch.is_some());
+    cache.failed(failure()).unwrap_err();
+    let refused = cache.refused(1, due + SECOND);
+    assert_eq!(wait_ends(&refused), Some(due + 9 * SECOND));
+    assert_eq!(refused.fetch.unwrap().not_before, due + SECOND, "a 401 does not wait");
+    cache.failed(failure()).unwrap_err();
+    assert!(matches!(cache.refused(1, due + 2 * SECOND).answer, Answer::Fail(_)));
+}
+
 fn wait_ends(decision: &Decision) -> Option<Instant> {
     match &decision.answer {
         Answer::WaitUntil(_, until) => Some(*until),
