@@ -13,7 +13,7 @@ pub(crate) async fn health(request: tide::Request<State>) -> tide::Result {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Error::Method("GET, HEAD").into());
     }
-    let (token, broker) = state.credentials().health();
+    let (token, broker) = state.upstream().credentials().health();
     let (status, word) = if state.is_draining() {
         (StatusCode::SERVICE_UNAVAILABLE, "down")
     } else {

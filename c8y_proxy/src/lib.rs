@@ -3,7 +3,7 @@
 //! Read it in the order in which a request passes:
 //!
 //! 1. [`routes`] lead it on; [`State`] is what all requests share.
-//! 2. `forward` takes it to Cumulocity and its answer back, step by step.
+//! 2. `forward` takes it to Cumulocity and its answer back, step by step, by `upstream`.
 //! 3. `target` says what is asked upstream, and what may not be asked; `access`, by whom.
 //! 4. [`common::http::crossing`] says which fields cross.
 //! 5. [`credentials`] adds the device's, from a file, from the broker, or from Cumulocity itself.
@@ -24,6 +24,7 @@ mod relay;
 mod state;
 mod target;
 mod upgrade;
+mod upstream;
 
 use common::http::respond::Respond;
 use common::http::{BELOW, Routes};

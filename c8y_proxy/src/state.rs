@@ -7,15 +7,14 @@ use common::error::Error;
 use http::HeaderValue;
 
 use crate::credentials::Credentials;
+use crate::upstream::Upstream;
 
-/// The client of Cumulocity, the device's credentials, and whether the service is about to stop.
+/// The way to Cumulocity, and whether the service is about to stop.
 #[derive(Clone)]
 pub struct State(Arc<Shared>);
 
 struct Shared {
-    host: HeaderValue,
-    client: surf::Client,
-    credentials: Credentials,
+    upstream: Arc<Upstream>,
     draining: Arc<AtomicBool>,
 }
 
@@ -35,24 +34,17 @@ impl State {
     ) -> Result<Self, Error> {
         let host = HeaderValue::try_from(host)
             .map_err(|_| Error::Configuration(format!("c8y.http: \"{host}\" is no host")))?;
-        Ok(Self(Arc::new(Shared { host, client, credentials, draining })))
+        let upstream = Arc::new(Upstream::new(host, client, credentials));
+        Ok(Self(Arc::new(Shared { upstream, draining })))
     }
 
     /// Reads the device's credentials again, where they are in a file.
     pub(crate) async fn reload(&self) {
-        self.0.credentials.reload().await;
+        self.0.upstream.credentials().reload().await;
     }
 
-    pub(crate) fn host(&self) -> &HeaderValue {
-        &self.0.host
-    }
-
-    pub(crate) fn client(&self) -> &surf::Client {
-        &self.0.client
-    }
-
-    pub(crate) fn credentials(&self) -> &Credentials {
-        &self.0.credentials
+    pub(crate) fn upstream(&self) -> &Arc<Upstream> {
+        &self.0.upstream
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -40,6 +40,11 @@ impl Reader {
         self.end = self.end.min(last.saturating_add(1));
     }
 
+    /// The file has grown: reads up to `end`.
+    pub fn extend(&mut self, end: u64) {
+        self.end = end;
+    }
+
     /// How many bytes are left to read.
     pub fn remaining(&self) -> u64 {
         self.end.saturating_sub(self.position)

@@ -33,7 +33,7 @@ impl Temporary {
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let name = format!("{}-{number}", std::process::id());
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             match openat(&directory, name.as_str(), flags, Mode::from_raw_mode(0o600)) {
                 Ok(file) => {
                     let entry = Some((directory, name));
