@@ -7,6 +7,7 @@ mod http_proxy;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use c8y_proxy::cache;
 use c8y_proxy::credentials::{BrokerOptions, Health, HttpsOptions, Method, Sources};
 use common::client::Options;
 use common::error::Error;
@@ -130,6 +131,21 @@ fn broker(settings: &Settings) -> Result<BrokerOptions, Error> {
     })
 }
 
+/// What the cache may take and keep; `None` without a cache.
+pub(crate) fn cache(settings: &Settings) -> Option<cache::Options> {
+    let max_size = settings.c8y_proxy_cache_max_size?;
+    let directory = settings.c8y_proxy_cache_path.clone();
+    let directory = directory.or_else(|| given_by_systemd("CACHE_DIRECTORY"));
+    Some(cache::Options {
+        directory: directory.unwrap_or_else(|| settings.data_path.join("c8y-cache")),
+        max_size,
+        min_size: settings.c8y_proxy_cache_min_size,
+        min_free: settings.http_upload_min_free,
+        offline: settings.c8y_proxy_cache_offline,
+        paths: settings.c8y_proxy_cache_paths.clone(),
+    })
+}
+
 fn health(settings: &Settings) -> Option<Health> {
     let (root, device) = (&settings.mqtt_topic_root, &settings.mqtt_device_topic_id);
     let health = settings.c8y_proxy_publish_health.then(|| Health::of(root, device))?;
@@ -144,11 +160,13 @@ fn health(settings: &Settings) -> Option<Health> {
 
 /// The first of systemd's `RuntimeDirectory=`, else the directory for temporary files.
 fn runtime_directory() -> PathBuf {
-    let given = std::env::var("RUNTIME_DIRECTORY").unwrap_or_default();
-    match given.split(':').next() {
-        Some(first) if !first.is_empty() => first.into(),
-        _ => std::env::temp_dir(),
-    }
+    given_by_systemd("RUNTIME_DIRECTORY").unwrap_or_else(std::env::temp_dir)
+}
+
+/// The first of the directories in this variable (systemd.exec(5)).
+fn given_by_systemd(variable: &str) -> Option<PathBuf> {
+    let given = std::env::var(variable).ok()?;
+    given.split(':').next().filter(|first| !first.is_empty()).map(Into::into)
 }
 
 fn warn(warnings: &[String]) {

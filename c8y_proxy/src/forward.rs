@@ -6,6 +6,7 @@ use common::client::Answer;
 use common::http::{answer, crossing, received};
 use http::{Method, StatusCode, Uri, Version};
 
+use crate::cache::Asked;
 use crate::error::Error;
 use crate::state::State;
 use crate::target::Cost;
@@ -53,18 +54,40 @@ pub(crate) async fn forward(request: tide::Request<State>) -> tide::Result {
         crossing::set_upgrade(&mut head.fields, protocols);
     }
 
-    // 3. Credentials: the client's own, and then nothing waits for a token, or the device's.
-    let Answer { mut response, upgraded } = if is_authorized(&head.fields) {
+    // 3. What was downloaded before is not downloaded again, where there is a cache.
+    let asked = match state.cache() {
+        Some(cache) => Some(Box::pin(cache.ask(&head)).await?),
+        None => None,
+    };
+    let (status, answered) = match asked {
+        Some(Asked::Answered(response)) => return Ok(answer(response)),
+        Some(Asked::Forwarded(answer, status)) => (Some(status), Some(answer)),
+        Some(Asked::PassedOn(status)) => (Some(status), None),
+        None => (None, None),
+    };
+
+    // 4. Credentials: the client's own, and then nothing waits for a token, or the device's.
+    let changed = state.cache().and_then(|cache| Some((cache, cache.changed_by(&head)?)));
+    let Answer { mut response, upgraded } = if let Some(answer) = answered {
+        answer
+    } else if is_authorized(&head.fields) {
         upstream.send(head.with(body)).await?
     } else {
         upstream.send_as_the_device(head, body).await?
     };
 
-    // 4. The answer goes back, and where upstream switches protocols the connection follows.
+    if let Some((cache, path)) = changed {
+        cache.invalidate(&path).await;
+    }
+
+    // 5. The answer goes back, and where upstream switches protocols the connection follows.
     match (upgraded, protocols) {
         (Some(upstream), Some(protocols)) => Ok(upgrade::switch(response, upstream, protocols)),
         (None, _) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
             crossing::to_client(response.headers_mut());
+            if let Some(status) = status {
+                status.add(response.headers_mut());
+            }
             *response.version_mut() = Version::HTTP_11;
             Ok(answer(response))
         }

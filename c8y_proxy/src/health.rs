@@ -19,7 +19,12 @@ pub(crate) async fn health(request: tide::Request<State>) -> tide::Result {
     } else {
         (StatusCode::OK, "up")
     };
-    let text = format!(r#"{{"status":"{word}","token":"{token}","broker":"{broker}"}}"#);
+    let cache = state.cache().map(|cache| {
+        let (entries, bytes) = cache.totals();
+        format!(r#","cache":{{"entries":{entries},"bytes":{bytes}}}"#)
+    });
+    let cache = cache.unwrap_or_default();
+    let text = format!(r#"{{"status":"{word}","token":"{token}","broker":"{broker}"{cache}}}"#);
     let mut response = Response::new(Body::text(text));
     *response.status_mut() = status;
     let fields = response.headers_mut();

@@ -6,13 +6,15 @@
 //! 2. `forward` takes it to Cumulocity and its answer back, step by step, by `upstream`.
 //! 3. `target` says what is asked upstream, and what may not be asked; `access`, by whom.
 //! 4. [`common::http::crossing`] says which fields cross.
-//! 5. [`credentials`] adds the device's, from a file, from the broker, or from Cumulocity itself.
-//! 6. `upgrade` takes over where upstream switches protocols; `relay` carries the bytes.
-//! 7. [`error`] is everything that is answered without Cumulocity.
+//! 5. [`cache`] answers again what was downloaded before, where it is on.
+//! 6. [`credentials`] adds the device's, from a file, from the broker, or from Cumulocity itself.
+//! 7. `upgrade` takes over where upstream switches protocols; `relay` carries the bytes.
+//! 8. [`error`] is everything that is answered without Cumulocity.
 //!
 //! `health` answers `/health`.
 
 mod access;
+pub mod cache;
 pub mod credentials;
 pub mod error;
 mod forward;

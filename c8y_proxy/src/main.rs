@@ -84,6 +84,10 @@ impl Service for C8yProxy {
         let credentials = Credentials::new(method, &context.executor)?;
         let client = surf::Client::with_http_client(client);
         let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;
+        let state = match configure::cache(settings) {
+            Some(options) => state.with_cache(options, Arc::clone(&context.executor))?,
+            None => state,
+        };
         Ok(c8y_proxy::routes(state))
     }
 }

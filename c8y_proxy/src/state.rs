@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use async_executor::Executor;
 use common::error::Error;
 use http::HeaderValue;
 
+use crate::cache::{self, Cache};
 use crate::credentials::Credentials;
 use crate::upstream::Upstream;
 
@@ -15,6 +17,7 @@ pub struct State(Arc<Shared>);
 
 struct Shared {
     upstream: Arc<Upstream>,
+    cache: Option<Cache>,
     draining: Arc<AtomicBool>,
 }
 
@@ -35,7 +38,27 @@ impl State {
         let host = HeaderValue::try_from(host)
             .map_err(|_| Error::Configuration(format!("c8y.http: \"{host}\" is no host")))?;
         let upstream = Arc::new(Upstream::new(host, client, credentials));
-        Ok(Self(Arc::new(Shared { upstream, draining })))
+        Ok(Self(Arc::new(Shared { upstream, cache: None, draining })))
+    }
+
+    /// The same, with a cache.
+    ///
+    /// # Errors
+    ///
+    /// The directory of the cache cannot be used.
+    pub fn with_cache(
+        self,
+        options: cache::Options,
+        executor: Arc<Executor<'static>>,
+    ) -> Result<Self, Error> {
+        let upstream = Arc::clone(self.upstream());
+        let draining = Arc::clone(&self.0.draining);
+        let cache = Some(Cache::open(options, Arc::clone(&upstream), executor)?);
+        Ok(Self(Arc::new(Shared { upstream, cache, draining })))
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
     }
 
     /// Reads the device's credentials again, where they are in a file.

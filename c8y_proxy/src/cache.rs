@@ -1,0 +1,323 @@
+//! What one client has downloaded is served to the others, after Cumulocity was asked whether it is
+//! unchanged. Read it in the order in which a request passes:
+//!
+//! 1. `key` says which requests the cache answers.
+//! 2. `start` opens the directory. `index` knows what is in it, and what has to go for what comes.
+//!    `entries` finds an entry there, and `entry` is its file.
+//! 3. `revalidate` asks whether an entry is what upstream has; `validator` says by what, and which
+//!    answers are kept.
+//! 4. `download` writes an answer to a file while `fill` lets everybody who asks read it.
+//! 5. `reply` answers from either: conditions, ranges, fields. `status` says which it was.
+
+mod download;
+mod entries;
+mod entry;
+mod fill;
+mod index;
+mod key;
+mod reply;
+mod revalidate;
+mod start;
+mod status;
+mod validator;
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_executor::Executor;
+use common::client::Answer;
+use common::http::Body;
+use common::settings::Free;
+use common::storage::{DiskPool, Reader};
+use http::header::{AGE, HOST, HeaderMap};
+use http::{HeaderValue, Method, Response, Uri};
+
+use self::download::Download;
+use self::entry::Entry;
+use self::fill::{Fill, Follower};
+use self::index::Index;
+use self::key::{Bypass, Key, Paths};
+use self::revalidate::Verdict;
+pub(crate) use self::status::Status;
+use crate::error::Error;
+use crate::upstream::{Head, Upstream};
+
+/// What the cache may take and keep.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the entries are. Made if it is missing.
+    pub directory: PathBuf,
+    /// What they may take, in bytes.
+    pub max_size: u64,
+    /// Answers that are smaller are not kept.
+    pub min_size: u64,
+    /// What has to stay free on the file system.
+    pub min_free: Free,
+    /// For how long an entry may be served while upstream cannot be asked.
+    pub offline: Duration,
+    /// Paths whose answers are kept, besides those of binaries.
+    pub paths: Vec<String>,
+}
+
+/// The cache. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Cache(Arc<Shared>);
+
+struct Shared {
+    options: Options,
+    paths: Paths,
+    directory: OwnedFd,
+    index: Arc<Index>,
+    fills: Mutex<HashMap<u128, Arc<Fill>>>,
+    pool: Arc<DiskPool>,
+    upstream: Arc<Upstream>,
+    executor: Arc<Executor<'static>>,
+    /// Binaries come without a validator, so that the inventory has to be asked about them.
+    asks_inventory: AtomicBool,
+    /// Upstream could not be asked the last time.
+    is_offline: AtomicBool,
+}
+
+/// What the cache says to a request.
+pub(crate) enum Asked {
+    /// This answers it.
+    Answered(Response<Body>),
+    /// It is to be passed on. The answer gets this status.
+    PassedOn(Status),
+    /// Upstream has answered it already, with this. The answer gets this status.
+    Forwarded(Answer, Status),
+}
+
+impl Cache {
+    /// Opens the directory, made if it is missing, removes what unfinished downloads have left, and
+    /// looks at what is there. Waits for the disk.
+    ///
+    /// # Errors
+    /// If the directory cannot be used. The message says what to change.
+    pub(crate) fn open(
+        options: Options,
+        upstream: Arc<Upstream>,
+        executor: Arc<Executor<'static>>,
+    ) -> Result<Self, common::error::Error> {
+        let (directory, index) = start::open(&options)?;
+        Ok(Self(Arc::new(Shared {
+            paths: Paths::new(&options.paths),
+            directory,
+            index: Arc::new(index),
+            fills: Mutex::default(),
+            pool: Arc::default(),
+            upstream,
+            executor,
+            asks_inventory: AtomicBool::new(true),
+            is_offline: AtomicBool::new(false),
+            options,
+        })))
+    }
+
+    /// Answers from what is kept, or says how the request is passed on.
+    ///
+    /// # Errors
+    /// Upstream cannot be asked, and what is kept may not be served without.
+    pub(crate) async fn ask(&self, head: &Head) -> Result<Asked, Error> {
+        let key = match self.0.paths.key(head, self.0.upstream.host()) {
+            Ok(key) => key,
+            Err(bypass) => {
+                return Ok(Asked::PassedOn(Status::new(match bypass {
+                    Bypass::Method => "fwd=method",
+                    Bypass::Path => "fwd=bypass",
+                    Bypass::Request => "fwd=request",
+                })));
+            }
+        };
+        let under_way = self.0.fills().get(&key.name).and_then(Fill::join);
+        if let Some(follower) = under_way {
+            return Ok(self.follow(follower, head, "fwd=miss; collapsed").await);
+        }
+        let Some((entry, file, age)) = self.0.find(&key).await else {
+            return self.miss(key, head, None, "fwd=miss").await;
+        };
+        if !validator::answers(&entry.fields, &head.fields) {
+            return Ok(Asked::PassedOn(Status::new("fwd=vary-miss")));
+        }
+        let verdict = self.0.validate(&key, &entry, head).await;
+        let is_away = matches!(verdict, Verdict::Away(_));
+        self.note(is_away);
+        match verdict {
+            Verdict::Unchanged => {
+                self.0.confirm(key.name, &file);
+                Ok(Asked::Answered(self.hit(head, &entry, file, None)))
+            }
+            Verdict::Changed(answer) => {
+                self.0.remove(key.name).await;
+                self.miss(key, head, answer, "fwd=stale").await
+            }
+            Verdict::Refused(answer) => {
+                self.0.remove(key.name).await;
+                Ok(forwarded(answer))
+            }
+            Verdict::Unclear(answer) => Ok(forwarded(answer)),
+            Verdict::Away(outcome) => {
+                if age < self.0.options.offline && validator::may_be_stale(&entry.fields) {
+                    return Ok(Asked::Answered(self.hit(head, &entry, file, Some(age))));
+                }
+                outcome.map(forwarded)
+            }
+        }
+    }
+
+    /// The path whose entry a request makes invalid.
+    pub(crate) fn changed_by(&self, head: &Head) -> Option<String> {
+        let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let path = head.target.path();
+        (!is_safe && self.0.paths.have(path)).then(|| path.to_owned())
+    }
+
+    /// Drops what is kept of a path, after a request that may have changed it.
+    pub(crate) async fn invalidate(&self, path: &str) {
+        let key = Key::new(self.0.upstream.host(), path);
+        if let Some(fill) = self.0.fills().remove(&key.name) {
+            fill.forget();
+        }
+        self.0.remove(key.name).await;
+    }
+
+    /// How many entries there are, and their bytes.
+    pub(crate) fn totals(&self) -> (usize, u64) {
+        self.0.index.totals()
+    }
+
+    /// Begins a download, unless somebody else has, and follows it. `answer`: it has begun upstream.
+    async fn miss(
+        &self,
+        key: Key,
+        head: &Head,
+        answer: Option<Answer>,
+        status: &str,
+    ) -> Result<Asked, Error> {
+        if head.method != Method::GET {
+            return Ok(match answer {
+                Some(answer) => Asked::Forwarded(answer, Status::new(status)),
+                None => Asked::PassedOn(Status::new(status)),
+            });
+        }
+        let (follower, begun) = self.begin(key, answer);
+        let Some(fill) = begun else {
+            return Ok(self.follow(follower, head, &format!("{status}; collapsed")).await);
+        };
+        let asked = self.follow(follower, head, &format!("{status}; stored")).await;
+        let Asked::PassedOn(_) = asked else { return Ok(asked) };
+        // It is not kept. If it answers this request too, it is not asked for twice.
+        let is_conditional = head.fields.keys().any(|name| {
+            let name = name.as_str();
+            name == "range" || name.starts_with("if-")
+        });
+        match fill.take_declined() {
+            Some(Err(error)) => Err(error),
+            Some(Ok(answer)) if !is_conditional => {
+                Ok(Asked::Forwarded(answer, Status::new(status)))
+            }
+            _ => Ok(Asked::PassedOn(Status::new(status))),
+        }
+    }
+
+    /// Joins the download that is under way, or begins one, which is returned then.
+    fn begin(&self, key: Key, answer: Option<Answer>) -> (Follower, Option<Arc<Fill>>) {
+        let mut fills = self.0.fills();
+        if let Some(follower) = fills.get(&key.name).and_then(Fill::join) {
+            return (follower, None);
+        }
+        let (fill, follower) = Fill::begin();
+        fills.insert(key.name, fill.clone());
+        let download = Download::new(self.0.clone(), fill.clone(), key);
+        fill.keep(self.0.executor.spawn(download.run(answer)));
+        (follower, Some(fill))
+    }
+
+    /// Answers from a download under way, once its answer has begun.
+    async fn follow(&self, follower: Follower, head: &Head, status: &str) -> Asked {
+        let Some(opened) = follower.opened().await else {
+            return Asked::PassedOn(Status::new("fwd=miss"));
+        };
+        if !validator::answers(&opened.fields, &head.fields) {
+            return Asked::PassedOn(Status::new("fwd=vary-miss"));
+        }
+        let (fields, length) = (opened.fields.clone(), opened.length);
+        let pool = self.0.pool.clone();
+        let mut response =
+            reply::reply(head, &fields, length, |first, end| follower.body(first, end, pool));
+        Status::new(status).add(response.headers_mut());
+        Asked::Answered(response)
+    }
+
+    fn hit(
+        &self,
+        head: &Head,
+        entry: &Entry,
+        file: Arc<OwnedFd>,
+        age: Option<Duration>,
+    ) -> Response<Body> {
+        let length = entry.length;
+        let pool = self.0.pool.clone();
+        let mut response = reply::reply(head, &entry.fields, Some(length), |first, end| {
+            let mut reader = Reader::new(file, length, pool);
+            reader.select(first, end.unwrap_or(length).saturating_sub(1));
+            Body::file(reader)
+        });
+        let fields = response.headers_mut();
+        if let Some(age) = age {
+            fields.insert(AGE, age.as_secs().into());
+        }
+        Status::new(if age.is_some() { "hit; detail=offline" } else { "hit" }).add(fields);
+        response
+    }
+
+    /// Says once when upstream cannot be asked any more, and once when it can.
+    fn note(&self, is_away: bool) {
+        if self.0.options.offline.is_zero() || self.0.is_offline.swap(is_away, Relaxed) == is_away {
+            return;
+        }
+        if is_away {
+            let offline = self.0.options.offline.as_secs();
+            log::warn!(
+                "Cumulocity cannot be asked what has changed: the cache serves for {offline} s what \
+                 was unchanged"
+            );
+        } else {
+            log::info!("Cumulocity can be asked again what has changed");
+        }
+    }
+}
+
+impl Shared {
+    fn fills(&self) -> MutexGuard<'_, HashMap<u128, Arc<Fill>>> {
+        self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the inventory has to be asked before a binary is downloaded.
+    fn asks_inventory(&self) -> bool {
+        self.asks_inventory.load(Relaxed)
+    }
+
+    fn ask_inventory(&self, asks: bool) {
+        self.asks_inventory.store(asks, Relaxed);
+    }
+
+    /// A request of the cache's own: nothing that a client sends has an influence on what is kept.
+    fn head(&self, method: Method, path: &str) -> Head {
+        let mut fields = HeaderMap::new();
+        fields.insert(HOST, self.upstream.host().clone());
+        fields.insert("accept", HeaderValue::from_static("*/*"));
+        fields.insert("accept-encoding", HeaderValue::from_static("identity"));
+        let target = Uri::try_from(path).unwrap_or_default();
+        Head { method, target, fields }
+    }
+}
+
+fn forwarded(answer: Answer) -> Asked {
+    let status = format!("fwd=stale; fwd-status={}", answer.response.status().as_u16());
+    Asked::Forwarded(answer, Status::new(&status))
+}

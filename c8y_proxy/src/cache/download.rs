@@ -1,0 +1,292 @@
+//! The one download of an answer: from upstream to a temporary file, and from there to its name
+//! once it is whole and on the disk.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_io::Timer;
+use common::client::Answer;
+use common::http::{Body, crossing};
+use common::net::load;
+use common::storage::space::{Need, shortage};
+use common::storage::{Kind, Temporary, write_all};
+use futures_lite::future::poll_once;
+use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::{HeaderValue, Method, StatusCode};
+use http_body::Body as _;
+use rustix::fs::fsync;
+use rustix::io::Errno;
+
+use super::Shared;
+use super::entry::{self, Entry};
+use super::fill::{End, Fill, Opened};
+use super::index::{self, Reservation};
+use super::key::Key;
+use super::validator::{self, Validator};
+use crate::error::Error;
+
+/// What is collected before it is written, while few connections are busy.
+const LARGE: usize = 128 * 1024;
+/// The same while many are.
+const SMALL: usize = 32 * 1024;
+/// How long to wait before each attempt to go on with a download that has broken off.
+const WAITS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+
+/// A download. While there is one, everybody who asks for the same follows it.
+pub(super) struct Download {
+    shared: Arc<Shared>,
+    fill: Arc<Fill>,
+    key: Key,
+}
+
+/// What of it is here.
+struct File {
+    temporary: Temporary,
+    space: Reservation,
+    entry: Entry,
+    /// What upstream says that the body's length is.
+    length: Option<u64>,
+    written: u64,
+    buffer: Vec<u8>,
+}
+
+/// Why an attempt to go on with a download has failed.
+enum Broken {
+    /// Another may succeed.
+    Now,
+    /// Upstream has another version, or cannot go on in the middle.
+    ForGood,
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        let mut fills = self.shared.fills();
+        if fills.get(&self.key.name).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
+            fills.remove(&self.key.name);
+        }
+        drop(fills);
+        self.fill.end(End::Broken);
+    }
+}
+
+impl Download {
+    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, key: Key) -> Self {
+        Self { shared, fill, key }
+    }
+
+    /// Downloads, or goes on with what upstream has answered already.
+    pub(super) async fn run(self, answer: Option<Answer>) {
+        let (answer, file) = match self.begin(answer).await {
+            Ok((answer, Some(file))) => (answer, file),
+            Ok((answer, None)) => return self.fill.decline(Ok(answer)),
+            Err(error) => return self.fill.decline(Err(error)),
+        };
+        let opened = Opened {
+            file: file.temporary.file().clone(),
+            fields: file.entry.fields.clone(),
+            length: file.length,
+        };
+        self.fill.open(opened);
+        if let Some(file) = self.receive(answer.response.into_body(), file).await {
+            self.fill.end(End::Whole);
+            self.store(file).await;
+        }
+    }
+
+    /// Waits for the head of the answer. No file: it is not to be kept, or cannot be.
+    async fn begin(&self, answer: Option<Answer>) -> Result<(Answer, Option<File>), Error> {
+        let shared = &self.shared;
+        let mut object = None;
+        let answer = match answer {
+            Some(answer) => answer,
+            None => {
+                // Before the download: so it is not newer than what is downloaded.
+                if shared.asks_inventory() && self.key.object().is_some() {
+                    object = shared.object(&self.key).await?.ok();
+                }
+                let head = shared.head(Method::GET, &self.key.path);
+                shared.upstream.send_as_the_device(head, Body::Empty).await?
+            }
+        };
+        let response = &answer.response;
+        if response.status() == StatusCode::OK && self.key.object().is_some() {
+            shared.ask_inventory(Validator::of(response.headers()).is_none());
+        }
+        let Some(validator) = validator::keepable(response, object) else {
+            return Ok((answer, None));
+        };
+        let length = response.body().size_hint().exact();
+        let mut fields = response.headers().clone();
+        crossing::to_client(&mut fields);
+        validator::strip(&mut fields);
+        let entry = Entry { url: self.key.url.clone(), validator, fields, length: 0 };
+        let is_small = length.is_some_and(|length| length < shared.options.min_size);
+        if is_small || entry::is_too_long(&entry) {
+            return Ok((answer, None));
+        }
+        let file = self.create(entry, length).await;
+        Ok((answer, file))
+    }
+
+    /// Makes the temporary file, and room for it. `None` if there is none.
+    async fn create(&self, entry: Entry, length: Option<u64>) -> Option<File> {
+        let shared = self.shared.clone();
+        let mut space = shared.index.reserve();
+        let create = move || {
+            let need = Need { bytes: length.unwrap_or(0), inodes: 1 };
+            if !shared.make_room(&mut space, length.unwrap_or(0), need)? {
+                return Ok(None);
+            }
+            let temporary = Temporary::create(shared.directory.as_fd(), shared.pool.clone())?;
+            let (written, buffer) = (0, Vec::new());
+            Ok(Some(File { temporary, space, entry, length, written, buffer }))
+        };
+        let created: Result<_, Errno> = self.shared.pool.run(Kind::Write, create).await;
+        created.unwrap_or_else(|errno| {
+            log::warn!("the cache cannot keep {}: {errno}", self.key.path);
+            None
+        })
+    }
+
+    /// Writes the body to the file. `None` if it is not whole.
+    async fn receive(&self, mut body: Body, mut file: File) -> Option<File> {
+        let mut waits = WAITS.iter();
+        loop {
+            // While nothing comes, the readers get what has come.
+            let next = match poll_once(body.chunk()).await {
+                Some(next) => next,
+                None => {
+                    file = self.flush(file).await?;
+                    body.chunk().await
+                }
+            };
+            let is_end = match next {
+                Some(Ok(chunk)) => {
+                    file.buffer.extend_from_slice(&chunk);
+                    if file.buffer.len() >= if load::is_light() { LARGE } else { SMALL } {
+                        file = self.flush(file).await?;
+                    }
+                    continue;
+                }
+                Some(Err(error)) => {
+                    log::debug!("the download of {} has broken off: {error}", self.key.path);
+                    false
+                }
+                None => true,
+            };
+            file = self.flush(file).await?;
+            let is_whole = file.length.map_or(is_end, |length| length == file.written);
+            if is_whole {
+                return Some(file);
+            }
+            body = loop {
+                Timer::after(*waits.next()?).await;
+                match self.resume(&file).await {
+                    Ok(body) => break body,
+                    Err(Broken::Now) => {}
+                    Err(Broken::ForGood) => return None,
+                }
+            };
+        }
+    }
+
+    /// Writes what was collected. `None` if that cannot be done.
+    async fn flush(&self, mut file: File) -> Option<File> {
+        if file.buffer.is_empty() {
+            return Some(file);
+        }
+        let shared = self.shared.clone();
+        let write = move || {
+            let more = file.buffer.len() as u64;
+            let after = file.written + more;
+            let need = Need { bytes: more, inodes: 0 };
+            if !shared.make_room(&mut file.space, file.length.unwrap_or(0).max(after), need)? {
+                return Err(Errno::NOSPC);
+            }
+            write_all(file.temporary.file(), &file.buffer, file.written)?;
+            file.written = after;
+            file.buffer.clear();
+            Ok(file)
+        };
+        match self.shared.pool.run(Kind::Write, write).await {
+            Ok(file) => {
+                self.fill.written(file.written);
+                Some(file)
+            }
+            Err(errno) => {
+                log::warn!("the cache cannot keep {}: {errno}", self.key.path);
+                None
+            }
+        }
+    }
+
+    /// Goes on where the download has broken off, with the same version.
+    async fn resume(&self, file: &File) -> Result<Body, Broken> {
+        let (entry, at) = (&file.entry, file.written);
+        let length = file.length.ok_or(Broken::ForGood)?;
+        let condition = entry.validator.range_condition(&entry.fields).ok_or(Broken::ForGood)?;
+        let mut head = self.shared.head(Method::GET, &self.key.path);
+        let range = HeaderValue::try_from(format!("bytes={at}-")).map_err(|_| Broken::ForGood)?;
+        head.fields.insert(RANGE, range);
+        head.fields.insert(IF_RANGE, condition.clone());
+        let answer = self.shared.upstream.send_as_the_device(head, Body::Empty).await;
+        let response = answer.map_err(|_| Broken::Now)?.response;
+        let fields = response.headers();
+        let is_rest = response.status() == StatusCode::PARTIAL_CONTENT
+            && fields.get(CONTENT_RANGE).is_some_and(|range| {
+                range.as_bytes() == format!("bytes {at}-{}/{length}", length - 1).as_bytes()
+            })
+            && fields.get(ETAG).is_none_or(|tag| Some(tag) == entry.fields.get(ETAG));
+        match response.status() {
+            _ if is_rest => Ok(response.into_body()),
+            status if status.is_server_error() => Err(Broken::Now),
+            _ => Err(Broken::ForGood),
+        }
+    }
+
+    /// Gives the file its name, once it is on the disk.
+    async fn store(&self, mut file: File) {
+        file.entry.length = file.written;
+        if file.written < self.shared.options.min_size || self.fill.is_forgotten() {
+            return;
+        }
+        let (shared, name) = (self.shared.clone(), self.key.name);
+        let store = move || {
+            let end = file.entry.encode();
+            write_all(file.temporary.file(), &end, file.written)?;
+            fsync(file.temporary.file())?;
+            file.temporary.rename(shared.directory.as_fd(), &index::file_name(name))?;
+            let size = file.written + end.len() as u64;
+            drop(file.space);
+            shared.index.insert(name, size, file.temporary.file());
+            Ok::<_, Errno>(())
+        };
+        if let Err(errno) = self.shared.pool.run(Kind::Sync, store).await {
+            log::warn!("the cache cannot keep {}: {errno}", self.key.path);
+        }
+    }
+}
+
+impl Shared {
+    /// Takes space until there are `bytes` in all, and makes sure that enough stays free. Entries
+    /// that are not read go for it. Whether there is room. Waits for the disk.
+    fn make_room(&self, space: &mut Reservation, bytes: u64, need: Need) -> Result<bool, Errno> {
+        let mut gone = Vec::new();
+        let has_room = space.grow(bytes, &mut gone);
+        for name in gone {
+            index::unlink(&self.directory, name)?;
+        }
+        while has_room && shortage(self.options.min_free, &self.directory, need)?.is_some() {
+            let Some(name) = self.index.evict() else { return Ok(false) };
+            index::unlink(&self.directory, name)?;
+        }
+        Ok(has_room)
+    }
+}

@@ -1,0 +1,257 @@
+//! A download under way, shared by the task that writes it and by everybody who reads it.
+//!
+//! Each reader has a place of its own in the file, and waits only for bytes that are not there yet.
+
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use async_executor::Task;
+use bytes::Bytes;
+use common::client::Answer;
+use common::http::{Body, BodyError};
+use common::storage::{DiskPool, Reader};
+use event_listener::{Event, EventListener};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+
+use crate::error::Error;
+
+/// The shared state of a download.
+#[derive(Default)]
+pub(super) struct Fill {
+    opened: OnceLock<Opened>,
+    progress: Mutex<Progress>,
+    changed: Event,
+    /// What is downloaded may not be what upstream has any more.
+    is_forgotten: AtomicBool,
+}
+
+/// What is known once the answer has begun.
+pub(super) struct Opened {
+    pub(super) file: Arc<OwnedFd>,
+    /// The fields of the answer.
+    pub(super) fields: HeaderMap,
+    /// Of the body, if upstream says so.
+    pub(super) length: Option<u64>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// How many bytes are in the file.
+    written: u64,
+    end: Option<End>,
+    readers: usize,
+    /// The answer that is not kept, for whoever asked first.
+    declined: Option<Result<Answer, Error>>,
+    task: Option<Task<()>>,
+}
+
+/// How a download has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The body is whole.
+    Whole,
+    /// It is not, and will not be.
+    Broken,
+    /// It does not go through the cache.
+    Declined,
+}
+
+impl Fill {
+    /// A download, and its first reader.
+    pub(super) fn begin() -> (Arc<Self>, Follower) {
+        let fill = Arc::<Self>::default();
+        fill.lock().readers = 1;
+        (fill.clone(), Follower { fill })
+    }
+
+    /// Where the task is kept. It is dropped when nobody reads any more and too little is there.
+    pub(super) fn keep(&self, task: Task<()>) {
+        let mut progress = self.lock();
+        if progress.end.is_none() {
+            progress.task = Some(task);
+        } else {
+            drop(progress);
+            task.detach();
+        }
+    }
+
+    /// A reader, or `None` if everybody has gone and the download is about to be dropped.
+    pub(super) fn join(self: &Arc<Self>) -> Option<Follower> {
+        let mut progress = self.lock();
+        if progress.end.is_some_and(|end| end != End::Whole) {
+            return None;
+        }
+        progress.readers += 1;
+        Some(Follower { fill: self.clone() })
+    }
+
+    /// The answer has begun, and is kept.
+    pub(super) fn open(&self, opened: Opened) {
+        // It is set once, by the one task that writes.
+        let _ = self.opened.set(opened);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// More bytes are in the file.
+    pub(super) fn written(&self, written: u64) {
+        self.lock().written = written;
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Nothing more will be written.
+    pub(super) fn end(&self, end: End) {
+        let mut progress = self.lock();
+        if progress.end.is_none() {
+            progress.end = Some(end);
+            if let Some(task) = progress.task.take() {
+                task.detach();
+            }
+        }
+        drop(progress);
+        self.changed.notify(usize::MAX);
+    }
+
+    /// The answer is not kept: it goes to whoever asked first.
+    pub(super) fn decline(&self, answer: Result<Answer, Error>) {
+        self.lock().declined = Some(answer);
+        self.end(End::Declined);
+    }
+
+    /// The answer that does not go through the cache, if nobody has taken it.
+    pub(super) fn take_declined(&self) -> Option<Result<Answer, Error>> {
+        self.lock().declined.take()
+    }
+
+    /// It is not to be kept.
+    pub(super) fn forget(&self) {
+        self.is_forgotten.store(true, Relaxed);
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.is_forgotten.load(Relaxed)
+    }
+
+    /// Whether the download goes on without a reader.
+    fn is_half_done(&self, progress: &Progress) -> bool {
+        let length = self.opened.get().and_then(|opened| opened.length);
+        length.is_some_and(|length| progress.written >= length / 2)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who waits for a download, or reads it.
+pub(super) struct Follower {
+    fill: Arc<Fill>,
+}
+
+impl Follower {
+    /// Waits until the answer has begun. `None`: it does not go through the cache.
+    pub(super) async fn opened(&self) -> Option<&Opened> {
+        loop {
+            let changed = self.fill.changed.listen();
+            if let Some(opened) = self.fill.opened.get() {
+                return Some(opened);
+            }
+            if self.fill.lock().end.is_some() {
+                return None;
+            }
+            changed.await;
+        }
+    }
+
+    /// The bytes from `first` to before `end`, or to the end of the body.
+    pub(super) fn body(self, first: u64, end: Option<u64>, pool: Arc<DiskPool>) -> Body {
+        let Some(opened) = self.fill.opened.get() else { return Body::Empty };
+        let mut reader = Reader::new(opened.file.clone(), first, pool);
+        reader.select(first, u64::MAX);
+        Body::stream(Following { follower: self, reader, position: first, end, changed: None })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut progress = self.fill.lock();
+        progress.readers -= 1;
+        if progress.readers > 0 || progress.end.is_some() || self.fill.is_half_done(&progress) {
+            return;
+        }
+        progress.end = Some(End::Broken);
+        let task = progress.task.take();
+        drop(progress);
+        drop(task);
+    }
+}
+
+/// A body that is read while it is written.
+struct Following {
+    follower: Follower,
+    reader: Reader,
+    position: u64,
+    end: Option<u64>,
+    changed: Option<Pin<Box<EventListener>>>,
+}
+
+impl http_body::Body for Following {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            if this.reader.remaining() > 0 {
+                let chunk = ready!(this.reader.poll_chunk(cx));
+                return Poll::Ready(chunk.map(|chunk| {
+                    let chunk = chunk?;
+                    this.position += chunk.len() as u64;
+                    Ok(Frame::data(chunk))
+                }));
+            }
+            if Some(this.position) == this.end {
+                return Poll::Ready(None);
+            }
+            // It listens before it looks, so that nothing is missed.
+            let is_listening = this.changed.is_some();
+            let fill = &this.follower.fill;
+            let changed = this.changed.get_or_insert_with(|| Box::pin(fill.changed.listen()));
+            let progress = fill.lock();
+            let (written, end) = (progress.written, progress.end);
+            drop(progress);
+            let there = this.end.map_or(written, |end| end.min(written));
+            if there > this.position {
+                this.reader.extend(there);
+                this.changed = None;
+                continue;
+            }
+            match end {
+                Some(End::Whole) => return Poll::Ready(None),
+                Some(_) => return Poll::Ready(Some(Err("the download was broken off".into()))),
+                None => {}
+            }
+            if is_listening {
+                ready!(changed.as_mut().poll(cx));
+                this.changed = None;
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Some(self.position) == self.end
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.end {
+            Some(end) => SizeHint::with_exact(end - self.position),
+            None => SizeHint::default(),
+        }
+    }
+}

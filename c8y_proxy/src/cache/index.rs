@@ -1,0 +1,281 @@
+//! What is in the directory of the cache, and how much: rebuilt from the directory at the start,
+//! with some 50 bytes for each entry.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{AtFlags, Dir, FileType, statat};
+use rustix::io::Errno;
+
+/// The entries of a directory.
+pub(super) struct Index {
+    max_size: u64,
+    start: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<u128, Known>,
+    /// Of the entries.
+    bytes: u64,
+    /// Of what is being downloaded.
+    reserved: u64,
+    /// When something was used last, in milliseconds since 1970; never the same twice.
+    used: u64,
+}
+
+struct Known {
+    bytes: u64,
+    used: u64,
+    /// When upstream last said that it is unchanged, in seconds since the start of the index;
+    /// negative if that was before.
+    confirmed: i64,
+    /// The file, while somebody reads it.
+    file: Weak<OwnedFd>,
+}
+
+/// An entry that was found.
+pub(super) struct Found {
+    /// The open file, if somebody reads it.
+    pub(super) file: Option<Arc<OwnedFd>>,
+    /// For how long upstream has not been asked.
+    pub(super) age: Duration,
+}
+
+/// The space of a download, until it is dropped.
+pub(super) struct Reservation {
+    index: Arc<Index>,
+    bytes: u64,
+}
+
+impl Index {
+    /// Looks at the names and the sizes of the files. Waits for the disk.
+    pub(super) fn read(directory: &OwnedFd, max_size: u64) -> Result<Self, Errno> {
+        let mut inner = Inner::default();
+        let now = SystemTime::now();
+        for file in Dir::read_from(directory)? {
+            let file = file?;
+            let Some(name) = file.file_name().to_str().ok().and_then(parse) else { continue };
+            let stat = statat(directory, file.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
+            let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            // A time to come says nothing.
+            let age = now.duration_since(modified).map_or(i64::MAX, |age| age.as_secs() as i64);
+            let used = seconds * 1000 + u64::from(stat.st_mtime_nsec as u32 / 1_000_000);
+            let bytes = stat.st_size as u64;
+            inner.bytes += bytes;
+            inner.used = inner.used.max(used);
+            let known = Known { bytes, used, confirmed: -age, file: Weak::new() };
+            inner.entries.insert(name, known);
+        }
+        Ok(Self { max_size, start: Instant::now(), inner: Mutex::new(inner) })
+    }
+
+    /// The entry of this name, which counts as used now.
+    pub(super) fn find(&self, name: u128) -> Option<Found> {
+        let mut inner = self.lock();
+        let used = inner.tick();
+        let known = inner.entries.get_mut(&name)?;
+        known.used = used;
+        let age = self.now().saturating_sub(known.confirmed).max(0) as u64;
+        Some(Found { file: known.file.upgrade(), age: Duration::from_secs(age) })
+    }
+
+    /// Notes that the file is being read.
+    pub(super) fn open(&self, name: u128, file: &Arc<OwnedFd>) {
+        if let Some(known) = self.lock().entries.get_mut(&name) {
+            known.file = Arc::downgrade(file);
+        }
+    }
+
+    /// Notes that upstream has just said that the entry is unchanged. Whether the file should say
+    /// so too, for after a restart: once a minute.
+    pub(super) fn confirm(&self, name: u128) -> bool {
+        let now = self.now();
+        let mut inner = self.lock();
+        let Some(known) = inner.entries.get_mut(&name) else { return false };
+        let before = std::mem::replace(&mut known.confirmed, now);
+        before.div_euclid(60) != now.div_euclid(60)
+    }
+
+    /// Adds an entry, or replaces one.
+    pub(super) fn insert(&self, name: u128, bytes: u64, file: &Arc<OwnedFd>) {
+        let confirmed = self.now();
+        let mut inner = self.lock();
+        let used = inner.tick();
+        inner.remove(name);
+        inner.bytes += bytes;
+        let file = Arc::downgrade(file);
+        inner.entries.insert(name, Known { bytes, used, confirmed, file });
+    }
+
+    /// Forgets an entry. Whether there was one.
+    pub(super) fn remove(&self, name: u128) -> bool {
+        self.lock().remove(name)
+    }
+
+    /// Space for a download, none of it taken yet.
+    pub(super) fn reserve(self: &Arc<Self>) -> Reservation {
+        Reservation { index: self.clone(), bytes: 0 }
+    }
+
+    /// Forgets the entry that was used least recently and that nobody reads.
+    pub(super) fn evict(&self) -> Option<u128> {
+        let mut inner = self.lock();
+        let name = inner.oldest()?;
+        inner.remove(name);
+        Some(name)
+    }
+
+    pub(super) fn is_too_large(&self) -> bool {
+        self.lock().bytes > self.max_size
+    }
+
+    /// How many entries there are, and their bytes.
+    pub(super) fn totals(&self) -> (usize, u64) {
+        let inner = self.lock();
+        (inner.entries.len(), inner.bytes)
+    }
+
+    fn now(&self) -> i64 {
+        self.start.elapsed().as_secs() as i64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn tick(&mut self) -> u64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.used = (self.used + 1).max(now.as_millis() as u64);
+        self.used
+    }
+
+    fn remove(&mut self, name: u128) -> bool {
+        let removed = self.entries.remove(&name);
+        self.bytes -= removed.as_ref().map_or(0, |known| known.bytes);
+        removed.is_some()
+    }
+
+    fn oldest(&self) -> Option<u128> {
+        let unread = self.entries.iter().filter(|(_, known)| known.file.strong_count() == 0);
+        unread.min_by_key(|(_, known)| known.used).map(|(name, _)| *name)
+    }
+}
+
+impl Reservation {
+    /// Takes space until there are `bytes` in all. Whether there are; entries had to go for it in
+    /// any case, whose names are added to `gone`.
+    pub(super) fn grow(&mut self, bytes: u64, gone: &mut Vec<u128>) -> bool {
+        let mut inner = self.index.lock();
+        let max_size = self.index.max_size;
+        let others = inner.reserved - self.bytes;
+        if others.saturating_add(bytes) > max_size {
+            return false;
+        }
+        while inner.bytes + others + bytes > max_size {
+            let Some(name) = inner.oldest() else { return false };
+            inner.remove(name);
+            gone.push(name);
+        }
+        inner.reserved = others + bytes;
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.index.lock().reserved -= self.bytes;
+    }
+}
+
+/// The name of the file.
+pub(super) fn file_name(name: u128) -> String {
+    format!("{name:032x}")
+}
+
+fn parse(file_name: &str) -> Option<u128> {
+    let name = u128::from_str_radix(file_name, 16).ok()?;
+    (self::file_name(name) == file_name).then_some(name)
+}
+
+/// Removes a file that may be missing. Waits for the disk.
+pub(super) fn unlink(directory: impl AsFd, name: u128) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(directory, file_name(name), AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(max_size: u64) -> (Arc<Index>, Arc<OwnedFd>) {
+        let inner = Mutex::default();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let index = Index { max_size, start: Instant::now(), inner };
+        (Arc::new(index), Arc::new(file.into()))
+    }
+
+    /// Inserts entries of 10 bytes that nobody reads.
+    fn fill(index: &Index, names: &[u128]) {
+        let file = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
+        for name in names {
+            index.insert(*name, 10, &file);
+        }
+    }
+
+    #[test]
+    fn the_entry_that_was_used_least_recently_goes_first() {
+        let (index, _) = index(40);
+        fill(&index, &[1, 2, 3]);
+        assert!(index.find(1).is_some());
+        let (mut space, mut gone) = (index.reserve(), Vec::new());
+        assert!(space.grow(10, &mut gone) && gone.is_empty());
+        assert!(space.grow(21, &mut gone));
+        assert_eq!((gone, index.totals()), (vec![2, 3], (1, 10)));
+        drop(space);
+        fill(&index, &[4, 5, 6]);
+        assert_eq!(index.totals(), (4, 40));
+    }
+
+    #[test]
+    fn an_entry_that_is_read_stays() {
+        let (index, file) = index(20);
+        index.insert(1, 10, &file);
+        fill(&index, &[2]);
+        let (mut space, mut gone) = (index.reserve(), Vec::new());
+        assert!(!space.grow(11, &mut gone));
+        assert_eq!((gone, index.totals()), (vec![2], (1, 10)));
+        drop(file);
+        assert!(space.grow(20, &mut Vec::new()));
+        assert!(!space.grow(21, &mut Vec::new()));
+    }
+
+    #[test]
+    fn a_replaced_entry_counts_once() {
+        let (index, _) = index(100);
+        fill(&index, &[1, 1]);
+        assert_eq!(index.totals(), (1, 10));
+        assert!(index.remove(1) && !index.remove(1));
+        assert_eq!(index.totals(), (0, 0));
+    }
+
+    #[test]
+    fn only_names_that_entries_have_are_names() {
+        assert_eq!(parse(&file_name(77)), Some(77));
+        for name in ["", "4d", ".tedge-uploads", "0000000000000000000000000000004D"] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Which requests the cache answers, and the name of the entry that answers one.
+
+use common::settings::items;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderValue, Method};
+use ring::digest::{SHA256, digest};
+
+use crate::upstream::{Head, is_authorized};
+
+/// A request with one of these asks for something else than a request without.
+const OTHERS: [HeaderName; 7] = [
+    COOKIE,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+];
+
+/// The paths whose answers are kept.
+pub(super) struct Paths(Vec<String>);
+
+/// What an entry is for.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// The path upstream.
+    pub(super) path: String,
+    /// The scheme, host and path, which the entry has in it.
+    pub(super) url: String,
+    /// The name of its file, in hexadecimal.
+    pub(super) name: u128,
+}
+
+/// Why a request is passed on without the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bypass {
+    /// Its method is neither GET nor HEAD.
+    Method,
+    /// Its path, or its query.
+    Path,
+    /// Its fields.
+    Request,
+}
+
+impl Paths {
+    /// The paths of Cumulocity's binaries, and these.
+    pub(super) fn new(more: &[String]) -> Self {
+        let known = ["/inventory/binaries/*", "/event/events/*/binaries"];
+        Self(known.into_iter().map(str::to_owned).chain(more.iter().cloned()).collect())
+    }
+
+    /// What the request may be answered with.
+    pub(super) fn key(&self, head: &Head, host: &HeaderValue) -> Result<Key, Bypass> {
+        let path = head.target.path();
+        if head.target.query().is_some() || !is_plain(path) || !self.have(path) {
+            return Err(Bypass::Path);
+        }
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return Err(Bypass::Method);
+        }
+        let fields = &head.fields;
+        let is_other = is_authorized(fields)
+            || fields.keys().any(|name| OTHERS.contains(name))
+            || directives(fields).any(|directive| directive == "no-store");
+        if is_other {
+            return Err(Bypass::Request);
+        }
+        Ok(Key::new(host, path))
+    }
+
+    /// Whether the answers of this path are kept.
+    pub(super) fn have(&self, path: &str) -> bool {
+        self.0.iter().any(|pattern| matches(pattern, path))
+    }
+}
+
+impl Key {
+    pub(super) fn new(host: &HeaderValue, path: &str) -> Self {
+        let host = String::from_utf8_lossy(host.as_bytes());
+        let url = format!("https://{host}{path}");
+        let mut name = [0; 16];
+        name.copy_from_slice(&digest(&SHA256, url.as_bytes()).as_ref()[..16]);
+        Self { path: path.to_owned(), url, name: u128::from_be_bytes(name) }
+    }
+
+    /// The managed object that describes a binary of the inventory.
+    pub(super) fn object(&self) -> Option<String> {
+        let id = self.path.strip_prefix("/inventory/binaries/")?;
+        (!id.contains('/')).then(|| format!("/inventory/managedObjects/{id}"))
+    }
+}
+
+/// The members of `Cache-Control`, in lower case.
+pub(super) fn directives(fields: &HeaderMap) -> impl Iterator<Item = String> {
+    let values = fields.get_all(CACHE_CONTROL).into_iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(items).map(str::to_ascii_lowercase)
+}
+
+/// Whether every server reads the path in the same way: nothing in it is encoded, or is resolved.
+fn is_plain(path: &str) -> bool {
+    let is_kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    path.bytes().all(is_kept)
+        && path.split('/').skip(1).all(|part| !part.is_empty() && !part.bytes().all(|b| b == b'.'))
+}
+
+/// `*` is any part, and a slash at the end everything below.
+fn matches(pattern: &str, path: &str) -> bool {
+    let (mut patterns, mut parts) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (patterns.next(), parts.next()) {
+            (Some(""), Some(part)) if !part.is_empty() => return true,
+            (Some(pattern), Some(part)) if pattern == "*" || pattern == part => {}
+            (None, None) => return true,
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(method: Method, target: &str, fields: &[(&str, &str)]) -> Result<Key, Bypass> {
+        let paths = Paths::new(&["/service/firmware/".to_owned(), "/a/*/c".to_owned()]);
+        let mut head = Head { method, target: target.parse().unwrap(), fields: HeaderMap::new() };
+        for (name, value) in fields {
+            let name: HeaderName = name.parse().unwrap();
+            head.fields.insert(name, value.parse().unwrap());
+        }
+        paths.key(&head, &HeaderValue::from_static("t.example"))
+    }
+
+    #[test]
+    fn binaries_and_the_paths_of_the_setting_are_kept() {
+        for path in [
+            "/inventory/binaries/1",
+            "/event/events/12/binaries",
+            "/service/firmware/a",
+            "/service/firmware/a/b",
+            "/a/b/c",
+        ] {
+            assert!(key(Method::GET, path, &[]).is_ok(), "{path}");
+            assert_eq!(key(Method::PUT, path, &[]).unwrap_err(), Bypass::Method, "{path}");
+        }
+        for path in [
+            "/",
+            "/inventory/binaries",
+            "/inventory/binaries/",
+            "/inventory/binaries/1/",
+            "/inventory/binaries/1/2",
+            "/inventory/binaries/1?a=b",
+            "/inventory/binaries/%31",
+            "/inventory//binaries/1",
+            "/inventory/./binaries/1",
+            "/inventory/binaries/..",
+            "/inventory/binaries/1;v=1",
+            "/event/events/12/binaries/1",
+            "/service/firmware",
+            "/service/firmware/",
+            "/service/firmware/../a",
+            "/a/b/d",
+            "/a/b",
+        ] {
+            assert_eq!(key(Method::GET, path, &[]).unwrap_err(), Bypass::Path, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_adds_of_its_own_is_not_answered_from_the_cache() {
+        for field in [
+            ("authorization", "Basic eA=="),
+            ("cookie", "a=b"),
+            ("x-http-method", "DELETE"),
+            ("cache-control", "no-cache, No-Store"),
+            ("content-length", "3"),
+        ] {
+            let refused = key(Method::GET, "/inventory/binaries/1", &[field]);
+            assert_eq!(refused.unwrap_err(), Bypass::Request, "{field:?}");
+        }
+        for field in [("cache-control", "no-cache"), ("range", "bytes=1-"), ("accept", "*/*")] {
+            assert!(key(Method::HEAD, "/inventory/binaries/1", &[field]).is_ok(), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_for_one_path_of_one_host() {
+        let name = |host, path| Key::new(&HeaderValue::from_static(host), path).name;
+        assert_eq!(name("a", "/b"), name("a", "/b"));
+        assert_ne!(name("a", "/b"), name("b", "/b"));
+        assert_ne!(name("a", "/b"), name("a", "/c"));
+    }
+}

@@ -1,0 +1,105 @@
+//! Asks upstream whether an entry is what it has: by a conditional request, or where the answer did
+//! not say which version it was, by what the inventory says of the binary.
+
+use common::client::Answer;
+use common::http::Body;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::Shared;
+use super::entry::Entry;
+use super::key::Key;
+use super::validator::{Object, Validator};
+use crate::error::Error;
+use crate::upstream::Head;
+
+/// The longest description of a managed object.
+const LONGEST: usize = 64 * 1024;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ManagedObject {
+    last_updated: String,
+    length: Option<u64>,
+}
+
+/// What upstream says of an entry.
+pub(super) enum Verdict {
+    Unchanged,
+    /// There is another version, which this may be.
+    Changed(Option<Answer>),
+    /// The entry must not be served.
+    Refused(Answer),
+    /// Upstream says nothing of the entry.
+    Unclear(Answer),
+    /// Upstream cannot be asked.
+    Away(Result<Answer, Error>),
+}
+
+impl Shared {
+    /// Asks upstream whether it has what is kept.
+    pub(super) async fn validate(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
+        let Some((name, value)) = entry.validator.condition(&entry.fields) else {
+            return self.validate_by_inventory(key, entry).await;
+        };
+        let mut asked = self.head(head.method.clone(), &key.path);
+        asked.fields.insert(name, value);
+        match self.upstream.send_as_the_device(asked, Body::Empty).await {
+            Ok(answer) => match answer.response.status() {
+                StatusCode::NOT_MODIFIED => Verdict::Unchanged,
+                StatusCode::OK => Verdict::Changed(Some(answer)),
+                StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::NOT_FOUND
+                | StatusCode::GONE => Verdict::Refused(answer),
+                status if is_away(status) => Verdict::Away(Ok(answer)),
+                _ => Verdict::Unclear(answer),
+            },
+            Err(error) => Verdict::Away(Err(error)),
+        }
+    }
+
+    async fn validate_by_inventory(&self, key: &Key, entry: &Entry) -> Verdict {
+        let Validator::Object(updated) = &entry.validator else { return Verdict::Changed(None) };
+        match self.object(key).await {
+            Ok(Ok(object)) => {
+                let is_same = object.updated == *updated
+                    && object.length.is_none_or(|length| length == entry.length);
+                if is_same { Verdict::Unchanged } else { Verdict::Changed(None) }
+            }
+            Ok(Err(answer)) if is_away(answer.response.status()) => Verdict::Away(Ok(answer)),
+            // Upstream itself says what is wrong, when it is asked for the binary.
+            Ok(Err(_)) => Verdict::Changed(None),
+            Err(error) => Verdict::Away(Err(error)),
+        }
+    }
+
+    /// Asks the inventory. `Ok(Err(_))`: it answers something else.
+    pub(super) async fn object(&self, key: &Key) -> Result<Result<Object, Answer>, Error> {
+        let Some(path) = key.object() else { return Ok(Err(Answer::default())) };
+        let head = self.head(Method::GET, &path);
+        let mut answer = self.upstream.send_as_the_device(head, Body::Empty).await?;
+        if answer.response.status() != StatusCode::OK {
+            return Ok(Err(answer));
+        }
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.response.body_mut().chunk().await {
+            text.extend_from_slice(&chunk.map_err(Error::Unreachable)?);
+            if text.len() > LONGEST {
+                break;
+            }
+        }
+        Ok(match serde_json::from_slice::<ManagedObject>(&text) {
+            Ok(object) => Ok(Object { updated: object.last_updated, length: object.length }),
+            Err(_) => Err(answer),
+        })
+    }
+}
+
+/// Whether a gateway answers in place of upstream.
+fn is_away(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
+}

@@ -1,0 +1,46 @@
+//! Before the first request: opens the directory of the cache, and looks at what is there.
+
+use std::fs::{DirBuilder, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+
+use common::error::Error;
+use common::storage::temporary;
+use rustix::fs::{FlockOperation, flock};
+
+use super::Options;
+use super::index::{self, Index};
+
+/// Opens the directory, made if it is missing, for this service alone.
+pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
+    let shown = options.directory.display();
+    let failed = |what: &str, error: std::io::Error| {
+        Error::Failed(format!(
+            "cannot {what} the directory of the cache, {shown}: {error}; make it for the user of \
+             this service, or set c8y.proxy.cache.path"
+        ))
+    };
+    if !options.directory.is_dir() {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&options.directory);
+        made.map_err(|error| failed("make", error))?;
+    }
+    let directory = File::open(&options.directory).map_err(|error| failed("open", error))?;
+    let directory = OwnedFd::from(directory);
+    flock(&directory, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|errno| failed("lock", errno.into()))?;
+    if let Err(errno) = temporary::remove_all(directory.as_fd()) {
+        log::warn!("cannot remove unfinished downloads from {shown}: {errno}");
+    }
+    let index = Index::read(&directory, options.max_size);
+    let index = index.map_err(|errno| failed("read", errno.into()))?;
+    // The setting may have been larger.
+    while index.is_too_large() {
+        let Some(name) = index.evict() else { break };
+        if let Err(errno) = index::unlink(&directory, name) {
+            log::warn!("cannot remove an entry of the cache from {shown}: {errno}");
+        }
+    }
+    let (entries, bytes) = index.totals();
+    log::info!("The cache in {shown} has {entries} entries with {bytes} bytes");
+    Ok((directory, index))
+}

@@ -1,0 +1,196 @@
+//! How upstream is asked whether what is kept is what it has, and which answers are kept.
+
+use std::time::{Duration, SystemTime};
+
+use common::http::Body;
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
+};
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Body as _;
+
+use super::key::directives;
+
+/// Fields that all requests differ in, or that the cache looks at itself: it asks for no encoding,
+/// and for nobody but the device.
+const ALWAYS_THE_SAME: [&str; 2] = ["accept-encoding", "authorization"];
+
+/// What tells the version that is kept from the one that upstream has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Validator {
+    /// The field `ETag`.
+    Tag,
+    /// The field `Last-Modified`.
+    Date,
+    /// When the managed object was last updated. Its length is that of the binary.
+    Object(String),
+}
+
+/// What the inventory says of a binary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Object {
+    pub(super) updated: String,
+    pub(super) length: Option<u64>,
+}
+
+impl Validator {
+    /// The one that the fields of an answer have. A date counts only if the resource cannot have
+    /// changed again within its second (RFC 9110, 8.8.2.2).
+    pub(super) fn of(fields: &HeaderMap) -> Option<Self> {
+        if fields.get(ETAG).is_some_and(|tag| tag.as_bytes().ends_with(b"\"")) {
+            return Some(Self::Tag);
+        }
+        let (modified, now) = (date(fields, &LAST_MODIFIED)?, date(fields, &DATE)?);
+        (modified + Duration::from_secs(1) <= now).then_some(Self::Date)
+    }
+
+    /// The condition of a request that asks for any other version; `None` if there is no such
+    /// condition.
+    pub(super) fn condition(&self, fields: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Tag => Some((IF_NONE_MATCH, fields.get(ETAG)?.clone())),
+            Self::Date => Some((IF_MODIFIED_SINCE, fields.get(LAST_MODIFIED)?.clone())),
+            Self::Object(_) => None,
+        }
+    }
+
+    /// What `If-Range` names this version by, if anything does.
+    pub(super) fn range_condition<'a>(&self, fields: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        match self {
+            Self::Tag => fields.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")),
+            Self::Date => fields.get(LAST_MODIFIED),
+            Self::Object(_) => None,
+        }
+    }
+}
+
+fn date(fields: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(fields.get(name)?.to_str().ok()?).ok()
+}
+
+/// How the answer of upstream may be kept; `None`: it may not. `object` is what the inventory said
+/// just before.
+pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Option<Validator> {
+    let fields = response.headers();
+    let has = |name: &HeaderName| fields.contains_key(name);
+    let is_kept = response.status() == StatusCode::OK
+        && !has(&CONTENT_ENCODING)
+        && !has(&CONTENT_RANGE)
+        && varies_by(fields).all(|name| name != "*")
+        && directives(fields).all(|directive| {
+            // `private="name"` too.
+            directive != "no-store" && directive.split('=').next() != Some("private")
+        });
+    if !is_kept {
+        return None;
+    }
+    let length = response.body().size_hint().exact();
+    let of_object = object
+        .filter(|object| object.length.is_none() || length.is_none() || object.length == length);
+    Validator::of(fields).or_else(|| of_object.map(|object| Validator::Object(object.updated)))
+}
+
+/// Whether an answer to a request without fields of its own answers one with these too.
+pub(super) fn answers(kept: &HeaderMap, asked: &HeaderMap) -> bool {
+    varies_by(kept)
+        .all(|name| ALWAYS_THE_SAME.contains(&name.as_str()) || !asked.contains_key(name.as_str()))
+}
+
+fn varies_by(fields: &HeaderMap) -> impl Iterator<Item = String> {
+    let values = fields.get_all(VARY).into_iter();
+    values.flat_map(|value| {
+        let list = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        common::settings::items(&list).map(str::to_owned).collect::<Vec<_>>()
+    })
+}
+
+/// Whether the answer may be served without a word of upstream (RFC 9111, 5.2.2).
+pub(super) fn may_be_stale(fields: &HeaderMap) -> bool {
+    directives(fields).all(|directive| {
+        !matches!(directive.as_str(), "no-cache" | "must-revalidate" | "proxy-revalidate")
+    })
+}
+
+/// Removes the fields that belong to one answer and not to what is kept.
+pub(super) fn strip(fields: &mut HeaderMap) {
+    for name in [
+        "set-cookie",
+        "set-cookie2",
+        "date",
+        "age",
+        "accept-ranges",
+        "cache-status",
+        "www-authenticate",
+        "alt-svc",
+    ] {
+        fields.remove(name);
+    }
+    fields.remove(CONTENT_LENGTH);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(fields: &[(&'static str, &str)]) -> Response<Body> {
+        let mut response = Response::new(Body::text("body"));
+        for (name, value) in fields {
+            response.headers_mut().append(*name, value.parse().unwrap());
+        }
+        response
+    }
+
+    fn kept(fields: &[(&'static str, &str)]) -> Option<Validator> {
+        keepable(&answer(fields), None)
+    }
+
+    const AT: (&str, &str) = ("date", "Thu, 01 Jan 1970 00:16:41 GMT");
+
+    #[test]
+    fn an_answer_is_kept_if_it_says_which_version_it_is() {
+        assert_eq!(kept(&[("etag", "\"a\"")]), Some(Validator::Tag));
+        assert_eq!(kept(&[("etag", "W/\"a\"")]), Some(Validator::Tag));
+        assert_eq!(kept(&[("etag", "a")]), None);
+        let modified = |seconds| ("last-modified", seconds);
+        let before = modified("Thu, 01 Jan 1970 00:16:40 GMT");
+        assert_eq!(kept(&[AT, before]), Some(Validator::Date));
+        assert_eq!(kept(&[before]), None);
+        assert_eq!(kept(&[AT, modified("Thu, 01 Jan 1970 00:16:41 GMT")]), None);
+        let object = |length| Some(Object { updated: "now".into(), length });
+        assert_eq!(kept(&[]), None);
+        let by_object = Some(Validator::Object("now".into()));
+        assert_eq!(keepable(&answer(&[]), object(Some(4))), by_object);
+        assert_eq!(keepable(&answer(&[]), object(None)), by_object);
+        assert_eq!(keepable(&answer(&[]), object(Some(5))), None);
+    }
+
+    #[test]
+    fn what_must_not_be_kept_is_not() {
+        let tag = ("etag", "\"a\"");
+        for field in [
+            ("cache-control", "no-store"),
+            ("cache-control", "max-age=1, Private"),
+            ("cache-control", "private=\"x\""),
+            ("content-encoding", "gzip"),
+            ("content-range", "bytes 0-3/9"),
+            ("vary", "*"),
+        ] {
+            assert_eq!(kept(&[tag, field]), None, "{field:?}");
+        }
+        for field in [("cache-control", "no-cache"), ("vary", "Accept-Encoding, Origin")] {
+            assert_eq!(kept(&[tag, field]), Some(Validator::Tag), "{field:?}");
+        }
+        let mut partial = answer(&[tag]);
+        *partial.status_mut() = StatusCode::PARTIAL_CONTENT;
+        assert_eq!(keepable(&partial, None), None);
+    }
+
+    #[test]
+    fn an_answer_that_depends_on_a_field_is_for_requests_without_it() {
+        let kept = answer(&[("vary", "Accept-Encoding, Origin")]).into_parts().0.headers;
+        let asked = |name| answer(&[(name, "x")]).into_parts().0.headers;
+        assert!(answers(&kept, &asked("accept-encoding")));
+        assert!(!answers(&kept, &asked("origin")));
+    }
+}
