@@ -37,6 +37,7 @@ mod promises {
     mod broker_packets;
     mod broker_tls;
     mod browsers;
+    mod cached;
     mod check;
     mod chromium;
     mod clients;

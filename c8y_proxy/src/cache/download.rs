@@ -12,7 +12,7 @@ use common::net::load;
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, Temporary, write_all};
 use futures_lite::future::poll_once;
-use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use rustix::fs::fsync;
@@ -243,7 +243,8 @@ impl Download {
             && fields.get(CONTENT_RANGE).is_some_and(|range| {
                 range.as_bytes() == format!("bytes {at}-{}/{length}", length - 1).as_bytes()
             })
-            && fields.get(ETAG).is_none_or(|tag| Some(tag) == entry.fields.get(ETAG));
+            && fields.get(ETAG) == entry.fields.get(ETAG)
+            && fields.get(LAST_MODIFIED) == entry.fields.get(LAST_MODIFIED);
         match response.status() {
             _ if is_rest => Ok(response.into_body()),
             status if status.is_server_error() => Err(Broken::Now),

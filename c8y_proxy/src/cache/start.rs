@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use common::error::Error;
 use common::storage::temporary;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock};
 
 use super::Options;
 use super::index::{self, Index};
@@ -30,6 +30,13 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
         .map_err(|errno| failed("lock", errno.into()))?;
     if let Err(errno) = temporary::remove_all(directory.as_fd()) {
         log::warn!("cannot remove unfinished downloads from {shown}: {errno}");
+    }
+    // A read-only one still serves what is in it.
+    if let Err(errno) = accessat(&directory, ".", Access::WRITE_OK, AtFlags::EACCESS) {
+        log::warn!(
+            "nothing can be added to the cache in {shown}: {errno}; under systemd, another directory \
+             than that of the unit needs ReadWritePaths={shown} in a drop-in"
+        );
     }
     let index = Index::read(&directory, options.max_size);
     let index = index.map_err(|errno| failed("read", errno.into()))?;
