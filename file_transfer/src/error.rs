@@ -117,6 +117,17 @@ pub enum Error {
         /// What has run out.
         reason: &'static str,
     },
+    /// All files together would take more than the settings allow.
+    #[error(
+        "cannot store {path}: all files together would take more than the {limit} bytes of \
+         http.files.max_total; delete files, or change it"
+    )]
+    NoRoom {
+        /// The path that was asked for.
+        path: FilePath,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The directory of the files was removed, and cannot be made again.
     #[error(transparent)]
     NoDirectory(common::error::Error),
@@ -166,7 +177,7 @@ impl Failure for Error {
             Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } | Self::TooLargeForDisk(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoSpace { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NoSpace { .. } | Self::NoRoom { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::NoDirectory(_) | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -177,6 +188,10 @@ impl Failure for Error {
                 Some(format!("Cannot upload: {path}: {reason}: delete files"))
             }
             Self::Agent(error) => Some(format!("Error communicating with tedge-agent: {error}")),
+            Self::NoRoom { path, limit } => Some(format!(
+                "Cannot upload: {path}: all files together may take {limit} bytes \
+                 (http.files.max_total): delete files"
+            )),
             _ => None,
         }
     }

@@ -13,7 +13,7 @@ use crate::State;
 use crate::conditions::{etag, modified, select};
 use crate::error::Error;
 use crate::path::FilePath;
-use crate::storage::Version;
+use crate::storage::{Sum, Version};
 
 /// How many header fields a download has at most, with those that hyper adds.
 const FIELDS: usize = 9;
@@ -117,17 +117,21 @@ pub(crate) async fn refuse(request: Request<State>) -> tide::Result {
 pub(crate) async fn health(request: Request<State>) -> tide::Result {
     let (state, request) = received(request);
     let is_up = !state.is_draining() && state.storage.is_available().await;
-    let (status, text) = if is_up {
-        (StatusCode::OK, r#"{"status":"up"}"#)
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#)
+    let (status, text) = match (is_up, state.storage.usage()) {
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#.to_owned()),
+        (true, None) => (StatusCode::OK, r#"{"status":"up"}"#.to_owned()),
+        (true, Some((Sum { files, bytes }, limit))) => {
+            let usage = format!(r#""files":{files},"bytes":{bytes},"limit":{limit}"#);
+            (StatusCode::OK, format!(r#"{{"status":"up",{usage}}}"#))
+        }
     };
+    let length = text.len();
     let is_head = request.method() == Method::HEAD;
     let mut response = Response::new(if is_head { Body::Empty } else { Body::text(text) });
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    fields.insert(header::CONTENT_LENGTH, text.len().into());
+    fields.insert(header::CONTENT_LENGTH, length.into());
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer(response))
 }

@@ -12,7 +12,7 @@ use common::settings::Settings;
 use common::storage::JOBS;
 use common::tls::ServerFiles;
 use file_transfer::State;
-use file_transfer::storage::{Options, Storage};
+use file_transfer::storage::{Limits, Options, Storage};
 
 fn main() -> ExitCode {
     run::main::<FileTransfer>()
@@ -48,8 +48,8 @@ impl Service for FileTransfer {
         }
     }
 
-    fn check(_settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
-        Ok(())
+    fn check(settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
+        limits(settings).map(drop)
     }
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
@@ -58,7 +58,11 @@ impl Service for FileTransfer {
             max_size: settings.http_upload_max_size,
             min_free: settings.http_upload_min_free,
             sync: settings.http_upload_sync,
+            limits: limits(settings)?,
         })?;
+        if storage.has_limits() {
+            context.executor.spawn(storage.clone().sweep_regularly()).detach();
+        }
         let mut state = State::new(storage, context.draining.clone());
         if let Some(agent) = &settings.http_agent_address {
             log::info!("The entities of tedge-agent are at http://{}", agent.0);
@@ -66,4 +70,20 @@ impl Service for FileTransfer {
         }
         Ok(file_transfer::routes(state))
     }
+}
+
+/// How long files stay.
+fn limits(settings: &Settings) -> Result<Limits, Error> {
+    let max_age = settings.http_files_max_age;
+    let max_total = settings.http_files_max_total;
+    let make_room = settings.http_files_make_room;
+    if max_age.is_some_and(|age| age.is_zero()) {
+        let what = "http.files.max_age is 0, so that every file would be deleted: expected at \
+                    least 1 second, or unset it so that files stay";
+        return Err(Error::Configuration(what.to_owned()));
+    }
+    if make_room && max_total.is_none() {
+        log::warn!("http.files.make_room has no effect without http.files.max_total");
+    }
+    Ok(Limits { max_age, max_total, make_room })
 }

@@ -10,6 +10,7 @@ mod open_files;
 mod prune;
 mod read;
 mod remove;
+mod retention;
 mod root;
 mod start;
 mod write;
@@ -21,7 +22,11 @@ use common::settings::Free;
 use common::storage::{DiskPool, Kind};
 use rustix::fs::{FileType, Stat};
 
+pub use retention::Limits;
+pub(crate) use retention::Sum;
+
 use open_files::OpenFileCache;
+use retention::Retention;
 use root::Root;
 
 /// What a [`Storage`] is opened with.
@@ -35,6 +40,8 @@ pub struct Options {
     pub min_free: Free,
     /// Whether a change is synced to the disk before it is answered.
     pub sync: bool,
+    /// How long files stay.
+    pub limits: Limits,
 }
 
 /// The files below one directory. Clones share it.
@@ -50,6 +57,8 @@ struct Inner {
     max_size: Option<u64>,
     min_free: Free,
     sync: bool,
+    /// `None`: files stay until they are deleted by a request.
+    retention: Option<Arc<Retention>>,
 }
 
 /// Tells one version of a file from another.
@@ -92,14 +101,18 @@ impl Storage {
     /// # Errors
     /// If the directory cannot be made or used. The message says what to change.
     pub fn open(options: Options) -> Result<Self, common::error::Error> {
+        let root = Root::open(options.directory, options.sync)?;
+        let pool = Arc::default();
+        let retention = Retention::open(options.limits, &root, &pool)?;
         Ok(Self(Arc::new(Inner {
-            root: Root::open(options.directory, options.sync)?,
+            root,
             open_files: OpenFileCache::default(),
-            pool: Arc::default(),
+            pool,
             commit: Mutex::default(),
             max_size: options.max_size,
             min_free: options.min_free,
             sync: options.sync,
+            retention,
         })))
     }
 
@@ -111,6 +124,22 @@ impl Storage {
         let inner = self.0.clone();
         let checked = self.0.pool.run(Kind::Write, move || inner.root.check().map(drop)).await;
         checked.inspect_err(|error| common::journal::fail(&error.to_string())).is_ok()
+    }
+
+    /// Whether [`Storage::sweep_regularly`] has something to do.
+    pub fn has_limits(&self) -> bool {
+        self.0.retention.is_some()
+    }
+
+    /// Whether files may bring an age of their own.
+    pub(crate) fn has_ages(&self) -> bool {
+        self.0.retention.as_ref().is_some_and(|retention| retention.has_ages())
+    }
+
+    /// What all files together take, and the limit for their bytes: if there is one, and once they
+    /// were counted.
+    pub(crate) fn usage(&self) -> Option<(Sum, u64)> {
+        self.0.retention.as_ref()?.usage()
     }
 
     /// Closes files that were kept open for speed and have not been read for a while.

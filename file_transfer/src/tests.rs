@@ -2,6 +2,7 @@
 
 mod changes;
 mod downloads;
+mod limits;
 mod links;
 mod mounts;
 mod paths;
@@ -23,11 +24,12 @@ use futures_lite::future::block_on;
 use http_body::Frame;
 
 use crate::State;
-use crate::storage::{Options, Storage};
+use crate::storage::{Limits, Options, Storage};
 
 /// A service over an empty directory, which goes with it.
 struct Service {
     routes: Routes,
+    storage: Storage,
     directory: PathBuf,
     draining: Arc<AtomicBool>,
 }
@@ -62,8 +64,9 @@ impl Service {
     fn of(options: Options, open: impl FnOnce(Options) -> Storage) -> Self {
         let directory = options.directory.clone();
         let draining = Arc::new(AtomicBool::new(false));
-        let routes = crate::routes(State::new(open(options), draining.clone()));
-        Self { routes, directory, draining }
+        let storage = open(options);
+        let routes = crate::routes(State::new(storage.clone(), draining.clone()));
+        Self { routes, storage, directory, draining }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -181,7 +184,13 @@ pub(crate) fn new_directory() -> PathBuf {
 }
 
 fn options(directory: PathBuf) -> Options {
-    Options { directory, max_size: None, min_free: Free::Bytes(0), sync: true }
+    Options {
+        directory,
+        max_size: None,
+        min_free: Free::Bytes(0),
+        sync: true,
+        limits: Limits::default(),
+    }
 }
 
 fn mode(path: &Path) -> u32 {

@@ -1,10 +1,13 @@
 //! Receives the body of a PUT: takes it out of its envelope, checks its length and digest, and
 //! passes it to the storage. Knows no response.
 
+mod age;
 pub(crate) mod digest;
 pub(crate) mod multipart;
 pub(crate) mod parameters;
 mod part;
+
+use std::time::SystemTime;
 
 use common::http::conditions::Preconditions;
 use common::http::{Body, HeaderMap, header};
@@ -47,7 +50,8 @@ pub(crate) async fn receive(
         Some(_) => declared.map(|length| length.saturating_sub(ENVELOPE)),
         None => declared,
     };
-    let mut upload = storage.upload(path, expected, Preconditions::of(fields)).await?;
+    let own_age = storage.has_ages().then(|| age::of(fields, SystemTime::now())).flatten();
+    let mut upload = storage.upload(path, expected, Preconditions::of(fields), own_age).await?;
 
     let mut received = 0_u64;
     while let Some(chunk) = body.chunk().await {

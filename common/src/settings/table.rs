@@ -136,6 +136,15 @@ settings! {
     /// Whether an upload is synced to the disk before it is answered. If false, it is still atomic,
     /// but a power cut may undo it.
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
+    /// Files that were neither written nor read for so long are deleted; never if it is not set. An
+    /// upload may bring a shorter age, in Cache-Control or Expires.
+    http_files_max_age: Option<Duration> = "http.files.max_age" (own), Unset, [FileTransfer], "90d";
+    /// What all files together may take; no limit if it is not set.
+    http_files_max_total: Option<Size> = "http.files.max_total" (own), Unset, [FileTransfer], "2G";
+    /// Whether an upload that would exceed http.files.max_total makes room by deleting the files
+    /// that were written or read longest ago. If false, it is refused.
+    http_files_make_room: bool = "http.files.make_room" (own), Const("false"),
+        [FileTransfer], "true";
     /// The maximum number of connections of the File Transfer Service.
     http_connections_max: Count = "http.connections.max" (own), Const("128"), [FileTransfer], "32";
     /// The address of the Cumulocity tenant; the default of c8y.http and c8y.mqtt.

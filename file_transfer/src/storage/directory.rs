@@ -79,7 +79,7 @@ pub(super) enum Entry {
 
 /// A mounted file system: a rename cannot cross from one to another.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Mount(u32, u32, u64);
+pub(super) struct Mount(u32, u32, u64);
 
 impl Directories {
     pub(super) fn new(root: Arc<OwnedFd>, sync: bool) -> Self {
@@ -242,7 +242,7 @@ fn parts(path: &FilePath) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-fn mount_of(directory: BorrowedFd<'_>) -> Result<Mount, Errno> {
+pub(super) fn mount_of(directory: BorrowedFd<'_>) -> Result<Mount, Errno> {
     match statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID) {
         Ok(seen) => Ok(Mount(seen.stx_dev_major, seen.stx_dev_minor, seen.stx_mnt_id)),
         Err(Errno::NOSYS | Errno::PERM) => {

@@ -77,6 +77,11 @@ impl OpenFileCache {
         }
     }
 
+    /// Closes files that nobody is reading.
+    pub(super) fn close_idle(&self) {
+        self.lock().retain(|open| Arc::strong_count(&open.file) > 1);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<OpenFile>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -51,6 +51,9 @@ impl Storage {
     }
 
     fn reader(&self, (file, version): (Arc<OwnedFd>, Version)) -> (Reader, Version) {
+        if let Some(retention) = &self.0.retention {
+            retention.note_read(&file, &self.0.pool);
+        }
         (Reader::new(file, version.length, self.0.pool.clone()), version)
     }
 }

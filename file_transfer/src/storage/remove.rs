@@ -36,9 +36,9 @@ impl Inner {
         let failed = |errno: Errno| Error::disk("delete", &path, errno);
         let special = |special: String| Error::DeleteSpecial { path: path.clone(), special };
         let root = self.root.check()?;
-        let directory = match root.directories.find(&path) {
-            Ok(found) => found.directory,
-            Err(Obstacle::File(_)) => None,
+        let (directory, mount) = match root.directories.find(&path) {
+            Ok(found) => (found.directory, found.mount),
+            Err(Obstacle::File(_)) => (None, None),
             Err(Obstacle::Special(prefix)) => return Err(special(prefix)),
             Err(Obstacle::Disk(errno)) => return Err(failed(errno)),
         };
@@ -52,9 +52,13 @@ impl Inner {
 
         let lock = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, name) = path.split();
+        let mut counted = None;
         let file = match look(directory.as_fd(), name).map_err(failed)? {
             Entry::Nothing => None,
-            Entry::File(file, version) => Some((file, version)),
+            Entry::File(file, version) => {
+                counted = Some(version.length).filter(|_| mount.is_none());
+                Some((file, version))
+            }
             Entry::Link(link) => match root.lookup.stat_target(&path, &link) {
                 Ok(version) => Some((link, version)),
                 Err(_) => return Err(special(path.as_str().to_owned())),
@@ -67,6 +71,9 @@ impl Inner {
         }
         if file.is_some() {
             unlinkat(&directory, name, AtFlags::empty()).map_err(failed)?;
+        }
+        if let (Some(retention), Some(bytes)) = (&self.retention, counted) {
+            retention.removed(bytes);
         }
         drop(lock);
 

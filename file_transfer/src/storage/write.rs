@@ -11,6 +11,7 @@ use rustix::fs::{fstat, fsync};
 use rustix::io::Errno;
 
 use super::directory::{Entry, Found, Obstacle, look, set_mode};
+use super::retention::{NoRoom, Replaced, Reservation, own_age};
 use super::root::Opened;
 use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
@@ -40,6 +41,19 @@ pub(crate) struct Upload {
 struct Target {
     path: FilePath,
     condition: Arc<dyn Condition>,
+    /// In seconds.
+    own_age: Option<u64>,
+    /// The room that the upload takes, if that is counted.
+    reservation: Option<Arc<Reservation>>,
+}
+
+/// What an upload replaces.
+struct There {
+    /// Holding it delays the freeing of its blocks, which takes time.
+    _open: OwnedFd,
+    mode: u32,
+    /// `None`: it is a link, and not counted.
+    counted: Option<Replaced>,
 }
 
 /// What to do about the directory of a file.
@@ -55,6 +69,7 @@ impl Storage {
     /// Begins an upload, of `expected` bytes if that is known.
     ///
     /// `condition` is checked against the file that is there now, and again when it is replaced.
+    /// `own_age` is after how many seconds the file expires, if not before.
     ///
     /// # Errors
     /// If it is already certain that the upload cannot succeed.
@@ -63,9 +78,14 @@ impl Storage {
         path: FilePath,
         expected: Option<u64>,
         condition: impl Condition + 'static,
+        own_age: Option<u64>,
     ) -> Result<Upload, Error> {
         self.0.check_size(expected.unwrap_or(0), &path)?;
-        let target = Target { path, condition: Arc::new(condition) };
+        if let Some(retention) = &self.0.retention {
+            retention.wait_until_counted().await;
+        }
+        let condition = Arc::new(condition);
+        let mut target = Target { path, condition, own_age, reservation: None };
         let inner = self.0.clone();
         let begin = move || {
             let temporary = target.begin(&inner, expected.unwrap_or(0))?;
@@ -161,19 +181,25 @@ fn largest_buffer() -> usize {
 
 /// What runs in the disk pool.
 impl Target {
-    fn begin(&self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
+    fn begin(&mut self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
         let root = inner.root.check()?;
         let found = root.directories.find(&self.path);
         let Found { directory, missing, mount } =
             found.map_err(|obstacle| self.blocked(obstacle))?;
+        let mut replaced = None;
         if let Some(directory) = directory {
-            self.check(&root, &directory)?;
+            replaced = self.check(&root, &directory)?.and_then(|there| there.counted);
         } else if !self.condition.holds(None) {
             return Err(Error::Precondition(self.path.clone()));
         }
         let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
         let need = Need { bytes: expected, inodes: 1 + missing };
         self.check_space(inner, base, need)?;
+        // What is mounted below the directory has room of its own.
+        if let (Some(retention), None) = (&inner.retention, &mount) {
+            let reservation = retention.reserve(expected, replaced);
+            self.reservation = Some(Arc::new(reservation.map_err(|full| self.no_room(full))?));
+        }
         Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
     }
 
@@ -185,6 +211,9 @@ impl Target {
         position: u64,
     ) -> Result<(), Error> {
         let need = Need { bytes: bytes.len() as u64, inodes: 0 };
+        if let Some(reservation) = &self.reservation {
+            inner.receive(reservation, position + bytes.len() as u64, &self.path)?;
+        }
         self.check_space(inner, file, need)?;
         write_all(file, bytes, position).map_err(|errno| self.failed(errno))
     }
@@ -246,20 +275,35 @@ impl Target {
         directory: &OwnedFd,
     ) -> Result<Version, Error> {
         let file = temporary.file().clone();
-        let expected = self.check(root, directory)?.map_or(MODE, |(_, version)| version.mode);
+        let expected = self.check(root, directory)?.map_or(MODE, |there| there.mode);
         self.set_mode(&file, expected)?;
+        if let Some(seconds) = self.own_age {
+            own_age::store(&file, seconds);
+        }
         if inner.sync {
             fsync(&file).map_err(|errno| self.failed(errno))?;
         }
 
         let lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced = self.check(root, directory)?;
-        let mode = replaced.as_ref().map_or(MODE, |(_, version)| version.mode);
+        let mode = replaced.as_ref().map_or(MODE, |there| there.mode);
         if mode != expected {
             self.set_mode(&file, mode)?;
         }
+        let counted = match &self.reservation {
+            None => None,
+            Some(reservation) => {
+                let old = replaced.as_ref().and_then(|there| there.counted).map(|it| it.bytes);
+                let new = fstat(&file).map_err(|errno| self.failed(errno))?.st_size as u64;
+                reservation.check(old, new).map_err(|full| self.no_room(full))?;
+                Some((reservation, old, new))
+            }
+        };
         let (_, name) = self.path.split();
         temporary.rename(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
+        if let Some((reservation, old, new)) = counted {
+            reservation.commit(old, new);
+        }
         drop(lock);
         drop(replaced);
 
@@ -274,25 +318,24 @@ impl Target {
     ///
     /// # Errors
     /// If it must not be: it is no file, or the request's condition does not hold.
-    fn check(
-        &self,
-        root: &Opened,
-        directory: &OwnedFd,
-    ) -> Result<Option<(OwnedFd, Version)>, Error> {
+    fn check(&self, root: &Opened, directory: &OwnedFd) -> Result<Option<There>, Error> {
         let path = &self.path;
         let (_, name) = path.split();
-        let replaced = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
+        let found = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
             Entry::Nothing => None,
-            Entry::File(file, version) => Some((file, version)),
+            Entry::File(file, version) => {
+                let counted = Some(Replaced { inode: version.inode, bytes: version.length });
+                Some((There { _open: file, mode: version.mode, counted }, version))
+            }
             Entry::Link(link) => match root.lookup.stat_target(path, &link) {
-                Ok(version) => Some((link, Version { mode: MODE, ..version })),
+                Ok(version) => Some((There { _open: link, mode: MODE, counted: None }, version)),
                 Err(_) => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
             },
             Entry::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
             Entry::Special => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
         };
-        if self.condition.holds(replaced.as_ref().map(|(_, version)| version)) {
-            Ok(replaced)
+        if self.condition.holds(found.as_ref().map(|(_, version)| version)) {
+            Ok(found.map(|(there, _)| there))
         } else {
             Err(Error::Precondition(path.clone()))
         }
@@ -300,6 +343,10 @@ impl Target {
 
     fn set_mode(&self, file: &OwnedFd, mode: u32) -> Result<(), Error> {
         set_mode(file, mode).map_err(|errno| self.failed(errno))
+    }
+
+    fn no_room(&self, NoRoom { limit }: NoRoom) -> Error {
+        Error::NoRoom { path: self.path.clone(), limit }
     }
 
     fn blocked(&self, obstacle: Obstacle) -> Error {

@@ -1,0 +1,311 @@
+//! How long files stay: expiry by age, a quota, and eviction to make room. Without a setting for one
+//! of these there is no [`Retention`], and nothing of this is done.
+//!
+//! - [`clock`] counts the age of files, whatever the clock of the device does.
+//! - [`reads`] notes when files are read; [`own_age`] is the age that a file brings with it.
+//! - [`quota`] counts what all files together take.
+//! - [`walk`] visits all files, [`sweep`] does so every ten minutes, [`eviction`] lists what goes
+//!   first.
+//!
+//! A file that the service reads has a shared lock (flock(2)), and one that an upload is going to
+//! replace is listed in the quota. Neither is ever deleted here, nor is a file on which another
+//! program has a lock.
+
+mod clock;
+mod eviction;
+pub(super) mod own_age;
+mod quota;
+mod reads;
+mod state;
+mod sweep;
+mod walk;
+
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_lock::OnceCell;
+use common::storage::DiskPool;
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, openat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::Inner;
+use super::directory::mount_of;
+use super::root::Root;
+use crate::error::Error;
+use crate::path::FilePath;
+use clock::AgeClock;
+use eviction::{Candidate, Candidates};
+use quota::Quota;
+use reads::Reads;
+use state::Clocks;
+use walk::{Visited, Walk};
+
+pub(crate) use quota::Sum;
+pub(super) use quota::{NoRoom, Replaced, Reservation};
+
+/// Reads are noted on the disk at most so often for each file.
+const DAY: i64 = 24 * 60 * 60 * 1000;
+/// The age of a file is known to this part of `max_age` after a restart.
+const PARTS: i64 = 16;
+
+/// How long files stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Files that were neither written nor read for so long are deleted.
+    pub max_age: Option<Duration>,
+    /// What all files together may take, in bytes.
+    pub max_total: Option<u64>,
+    /// Whether the files that were used longest ago are deleted for an upload that would exceed it.
+    pub make_room: bool,
+}
+
+/// What the limits need, if there are any.
+pub(super) struct Retention {
+    /// In milliseconds.
+    max_age: Option<i64>,
+    quota: Arc<Quota>,
+    clocks: Clocks,
+    time: Mutex<Time>,
+    /// The files to delete next for more room, the last one first.
+    candidates: Mutex<Vec<Candidate>>,
+    /// Set once all files were counted.
+    counted: OnceCell<()>,
+    /// Whether somebody waits for that.
+    is_hurried: AtomicBool,
+}
+
+struct Time {
+    clock: AgeClock,
+    reads: Reads,
+    /// When the clock was saved, in milliseconds since the start of the device.
+    saved: i64,
+}
+
+/// What became of a file that should be deleted.
+enum Outcome {
+    Deleted(u64),
+    /// It is used, or another file has its name now.
+    Kept,
+    Failed(Errno),
+}
+
+impl Retention {
+    /// `None` without limits. Blocks on the disk.
+    pub(super) fn open(
+        limits: Limits,
+        root: &Root,
+        pool: &Arc<DiskPool>,
+    ) -> Result<Option<Arc<Self>>, common::error::Error> {
+        let Limits { max_age, max_total, make_room } = limits;
+        if max_age.is_none() && max_total.is_none() {
+            return Ok(None);
+        }
+        let failed = |error: Error| common::error::Error::Failed(error.to_string());
+        let root = root.check().map_err(failed)?;
+        let max_age =
+            max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(1 << 56));
+        let clocks = Clocks::default();
+        let now = clocks.read();
+        let clock = state::load(root.directories.root().as_fd(), now, pool);
+        let granularity = max_age.map_or(DAY, |age| DAY.min(age / PARTS));
+        let reads = Reads::new(clock.now(now.boot), granularity);
+        Ok(Some(Arc::new(Self {
+            max_age,
+            quota: Arc::new(Quota::new(max_total, make_room)),
+            clocks,
+            time: Mutex::new(Time { clock, reads, saved: now.boot }),
+            candidates: Mutex::default(),
+            counted: OnceCell::new(),
+            is_hurried: AtomicBool::new(false),
+        })))
+    }
+
+    /// Whether files may bring an age of their own.
+    pub(super) fn has_ages(&self) -> bool {
+        self.max_age.is_some()
+    }
+
+    /// What all files take, and the limit, once they were counted.
+    pub(super) fn usage(&self) -> Option<(Sum, u64)> {
+        let limit = self.quota.limit()?;
+        self.counted.is_initialized().then(|| (self.quota.stored(), limit))
+    }
+
+    /// Waits until all files were counted, if there is a limit.
+    pub(super) async fn wait_until_counted(&self) {
+        if self.quota.limit().is_some() && !self.counted.is_initialized() {
+            self.is_hurried.store(true, Ordering::Relaxed);
+            self.counted.wait().await;
+        }
+    }
+
+    /// Notes that a file is being read, until its descriptor is closed.
+    pub(super) fn note_read(&self, file: &Arc<OwnedFd>, pool: &Arc<DiskPool>) {
+        // Fails while the file is being deleted, which does not change what is read.
+        let _ = flock(&**file, FlockOperation::NonBlockingLockShared);
+        let Ok(stat) = fstat(&**file) else { return };
+        let boot = self.clocks.read().boot;
+        let time = &mut *self.time();
+        if time.reads.note(&stat, &time.clock, time.clock.now(boot)) {
+            let file = file.clone();
+            pool.defer(move || reads::note_on_disk(file.as_fd()));
+        }
+    }
+
+    /// Reserves room for an upload.
+    pub(super) fn reserve(
+        &self,
+        expected: u64,
+        replaced: Option<Replaced>,
+    ) -> Result<Reservation, NoRoom> {
+        self.quota.reserve(expected, replaced)
+    }
+
+    /// A file was deleted by a request.
+    pub(super) fn removed(&self, bytes: u64) {
+        self.quota.removed(bytes);
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn last_use(&self, stat: &Stat) -> i64 {
+        let Time { clock, reads, .. } = &*self.time();
+        reads.last_use(stat, clock, clock.now(self.clocks.read().boot))
+    }
+
+    /// Whether a file has expired.
+    fn is_expired(&self, file: &Visited<'_>) -> bool {
+        let Some(max_age) = self.max_age else { return false };
+        let own = own_age::read(file.directory, file.name);
+        let Time { clock, reads, .. } = &*self.time();
+        let now = clock.now(self.clocks.read().boot);
+        let written = reads::milliseconds(file.stat.st_mtime, file.stat.st_mtime_nsec as i64);
+        now - reads.last_use(file.stat, clock, now) >= max_age
+            || own.is_some_and(|own| now - clock.latest(written, now) >= own)
+    }
+}
+
+impl Inner {
+    /// Counts what an upload has received, and makes room for it if it has to.
+    pub(super) fn receive(
+        &self,
+        reservation: &Reservation,
+        total: u64,
+        path: &FilePath,
+    ) -> Result<(), Error> {
+        let no_room = |NoRoom { limit }| Error::NoRoom { path: path.clone(), limit };
+        reservation.receive(total).map_err(no_room)?;
+        match &self.retention {
+            Some(retention) if retention.quota.makes_room() => {
+                self.make_room(retention, path).map_err(no_room)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the files that were used longest ago, until what has been received fits in.
+    fn make_room(&self, retention: &Retention, path: &FilePath) -> Result<(), NoRoom> {
+        if retention.quota.excess() == 0 {
+            return Ok(());
+        }
+        let mut candidates = retention.candidates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut deleted = Sum::default();
+        let mut was_listed_now = false;
+        let mut outcome = Ok(());
+        while retention.quota.excess() > 0 {
+            let Some(candidate) = candidates.pop() else {
+                if was_listed_now {
+                    outcome = Err(NoRoom { limit: retention.quota.limit().unwrap_or(u64::MAX) });
+                    break;
+                }
+                *candidates = self.list_candidates(retention);
+                was_listed_now = true;
+                continue;
+            };
+            if let Outcome::Deleted(bytes) = self.evict(retention, &candidate) {
+                retention.quota.removed(bytes);
+                deleted.add(bytes);
+                was_listed_now = false;
+            }
+        }
+        if deleted != Sum::default() {
+            let Sum { files, bytes } = deleted;
+            log::info!("deleted {files} files of {bytes} bytes to make room for {path}");
+        }
+        outcome
+    }
+
+    fn list_candidates(&self, retention: &Retention) -> Vec<Candidate> {
+        let mut candidates = Candidates::new();
+        let walk = self.root.check().ok().map(|root| Walk::new(root.directories.root().as_fd()));
+        if let Some(Ok(mut walk)) = walk {
+            while walk.step(|file| candidates.add(file, retention.last_use(file.stat))) {}
+        }
+        candidates.sorted()
+    }
+
+    fn evict(&self, retention: &Retention, candidate: &Candidate) -> Outcome {
+        let find = || {
+            let root = self.root.check().map_err(|_| Errno::NOENT)?;
+            let root = root.directories.root();
+            let mut directory = root.try_clone().map_err(|_| Errno::MFILE)?;
+            for part in Path::new(OsStr::from_bytes(&candidate.path)) {
+                directory = openat(&directory, part, walk::DIRECTORY, Mode::empty())?;
+            }
+            let is_here = mount_of(directory.as_fd())? == mount_of(root.as_fd())?;
+            let stat = statat(&directory, &candidate.name, AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok::<_, Errno>((directory, stat, is_here))
+        };
+        match find() {
+            Ok((directory, stat, true)) if candidate.is_still(&stat, retention.last_use(&stat)) => {
+                self.delete(retention, directory.as_fd(), &candidate.name, &stat)
+            }
+            _ => Outcome::Kept,
+        }
+    }
+
+    /// Deletes a file that nobody uses.
+    fn delete(
+        &self,
+        retention: &Retention,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        seen: &Stat,
+    ) -> Outcome {
+        self.open_files.close_idle();
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let file = match openat(directory, name, flags | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::LOOP | Errno::AGAIN) => return Outcome::Kept,
+            Err(errno) => return Outcome::Failed(errno),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::AGAIN) => return Outcome::Kept,
+            Err(errno) => return Outcome::Failed(errno),
+        }
+        let _commit = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|now| {
+            let version = |stat: &Stat| (stat.st_ino, stat.st_ctime, stat.st_ctime_nsec);
+            FileType::from_raw_mode(now.st_mode) == FileType::RegularFile
+                && version(&now) == version(seen)
+        });
+        if !is_same || retention.quota.is_replaced(seen.st_ino) {
+            return Outcome::Kept;
+        }
+        match unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) => Outcome::Deleted(seen.st_size as u64),
+            Err(Errno::NOENT) => Outcome::Kept,
+            Err(errno) => Outcome::Failed(errno),
+        }
+    }
+}

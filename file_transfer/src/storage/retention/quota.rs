@@ -1,0 +1,352 @@
+//! How many bytes all files together take, and may take: kept exactly with each change that the
+//! service makes, and corrected by each sweep for what others have changed.
+//!
+//! An upload reserves what it will take beyond what it replaces, so that many at a time cannot
+//! exceed the limit. Nothing here touches a disk.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The limit, and what is taken of it.
+pub(super) struct Quota {
+    /// In bytes; `u64::MAX` is none.
+    limit: u64,
+    /// Whether files are deleted for an upload that needs their room.
+    make_room: bool,
+    usage: Mutex<Usage>,
+}
+
+#[derive(Default)]
+struct Usage {
+    stored: Sum,
+    /// By uploads under way, in bytes: what they will take, and what they have received.
+    reserved: u64,
+    received: u64,
+    /// The files that these uploads replace.
+    replaced: Vec<Replaced>,
+    /// Stored and deleted since the sweep under way began, which may have seen it or not.
+    added: Sum,
+    removed: Sum,
+}
+
+/// Some files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A file that an upload is going to replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::storage) struct Replaced {
+    pub(in crate::storage) inode: u64,
+    pub(in crate::storage) bytes: u64,
+}
+
+/// What one upload has reserved. Given back when dropped.
+pub(in crate::storage) struct Reservation {
+    quota: Arc<Quota>,
+    replaced: Option<Replaced>,
+    /// As in [`Usage`]; changed while that is locked.
+    reserved: AtomicU64,
+    received: AtomicU64,
+}
+
+/// An upload would exceed the limit.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::storage) struct NoRoom {
+    pub(in crate::storage) limit: u64,
+}
+
+impl Quota {
+    pub(super) fn new(limit: Option<u64>, make_room: bool) -> Self {
+        Self { limit: limit.unwrap_or(u64::MAX), make_room, usage: Mutex::default() }
+    }
+
+    pub(super) fn limit(&self) -> Option<u64> {
+        (self.limit < u64::MAX).then_some(self.limit)
+    }
+
+    pub(super) fn makes_room(&self) -> bool {
+        self.make_room && self.limit < u64::MAX
+    }
+
+    pub(super) fn stored(&self) -> Sum {
+        self.lock().stored
+    }
+
+    /// Reserves room for an upload of at least `expected` bytes.
+    pub(super) fn reserve(
+        self: &Arc<Self>,
+        expected: u64,
+        replaced: Option<Replaced>,
+    ) -> Result<Reservation, NoRoom> {
+        let (reserved, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        self.lock().replaced.extend(replaced);
+        let reservation = Reservation { quota: self.clone(), replaced, reserved, received };
+        reservation.reserve(&mut self.lock(), reservation.charge(expected))?;
+        Ok(reservation)
+    }
+
+    /// How many bytes have to go before what has been received fits in.
+    pub(super) fn excess(&self) -> u64 {
+        self.lock().excess(self.limit)
+    }
+
+    /// Whether an upload under way is going to replace this file.
+    pub(super) fn is_replaced(&self, inode: u64) -> bool {
+        self.lock().replaced.iter().any(|replaced| replaced.inode == inode)
+    }
+
+    /// A file was deleted.
+    pub(super) fn removed(&self, bytes: u64) {
+        let mut usage = self.lock();
+        usage.removed.add(bytes);
+        usage.stored.subtract(bytes);
+    }
+
+    /// A file was deleted by the sweep under way, which has not counted it.
+    pub(super) fn swept(&self, bytes: u64) {
+        self.lock().stored.subtract(bytes);
+    }
+
+    pub(super) fn begin_sweep(&self) {
+        let mut usage = self.lock();
+        (usage.added, usage.removed) = (Sum::default(), Sum::default());
+    }
+
+    /// Takes over what a sweep has counted, as far as changes during the sweep do not explain the
+    /// difference. `is_first`: nothing was counted before. Not `is_complete`: there may be more.
+    pub(super) fn end_sweep(&self, counted: Sum, is_first: bool, is_complete: bool) {
+        let mut usage = self.lock();
+        let (added, removed) = (usage.added, usage.removed);
+        let corrected = |now: u64, counted: u64, added: u64, removed: u64| {
+            let most = counted.saturating_add(added);
+            match (is_first, is_complete) {
+                (true, _) => most,
+                (false, true) => now.clamp(counted.saturating_sub(removed), most),
+                (false, false) => now.max(counted.saturating_sub(removed)),
+            }
+        };
+        let now = usage.stored;
+        usage.stored = Sum {
+            files: corrected(now.files, counted.files, added.files, removed.files),
+            bytes: corrected(now.bytes, counted.bytes, added.bytes, removed.bytes),
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Usage {
+    fn excess(&self, limit: u64) -> u64 {
+        self.stored.bytes.saturating_add(self.received).saturating_sub(limit)
+    }
+
+    /// What cannot be deleted for an upload: the files that uploads replace.
+    fn protected(&self) -> u64 {
+        let is_first = |(index, replaced): &(usize, &Replaced)| {
+            self.replaced[..*index].iter().all(|other| other.inode != replaced.inode)
+        };
+        self.replaced.iter().enumerate().filter(is_first).map(|(_, it)| it.bytes).sum()
+    }
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn subtract(&mut self, bytes: u64) {
+        self.files = self.files.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Reservation {
+    /// Counts what has been received, before it is written. Beyond what was expected it is
+    /// reserved now.
+    pub(super) fn receive(&self, total: u64) -> Result<(), NoRoom> {
+        let charge = self.charge(total);
+        let usage = &mut *self.quota.lock();
+        self.reserve(usage, charge)?;
+        let received = self.received.load(Relaxed);
+        usage.received += charge.saturating_sub(received);
+        self.received.store(charge.max(received), Relaxed);
+        let limit = self.quota.limit;
+        if charge > 0 && !self.quota.make_room && usage.excess(limit) > 0 {
+            return Err(NoRoom { limit });
+        }
+        Ok(())
+    }
+
+    /// Whether a file of `new` bytes may take the place of one of `old`.
+    pub(in crate::storage) fn check(&self, old: Option<u64>, new: u64) -> Result<(), NoRoom> {
+        let (stored, limit) = (self.quota.stored().bytes, self.quota.limit);
+        let after = stored.saturating_sub(old.unwrap_or(0)).saturating_add(new);
+        if after <= limit || after <= stored { Ok(()) } else { Err(NoRoom { limit }) }
+    }
+
+    /// A file of `new` bytes has taken the place of one of `old`.
+    pub(in crate::storage) fn commit(&self, old: Option<u64>, new: u64) {
+        if let Some(old) = old {
+            self.quota.removed(old);
+        }
+        let mut usage = self.quota.lock();
+        usage.added.add(new);
+        usage.stored.add(new);
+        self.give_back(&mut usage);
+    }
+
+    fn give_back(&self, usage: &mut Usage) {
+        usage.reserved -= self.reserved.swap(0, Relaxed);
+        usage.received -= self.received.swap(0, Relaxed);
+    }
+
+    /// What an upload of so many bytes takes in the end, beyond what it replaces.
+    fn charge(&self, bytes: u64) -> u64 {
+        bytes.saturating_sub(self.replaced.map_or(0, |replaced| replaced.bytes))
+    }
+
+    fn reserve(&self, usage: &mut Usage, charge: u64) -> Result<(), NoRoom> {
+        let reserved = self.reserved.load(Relaxed);
+        let Some(more) = charge.checked_sub(reserved).filter(|more| *more > 0) else {
+            return Ok(());
+        };
+        let limit = self.quota.limit;
+        let stays = if self.quota.make_room { usage.protected() } else { usage.stored.bytes };
+        if stays.saturating_add(usage.reserved).saturating_add(more) > limit {
+            return Err(NoRoom { limit });
+        }
+        usage.reserved += more;
+        self.reserved.store(charge, Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut usage = self.quota.lock();
+        self.give_back(&mut usage);
+        let index = usage.replaced.iter().position(|replaced| Some(*replaced) == self.replaced);
+        if let Some(index) = index {
+            usage.replaced.swap_remove(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota(limit: u64, make_room: bool, stored: &[u64]) -> Arc<Quota> {
+        let quota = Quota::new(Some(limit), make_room);
+        for bytes in stored {
+            quota.lock().stored.add(*bytes);
+        }
+        Arc::new(quota)
+    }
+
+    fn file(inode: u64, bytes: u64) -> Option<Replaced> {
+        Some(Replaced { inode, bytes })
+    }
+
+    #[test]
+    fn uploads_at_the_same_time_reserve_what_they_will_take() {
+        let quota = quota(100, false, &[10]);
+        let reservations: Vec<_> = (0..100).filter_map(|_| quota.reserve(9, None).ok()).collect();
+        assert_eq!(reservations.len(), 10);
+        for reservation in &reservations {
+            assert_eq!((reservation.receive(9), reservation.check(None, 9)), (Ok(()), Ok(())));
+            reservation.commit(None, 9);
+        }
+        drop(reservations);
+        assert_eq!(quota.stored(), Sum { files: 11, bytes: 100 });
+        assert!(quota.reserve(0, None).is_ok());
+        assert_eq!(quota.reserve(1, None).err(), Some(NoRoom { limit: 100 }));
+        let usage = quota.lock();
+        assert_eq!((usage.reserved, usage.received), (0, 0));
+    }
+
+    #[test]
+    fn an_upload_without_a_length_reserves_as_it_comes() {
+        let quota = quota(100, false, &[]);
+        let (first, second) = (quota.reserve(0, None).unwrap(), quota.reserve(60, None).unwrap());
+        assert_eq!(first.receive(40), Ok(()));
+        assert_eq!(first.receive(41), Err(NoRoom { limit: 100 }));
+        drop(second);
+        assert_eq!(first.receive(100), Ok(()));
+        assert_eq!(first.receive(101), Err(NoRoom { limit: 100 }));
+    }
+
+    #[test]
+    fn only_what_exceeds_the_replaced_file_counts() {
+        let quota = quota(100, false, &[60, 40]);
+        let upload = quota.reserve(60, file(1, 60)).unwrap();
+        assert_eq!(upload.receive(60), Ok(()));
+        assert!(quota.reserve(1, None).is_err() && quota.reserve(61, file(1, 60)).is_err());
+        assert!(quota.is_replaced(1) && !quota.is_replaced(2));
+        upload.commit(Some(60), 60);
+        drop(upload);
+        assert!(!quota.is_replaced(1));
+        assert_eq!(quota.stored(), Sum { files: 2, bytes: 100 });
+        // Somebody deleted it meanwhile.
+        let upload = quota.reserve(60, file(1, 60)).unwrap();
+        quota.removed(60);
+        let other = quota.reserve(60, None).unwrap();
+        other.commit(None, 60);
+        assert_eq!(upload.check(None, 60), Err(NoRoom { limit: 100 }));
+    }
+
+    #[test]
+    fn what_already_exceeds_the_limit_may_shrink() {
+        let quota = quota(100, false, &[150]);
+        let upload = quota.reserve(120, file(1, 150)).unwrap();
+        assert_eq!((upload.receive(120), upload.check(Some(150), 120)), (Ok(()), Ok(())));
+        assert!(quota.reserve(151, file(1, 150)).is_err());
+    }
+
+    #[test]
+    fn room_is_made_for_what_has_come_and_could_fit() {
+        let quota = quota(100, true, &[60, 30]);
+        assert!(quota.reserve(101, None).is_err());
+        let upload = quota.reserve(90, None).unwrap();
+        assert_eq!(quota.excess(), 0);
+        assert!(quota.reserve(11, None).is_err());
+        assert_eq!((upload.receive(15), quota.excess()), (Ok(()), 5));
+        quota.removed(30);
+        assert_eq!(quota.excess(), 0);
+        // What is being replaced stays, so there is less room for others.
+        drop(upload);
+        let replacing = quota.reserve(60, file(1, 60)).unwrap();
+        assert!(quota.reserve(41, None).is_err() && quota.reserve(40, None).is_ok());
+        assert_eq!((replacing.receive(60), quota.excess()), (Ok(()), 0));
+    }
+
+    #[test]
+    fn a_sweep_corrects_only_what_changes_do_not_explain() {
+        let sum = |files, bytes| Sum { files, bytes };
+        let quota = quota(1000, false, &[10, 10]);
+        quota.begin_sweep();
+        quota.end_sweep(sum(5, 70), false, true);
+        assert_eq!(quota.stored(), sum(5, 70));
+        // Stored and deleted meanwhile, and seen or not.
+        for seen in [sum(4, 50), sum(5, 70), sum(5, 60), sum(6, 80)] {
+            quota.begin_sweep();
+            quota.reserve(10, None).unwrap().commit(None, 10);
+            quota.removed(20);
+            quota.end_sweep(seen, false, true);
+            quota.reserve(10, None).unwrap().commit(None, 10);
+            assert_eq!(quota.stored(), sum(6, 70), "{seen:?}");
+            quota.removed(0);
+        }
+        quota.begin_sweep();
+        quota.end_sweep(sum(1, 1), false, false);
+        assert_eq!(quota.stored(), sum(5, 70));
+        quota.end_sweep(sum(1, 1), true, true);
+        assert_eq!(quota.stored(), sum(1, 1));
+    }
+}

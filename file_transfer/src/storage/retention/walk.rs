@@ -1,0 +1,138 @@
+//! Visits all regular files below a directory, a few at a time.
+//!
+//! Directories are entered by descriptor, through no symbolic link and into no other file system.
+//! Memory grows with how deep the directories are, not with the number of files: per directory on
+//! the way a descriptor, and the names of those next to it that one buffer held.
+
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, openat, statat};
+use rustix::io::Errno;
+
+use super::super::directory::{Mount, mount_of};
+use crate::path::is_reserved;
+
+/// Directories may be deeper than a request can name. Each takes a descriptor.
+const DEEPEST: usize = 128;
+/// For the entries of a directory: some 30 to 60.
+const BUFFER: usize = 2048;
+
+pub(super) const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// A walk that is under way.
+pub(super) struct Walk {
+    levels: Vec<Level>,
+    /// The path of the directory that is being read, with a slash at its end if it is not the root.
+    path: Vec<u8>,
+    mount: Mount,
+    /// Whether every directory could be read so far.
+    is_complete: bool,
+}
+
+/// A directory whose entries are not all visited.
+struct Level {
+    directory: OwnedFd,
+    /// Directories in it that have been read and not entered.
+    waiting: Vec<CString>,
+    /// How long the path was above it.
+    above: usize,
+}
+
+/// A regular file.
+pub(super) struct Visited<'a> {
+    pub(super) directory: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+    pub(super) stat: &'a Stat,
+    /// The path of the directory.
+    pub(super) path: &'a [u8],
+}
+
+impl Walk {
+    /// From this directory down.
+    pub(super) fn new(root: BorrowedFd<'_>) -> Result<Self, Errno> {
+        // Another description of it: this one has a position.
+        let directory = openat(root, c".", DIRECTORY, Mode::empty())?;
+        let mount = mount_of(root)?;
+        let level = Level { directory, waiting: Vec::new(), above: 0 };
+        Ok(Self { levels: vec![level], path: Vec::new(), mount, is_complete: true })
+    }
+
+    /// Visits the next few files. Returns whether there may be more.
+    pub(super) fn step(&mut self, mut visit: impl FnMut(&Visited<'_>)) -> bool {
+        let Some(level) = self.levels.last_mut() else { return false };
+        if let Some(name) = level.waiting.pop() {
+            self.enter(&name);
+            return true;
+        }
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut entries = RawDir::new(level.directory.as_fd(), &mut buffer);
+        let directory = level.directory.as_fd();
+        loop {
+            let entry = match entries.next() {
+                Some(Ok(entry)) => entry,
+                end => {
+                    self.is_complete &= end.is_none();
+                    self.path.truncate(level.above);
+                    self.levels.pop();
+                    return !self.levels.is_empty();
+                }
+            };
+            let name = entry.file_name();
+            let kind = entry.file_type();
+            let may_be = |wanted| kind == wanted || kind == FileType::Unknown;
+            if !is_passed_over(name)
+                && (may_be(FileType::RegularFile) || may_be(FileType::Directory))
+            {
+                match (kind, statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)) {
+                    (FileType::Directory, _) => level.waiting.push(name.to_owned()),
+                    (_, Ok(stat)) => match FileType::from_raw_mode(stat.st_mode) {
+                        FileType::RegularFile => {
+                            visit(&Visited { directory, name, stat: &stat, path: &self.path });
+                        }
+                        FileType::Directory => level.waiting.push(name.to_owned()),
+                        _ => {}
+                    },
+                    // It is gone.
+                    (_, Err(_)) => {}
+                }
+            }
+            if entries.is_buffer_empty() {
+                return true;
+            }
+        }
+    }
+
+    /// Whether all files were visited, once there are no more.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// A directory that is gone or on another file system is passed over.
+    fn enter(&mut self, name: &CStr) {
+        let Some(level) = self.levels.last() else { return };
+        let opened = openat(&level.directory, name, DIRECTORY, Mode::empty())
+            .and_then(|directory| Ok((mount_of(directory.as_fd())?, directory)));
+        let (mount, directory) = match opened {
+            Ok(opened) => opened,
+            // A symbolic link may have taken its place.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
+            Err(_) => return self.is_complete = false,
+        };
+        if self.levels.len() == DEEPEST {
+            self.is_complete = false;
+        } else if mount == self.mount {
+            let above = self.path.len();
+            self.path.extend_from_slice(name.to_bytes());
+            self.path.push(b'/');
+            self.levels.push(Level { directory, waiting: Vec::new(), above });
+        }
+    }
+}
+
+/// Whether this is the directory itself, the one above, or what belongs to uploads under way.
+fn is_passed_over(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..") || name.to_str().is_ok_and(is_reserved)
+}

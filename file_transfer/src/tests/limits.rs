@@ -1,0 +1,292 @@
+//! How long files stay: by age, by quota, and for others' room.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use common::http::Body;
+use futures_lite::future::{block_on, poll_once};
+
+use super::{Service, Then, chunks};
+use crate::storage::Limits;
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// Files expire after ten days.
+fn aging() -> Service {
+    let max_age = Some(Duration::from_secs(10 * 24 * 60 * 60));
+    limited(Limits { max_age, ..Limits::default() })
+}
+
+/// All files together may take so many bytes.
+fn with_quota(max_total: u64, make_room: bool) -> Service {
+    limited(Limits { max_total: Some(max_total), make_room, max_age: None })
+}
+
+fn limited(limits: Limits) -> Service {
+    let service = Service::with(|options| options.limits = limits);
+    block_on(service.storage.sweep_now());
+    service
+}
+
+impl Service {
+    fn pass(&self, milliseconds: i64) {
+        self.storage.move_clocks(0, milliseconds);
+        block_on(self.storage.sweep_now());
+    }
+
+    fn set_clock(&self, milliseconds: i64) {
+        self.storage.move_clocks(milliseconds, 0);
+        block_on(self.storage.sweep_now());
+    }
+
+    fn usage(&self) -> (u64, u64) {
+        let (sum, _) = self.storage.usage().unwrap();
+        (sum.files, sum.bytes)
+    }
+
+    #[track_caller]
+    fn assert_here(&self, names: &[&str]) {
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(self.path(name).exists(), names.contains(&name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_neither_read_nor_written_expires() {
+    let service = aging();
+    for name in ["a", "b", "c"] {
+        service.put(name, &[], name);
+    }
+    service.put_on_disk("d", b"by others");
+    service.pass(9 * DAY);
+    assert_eq!(service.get("a", &[]).text(), "a");
+    service.put("b", &[], "again");
+    service.assert_here(&["a", "b", "c", "d"]);
+    // The time of what was written is that of the real clock.
+    service.pass(DAY);
+    service.assert_here(&["a"]);
+    service.pass(8 * DAY);
+    service.assert_here(&["a"]);
+    service.pass(DAY);
+    service.assert_here(&[]);
+}
+
+#[test]
+fn a_clock_that_jumps_deletes_nothing_early() {
+    for year in [365 * DAY, -365 * DAY] {
+        let service = aging();
+        service.put("a", &[], "x");
+        service.set_clock(year);
+        service.pass(DAY);
+        service.set_clock(-2 * year);
+        service.pass(DAY);
+        service.set_clock(year);
+        service.pass(7 * DAY);
+        service.assert_here(&["a"]);
+        service.pass(DAY + 2000);
+        service.assert_here(&[]);
+    }
+}
+
+#[test]
+fn an_upload_may_bring_a_shorter_age() {
+    let service = aging();
+    service.put("a", &[("cache-control", "max-age=3600")], "x");
+    service.put("b", &[("cache-control", "max-age=3600")], "x");
+    service.put("c", &[("cache-control", "max-age=360000000")], "x");
+    service.put("d", &[("expires", "Fri, 01 Jan 2100 00:00:00 GMT")], "x");
+    service.put("b", &[], "replaced");
+    service.pass(3_000_000);
+    service.assert_here(&["a", "b", "c", "d"]);
+    service.pass(601_000);
+    service.assert_here(&["b", "c", "d"]);
+    service.pass(10 * DAY);
+    service.assert_here(&[]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "no executor waits here")]
+fn only_regular_files_below_the_directory_expire() {
+    let service = aging();
+    let outside = service.directory.parent().unwrap().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "x").unwrap();
+    service.put_on_disk("deep/a", b"x");
+    service.put_on_disk(".tedge-uploads/1-1", b"x");
+    symlink(outside.join("file"), service.path("link")).unwrap();
+    symlink(&outside, service.path("deep/link")).unwrap();
+    fs::hard_link(service.path("deep/a"), outside.join("hard")).unwrap();
+    rustix::fs::mkfifoat(
+        rustix::fs::CWD,
+        service.path("fifo"),
+        rustix::fs::Mode::from_raw_mode(0o600),
+    )
+    .unwrap();
+    let odd = service.directory.join(std::ffi::OsStr::from_bytes(b"not \xff utf-8"));
+    fs::write(&odd, "x").unwrap();
+    let mut deep = service.path("deep");
+    for _ in 0..64 {
+        deep.push("d");
+    }
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("file"), "x").unwrap();
+
+    service.pass(10 * DAY);
+    assert!(!service.path("deep/a").exists() && !odd.exists() && !deep.join("file").exists());
+    assert!(deep.is_dir() && service.path(".tedge-uploads/1-1").exists());
+    for link in ["link", "deep/link", "fifo"] {
+        assert!(service.path(link).symlink_metadata().is_ok(), "{link}");
+    }
+    assert_eq!(fs::read(outside.join("file")).unwrap(), b"x");
+    assert_eq!(fs::read(outside.join("hard")).unwrap(), b"x");
+}
+
+#[test]
+fn a_file_in_use_does_not_expire() {
+    let service = aging();
+    service.put("a", &[("cache-control", "max-age=60")], &"x".repeat(1_000_000));
+    service.put("b", &[], "old");
+    block_on(async {
+        let target = "/tedge/file-transfer/a";
+        let reading = service.begin("GET", target, &[], Body::Empty).await;
+        let mut writing = Box::pin(service.begin(
+            "PUT",
+            "/tedge/file-transfer/b",
+            &[],
+            chunks(&["new"], Then::Hang),
+        ));
+        assert!(poll_once(&mut writing).await.is_none());
+        while service.path(".tedge-uploads").read_dir().map_or(0, Iterator::count) == 0 {
+            assert!(poll_once(&mut writing).await.is_none());
+        }
+        service.storage.move_clocks(0, 20 * DAY);
+        service.storage.sweep_now().await;
+        service.assert_here(&["a", "b"]);
+        let read = super::Answer::read(reading).await;
+        assert_eq!(read.content.len(), 1_000_000);
+        drop((read, writing));
+    });
+    service.assert_no_leftovers();
+    service.pass(0);
+    service.assert_here(&[]);
+}
+
+#[test]
+fn beyond_the_quota_an_upload_is_refused_before_its_body() {
+    let service = with_quota(100, false);
+    assert_eq!(service.put("a", &[], &"x".repeat(60)).status, 201);
+    let said = (
+        507,
+        "Cannot upload: \"b\": all files together may take 100 bytes (http.files.max_total): \
+         delete files",
+    );
+    let hang = || chunks(&[], Then::Hang);
+    let target = "/tedge/file-transfer/b";
+    let refused = service.send("PUT", target, &[("content-length", "41")], hang());
+    assert_eq!(refused.said(), said);
+    let streamed = chunks(&[&"x".repeat(40), "x"], Then::End);
+    assert_eq!(service.send("PUT", target, &[], streamed).said(), said);
+    service.assert_here(&["a"]);
+    service.assert_no_leftovers();
+
+    assert_eq!(service.put("b", &[], &"x".repeat(40)).status, 201);
+    assert_eq!(service.put("a", &[], &"y".repeat(60)).status, 201);
+    assert_eq!(service.put("c", &[], "x").status, 507);
+    assert_eq!(service.usage(), (2, 100));
+    assert_eq!(service.delete("b", &[]).status, 202);
+    assert_eq!(service.put("c", &[], "x").status, 201);
+    assert_eq!(service.usage(), (2, 61));
+    let health = service.send("GET", "/health", &[], Body::Empty);
+    assert_eq!(health.text(), r#"{"status":"up","files":2,"bytes":61,"limit":100}"#);
+}
+
+#[test]
+fn a_hundred_uploads_at_a_time_stay_below_the_quota() {
+    let service = with_quota(1000, false);
+    block_on(async {
+        let chunk = "x".repeat(90);
+        let body = || chunks(&[&chunk], Then::End);
+        let fields = [("content-length", "90")];
+        let names: Vec<_> = (0..100).map(|name| format!("/te/v1/files/{name}")).collect();
+        let mut uploads: Vec<_> = names
+            .iter()
+            .map(|name| Box::pin(service.begin("PUT", name, &fields, body())))
+            .collect();
+        let mut statuses = Vec::new();
+        while !uploads.is_empty() {
+            let mut left = Vec::new();
+            for mut upload in uploads {
+                match poll_once(&mut upload).await {
+                    Some(response) => statuses.push(response.status().as_u16()),
+                    None => left.push(upload),
+                }
+            }
+            uploads = left;
+        }
+        assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 11);
+        assert!(statuses.iter().all(|status| matches!(status, 201 | 507)));
+    });
+    assert_eq!(service.usage(), (11, 990));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "no executor waits here")]
+fn a_sweep_counts_what_others_have_changed() {
+    let service = with_quota(100, false);
+    service.put_on_disk("deep/a", &[0; 50]);
+    fs::hard_link(service.path("deep/a"), service.path("b")).unwrap();
+    symlink("deep/a", service.path("link")).unwrap();
+    assert_eq!(service.usage(), (0, 0));
+    service.pass(0);
+    assert_eq!(service.usage(), (2, 100));
+    assert_eq!(service.put("c", &[], "x").status, 507);
+    // A link is not counted, so that a file in its place takes room.
+    assert_eq!(service.put("link", &[], "x").status, 507);
+    fs::remove_file(service.path("b")).unwrap();
+    service.pass(0);
+    assert_eq!(service.put("link", &[], "x").status, 201);
+    assert_eq!(service.usage(), (2, 51));
+}
+
+#[test]
+fn the_file_that_was_used_longest_ago_makes_room() {
+    let service = with_quota(100, true);
+    let thirty = "x".repeat(30);
+    for name in ["a", "b", "c"] {
+        assert_eq!(service.put(name, &[], &thirty).status, 201);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(service.get("a", &[]).status, 200);
+    // What could never fit, or is not stored after all, deletes nothing.
+    assert_eq!(service.put("d", &[], &"x".repeat(101)).status, 507);
+    assert_eq!(service.put("d", &[("if-match", "*")], &thirty).status, 412);
+    let broken = chunks(&["x"], Then::Break);
+    let fields = [("content-length", "100")];
+    assert_eq!(service.send("PUT", "/te/v1/files/d", &fields, broken).status, 400);
+    service.assert_here(&["a", "b", "c"]);
+
+    assert_eq!(service.put("d", &[], &thirty).status, 201);
+    service.assert_here(&["a", "c", "d"]);
+    assert_eq!(service.put("c", &[], &"y".repeat(70)).status, 201);
+    service.assert_here(&["c", "d"]);
+    assert_eq!(service.usage(), (2, 100));
+    let whole = chunks(&[&"z".repeat(60), &"z".repeat(40)], Then::End);
+    assert_eq!(service.send("PUT", "/te/v1/files/b", &[], whole).status, 201);
+    service.assert_here(&["b"]);
+    assert_eq!(service.usage(), (1, 100));
+}
+
+#[test]
+fn a_file_stays_until_the_one_that_replaces_it_is_whole() {
+    let service = with_quota(100, true);
+    service.put("a", &[], &"x".repeat(90));
+    let broken = chunks(&[&"y".repeat(95)], Then::Break);
+    let fields = [("content-length", "100")];
+    assert_eq!(service.send("PUT", "/te/v1/files/a", &fields, broken).status, 400);
+    assert_eq!(service.on_disk("a").unwrap(), "x".repeat(90));
+    assert_eq!(service.put("a", &[], &"y".repeat(100)).status, 201);
+    assert_eq!(service.usage(), (1, 100));
+}
