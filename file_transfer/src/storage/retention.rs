@@ -239,7 +239,7 @@ impl Inner {
         }
         if deleted != Sum::default() {
             let Sum { files, bytes } = deleted;
-            log::info!("deleted {files} files of {bytes} bytes to make room for {path}");
+            log::info!("deleted to make room for {path}: files {files}, bytes {bytes}");
         }
         outcome
     }

@@ -233,7 +233,6 @@ fn a_hundred_uploads_at_a_time_stay_below_the_quota() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "no executor waits here")]
 fn a_sweep_counts_what_others_have_changed() {
     let service = with_quota(100, false);
     service.put_on_disk("deep/a", &[0; 50]);

@@ -153,7 +153,7 @@ impl Sweep {
         }
         if deleted != Sum::default() {
             let Sum { files, bytes } = deleted;
-            log::info!("deleted {files} files of {bytes} bytes that have expired");
+            log::info!("deleted because they have expired: files {files}, bytes {bytes}");
         }
         if !walk.is_complete() {
             log::warn!("some directories of the files cannot be read: their files do not expire");
