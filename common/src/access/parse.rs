@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use toml_edit::{Document, Item, Table, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::methods::Methods;
 use super::network::Network;
 use super::place::Place;
 use super::rules::{Rule, Rules};
+use crate::settings::toml_read::{Item, items};
 
 /// Some thousand rules. The service reads them again at each reload.
 const LONGEST: usize = 256 * 1024;
@@ -44,20 +46,20 @@ pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
     }
     let text = std::str::from_utf8(content)
         .map_err(|error| source.flaw(Some(error.valid_up_to()), "this is not UTF-8"))?;
-    let document = Document::parse(text)
+    let document = DeTable::parse(text)
         .map_err(|error| source.flaw(error.span().map(|span| span.start), "this is not TOML"))?;
     let mut rules = Vec::new();
-    let root = document.as_table();
-    for (key, item) in root {
-        match item {
-            Item::ArrayOfTables(tables) if key == "rule" => {
-                for table in tables {
-                    rules.push(rule(table, source)?);
-                }
-            }
+    for item in items(document.get_ref()) {
+        let tables = match item.value() {
+            DeValue::Array(tables) if item.name() == "rule" && !item.is_value() => tables,
             _ => {
                 let what = "this is no rule: each rule has [[rule]] above it";
-                return Err(source.flaw(position(root, key), what));
+                return Err(source.flaw(Some(item.start()), what));
+            }
+        };
+        for table in tables {
+            if let DeValue::Table(keys) = table.get_ref() {
+                rules.push(rule(keys, table.span().start, source)?);
             }
         }
     }
@@ -67,16 +69,15 @@ pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
     Ok(Rules(rules))
 }
 
-fn rule(table: &Table, source: Source<'_>) -> Result<Rule, Flaw> {
-    let start = table.span().map(|span| span.start);
-    let line = source.line(start);
+fn rule(table: &DeTable<'_>, start: usize, source: Source<'_>) -> Result<Rule, Flaw> {
+    let line = source.line(Some(start));
     let (from, places) = (Vec::new(), Vec::new());
     let mut rule = Rule { line, who: None, from, may: Methods::NONE, places };
-    for (key, item) in table {
-        let at = position(table, key);
+    for item in items(table) {
+        let at = Some(item.start());
         for (value, offset) in strings(item).map_err(|what| source.flaw(at, what))? {
-            let bad = |what| source.flaw(offset.or(at), what);
-            match key {
+            let bad = |what| source.flaw(Some(offset), what);
+            match item.name() {
                 "who" => rule.who.get_or_insert_default().push(value.to_owned()),
                 "from" => {
                     rule.from.push(Network::parse(value).ok_or_else(|| bad(Network::EXPECTED))?);
@@ -103,22 +104,20 @@ fn rule(table: &Table, source: Source<'_>) -> Result<Rule, Flaw> {
     } else {
         return Ok(rule);
     };
-    Err(source.flaw(start, missing))
+    Err(source.flaw(Some(start), missing))
 }
 
 /// A string, or the strings of a list that has some, each with its offset.
-fn strings<'a>(item: &'a Item) -> Result<Vec<(&'a str, Option<usize>)>, &'static str> {
-    let string = |value: &'a Value| Some((value.as_str()?, value.span().map(|span| span.start)));
-    let strings = match item {
-        Item::Value(Value::Array(array)) if !array.is_empty() => array.iter().map(string).collect(),
-        Item::Value(value) => string(value).map(|string| vec![string]),
-        _ => None,
+fn strings<'a>(item: Item<'a>) -> Result<Vec<(&'a str, usize)>, &'static str> {
+    let string = |value: &'a DeValue<'a>, start| Some((value.as_str()?, start));
+    let strings = match item.value() {
+        DeValue::Array(array) if item.is_value() && !array.is_empty() => array
+            .iter()
+            .map(|value: &Spanned<_>| string(value.get_ref(), value.span().start))
+            .collect(),
+        value => string(value, item.span().start).map(|string| vec![string]),
     };
     strings.ok_or("expected a string, or a list of strings")
-}
-
-fn position(table: &Table, key: &str) -> Option<usize> {
-    table.key(key).and_then(toml_edit::Key::span).map(|span| span.start)
 }
 
 impl fmt::Display for Flaw {

@@ -1,22 +1,23 @@
-//! TOML patch: changes one value in the text of a TOML file and no other byte. toml_edit finds the
-//! positions. It is not used to write, because it would drop the comments above a removed key, the
-//! blanks in a header, and carriage returns. Knows no settings.
+//! TOML patch: changes one value in the text of a TOML file and no other byte. Knows no settings.
 
 use std::path::Path;
 
-use toml_edit::{Item, Table, TableLike};
+use toml::de::{DeTable, DeValue};
 
-use super::toml_read::{self, Written, written_value};
+use super::toml_read::{self, Item, Written, items};
 use crate::error::Error;
 
 /// The text with this key set.
 pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
     let document = toml_read::parse(path, text)?;
-    let position = Position::find(document.as_table(), key);
+    let position = Position::find(&document, text, key);
     let literal = literal(new);
     let edited = match position.item() {
-        Some(item) if written_value(item, text) == *new => return Ok(text.to_owned()),
-        Some(item) => item.span().map(|span| replaced(text, span.start, span.end, &literal)),
+        Some(item) if item.written(text) == *new => return Ok(text.to_owned()),
+        Some(item) if item.is_value() => {
+            Some(replaced(text, item.span().start, item.span().end, &literal))
+        }
+        Some(_) => None,
         None => position.insert(text, &literal),
     };
     checked(path, key, Some(new), edited)
@@ -25,9 +26,12 @@ pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<
 /// The text without this key. The comments around it stay.
 pub(crate) fn without(path: &Path, text: &str, key: &str) -> Result<String, Error> {
     let document = toml_read::parse(path, text)?;
-    let position = Position::find(document.as_table(), key);
+    let position = Position::find(&document, text, key);
     match position.item() {
-        Some(item) => checked(path, key, None, position.remove(text, item)),
+        Some(item) if item.is_value() => {
+            checked(path, key, None, Some(position.remove(text, item)))
+        }
+        Some(_) => checked(path, key, None, None),
         None => Ok(text.to_owned()),
     }
 }
@@ -41,8 +45,8 @@ fn checked(
 ) -> Result<String, Error> {
     let is_done = |edited: &String| {
         toml_read::parse(path, edited).is_ok_and(|document| {
-            let item = Position::find(document.as_table(), key).item();
-            item.map(|item| written_value(item, edited)).as_ref() == expected
+            let item = Position::find(&document, edited, key).item();
+            item.map(|item| item.written(edited)).as_ref() == expected
         })
     };
     edited.filter(is_done).ok_or_else(|| {
@@ -53,12 +57,25 @@ fn checked(
     })
 }
 
+/// How a table is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Document,
+    /// With a header, at this offset.
+    Header(usize),
+    /// Only in the header of a table in it, as `a` is in `[a.b]`.
+    Implied,
+    /// By dotted keys, as `a` is in `a.b = 1`.
+    Dotted,
+    /// `{ … }`, and what is in it.
+    Inline,
+}
+
 /// The position of a key that is in the document or can be inserted.
 struct Position<'a> {
     /// The innermost existing table that contains the key.
-    table: &'a dyn TableLike,
-    /// The same table, unless it is an inline table.
-    standard: Option<&'a Table>,
+    table: &'a DeTable<'a>,
+    form: Form,
     /// The dotted name of the table with a dot at its end; empty for the document.
     name: &'a str,
     /// The rest of the key.
@@ -66,89 +83,84 @@ struct Position<'a> {
 }
 
 impl<'a> Position<'a> {
-    fn find(document: &'a Table, key: &'a str) -> Self {
-        let mut position = Self { table: document, standard: Some(document), name: "", rest: key };
+    fn find(document: &'a DeTable<'a>, text: &str, key: &'a str) -> Self {
+        let mut position = Self { table: document, form: Form::Document, name: "", rest: key };
         while let Some((segment, rest)) = position.rest.split_once('.') {
-            let Some(item) = position.table.get(segment) else { break };
-            let Some(table) = item.as_table_like() else { break };
-            position = Self {
-                table,
-                standard: position.standard.and(item.as_table()),
-                name: &key[..key.len() - rest.len()],
-                rest,
+            let Some(item) = Item::find(position.table, segment) else { break };
+            let DeValue::Table(table) = item.value() else { break };
+            let form = if position.form == Form::Inline || item.is_value() {
+                Form::Inline
+            } else if item.span().start < item.start() {
+                Form::Header(item.span().start)
+            } else if text[line_start(text, item.start())..].trim_start().starts_with('[') {
+                Form::Implied
+            } else {
+                Form::Dotted
             };
+            position = Self { table, form, name: &key[..key.len() - rest.len()], rest };
         }
         position
     }
 
-    fn item(&self) -> Option<&'a Item> {
+    fn item(&self) -> Option<Item<'a>> {
         // If a dot is left, the table is missing; the quoted key `"a.b"` is not the key b of a.
-        if self.rest.contains('.') { None } else { self.table.get(self.rest) }
-    }
-
-    /// For each value of the table, the offsets of the start of its key and of its own end.
-    fn values(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.table.iter().filter(|(_, item)| item.is_value()).filter_map(|(name, item)| {
-            Some((self.table.key(name)?.span()?.start, item.span()?.end))
-        })
+        if self.rest.contains('.') { None } else { Item::find(self.table, self.rest) }
     }
 
     fn insert(&self, text: &str, literal: &str) -> Option<String> {
         let rest = self.rest;
         let newline = newline(text);
-        let last = self.values().max_by_key(|&(_, end)| end);
-        let Some(table) = self.standard else {
-            let (key, end) = last?;
-            let start = &text[dotted_start(text, key)..key];
-            return Some(replaced(text, end, end, &format!(", {start}{rest} = {literal}")));
-        };
-        if rest.contains('.') && !table.is_dotted() || table.is_implicit() && last.is_none() {
-            return Some(with_new_table(text, self.name, rest, literal));
-        }
-        match last {
-            // After the last line, with the same indentation and the same dots.
-            Some((key, end)) => {
-                let start = &text[line_start(text, key)..key];
-                Some(with_line(text, line_end(text, end), &format!("{start}{rest} = {literal}")))
+        let last = items(self.table).into_iter().rfind(|item| item.is_value());
+        let last = last.map(|item| (item.start(), item.span().end));
+        Some(match (self.form, last) {
+            (Form::Inline, last) => {
+                let (key, end) = last?;
+                let start = &text[dotted_start(text, key)..key];
+                replaced(text, end, end, &format!(", {start}{rest} = {literal}"))
             }
-            None if self.name.is_empty() => {
+            (Form::Implied | Form::Dotted, None) => with_new_table(text, self.name, rest, literal),
+            (form, _) if rest.contains('.') && form != Form::Dotted => {
+                with_new_table(text, self.name, rest, literal)
+            }
+            // After the last line, with the same indentation and the same dots.
+            (_, Some((key, end))) => {
+                let start = &text[line_start(text, key)..key];
+                with_line(text, line_end(text, end), &format!("{start}{rest} = {literal}"))
+            }
+            (Form::Header(header), None) => {
+                with_line(text, line_end(text, header), &format!("{rest} = {literal}"))
+            }
+            (_, None) => {
                 // After the comment at the top of the file, and before the first table.
                 let head =
                     text.find(&format!("{newline}{newline}")).map(|at| at + 2 * newline.len());
                 let at = head.filter(|&head| text[..head].lines().all(is_comment)).unwrap_or(0);
                 let blank = if at == 0 { "" } else { newline };
                 let line = format!("{rest} = {literal}{newline}{blank}");
-                Some(replaced(text, at, at, &line))
+                replaced(text, at, at, &line)
             }
-            None => {
-                let header = table.span()?.start;
-                Some(with_line(text, line_end(text, header), &format!("{rest} = {literal}")))
-            }
-        }
+        })
     }
 
-    fn remove(&self, text: &str, item: &Item) -> Option<String> {
-        let (key, value) = (self.table.key(self.rest)?.span()?, item.span()?);
-        if !item.is_value() {
-            return None;
-        }
-        if self.standard.is_some() {
+    fn remove(&self, text: &str, item: Item<'_>) -> String {
+        let (key, value) = (item.start(), item.span());
+        if self.form != Form::Inline {
             let comment =
                 text[value.end..line_end(text, value.end)].trim_start_matches([' ', '\t']);
             let end = line_end(text, value.end);
             let end = if comment.trim().is_empty() { end } else { end - comment.len() };
-            return Some(replaced(text, line_start(text, key.start), end, ""));
+            return replaced(text, line_start(text, key), end, "");
         }
         // In an inline table, with the comma before or after it.
-        let start = dotted_start(text, key.start);
+        let start = dotted_start(text, key);
         let (before, behind) = (text[..start].trim_end(), text[value.end..].trim_start());
-        Some(match (before.strip_suffix(','), behind.strip_prefix(',')) {
+        match (before.strip_suffix(','), behind.strip_prefix(',')) {
             (Some(before), _) => replaced(text, before.len(), value.end, ""),
             (None, Some(behind)) => {
                 replaced(text, start, text.len() - behind.trim_start().len(), "")
             }
             (None, None) => replaced(text, start, value.end, ""),
-        })
+        }
     }
 }
 
@@ -216,7 +228,7 @@ fn literal(value: &Written) -> String {
 }
 
 /// A basic string of TOML.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
         match letter {
@@ -312,7 +324,7 @@ mod tests {
             let written = Written::Text(text.to_owned());
             let file = with(Path::new("t.toml"), "", "a", &written).unwrap();
             let document = toml_read::parse(Path::new("t.toml"), &file).unwrap();
-            assert_eq!(document["a"].as_str(), Some(text));
+            assert_eq!(document["a"].get_ref().as_str(), Some(text));
         }
     }
 

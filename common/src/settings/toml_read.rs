@@ -1,9 +1,11 @@
 //! Reads the text of a settings file: its keys and values, with the line of each. Knows TOML, but
 //! not which settings exist.
 
+use std::ops::Range;
 use std::path::Path;
 
-use toml_edit::{Document, Item, TableLike, Value};
+use toml::Spanned;
+use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use crate::error::Error;
 
@@ -27,6 +29,13 @@ pub(crate) enum Written {
     Other(String),
 }
 
+/// A key of a table, and what it stands for.
+#[derive(Clone, Copy)]
+pub(crate) struct Item<'a> {
+    key: &'a Spanned<DeString<'a>>,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
 /// The values in the text of a file, in order. A table whose key is that of a setting, as `known`
 /// says, is a value of the wrong type.
 pub(super) fn entries(
@@ -35,9 +44,8 @@ pub(super) fn entries(
     prefix: &str,
     known: fn(&str) -> bool,
 ) -> Result<Vec<Entry>, Error> {
-    let document = parse(path, text)?;
     let mut entries = Vec::new();
-    flatten(document.as_table(), prefix, text, known, &mut entries);
+    flatten(&parse(path, text)?, prefix, text, known, &mut entries);
     Ok(entries)
 }
 
@@ -54,8 +62,8 @@ pub(super) fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
 }
 
 /// Parses a text. An error names file, line and column.
-pub(crate) fn parse(path: &Path, text: &str) -> Result<Document<String>, Error> {
-    Document::parse(text.to_owned()).map_err(|error| {
+pub(crate) fn parse<'a>(path: &Path, text: &'a str) -> Result<DeTable<'a>, Error> {
+    DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let (line, column) = position(text.as_bytes(), start);
         Error::Configuration(format!(
@@ -66,46 +74,82 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Document<String>, Error> 
     })
 }
 
+/// What a table contains, in the order of the text.
+pub(crate) fn items<'a>(table: &'a DeTable<'a>) -> Vec<Item<'a>> {
+    let mut items: Vec<_> = table.iter().map(|(key, value)| Item { key, value }).collect();
+    items.sort_unstable_by_key(|item| item.start());
+    items
+}
+
+impl<'a> Item<'a> {
+    pub(crate) fn find(table: &'a DeTable<'a>, name: &str) -> Option<Self> {
+        table.get_key_value(name).map(|(key, value)| Self { key, value })
+    }
+
+    pub(crate) fn name(self) -> &'a str {
+        self.key.get_ref()
+    }
+
+    /// The offset of the key in the text.
+    pub(crate) fn start(self) -> usize {
+        self.key.span().start
+    }
+
+    /// The value in the text. That of a table is its header, or where it has none the key.
+    pub(crate) fn span(self) -> Range<usize> {
+        self.value.span()
+    }
+
+    pub(crate) fn value(self) -> &'a DeValue<'a> {
+        self.value.get_ref()
+    }
+
+    /// Whether this is written as `key = value`. An inline table is such a value as well.
+    pub(crate) fn is_value(self) -> bool {
+        self.key.span().end < self.span().start
+    }
+
+    /// The value as it is written in this text.
+    pub(crate) fn written(self, text: &str) -> Written {
+        let strings = |array: &DeArray<'_>| -> Option<Vec<String>> {
+            array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+        };
+        let known = match self.value() {
+            DeValue::String(text) => Some(Written::Text(text.clone().into_owned())),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).ok().map(Written::Integer)
+            }
+            DeValue::Boolean(truth) => Some(Written::Boolean(*truth)),
+            _ if !self.is_value() => Some(Written::Other("a table".to_owned())),
+            DeValue::Array(array) => strings(array).map(Written::List),
+            _ => None,
+        };
+        known
+            .unwrap_or_else(|| Written::Other(text.get(self.span()).unwrap_or_default().to_owned()))
+    }
+}
+
 fn flatten(
-    table: &dyn TableLike,
+    table: &DeTable<'_>,
     prefix: &str,
     text: &str,
     known: fn(&str) -> bool,
     entries: &mut Vec<Entry>,
 ) {
-    for (name, item) in table.iter() {
+    for item in items(table) {
+        let name = item.name();
         // A quoted name with dots is one name: the dots do not separate tables.
         let quote = if name.contains('.') { "\"" } else { "" };
         let key = format!("{prefix}{quote}{name}{quote}");
-        match item.as_table_like() {
-            Some(inner) if !known(&key) => flatten(inner, &format!("{key}."), text, known, entries),
+        match item.value() {
+            DeValue::Table(inner) if !known(&key) => {
+                flatten(inner, &format!("{key}."), text, known, entries);
+            }
             _ => {
-                let written = table.key(name).and_then(toml_edit::Key::span);
-                let line = position(text.as_bytes(), written.map_or(0, |span| span.start)).0;
-                entries.push(Entry { key, value: written_value(item, text), line });
+                let line = position(text.as_bytes(), item.start()).0;
+                entries.push(Entry { key, value: item.written(text), line });
             }
         }
-    }
-}
-
-/// The value of an item of this text.
-pub(crate) fn written_value(item: &Item, text: &str) -> Written {
-    let other = || {
-        // The item's own Display would link all of toml_edit's writer.
-        let written = item.span().and_then(|span| text.get(span));
-        Written::Other(written.unwrap_or_default().to_owned())
-    };
-    match item {
-        Item::Value(Value::String(text)) => Written::Text(text.value().clone()),
-        Item::Value(Value::Integer(number)) => Written::Integer(*number.value()),
-        Item::Value(Value::Boolean(truth)) => Written::Boolean(*truth.value()),
-        Item::Value(Value::Array(array)) => {
-            let items: Option<_> =
-                array.iter().map(|item| item.as_str().map(str::to_owned)).collect();
-            items.map_or_else(other, Written::List)
-        }
-        Item::Table(_) | Item::ArrayOfTables(_) => Written::Other("a table".to_owned()),
-        _ => other(),
     }
 }
 
@@ -123,9 +167,8 @@ mod tests {
 
     #[test]
     fn a_name_in_quotes_is_one_name() {
-        let document = parse(Path::new("t.toml"), "\"a.b\" = 1\na.c = 2\n").unwrap();
-        let mut entries = Vec::new();
-        flatten(document.as_table(), "", document.raw(), |_| false, &mut entries);
+        let text = "\"a.b\" = 1\na.c = 2\n";
+        let entries = entries(Path::new("t.toml"), text, "", |_| false).unwrap();
         let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
         assert_eq!(keys, ["\"a.b\"", "a.c"]);
     }

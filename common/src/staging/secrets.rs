@@ -1,10 +1,11 @@
 //! What a file with a password, credentials or rules of access may contain. The service and root
 //! read it in the same way: root copies only what the service uses of it, and no other secret.
 
-use toml_edit::{Document, TableLike, Value};
+use toml::de::DeTable;
 
 use super::original::Unreadable;
 use crate::access;
+use crate::settings::toml_patch::quoted;
 
 /// A user name and a password, as in `c8y.credentials_path`.
 pub struct Credentials {
@@ -39,9 +40,9 @@ pub fn credentials(bytes: &[u8]) -> Result<Credentials, Unreadable> {
     let read = || {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
         // The parser's message may quote the file.
-        let document = Document::parse(text).map_err(|_| "it is not TOML")?;
-        let table = document.get("c8y").ok_or("missing field `c8y`")?;
-        let table = table.as_table_like().ok_or("invalid type of c8y")?;
+        let document = DeTable::parse(text).map_err(|_| "it is not TOML")?;
+        let table = document.get_ref().get("c8y").ok_or("missing field `c8y`")?;
+        let table = table.get_ref().as_table().ok_or("invalid type of c8y")?;
         let username = string(table, "username", "missing field `username`")?;
         let password = string(table, "password", "missing field `password`")?;
         match username.as_str() {
@@ -70,8 +71,8 @@ pub(super) fn rules(content: Vec<u8>) -> Result<Vec<u8>, Unreadable> {
     }
 }
 
-fn string(table: &dyn TableLike, key: &str, missing: &'static str) -> Result<String, &'static str> {
-    let value = table.get(key).ok_or(missing)?;
+fn string(table: &DeTable<'_>, key: &str, missing: &'static str) -> Result<String, &'static str> {
+    let value = table.get(key).ok_or(missing)?.get_ref();
     value
         .as_str()
         .map(str::to_owned)
@@ -81,7 +82,7 @@ fn string(table: &dyn TableLike, key: &str, missing: &'static str) -> Result<Str
 impl Credentials {
     /// A file with these credentials and nothing else.
     pub(super) fn restate(self) -> Vec<u8> {
-        let [username, password] = [self.username, self.password].map(Value::from);
+        let [username, password] = [self.username, self.password].map(|text| quoted(&text));
         format!("[c8y]\nusername = {username}\npassword = {password}\n").into_bytes()
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use crate::settings::toml_patch::{with, without};
-use crate::settings::toml_read::{self, Written, written_value};
+use crate::settings::toml_read::{self, Item, Written};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -22,15 +22,18 @@ pub fn check(input: &[u8]) {
 
     let path = Path::new("t.toml");
     let before = text.parse::<Table>();
-    let is_toml = toml_read::parse(path, text).is_ok();
     let unset = without(path, text, key);
     let new = written(value);
     let set = with(path, text, key, &new);
-    let Ok(before) = before else {
-        assert!(unset.is_err() && set.is_err(), "it is no TOML, yet it was changed");
-        return;
+    let before = match before {
+        Ok(before) => before,
+        // Only a reader of the value minds that it does not fit in 64 bits.
+        Err(error) if error.message().contains("overflow") => return,
+        Err(error) => {
+            assert!(unset.is_err() && set.is_err(), "it is no TOML, yet it was changed: {error}");
+            return;
+        }
     };
-    assert!(is_toml, "two parsers differ");
 
     if let Ok(unset) = unset {
         let mut expected = before.clone();
@@ -76,13 +79,13 @@ fn check_bytes(old: &str, new: &str, removed: usize, added: usize) {
 fn value_length(text: &str, key: &str) -> usize {
     let document = toml_read::parse(Path::new("t.toml"), text).unwrap();
     let (tables, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let mut table: &dyn toml_edit::TableLike = document.as_table();
+    let mut table = &document;
     for part in tables.split('.').filter(|part| !part.is_empty()) {
-        table = table.get(part).and_then(|item| item.as_table_like()).unwrap();
+        table = table[part].get_ref().as_table().unwrap();
     }
-    let item = table.get(name).unwrap();
-    assert_ne!(written_value(item, text), Written::Other("a table".to_owned()));
-    item.span().unwrap().len()
+    let item = Item::find(table, name).unwrap();
+    assert!(item.is_value());
+    item.span().len()
 }
 
 fn written(text: &str) -> Written {
