@@ -38,13 +38,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why surf has no answer.
-    pub(crate) fn of_client(error: surf::Error) -> Self {
-        match error.downcast::<client::Error>() {
-            Ok(client::Error::RequestBody(source)) => Self::RequestBody(source.into()),
-            Ok(error) if error.is_timeout() => Self::Late(error.into()),
-            Ok(error) => Self::Unreachable(error.into()),
-            Err(error) => Self::Unreachable(error.into_inner().into()),
+    /// Why the client has no answer.
+    pub(crate) fn of_client(error: client::Error) -> Self {
+        match error {
+            client::Error::RequestBody(source) => Self::RequestBody(source.into()),
+            error if error.is_timeout() => Self::Late(error.into()),
+            error => Self::Unreachable(error.into()),
         }
     }
 }

@@ -30,18 +30,18 @@ fn is_known(method: &Method) -> bool {
 }
 
 /// Answers a request for `/c8y` and below.
-pub(crate) async fn forward(request: tide::Request<State>) -> tide::Result {
+pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let (received, body) = request.into_parts();
 
     // 1. The target has to be one that Cumulocity can be asked for.
     if !is_known(&received.method) {
-        return Err(Error::Method(METHODS).into());
+        return Err(Error::Method(METHODS));
     }
     let target = target::upstream(&received.uri).ok_or(Error::NotFound)?;
     let cost = target::cost(target.path());
     if cost == Cost::Token || cost == Cost::Session && !is_authorized(&received.headers) {
-        return Err(Error::Forbidden.into());
+        return Err(Error::Forbidden);
     }
 
     // 2. The fields cross, except those of this one connection.
@@ -91,6 +91,6 @@ pub(crate) async fn forward(request: tide::Request<State>) -> tide::Result {
             *response.version_mut() = Version::HTTP_11;
             Ok(answer(response))
         }
-        _ => Err(Error::UnrequestedUpgrade.into()),
+        _ => Err(Error::UnrequestedUpgrade),
     }
 }

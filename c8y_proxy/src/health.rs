@@ -8,10 +8,10 @@ use crate::error::Error;
 use crate::state::State;
 
 /// Answers a request for `/health`.
-pub(crate) async fn health(request: tide::Request<State>) -> tide::Result {
+pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Error::Method("GET, HEAD").into());
+        return Err(Error::Method("GET, HEAD"));
     }
     let (token, broker) = state.upstream().credentials().health();
     let (status, word) = if state.is_draining() {

@@ -28,20 +28,19 @@ mod target;
 mod upgrade;
 mod upstream;
 
-use common::http::respond::Respond;
+use common::http::respond::{Respond, endpoint};
 use common::http::{BELOW, Routes};
 
-use self::error::Error;
 pub use self::state::State;
 
 /// The service, without a socket.
 pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state.clone());
-    app.with(Respond::<Error>::default());
+    app.with(Respond);
     for path in ["/c8y", "/c8y/", BELOW] {
-        app.at(path).all(forward::forward);
+        app.at(path).all(endpoint(forward::forward));
     }
-    app.at("/health").all(health::health);
+    app.at("/health").all(endpoint(health::health));
     Routes::new(app, &["/c8y/"]).with_access(access::judge).with_reload(move || {
         let state = state.clone();
         Box::pin(async move { state.reload().await })

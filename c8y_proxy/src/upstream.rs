@@ -51,8 +51,7 @@ impl Upstream {
 
     /// Sends a request that has credentials.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Answer, Error> {
-        let carrier = self.client.send(client::request(request)).await;
-        Ok(client::answer(carrier.map_err(Error::of_client)?))
+        client::send(&self.client, request).await.map_err(Error::of_client)
     }
 
     /// Sends with the device's credentials. They may have been revoked since they were fetched: a 401

@@ -196,10 +196,12 @@ impl fmt::Debug for Client {
 
 #[async_trait]
 impl HttpClient for Client {
+    /// An error is carried like an answer, since one of http_types links the printer of backtraces.
     async fn send(&self, carrier: http_types::Request) -> http_types::Result<http_types::Response> {
-        let request = unload_request(carrier).ok_or_else(|| failure(Error::NotCarried))?;
-        let answer = self.exchange(request).await.map_err(failure)?;
-        Ok(load(answer))
+        Ok(load(match unload_request(carrier) {
+            Some(request) => self.exchange(request).await,
+            None => Err(Error::NotCarried),
+        }))
     }
 }
 
@@ -245,21 +247,17 @@ fn spare(request: &Request<Body>) -> Option<Request<Body>> {
     Some(copy)
 }
 
-fn failure(error: Error) -> http_types::Error {
-    let status = if error.is_timeout() { 504 } else { 502 };
-    http_types::Error::new(status, error)
-}
-
-/// The surf request that carries this one. Send it with a [`surf::Client`] made from a [`Client`].
+/// Sends a request through a [`surf::Client`] that was made of a [`Client`].
 ///
 /// The target is the path and query of the URI; its authority, if any, is ignored.
-pub fn request(request: Request<Body>) -> surf::Request {
-    load_request(request).into()
-}
-
-/// The original answer that surf's response carries.
-pub fn answer(carrier: surf::Response) -> Answer {
-    unload(carrier.into()).unwrap_or_default()
+///
+/// # Errors
+///
+/// There is no answer.
+pub async fn send(client: &surf::Client, request: Request<Body>) -> Result<Answer, Error> {
+    let carrier = client.send(surf::Request::from(load_request(request))).await;
+    let answer = carrier.ok().and_then(|carrier| unload(carrier.into()).ok());
+    answer.unwrap_or(Err(Error::NotCarried))
 }
 
 #[cfg(test)]

@@ -65,18 +65,18 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(
 }
 
 /// Answers a request for entities with what the agent answers.
-pub(crate) async fn pass_on(request: Request<State>) -> tide::Result {
+pub(crate) async fn pass_on(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let (mut head, body) = request.into_parts();
     if rest(head.uri.path()).is_none() {
-        return Err(Error::Elsewhere.into());
+        return Err(Error::Elsewhere);
     }
     let is_known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH]
         .contains(&head.method);
     if !is_known && head.method != Method::DELETE {
-        return Err(Error::Method(METHODS).into());
+        return Err(Error::Method(METHODS));
     }
-    let Some(agent) = &state.agent else { return Err(Error::NoAgent.into()) };
+    let Some(agent) = &state.agent else { return Err(Error::NoAgent) };
     crossing::to_upstream(&mut head.headers, &agent.host);
     let sent = agent.client.exchange(http::Request::from_parts(head, body)).await;
     let Answer { mut response, .. } = sent.map_err(Error::of_agent)?;

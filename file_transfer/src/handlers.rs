@@ -19,10 +19,10 @@ use crate::storage::{Sum, Version};
 const FIELDS: usize = 9;
 
 /// GET and HEAD of a file.
-pub(crate) async fn download(request: Request<State>) -> tide::Result {
+pub(crate) async fn download(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let (head, _body) = request.into_parts();
-    let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
+    let path = FilePath::parse(head.uri.path())?;
     let opened = state.storage.open_file(&path).await?;
     Ok(answer(respond(opened, path, &head)?))
 }
@@ -82,10 +82,10 @@ fn respond(
 }
 
 /// PUT of a file.
-pub(crate) async fn upload(request: Request<State>) -> tide::Result {
+pub(crate) async fn upload(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let (head, content) = request.into_parts();
-    let path = FilePath::parse(head.uri.path()).map_err(Error::from)?;
+    let path = FilePath::parse(head.uri.path())?;
     let version = crate::upload::receive(&state.storage, path, &head, content).await?;
 
     let mut response = Response::new(Body::Empty);
@@ -95,9 +95,9 @@ pub(crate) async fn upload(request: Request<State>) -> tide::Result {
 }
 
 /// DELETE of a file.
-pub(crate) async fn delete(request: Request<State>) -> tide::Result {
+pub(crate) async fn delete(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
-    let path = FilePath::parse(request.uri().path()).map_err(Error::from)?;
+    let path = FilePath::parse(request.uri().path())?;
     let preconditions = Preconditions::of(request.headers());
     state.storage.remove(path, preconditions).await?;
 
@@ -107,14 +107,14 @@ pub(crate) async fn delete(request: Request<State>) -> tide::Result {
 }
 
 /// Any other method on a file.
-pub(crate) async fn refuse(request: Request<State>) -> tide::Result {
+pub(crate) async fn refuse(request: Request<State>) -> Result<tide::Response, Error> {
     let (_, request) = received(request);
-    FilePath::parse(request.uri().path()).map_err(Error::from)?;
-    Err(Error::Method("GET, HEAD, PUT, DELETE").into())
+    FilePath::parse(request.uri().path())?;
+    Err(Error::Method("GET, HEAD, PUT, DELETE"))
 }
 
 /// Whether the service is up, for monitoring.
-pub(crate) async fn health(request: Request<State>) -> tide::Result {
+pub(crate) async fn health(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let is_up = !state.is_draining() && state.storage.is_available().await;
     let (status, text) = match (is_up, state.storage.usage()) {
@@ -137,8 +137,8 @@ pub(crate) async fn health(request: Request<State>) -> tide::Result {
 }
 
 /// Any other method on `/health`.
-pub(crate) async fn refuse_health(_: Request<State>) -> tide::Result {
-    Err(Error::Method("GET, HEAD").into())
+pub(crate) async fn refuse_health(_: Request<State>) -> Result<tide::Response, Error> {
+    Err(Error::Method("GET, HEAD"))
 }
 
 /// A header value of visible ASCII characters.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_executor::Executor;
-use common::http::respond::Respond;
+use common::http::respond::{Respond, endpoint};
 use common::http::{BELOW, Routes};
 use common::net::Origin;
 use http::Method;
@@ -35,7 +35,6 @@ pub mod storage;
 mod upload;
 
 use entities::Agent;
-use error::Error;
 use path::PREFIXES;
 use storage::Storage;
 
@@ -68,17 +67,20 @@ impl State {
 /// GET or a HEAD of a file gets an express answer, unless it has to wait for the disk.
 pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state.clone());
-    app.with(Respond::<Error>::default());
+    app.with(Respond);
     app.at(BELOW)
-        .get(handlers::download)
-        .head(handlers::download)
-        .put(handlers::upload)
-        .delete(handlers::delete)
-        .all(handlers::refuse);
+        .get(endpoint(handlers::download))
+        .head(endpoint(handlers::download))
+        .put(endpoint(handlers::upload))
+        .delete(endpoint(handlers::delete))
+        .all(endpoint(handlers::refuse));
     for path in entities::ROUTES {
-        app.at(path).all(entities::pass_on);
+        app.at(path).all(endpoint(entities::pass_on));
     }
-    app.at("/health").get(handlers::health).head(handlers::health).all(handlers::refuse_health);
+    app.at("/health")
+        .get(endpoint(handlers::health))
+        .head(endpoint(handlers::health))
+        .all(endpoint(handlers::refuse_health));
 
     let storage = state.storage.clone();
     Routes::new(app, PREFIXES)

@@ -122,12 +122,11 @@ impl Https {
             let chain = HeaderValue::from_str(chain).map_err(|error| error.to_string())?;
             request.headers_mut().insert(CHAIN, chain);
         }
-        let carrier = client.send(client::request(request)).await;
-        let carrier = carrier.map_err(|error| match error.downcast_ref() {
-            Some(client::Error::Tls { .. }) => shown(&error, identity),
+        let answer = client::send(&client, request).await.map_err(|error| match error {
+            client::Error::Tls { .. } => shown(&error, identity),
             _ => error.to_string(),
         })?;
-        let (head, body) = client::answer(carrier).response.into_parts();
+        let (head, body) = answer.response.into_parts();
         match head.status {
             StatusCode::OK => Ok(token(&head, body).await),
             status => {

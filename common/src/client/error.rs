@@ -9,7 +9,7 @@ use crate::tls::explain_io;
 
 /// No answer, or no connection.
 ///
-/// To get it out of surf's error, use `downcast_ref`. Its `Display` is the cause in words.
+/// Its `Display` is the cause in words.
 #[derive(Debug)]
 pub enum Error {
     /// The name could not be resolved.
@@ -65,7 +65,7 @@ pub enum Error {
     },
     /// The body of the request could not be read to its end, which is not upstream's fault.
     RequestBody(hyper::Error),
-    /// The surf request was not made by [`super::request`].
+    /// The surf request was not made by [`super::send`], or not sent with this client.
     NotCarried,
 }
 

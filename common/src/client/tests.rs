@@ -64,10 +64,7 @@ async fn send(client: &surf::Client, request: Request<Body>) -> Result<Response<
 }
 
 async fn send_upgradable(client: &surf::Client, request: Request<Body>) -> Result<Answer, Error> {
-    match client.send(super::request(request)).await {
-        Ok(carrier) => Ok(super::answer(carrier)),
-        Err(error) => Err(error.downcast().expect("an error of the client")),
-    }
+    super::send(client, request).await
 }
 
 async fn read(response: Response<Body>) -> Result<String, crate::http::BodyError> {

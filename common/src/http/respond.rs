@@ -1,9 +1,7 @@
 //! Turns errors into responses, in this place only.
 //!
-//! Endpoints return typed errors and never build an error page. tide's own 404 and 405 also get
+//! Handlers return typed errors and never build an error page. tide's own 404 and 405 also get
 //! their text here. The errors of the services are known only as [`Failure`].
-
-use std::marker::PhantomData;
 
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -13,7 +11,7 @@ use super::{Body, bridge};
 ///
 /// With a 4xx, its `Display` is the body of the response. With a 5xx, the body is
 /// [`Failure::public`], and the log gets the whole chain of causes.
-pub trait Failure: std::error::Error + Send + Sync + 'static {
+pub trait Failure: std::error::Error + 'static {
     /// The status of the response.
     fn status(&self) -> StatusCode;
 
@@ -26,33 +24,36 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
     }
 }
 
-/// Middleware that turns errors of type `E` into responses.
-pub struct Respond<E>(PhantomData<fn() -> E>);
-
-impl<E> Default for Respond<E> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-#[tide::utils::async_trait]
-impl<S, E> tide::Middleware<S> for Respond<E>
+/// The endpoint with the answers of `handler`. tide gets a response to an error, not the error:
+/// one of tide's links the printer of backtraces.
+pub fn endpoint<S, E, F>(
+    handler: impl Fn(tide::Request<S>) -> F + Send + Sync + 'static,
+) -> impl tide::Endpoint<S>
 where
     S: Clone + Send + Sync + 'static,
     E: Failure,
+    F: Future<Output = Result<tide::Response, E>> + Send + 'static,
 {
-    async fn handle(&self, request: tide::Request<S>, next: tide::Next<'_, S>) -> tide::Result {
-        let mut carrier = next.run(request).await;
-        if let Some(error) = carrier.take_error() {
-            carrier = match error.downcast::<E>() {
-                Ok(failure) => bridge::answer(error_response(&failure)),
-                Err(error) => bridge::answer(internal(&*error.into_inner())),
-            };
-        } else if !bridge::is_answered(&carrier) {
-            carrier = bridge::answer(unrouted(bridge::status(carrier.status())));
+    move |request| {
+        let answer = handler(request);
+        async move {
+            let response = |failure| bridge::answer(error_response(&failure));
+            tide::Result::Ok(answer.await.unwrap_or_else(response))
         }
+    }
+}
 
-        Ok(carrier)
+/// Middleware that gives what tide answers by itself, 404 and 405, a text.
+pub struct Respond;
+
+#[tide::utils::async_trait]
+impl<S: Clone + Send + Sync + 'static> tide::Middleware<S> for Respond {
+    async fn handle(&self, request: tide::Request<S>, next: tide::Next<'_, S>) -> tide::Result {
+        let carrier = next.run(request).await;
+        if bridge::is_answered(&carrier) {
+            return Ok(carrier);
+        }
+        Ok(bridge::answer(unrouted(bridge::status(carrier.status()))))
     }
 }
 
@@ -67,11 +68,6 @@ pub fn error_response(failure: &impl Failure) -> Response<Body> {
     };
     failure.fields(response.headers_mut());
     response
-}
-
-fn internal(error: &(dyn std::error::Error + 'static)) -> Response<Body> {
-    crate::journal::fail(&crate::error::chain(error));
-    text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error".to_owned())
 }
 
 fn unrouted(status: StatusCode) -> Response<Body> {

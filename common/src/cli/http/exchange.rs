@@ -45,16 +45,11 @@ pub(super) async fn exchange(
         let client = surf::Client::with_http_client(client);
         let mut request = invocation.request(&path, is_secure).map_err(|error| failed(&error))?;
         output.ask(request.headers_mut());
-        let answer = match client.send(client::request(request)).await {
-            Ok(carrier) => client::answer(carrier).response,
-            Err(error) => {
-                let advice = match error.downcast_ref() {
-                    Some(error) => destination.advice(error),
-                    None => String::new(),
-                };
-                return Err(failed(&format_args!("{error}{advice}")));
-            }
-        };
+        let answer = client::send(&client, request).await.map_err(|error| {
+            let advice = destination.advice(&error);
+            failed(&format_args!("{error}{advice}"))
+        })?;
+        let answer = answer.response;
         if !is_secure && answer.status() == StatusCode::TEMPORARY_REDIRECT {
             let there = answer.headers().get(header::LOCATION);
             if there.is_some_and(|there| there == &destination.url(true, &path)) {
