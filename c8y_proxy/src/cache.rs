@@ -9,12 +9,15 @@
 //! 4. `download` writes an answer to a file while `fill` lets everybody who asks read it.
 //! 5. `reply` answers from either: conditions, ranges, fields. `status` says which it was.
 
+mod digest;
 mod download;
 mod entries;
 mod entry;
+pub mod files;
 mod fill;
 mod index;
 mod key;
+mod md5;
 mod reply;
 mod revalidate;
 mod start;
@@ -32,8 +35,8 @@ use async_executor::Executor;
 use common::client::Answer;
 use common::http::Body;
 use common::settings::Free;
-use common::storage::{DiskPool, Reader};
-use http::header::{AGE, HOST, HeaderMap};
+use common::storage::{DiskPool, Kind, Reader};
+use http::header::{AGE, HOST, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderValue, Method, Response, Uri};
 
 use self::download::Download;
@@ -76,6 +79,8 @@ struct Shared {
     pool: Arc<DiskPool>,
     upstream: Arc<Upstream>,
     executor: Arc<Executor<'static>>,
+    /// When the directory was changed last, as far as is known.
+    changed: Mutex<Option<(i64, u64)>>,
     /// Binaries come without a validator, so that the inventory has to be asked about them.
     asks_inventory: AtomicBool,
     /// Upstream could not be asked the last time.
@@ -112,6 +117,7 @@ impl Cache {
             pool: Arc::default(),
             upstream,
             executor,
+            changed: Mutex::default(),
             asks_inventory: AtomicBool::new(true),
             is_offline: AtomicBool::new(false),
             options,
@@ -137,7 +143,7 @@ impl Cache {
         if let Some(follower) = under_way {
             return Ok(self.follow(follower, head, "fwd=miss; collapsed").await);
         }
-        let Some((entry, file, age)) = self.0.find(&key).await else {
+        let Some((entry, file, found)) = self.0.find(&key).await else {
             return self.miss(key, head, None, "fwd=miss").await;
         };
         if !validator::answers(&entry.fields, &head.fields) {
@@ -152,15 +158,16 @@ impl Cache {
                 Ok(Asked::Answered(self.hit(head, &entry, file, None)))
             }
             Verdict::Changed(answer) => {
-                self.0.remove(key.name).await;
+                self.0.remove(key.name, Some(found.version)).await;
                 self.miss(key, head, answer, "fwd=stale").await
             }
             Verdict::Refused(answer) => {
-                self.0.remove(key.name).await;
+                self.0.remove(key.name, Some(found.version)).await;
                 Ok(forwarded(answer))
             }
             Verdict::Unclear(answer) => Ok(forwarded(answer)),
             Verdict::Away(outcome) => {
+                let age = found.age;
                 if age < self.0.options.offline && validator::may_be_stale(&entry.fields) {
                     return Ok(Asked::Answered(self.hit(head, &entry, file, Some(age))));
                 }
@@ -182,11 +189,16 @@ impl Cache {
         if let Some(fill) = self.0.fills().remove(&key.name) {
             fill.forget();
         }
-        self.0.remove(key.name).await;
+        self.0.remove(key.name, None).await;
     }
 
     /// How many entries there are, and their bytes.
-    pub(crate) fn totals(&self) -> (usize, u64) {
+    pub(crate) async fn totals(&self) -> (usize, u64) {
+        let shared = self.0.clone();
+        let look = move || shared.look_again();
+        if let Err(errno) = self.0.pool.run(Kind::Read, look).await {
+            log::warn!("cannot read the directory of the cache: {errno}");
+        }
         self.0.index.totals()
     }
 
@@ -204,17 +216,15 @@ impl Cache {
                 None => Asked::PassedOn(Status::new(status)),
             });
         }
-        let (follower, begun) = self.begin(key, answer);
+        let (follower, begun) = self.begin(key, answer, head);
         let Some(fill) = begun else {
             return Ok(self.follow(follower, head, &format!("{status}; collapsed")).await);
         };
         let asked = self.follow(follower, head, &format!("{status}; stored")).await;
         let Asked::PassedOn(_) = asked else { return Ok(asked) };
         // It is not kept. If it answers this request too, it is not asked for twice.
-        let is_conditional = head.fields.keys().any(|name| {
-            let name = name.as_str();
-            name == "range" || name.starts_with("if-")
-        });
+        let asks_for_more = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE];
+        let is_conditional = asks_for_more.iter().any(|name| head.fields.contains_key(name));
         match fill.take_declined() {
             Some(Err(error)) => Err(error),
             Some(Ok(answer)) if !is_conditional => {
@@ -225,14 +235,19 @@ impl Cache {
     }
 
     /// Joins the download that is under way, or begins one, which is returned then.
-    fn begin(&self, key: Key, answer: Option<Answer>) -> (Follower, Option<Arc<Fill>>) {
+    fn begin(
+        &self,
+        key: Key,
+        answer: Option<Answer>,
+        head: &Head,
+    ) -> (Follower, Option<Arc<Fill>>) {
         let mut fills = self.0.fills();
         if let Some(follower) = fills.get(&key.name).and_then(Fill::join) {
             return (follower, None);
         }
         let (fill, follower) = Fill::begin();
         fills.insert(key.name, fill.clone());
-        let download = Download::new(self.0.clone(), fill.clone(), key);
+        let download = Download::new(self.0.clone(), fill.clone(), key, head);
         fill.keep(self.0.executor.spawn(download.run(answer)));
         (follower, Some(fill))
     }

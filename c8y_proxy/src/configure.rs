@@ -134,16 +134,26 @@ fn broker(settings: &Settings) -> Result<BrokerOptions, Error> {
 /// What the cache may take and keep; `None` without a cache.
 pub(crate) fn cache(settings: &Settings) -> Option<cache::Options> {
     let max_size = settings.c8y_proxy_cache_max_size?;
-    let directory = settings.c8y_proxy_cache_path.clone();
-    let directory = directory.or_else(|| given_by_systemd("CACHE_DIRECTORY"));
+    let directory = given_by_systemd("CACHE_DIRECTORY");
     Some(cache::Options {
-        directory: directory.unwrap_or_else(|| settings.data_path.join("c8y-cache")),
+        directory: directory_of_cache(settings, directory),
         max_size,
         min_size: settings.c8y_proxy_cache_min_size,
         min_free: settings.http_upload_min_free,
         offline: settings.c8y_proxy_cache_offline,
         paths: settings.c8y_proxy_cache_paths.clone(),
     })
+}
+
+fn directory_of_cache(settings: &Settings, given: Option<PathBuf>) -> PathBuf {
+    let directory = settings.c8y_proxy_cache_path.clone().or(given);
+    directory.unwrap_or_else(|| settings.data_path.join("c8y-cache"))
+}
+
+/// Where the service has its cache, as far as can be told from outside.
+pub(crate) fn cache_directory(settings: &Settings) -> PathBuf {
+    let of_unit = Some(PathBuf::from("/var/cache/tedge-c8y-proxy"));
+    directory_of_cache(settings, of_unit.filter(|directory| directory.is_dir()))
 }
 
 fn health(settings: &Settings) -> Option<Health> {

@@ -19,11 +19,13 @@ pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Respon
     } else {
         (StatusCode::OK, "up")
     };
-    let cache = state.cache().map(|cache| {
-        let (entries, bytes) = cache.totals();
-        format!(r#","cache":{{"entries":{entries},"bytes":{bytes}}}"#)
-    });
-    let cache = cache.unwrap_or_default();
+    let cache = match state.cache() {
+        Some(cache) => {
+            let (entries, bytes) = cache.totals().await;
+            format!(r#","cache":{{"entries":{entries},"bytes":{bytes}}}"#)
+        }
+        None => String::new(),
+    };
     let text = format!(r#"{{"status":"{word}","token":"{token}","broker":"{broker}"{cache}}}"#);
     let mut response = Response::new(Body::text(text));
     *response.status_mut() = status;

@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use c8y_proxy::State;
+use c8y_proxy::cache::files;
 use c8y_proxy::credentials::{Credentials, Method};
-use common::cli::{Token, TokenFetcher};
+use common::cli::{CacheFiles, Token, TokenFetcher};
 use common::client::Client;
 use common::error::Error;
 use common::http::Routes;
@@ -32,6 +33,11 @@ impl Service for C8yProxy {
     const POOL: usize = 8;
 
     const FETCH_TOKEN: Option<TokenFetcher> = Some(TokenFetcher(fetch_token));
+
+    const CACHE: Option<CacheFiles> = Some(CacheFiles {
+        list: |settings| files::list(&configure::cache_directory(settings)),
+        remove: |settings, named| files::remove(&configure::cache_directory(settings), named),
+    });
 
     fn listen(settings: &Settings) -> Listen {
         Listen {

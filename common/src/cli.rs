@@ -3,6 +3,8 @@
 
 pub mod access;
 pub mod c8y;
+pub mod cache;
+mod cached;
 pub mod certs;
 mod command_line;
 pub mod config;
@@ -13,6 +15,7 @@ mod token;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub use cached::{CacheFiles, Cached};
 pub(crate) use command_line::columns;
 pub use command_line::{Command, OPTIONS, Word};
 pub use token::{Token, TokenFetcher};
@@ -23,17 +26,24 @@ use print::{print, report};
 use crate::error::Error;
 
 /// Every subcommand.
-pub static COMMANDS: &[Command] =
-    &[access::COMMAND, c8y::COMMAND, certs::COMMAND, config::COMMAND, http::COMMAND];
+pub static COMMANDS: &[Command] = &[
+    access::COMMAND,
+    c8y::COMMAND,
+    cache::COMMAND,
+    certs::COMMAND,
+    config::COMMAND,
+    http::COMMAND,
+];
 
 /// Runs the `tedge` command with the arguments that follow its name. `fetch_token` is how the program
-/// fetches a token, if it can.
+/// fetches a token, and `cache` how it looks into its cache, if it can.
 pub fn main(
     arguments: impl Iterator<Item = OsString>,
     fetch_token: Option<TokenFetcher>,
+    cache: Option<CacheFiles>,
 ) -> ExitCode {
     let mut line = CommandLine::default();
-    line.fetch_token = fetch_token;
+    (line.fetch_token, line.cache) = (fetch_token, cache);
     let done = line.parse(arguments.collect(), COMMANDS).and_then(|command| (command.run)(&line));
     let done = match done {
         Err(Exit::Help) => {

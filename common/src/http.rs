@@ -7,6 +7,7 @@ mod body;
 mod bridge;
 pub mod conditions;
 pub mod crossing;
+pub mod digest;
 mod file;
 pub mod respond;
 mod routes;

@@ -43,6 +43,9 @@ pub trait Service: 'static {
     /// How it fetches a token for the cloud, if it does.
     const FETCH_TOKEN: Option<cli::TokenFetcher> = None;
 
+    /// How it looks into its cache, if it has one.
+    const CACHE: Option<cli::CacheFiles> = None;
+
     /// Where and how it listens, by these settings.
     fn listen(settings: &Settings) -> Listen;
 
@@ -94,10 +97,10 @@ pub fn main<S: Service>() -> ExitCode {
     let mut arguments: Vec<_> = std::env::args_os().collect();
     let is_tedge = |name: &OsString| Path::new(name).file_name() == Some("tedge".as_ref());
     if arguments.first().is_some_and(is_tedge) {
-        return cli::main(arguments.drain(1..), S::FETCH_TOKEN);
+        return cli::main(arguments.drain(1..), S::FETCH_TOKEN, S::CACHE);
     }
     if arguments.get(1).is_some_and(|first| first == "tedge") {
-        return cli::main(arguments.drain(2..), S::FETCH_TOKEN);
+        return cli::main(arguments.drain(2..), S::FETCH_TOKEN, S::CACHE);
     }
     match start::<S>(arguments) {
         Ok(()) => ExitCode::SUCCESS,

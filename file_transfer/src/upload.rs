@@ -2,7 +2,6 @@
 //! passes it to the storage. Knows no response.
 
 mod age;
-pub(crate) mod digest;
 pub(crate) mod multipart;
 pub(crate) mod parameters;
 mod part;
@@ -10,6 +9,7 @@ mod part;
 use std::time::SystemTime;
 
 use common::http::conditions::Preconditions;
+use common::http::digest::Digests;
 use common::http::{Body, HeaderMap, header};
 use http::{Version as HttpVersion, request};
 
@@ -17,7 +17,6 @@ use crate::error::Error;
 use crate::path::FilePath;
 use crate::storage::{Storage, Version};
 
-use digest::Digests;
 use multipart::{Envelope, Step};
 
 /// How much of a multipart body may be other than the file. Only beyond this, Content-Length tells
@@ -43,7 +42,8 @@ pub(crate) async fn receive(
         let flaw = "a file is replaced whole, send all of it";
         return Err(Error::Field { field: "Content-Range", flaw });
     }
-    let mut digests = Digests::expected_by(fields)?;
+    let mut digests = Digests::expected_by(fields)
+        .map_err(|field| Error::Field { field, flaw: "use the form sha-256=:BASE64:" })?;
     let mut envelope = Envelope::of(fields)?;
     let declared = declared_length(fields).or_else(|| http_body::Body::size_hint(&body).exact());
     let expected = match envelope {
@@ -74,7 +74,7 @@ pub(crate) async fn receive(
     if let Some(envelope) = envelope {
         envelope.finish().map_err(Error::Envelope)?;
     }
-    digests.verify()?;
+    digests.verify().map_err(|field| Error::Digest { field })?;
     upload.finish().await
 }
 

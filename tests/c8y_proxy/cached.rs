@@ -82,3 +82,88 @@ fn a_download_that_breaks_off_goes_on_unnoticed() {
     assert_eq!((answer.status, answer.body == artifact.bytes()), (200, true));
     assert_eq!(downloads(&device), 4);
 }
+
+/// Its length is not known beforehand, and more than there is room for.
+#[test]
+fn a_download_for_which_the_room_ends_goes_on_for_those_who_read_it() {
+    let device = Device::with(|setup| {
+        caching(setup);
+        setup.set("c8y.proxy.cache.max_size", "1M");
+    });
+    let gate = Gate::default();
+    let artifact = Artifact::new(1, 8 * MB);
+    device.cloud().serve(PATH, &artifact.clone().chunked().gated(MB / 2, &gate));
+    thread::scope(|scope| {
+        let device = &device;
+        let clients: Vec<_> = (0..5).map(|_| scope.spawn(move || device.ask(get("")))).collect();
+        eventually("some of it is here", SOON, || device.cloud().sent(PATH) >= MB / 2);
+        gate.open();
+        for client in clients {
+            let answer = client.join().unwrap();
+            assert_eq!((answer.status, answer.body == artifact.bytes()), (200, true));
+        }
+    });
+    assert_eq!(downloads(&device), 1);
+    assert!(device.get("/health").text().contains("\"entries\":0"));
+}
+
+#[test]
+fn what_does_not_have_its_digest_is_not_kept() {
+    let device = Device::with(caching);
+    let right = Artifact::new(1, MB);
+    let digest = |artifact: &Artifact| {
+        use base64::Engine;
+        let digest = base64::engine::general_purpose::STANDARD.encode(artifact.digest());
+        format!("Repr-Digest: sha-256=:{digest}:")
+    };
+    for (artifact, entries) in [(&Artifact::new(2, MB), 0), (&right, 1)] {
+        device.cloud().serve(PATH, &right.clone().field(digest(artifact)));
+        assert_eq!(device.ask(get("")).status, 200);
+        eventually("the download has ended", SOON, || {
+            let health = device.get("/health").text();
+            health.contains(&format!("\"entries\":{entries}"))
+        });
+        let next = device.ask(get(""));
+        let is_hit = next.field("cache-status").unwrap().contains("hit");
+        assert_eq!(is_hit, entries == 1);
+    }
+}
+
+#[test]
+fn without_the_cloud_something_is_served_for_as_long_as_the_setting_says() {
+    for (offline, status) in [("1h", 200), ("0", 502)] {
+        let mut device = Device::with(|setup| {
+            caching(setup);
+            setup.set("c8y.proxy.cache.offline", offline);
+        });
+        device.cloud().serve(PATH, &Artifact::new(1, MB));
+        device.ask(get(""));
+        eventually("it is kept", SOON, || device.get("/health").text().contains("\"entries\":1"));
+        device.outside.cloud.stop();
+        let answer = device.ask(get(""));
+        assert_eq!((answer.status, answer.field("age").is_some()), (status, status == 200));
+    }
+}
+
+#[test]
+fn the_command_lists_and_drops_what_is_cached() {
+    let device = Device::with(caching);
+    device.cloud().serve(PATH, &Artifact::new(1, MB));
+    device.ask(get(""));
+    eventually("it is kept", SOON, || device.get("/health").text().contains("\"entries\":1"));
+    let tedge = |words: &[&str]| {
+        let mut command = std::process::Command::new(crate::support::device::PROGRAM);
+        command.args(["tedge", "--config-dir"]).arg(device.proxy.directory().path()).args(words);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, list) = tedge(&["cache", "list"]);
+    assert_eq!(code, Some(0));
+    assert!(list.starts_with(&format!("{PATH} 1048576 bytes, asked ")), "{list}");
+    assert_eq!(tedge(&["cache", "drop", "7002"]).0, Some(1));
+    assert_eq!(tedge(&["cache", "drop", "7001"]), (Some(0), String::new()));
+    assert_eq!(tedge(&["cache", "list"]), (Some(0), String::new()));
+    assert!(device.get("/health").text().contains("\"entries\":0"));
+    let again = device.ask(get(""));
+    assert_eq!(again.field("cache-status"), Some("tedge-c8y-proxy; fwd=miss; stored"));
+}

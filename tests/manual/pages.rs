@@ -37,9 +37,11 @@ pub(crate) fn tedge() -> String {
     for command in COMMANDS {
         page.subsection(&format!("tedge {}: {}", command.name, command.summary));
         page.words(command.verbs);
-        page.paragraph();
-        page.text("Options:");
-        page.words(command.options);
+        if !command.options.is_empty() {
+            page.paragraph();
+            page.text("Options:");
+            page.words(command.options);
+        }
         for paragraph in command.notes.split("\n\n") {
             match paragraph.strip_prefix("Example: ") {
                 Some(example) => examples.push(example.trim_end()),

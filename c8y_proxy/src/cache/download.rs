@@ -12,19 +12,23 @@ use common::net::load;
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, Temporary, write_all};
 use futures_lite::future::poll_once;
-use http::header::{CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{
+    CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use rustix::fs::fsync;
 use rustix::io::Errno;
 
 use super::Shared;
+use super::digest::Digests;
 use super::entry::{self, Entry};
 use super::fill::{End, Fill, Opened};
 use super::index::{self, Reservation};
 use super::key::Key;
 use super::validator::{self, Validator};
 use crate::error::Error;
+use crate::upstream::Head;
 
 /// What is collected before it is written, while few connections are busy.
 const LARGE: usize = 128 * 1024;
@@ -44,6 +48,8 @@ pub(super) struct Download {
     shared: Arc<Shared>,
     fill: Arc<Fill>,
     key: Key,
+    /// The conditions of the first request: upstream may say that its client has it already.
+    conditions: HeaderMap,
 }
 
 /// What of it is here.
@@ -55,6 +61,9 @@ struct File {
     length: Option<u64>,
     written: u64,
     buffer: Vec<u8>,
+    digests: Digests,
+    /// It could not be written to: what follows is relayed, and nothing kept.
+    is_lost: bool,
 }
 
 /// Why an attempt to go on with a download has failed.
@@ -67,18 +76,19 @@ enum Broken {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        let mut fills = self.shared.fills();
-        if fills.get(&self.key.name).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
-            fills.remove(&self.key.name);
-        }
-        drop(fills);
+        self.leave();
         self.fill.end(End::Broken);
     }
 }
 
 impl Download {
-    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, key: Key) -> Self {
-        Self { shared, fill, key }
+    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, key: Key, first: &Head) -> Self {
+        let mut conditions = HeaderMap::new();
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+            let values = first.fields.get_all(&name).iter().cloned();
+            conditions.extend(values.map(|value| (name.clone(), value)));
+        }
+        Self { shared, fill, key, conditions }
     }
 
     /// Downloads, or goes on with what upstream has answered already.
@@ -111,7 +121,8 @@ impl Download {
                 if shared.asks_inventory() && self.key.object().is_some() {
                     object = shared.object(&self.key).await?.ok();
                 }
-                let head = shared.head(Method::GET, &self.key.path);
+                let mut head = shared.head(Method::GET, &self.key.path);
+                head.fields.extend(self.conditions.clone());
                 shared.upstream.send_as_the_device(head, Body::Empty).await?
             }
         };
@@ -145,8 +156,9 @@ impl Download {
                 return Ok(None);
             }
             let temporary = Temporary::create(shared.directory.as_fd(), shared.pool.clone())?;
-            let (written, buffer) = (0, Vec::new());
-            Ok(Some(File { temporary, space, entry, length, written, buffer }))
+            let (written, buffer, is_lost) = (0, Vec::new(), false);
+            let digests = Digests::expected_by(&entry.fields);
+            Ok(Some(File { temporary, space, entry, length, written, buffer, digests, is_lost }))
         };
         let created: Result<_, Errno> = self.shared.pool.run(Kind::Write, create).await;
         created.unwrap_or_else(|errno| {
@@ -169,6 +181,7 @@ impl Download {
             };
             let is_end = match next {
                 Some(Ok(chunk)) => {
+                    file.digests.update(&chunk);
                     file.buffer.extend_from_slice(&chunk);
                     if file.buffer.len() >= if load::is_light() { LARGE } else { SMALL } {
                         file = self.flush(file).await?;
@@ -197,33 +210,48 @@ impl Download {
         }
     }
 
-    /// Writes what was collected. `None` if that cannot be done.
+    /// Writes what was collected, or relays it. `None` if nobody reads that.
     async fn flush(&self, mut file: File) -> Option<File> {
         if file.buffer.is_empty() {
             return Some(file);
         }
-        let shared = self.shared.clone();
-        let write = move || {
-            let more = file.buffer.len() as u64;
-            let after = file.written + more;
-            let need = Need { bytes: more, inodes: 0 };
-            if !shared.make_room(&mut file.space, file.length.unwrap_or(0).max(after), need)? {
-                return Err(Errno::NOSPC);
+        let after = file.written + file.buffer.len() as u64;
+        if !file.is_lost {
+            let shared = self.shared.clone();
+            let write = move || {
+                let written = shared.write(&mut file, after);
+                (file, written)
+            };
+            let written;
+            (file, written) = self.shared.pool.run(Kind::Write, write).await;
+            match written {
+                Ok(()) => {
+                    file.buffer.clear();
+                    file.written = after;
+                    self.fill.written(after);
+                    return Some(file);
+                }
+                Err(errno) => self.lose(&mut file, errno),
             }
-            write_all(file.temporary.file(), &file.buffer, file.written)?;
-            file.written = after;
-            file.buffer.clear();
-            Ok(file)
-        };
-        match self.shared.pool.run(Kind::Write, write).await {
-            Ok(file) => {
-                self.fill.written(file.written);
-                Some(file)
-            }
-            Err(errno) => {
-                log::warn!("the cache cannot keep {}: {errno}", self.key.path);
-                None
-            }
+        }
+        let piece = std::mem::take(&mut file.buffer);
+        let is_read = self.fill.relay(file.written, piece.into()).await;
+        file.written = after;
+        is_read.then_some(file)
+    }
+
+    /// Gives up keeping it.
+    fn lose(&self, file: &mut File, errno: Errno) {
+        log::warn!("the cache cannot keep {}: {errno}", self.key.path);
+        file.is_lost = true;
+        self.leave();
+    }
+
+    /// Lets nobody follow any more.
+    fn leave(&self) {
+        let mut fills = self.shared.fills();
+        if fills.get(&self.key.name).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
+            fills.remove(&self.key.name);
         }
     }
 
@@ -255,7 +283,13 @@ impl Download {
     /// Gives the file its name, once it is on the disk.
     async fn store(&self, mut file: File) {
         file.entry.length = file.written;
-        if file.written < self.shared.options.min_size || self.fill.is_forgotten() {
+        let is_small = file.written < self.shared.options.min_size;
+        if file.is_lost || is_small || self.fill.is_forgotten() {
+            return;
+        }
+        if let Some(field) = file.digests.wrong() {
+            let path = &self.key.path;
+            log::warn!("{path} is not kept: it is not what {field} of Cumulocity's answer says");
             return;
         }
         let (shared, name) = (self.shared.clone(), self.key.name);
@@ -276,6 +310,15 @@ impl Download {
 }
 
 impl Shared {
+    /// Writes what was collected, up to `after`. Waits for the disk.
+    fn write(&self, file: &mut File, after: u64) -> Result<(), Errno> {
+        let need = Need { bytes: after - file.written, inodes: 0 };
+        if !self.make_room(&mut file.space, file.length.unwrap_or(0).max(after), need)? {
+            return Err(Errno::NOSPC);
+        }
+        write_all(file.temporary.file(), &file.buffer, file.written)
+    }
+
     /// Takes space until there are `bytes` in all, and makes sure that enough stays free. Entries
     /// that are not read go for it. Whether there is room. Waits for the disk.
     fn make_room(&self, space: &mut Reservation, bytes: u64, need: Need) -> Result<bool, Errno> {

@@ -1,11 +1,12 @@
 //! The entries on the disk: found, confirmed and removed.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use common::storage::{Kind, sync_names};
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, futimens, openat};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat};
+use rustix::io::Errno;
 
 use super::Shared;
 use super::entry::Entry;
@@ -14,17 +15,15 @@ use super::key::Key;
 
 impl Shared {
     /// The entry, its open file, and for how long upstream has not been asked.
-    pub(super) async fn find(
-        self: &Arc<Self>,
-        key: &Key,
-    ) -> Option<(Entry, Arc<OwnedFd>, Duration)> {
-        let Found { file, age } = self.index.find(key.name)?;
+    pub(super) async fn find(self: &Arc<Self>, key: &Key) -> Option<(Entry, Arc<OwnedFd>, Found)> {
+        let mut found = self.index.find(key.name)?;
+        let file = found.file.take();
         let (shared, url, name) = (self.clone(), key.url.clone(), key.name);
         let read = move || {
             let file = match file {
                 Some(file) => file,
                 None => {
-                    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                     Arc::new(openat(
                         &shared.directory,
                         index::file_name(name),
@@ -38,17 +37,30 @@ impl Shared {
         };
         match self.pool.run(Kind::Read, read).await {
             Ok(Some((entry, file))) => {
-                self.index.open(key.name, &file);
-                Some((entry, file, age))
+                self.index.open(key.name, found.version, &file);
+                Some((entry, file, found))
             }
             outcome => {
-                if let Err(error) = outcome {
+                let error = outcome.err().filter(|error| error.kind() != ErrorKind::NotFound);
+                if let Some(error) = error {
                     log::warn!("cannot read an entry of the cache: {error}");
                 }
-                self.remove(key.name).await;
+                self.remove(key.name, Some(found.version)).await;
                 None
             }
         }
+    }
+
+    /// Forgets what somebody else has removed, if the directory has changed. Waits for the disk.
+    pub(super) fn look_again(&self) -> Result<(), Errno> {
+        let stat = fstat(&self.directory)?;
+        let changed = Some((stat.st_mtime, stat.st_mtime_nsec as u64));
+        let mut known = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known != changed {
+            self.index.look_again(&self.directory)?;
+            *known = changed;
+        }
+        Ok(())
     }
 
     /// Notes that the entry is unchanged, and now and then in its file, for after a restart.
@@ -66,9 +78,9 @@ impl Shared {
         });
     }
 
-    /// Drops an entry, and returns when that is on the disk.
-    pub(super) async fn remove(self: &Arc<Self>, name: u128) {
-        if !self.index.remove(name) {
+    /// Drops an entry, unless it is not of this version, and returns when that is on the disk.
+    pub(super) async fn remove(self: &Arc<Self>, name: u128, version: Option<u64>) {
+        if !self.index.remove(name, version) {
             return;
         }
         let shared = self.clone();

@@ -1,23 +1,32 @@
 //! A download under way, shared by the task that writes it and by everybody who reads it.
 //!
-//! Each reader has a place of its own in the file, and waits only for bytes that are not there yet.
+//! Each reader has a position of its own in the file, and waits only for bytes that are not there yet.
+//! Where the file cannot be written to any more, the rest is relayed: it goes to the readers of now in
+//! step, a piece at a time.
 
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_executor::Task;
+use async_io::Timer;
 use bytes::Bytes;
 use common::client::Answer;
 use common::http::{Body, BodyError};
 use common::storage::{DiskPool, Reader};
 use event_listener::{Event, EventListener};
+use futures_lite::FutureExt;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use crate::error::Error;
+
+/// How long a relayed piece waits for somebody who reads more slowly than the others.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The shared state of a download.
 #[derive(Default)]
@@ -25,6 +34,8 @@ pub(super) struct Fill {
     opened: OnceLock<Opened>,
     progress: Mutex<Progress>,
     changed: Event,
+    /// A reader has read a relayed piece, or has gone.
+    taken: Event,
     /// What is downloaded may not be what upstream has any more.
     is_forgotten: AtomicBool,
 }
@@ -43,7 +54,10 @@ struct Progress {
     /// How many bytes are in the file.
     written: u64,
     end: Option<End>,
-    readers: usize,
+    /// What follows the file, and where it begins.
+    relayed: Option<(u64, Bytes)>,
+    /// The position of each reader.
+    readers: Vec<Arc<AtomicU64>>,
     /// The answer that is not kept, for whoever asked first.
     declined: Option<Result<Answer, Error>>,
     task: Option<Task<()>>,
@@ -64,8 +78,8 @@ impl Fill {
     /// A download, and its first reader.
     pub(super) fn begin() -> (Arc<Self>, Follower) {
         let fill = Arc::<Self>::default();
-        fill.lock().readers = 1;
-        (fill.clone(), Follower { fill })
+        let follower = fill.follower(&mut fill.lock());
+        (fill, follower)
     }
 
     /// Where the task is kept. It is dropped when nobody reads any more and too little is there.
@@ -82,11 +96,15 @@ impl Fill {
     /// A reader, or `None` if everybody has gone and the download is about to be dropped.
     pub(super) fn join(self: &Arc<Self>) -> Option<Follower> {
         let mut progress = self.lock();
-        if progress.end.is_some_and(|end| end != End::Whole) {
-            return None;
-        }
-        progress.readers += 1;
-        Some(Follower { fill: self.clone() })
+        let is_joinable =
+            progress.relayed.is_none() && progress.end.is_none_or(|end| end == End::Whole);
+        is_joinable.then(|| self.follower(&mut progress))
+    }
+
+    fn follower(self: &Arc<Self>, progress: &mut Progress) -> Follower {
+        let position = Arc::<AtomicU64>::default();
+        progress.readers.push(position.clone());
+        Follower { fill: self.clone(), position }
     }
 
     /// The answer has begun, and is kept.
@@ -100,6 +118,49 @@ impl Fill {
     pub(super) fn written(&self, written: u64) {
         self.lock().written = written;
         self.changed.notify(usize::MAX);
+    }
+
+    /// Hands a piece that follows the file, or the last piece, to everybody who reads, and returns
+    /// once they have it. Who takes longer than the others, and than [`PATIENCE`], is broken off.
+    /// False: nobody reads any more.
+    pub(super) async fn relay(&self, start: u64, piece: Bytes) -> bool {
+        let end = start + piece.len() as u64;
+        self.lock().relayed = Some((start, piece));
+        self.changed.notify(usize::MAX);
+        // At the first piece they may all be far behind, in the file.
+        let is_first = self.lock().written == start;
+        let mut late = Timer::after(PATIENCE);
+        loop {
+            let taken = self.taken.listen();
+            let (ahead, waited_for) = self.readers_of(start..end, is_first);
+            if !waited_for {
+                return ahead;
+            }
+            let is_late = async {
+                (&mut late).await;
+                true
+            };
+            let is_taken = async {
+                taken.await;
+                false
+            };
+            if is_taken.or(is_late).await {
+                if ahead {
+                    return true;
+                }
+                late = Timer::after(PATIENCE);
+            }
+        }
+    }
+
+    /// Whether some readers are beyond a relayed piece, and whether some are to be waited for.
+    fn readers_of(&self, piece: Range<u64>, is_first: bool) -> (bool, bool) {
+        let progress = self.lock();
+        let positions = progress.readers.iter().map(|position| position.load(Relaxed));
+        positions.fold((false, false), |(ahead, waited_for), position| {
+            let is_behind = position < piece.end && (is_first || position >= piece.start);
+            (ahead || position >= piece.end, waited_for || is_behind)
+        })
     }
 
     /// Nothing more will be written.
@@ -149,6 +210,7 @@ impl Fill {
 /// Somebody who waits for a download, or reads it.
 pub(super) struct Follower {
     fill: Arc<Fill>,
+    position: Arc<AtomicU64>,
 }
 
 impl Follower {
@@ -171,6 +233,7 @@ impl Follower {
         let Some(opened) = self.fill.opened.get() else { return Body::Empty };
         let mut reader = Reader::new(opened.file.clone(), first, pool);
         reader.select(first, u64::MAX);
+        self.position.store(first, Relaxed);
         Body::stream(Following { follower: self, reader, position: first, end, changed: None })
     }
 }
@@ -178,8 +241,12 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         let mut progress = self.fill.lock();
-        progress.readers -= 1;
-        if progress.readers > 0 || progress.end.is_some() || self.fill.is_half_done(&progress) {
+        progress.readers.retain(|position| !Arc::ptr_eq(position, &self.position));
+        self.fill.taken.notify(usize::MAX);
+        if !progress.readers.is_empty()
+            || progress.end.is_some()
+            || self.fill.is_half_done(&progress)
+        {
             return;
         }
         progress.end = Some(End::Broken);
@@ -198,6 +265,14 @@ struct Following {
     changed: Option<Pin<Box<EventListener>>>,
 }
 
+impl Following {
+    fn frame(&mut self, bytes: Bytes) -> Frame<Bytes> {
+        self.position += bytes.len() as u64;
+        self.follower.position.store(self.position, Relaxed);
+        Frame::data(bytes)
+    }
+}
+
 impl http_body::Body for Following {
     type Data = Bytes;
     type Error = BodyError;
@@ -210,11 +285,7 @@ impl http_body::Body for Following {
         loop {
             if this.reader.remaining() > 0 {
                 let chunk = ready!(this.reader.poll_chunk(cx));
-                return Poll::Ready(chunk.map(|chunk| {
-                    let chunk = chunk?;
-                    this.position += chunk.len() as u64;
-                    Ok(Frame::data(chunk))
-                }));
+                return Poll::Ready(chunk.map(|chunk| Ok(this.frame(chunk?))));
             }
             if Some(this.position) == this.end {
                 return Poll::Ready(None);
@@ -225,12 +296,27 @@ impl http_body::Body for Following {
             let changed = this.changed.get_or_insert_with(|| Box::pin(fill.changed.listen()));
             let progress = fill.lock();
             let (written, end) = (progress.written, progress.end);
+            let relayed = progress.relayed.clone();
             drop(progress);
             let there = this.end.map_or(written, |end| end.min(written));
             if there > this.position {
                 this.reader.extend(there);
                 this.changed = None;
                 continue;
+            }
+            if let Some((start, piece)) = relayed {
+                let Some(from) = this.position.checked_sub(start) else {
+                    return Poll::Ready(Some(Err("the others have read on".into())));
+                };
+                if from < piece.len() as u64 {
+                    let most = this.end.map_or(u64::MAX, |end| end - this.position);
+                    let to = (piece.len() as u64).min(from.saturating_add(most));
+                    let piece = piece.slice(from as usize..to as usize);
+                    this.changed = None;
+                    let frame = this.frame(piece);
+                    this.follower.fill.taken.notify(usize::MAX);
+                    return Poll::Ready(Some(Ok(frame)));
+                }
             }
             match end {
                 Some(End::Whole) => return Poll::Ready(None),

@@ -1,7 +1,7 @@
 //! What is in the directory of the cache, and how much: rebuilt from the directory at the start,
 //! with some 50 bytes for each entry.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -30,6 +30,8 @@ struct Inner {
 struct Known {
     bytes: u64,
     used: u64,
+    /// When it was inserted, as [`Inner::used`]: tells it from one that replaces it.
+    version: u64,
     /// When upstream last said that it is unchanged, in seconds since the start of the index;
     /// negative if that was before.
     confirmed: i64,
@@ -43,6 +45,8 @@ pub(super) struct Found {
     pub(super) file: Option<Arc<OwnedFd>>,
     /// For how long upstream has not been asked.
     pub(super) age: Duration,
+    /// Tells it from an entry that replaces it.
+    pub(super) version: u64,
 }
 
 /// The space of a download, until it is dropped.
@@ -71,7 +75,8 @@ impl Index {
             let bytes = stat.st_size as u64;
             inner.bytes += bytes;
             inner.used = inner.used.max(used);
-            let known = Known { bytes, used, confirmed: -age, file: Weak::new() };
+            let file = Weak::new();
+            let known = Known { bytes, used, version: 0, confirmed: -age, file };
             inner.entries.insert(name, known);
         }
         Ok(Self { max_size, start: Instant::now(), inner: Mutex::new(inner) })
@@ -84,12 +89,15 @@ impl Index {
         let known = inner.entries.get_mut(&name)?;
         known.used = used;
         let age = self.now().saturating_sub(known.confirmed).max(0) as u64;
-        Some(Found { file: known.file.upgrade(), age: Duration::from_secs(age) })
+        let (file, version) = (known.file.upgrade(), known.version);
+        Some(Found { file, age: Duration::from_secs(age), version })
     }
 
     /// Notes that the file is being read.
-    pub(super) fn open(&self, name: u128, file: &Arc<OwnedFd>) {
-        if let Some(known) = self.lock().entries.get_mut(&name) {
+    pub(super) fn open(&self, name: u128, version: u64, file: &Arc<OwnedFd>) {
+        let mut inner = self.lock();
+        let known = inner.entries.get_mut(&name).filter(|known| known.version == version);
+        if let Some(known) = known {
             known.file = Arc::downgrade(file);
         }
     }
@@ -112,12 +120,34 @@ impl Index {
         inner.remove(name);
         inner.bytes += bytes;
         let file = Arc::downgrade(file);
-        inner.entries.insert(name, Known { bytes, used, confirmed, file });
+        inner.entries.insert(name, Known { bytes, used, version: used, confirmed, file });
     }
 
-    /// Forgets an entry. Whether there was one.
-    pub(super) fn remove(&self, name: u128) -> bool {
-        self.lock().remove(name)
+    /// Forgets the entries whose files somebody has removed. Waits for the disk.
+    pub(super) fn look_again(&self, directory: &OwnedFd) -> Result<(), Errno> {
+        let begun = self.lock().tick();
+        let names: Result<HashSet<u128>, Errno> = Dir::read_from(directory)?
+            .filter_map(|file| match file {
+                Ok(file) => file.file_name().to_str().ok().and_then(parse).map(Ok),
+                Err(errno) => Some(Err(errno)),
+            })
+            .collect();
+        let names = names?;
+        let mut inner = self.lock();
+        // One that has come since may not be among them.
+        inner.entries.retain(|name, known| names.contains(name) || known.used > begun);
+        inner.bytes = inner.entries.values().map(|known| known.bytes).sum();
+        Ok(())
+    }
+
+    /// Forgets an entry, unless it is not of this version. Whether there was one.
+    pub(super) fn remove(&self, name: u128, version: Option<u64>) -> bool {
+        let mut inner = self.lock();
+        let is_it = inner
+            .entries
+            .get(&name)
+            .is_some_and(|known| version.is_none_or(|version| known.version == version));
+        is_it && inner.remove(name)
     }
 
     /// Space for a download, none of it taken yet.
@@ -203,7 +233,8 @@ pub(super) fn file_name(name: u128) -> String {
     format!("{name:032x}")
 }
 
-fn parse(file_name: &str) -> Option<u128> {
+/// The name that a file has, if it is one of an entry.
+pub(super) fn parse(file_name: &str) -> Option<u128> {
     let name = u128::from_str_radix(file_name, 16).ok()?;
     (self::file_name(name) == file_name).then_some(name)
 }
@@ -267,7 +298,9 @@ mod tests {
         let (index, _) = index(100);
         fill(&index, &[1, 1]);
         assert_eq!(index.totals(), (1, 10));
-        assert!(index.remove(1) && !index.remove(1));
+        let version = index.find(1).unwrap().version;
+        assert!(!index.remove(1, Some(version - 1)));
+        assert!(index.remove(1, Some(version)) && !index.remove(1, None));
         assert_eq!(index.totals(), (0, 0));
     }
 

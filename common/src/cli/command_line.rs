@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 
+use super::cached::CacheFiles;
 use super::token::TokenFetcher;
 use crate::error::Error;
 use crate::settings;
@@ -123,6 +124,8 @@ pub struct CommandLine {
     config_dir: Option<PathBuf>,
     /// How this program fetches a token, if it can.
     pub(super) fetch_token: Option<TokenFetcher>,
+    /// How this program looks into its cache, if it has one.
+    pub(super) cache: Option<CacheFiles>,
 }
 
 impl CommandLine {

@@ -2,8 +2,8 @@
 
 use base64::Engine;
 
-use super::digest::BASE64;
 use super::parameters::parameter;
+use common::http::digest::BASE64;
 
 /// What the header of a part says so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@
 use base64::Engine;
 use common::http::{HeaderMap, HeaderValue, header};
 
-use crate::upload::digest::BASE64;
 use crate::upload::multipart::{Envelope, Step};
 use crate::upload::parameters::parameter;
+use common::http::digest::BASE64;
 
 const LONGEST_HEADER: usize = 8 * 1024;
 

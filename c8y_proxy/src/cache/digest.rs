@@ -1,0 +1,40 @@
+//! The digests that upstream's answer has of its body: it is kept only if they are right.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use common::http::digest::Digests as Standard;
+use http::HeaderMap;
+
+use super::md5::Md5;
+
+/// The digests that are expected, and those of what has arrived. A field that cannot be understood
+/// says nothing.
+#[derive(Default)]
+pub(super) struct Digests {
+    standard: Standard,
+    md5: Option<(Vec<u8>, Md5)>,
+}
+
+impl Digests {
+    pub(super) fn expected_by(fields: &HeaderMap) -> Self {
+        let md5 = fields.get("content-md5").and_then(|value| STANDARD.decode(value).ok());
+        Self {
+            standard: Standard::expected_by(fields).unwrap_or_default(),
+            md5: md5.filter(|digest| digest.len() == 16).map(|digest| (digest, Md5::default())),
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.standard.update(bytes);
+        if let Some((_, md5)) = &mut self.md5 {
+            md5.update(bytes);
+        }
+    }
+
+    /// The field whose digest is not that of the body, if there is one.
+    pub(super) fn wrong(self) -> Option<&'static str> {
+        let is_wrong = |(expected, md5): (Vec<u8>, Md5)| md5.finish()[..] != expected;
+        let wrong = self.standard.verify().err();
+        wrong.or_else(|| self.md5.is_some_and(is_wrong).then_some("Content-MD5"))
+    }
+}

@@ -1,0 +1,67 @@
+//! The files of the cache, for the command `tedge cache`, beside a service that may be running.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use common::cli::Cached;
+use common::error::Error;
+use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
+
+use super::entry::Entry;
+use super::index::{self, parse};
+
+/// The entries in a directory. It may belong to somebody else than who asks.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn list(directory: &Path) -> Result<Vec<Cached>, Error> {
+    Ok(read(directory)?.1.into_iter().map(|(_, cached)| cached).collect())
+}
+
+/// Removes the entries with this path or ID, or all, and returns how many these were. The service
+/// notices when it is next asked for one of them.
+///
+/// # Errors
+/// If the directory cannot be read, or an entry not removed.
+pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
+    let (opened, entries) = read(directory)?;
+    let mut count = 0;
+    let is_dropped = |cached: &Cached| named.is_none_or(|named| cached.is(named));
+    for (name, _) in entries.into_iter().filter(|(_, cached)| is_dropped(cached)) {
+        index::unlink(&opened, name).map_err(|errno| failed(directory, "change", errno.into()))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn read(directory: &Path) -> Result<(OwnedFd, Vec<(u128, Cached)>), Error> {
+    let opened: OwnedFd = match std::fs::File::open(directory) {
+        Ok(opened) => opened.into(),
+        Err(error) => return Err(failed(directory, "read", error)),
+    };
+    let names = Dir::read_from(&opened).map_err(|errno| failed(directory, "read", errno.into()))?;
+    let names = names.filter_map(|file| parse(file.ok()?.file_name().to_str().ok()?));
+    let mut entries: Vec<_> =
+        names.filter_map(|name| Some((name, cached(&opened, name)?))).collect();
+    entries.sort_by(|(_, one), (_, other)| one.url.cmp(&other.url));
+    Ok((opened, entries))
+}
+
+/// What an entry is of; `None` if it is not one.
+fn cached(directory: impl AsFd, name: u128) -> Option<Cached> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(directory, index::file_name(name), flags, Mode::empty()).ok()?;
+    let stat = fstat(&file).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let entry = Entry::read(&file).ok()??;
+    let confirmed = SystemTime::UNIX_EPOCH + Duration::from_secs(stat.st_mtime.try_into().ok()?);
+    let age = SystemTime::now().duration_since(confirmed).unwrap_or_default();
+    Some(Cached { url: entry.url, length: entry.length, age })
+}
+
+fn failed(directory: &Path, what: &str, error: std::io::Error) -> Error {
+    Error::Failed(format!("cannot {what} the cache in {}: {error}", directory.display()))
+}

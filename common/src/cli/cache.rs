@@ -1,0 +1,56 @@
+//! `tedge cache`: what the cache of the Cumulocity Proxy has. Only that program can tell: any other
+//! one that answers to `tedge` says so.
+
+use super::cached::CacheFiles;
+use super::command_line::{Command, CommandLine, Exit, Word, utf8};
+use super::print::{print, warn};
+use crate::error::Error;
+use crate::escape::Escaped;
+use crate::settings::{Program, Settings};
+use crate::staging;
+
+/// The subcommand.
+pub const COMMAND: Command = Command {
+    name: "cache",
+    summary: "list or drop what the Cumulocity Proxy has cached",
+    verbs: &[
+        Word::new("list", "print path, bytes, and the time since Cumulocity was asked"),
+        Word::new("drop [ID]", "drop a binary, by its ID or path; without one, everything"),
+    ],
+    options: &[],
+    notes: "Settings used: c8y.proxy.cache.path, data.path.\n\n\
+            Example: tedge cache drop 4711\n",
+    run,
+};
+
+fn run(line: &CommandLine) -> Result<(), Exit> {
+    let Some(CacheFiles { list, remove }) = line.cache else {
+        let program = Program::C8yProxy.name();
+        return Err(Exit::from(Error::Failed(format!(
+            "this is the tedge of another program: type `{program} tedge cache`, or install the \
+             package {program}"
+        ))));
+    };
+    let config_dir = line.config_dir();
+    // Before they are read: others than root may change them.
+    staging::guard(&config_dir);
+    let loaded = Settings::load(&config_dir, std::env::vars_os(), &[])?;
+    warn(&loaded.warnings);
+    let settings = loaded.settings;
+    if line.verb == "list" {
+        let lines = list(&settings)?.into_iter().map(|cached| {
+            let (path, seconds) = (Escaped(cached.path()).to_string(), cached.age.as_secs());
+            format!("{path} {} bytes, asked {seconds} s ago\n", cached.length)
+        });
+        print(&lines.collect::<String>())?;
+        return Ok(());
+    }
+    let named = line.arguments.first().map(|named| utf8(named)).transpose()?;
+    let dropped = remove(&settings, named)?;
+    match named {
+        Some(named) if dropped == 0 => {
+            Err(Exit::from(Error::Failed(format!("nothing in the cache is {named}"))))
+        }
+        _ => Ok(()),
+    }
+}
