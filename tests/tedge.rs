@@ -27,6 +27,7 @@ mod promises {
     mod config_attacked;
     mod config_command;
     mod config_reading;
+    mod config_thin_edge;
     mod config_writing;
     mod escapes;
     mod help;

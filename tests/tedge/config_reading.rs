@@ -152,7 +152,7 @@ fn the_directory_is_that_of_the_argument_else_of_the_environment() {
 fn a_default_follows_other_settings() {
     let device = Device::new().with("tedge.toml", ONE_FILE);
     assert_eq!(device.get("http.bind.address"), "192.168.1.7");
-    assert_eq!(device.get("c8y.http"), "example.cumulocity.com");
+    assert_eq!(device.get("c8y.http"), "example.cumulocity.com:443");
     assert_eq!(device.get("c8y.proxy.client.port"), "8002");
     let device = Device::new().with("tedge.toml", "mqtt.bind.address = \"10.0.0.1\"\n");
     assert_eq!(device.get("http.bind.address"), "10.0.0.1");

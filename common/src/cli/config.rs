@@ -47,7 +47,7 @@ fn get(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
     warn(&values.warnings);
     values.check(setting)?;
     match values.found(setting) {
-        Some(found) => Ok(print_value(&found.text)?),
+        Some(found) => Ok(print_value(&(setting.kind.canonical)(&found.text))?),
         None => {
             report(&format!("The provided config key: '{}' is not set", setting.key));
             Err(Exit::Reported(1))
@@ -64,6 +64,7 @@ fn change(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
     let after = Values::read(&config_dir, Vec::new(), &[])?;
 
     warn_of_override(setting, &config_dir)?;
+    warn_of_thin_edge(setting, &after);
     if let Ok(before) = before {
         let text = |values: &Values, setting: &Setting| {
             values.found(setting).map(|found| found.text.clone())
@@ -103,7 +104,7 @@ fn changed(
             Some(kept.collect::<Vec<_>>().join(",")).filter(|kept| !kept.is_empty())
         }
         // As in thin-edge.io: a single value is removed if it is this one.
-        "remove" => old.filter(|old| *old != value).map(str::to_owned),
+        "remove" => old.filter(|old| (setting.kind.canonical)(old) != value).map(str::to_owned),
         _ => Some(value),
     }
 }
@@ -118,7 +119,7 @@ fn checked(setting: &Setting, value: &str) -> Result<String, Error> {
         )));
     }
     if setting.kind.path_to.is_none() {
-        return Ok(value.to_owned());
+        return Ok((setting.kind.canonical)(value).into_owned());
     }
     let absolute = std::path::absolute(value)
         .map_err(|error| Error::Failed(format!("cannot make {value} absolute: {error}")))?;
@@ -144,6 +145,23 @@ fn warn_of_override(setting: &Setting, config_dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Warns if thin-edge.io, whose programs then refuse the whole file, cannot read a new value.
+fn warn_of_thin_edge(setting: &Setting, values: &Values) {
+    let Some(text) = values.written(setting) else { return };
+    let hint = match setting.key {
+        "c8y.url" if text.contains(':') => "without a port and set c8y.http and c8y.mqtt with it",
+        "c8y.http" | "c8y.mqtt" if text.contains('[') => "to a name or an IPv4 address",
+        "proxy.address" if text.contains('@') => {
+            "without it and set proxy.username, proxy.password"
+        }
+        _ => return,
+    };
+    let key = setting.key;
+    report(&format!(
+        "Warning: thin-edge.io's own programs do not start with this {key}: set it {hint}"
+    ));
+}
+
 fn list(line: &CommandLine, filter: &str) -> Result<(), Exit> {
     let is_given = |option: &str| line.value(option).is_some();
     let wanted = SETTINGS.iter().filter(|setting| setting.key.contains(filter));
@@ -156,7 +174,11 @@ fn list(line: &CommandLine, filter: &str) -> Result<(), Exit> {
     let mut text = String::new();
     let mut refused = None;
     for setting in wanted {
-        let value = values.found(setting).map(|found| found.shown(setting));
+        let kind = &setting.kind;
+        let value = values.found(setting).map(|found| {
+            let text = (kind.canonical)(&found.text);
+            (kind.shown)(&text).into_owned()
+        });
         if let Some(value) = value.or_else(|| is_given("--all").then(Default::default)) {
             text.push_str(&format!("{}={}\n", setting.key, Escaped(&value)));
         }

@@ -10,7 +10,7 @@ use crate::net::{Host, Origin, without_brackets};
 
 value_type!(IpAddr => Self, "IP address", "an IP address, such as 127.0.0.1 or ::", Shape::Text, |text| {
     without_brackets(text).parse().ok()
-});
+}, |address: Self| address.to_string());
 value_type!(Host => Self, "host", "a host name or an IP address", Shape::Text, Self::parse);
 
 value_type!(
@@ -53,9 +53,16 @@ value_type!(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPort<const PORT: u16>(pub Origin);
 
+value_type!(
+    /// The address of a tenant. thin-edge.io reads it only without a port.
+    Tenant = HostPort<443>,
+    "host[:port]", "a host without https://, and a port if it is not 443", Shape::Text,
+    HostPort::<443>::parse
+);
 value_type!(HostPort<443> => Self,
     "host[:port]", "a host without https://, and a port if it is not 443", Shape::Text,
-    |text| Origin::parse(text, 443).map(Self)
+    |text| Origin::parse(text, 443).map(Self),
+    |at: Self| at.0.to_string()
 );
 value_type!(HostPort<8000> => Self,
     "host[:port]", "a host without http://, and a port if it is not 8000", Shape::Text,
@@ -67,7 +74,8 @@ value_type!(HostPort<8443> => Self,
 );
 value_type!(HostPort<8883> => Self,
     "host[:port]", "a host without a scheme, and a port if it is not 8883", Shape::Text,
-    |text| Origin::parse(text, 8883).map(Self)
+    |text| Origin::parse(text, 8883).map(Self),
+    |at: Self| at.0.to_string()
 );
 
 /// An HTTP CONNECT proxy.
@@ -113,6 +121,15 @@ impl ValueType for Proxy {
         {
             Some((user, end)) => format!("{}{user}:…{}", &text[..start], &text[end..]).into(),
             None => text.into(),
+        }
+    }
+
+    fn canonical(text: &str) -> Cow<'_, str> {
+        match Self::parse(text) {
+            Some(Self { origin, has_tls, login: None }) => {
+                format!("{}://{origin}", if has_tls { "https" } else { "http" }).into()
+            }
+            _ => text.into(),
         }
     }
 }

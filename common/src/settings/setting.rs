@@ -87,6 +87,11 @@ pub trait ValueType {
     fn shown(text: &str) -> Cow<'_, str> {
         text.into()
     }
+
+    /// A text, valid or not, in the form that thin-edge.io prints and can read.
+    fn canonical(text: &str) -> Cow<'_, str> {
+        text.into()
+    }
 }
 
 /// How a file stores a value.
@@ -144,6 +149,8 @@ pub struct Kind {
     pub is_valid: fn(&str) -> bool,
     /// [`ValueType::shown`].
     pub shown: fn(&str) -> Cow<'_, str>,
+    /// [`ValueType::canonical`].
+    pub canonical: fn(&str) -> Cow<'_, str>,
 }
 
 impl Kind {
@@ -155,6 +162,7 @@ impl Kind {
         };
         let is_valid = |text: &str| T::parse(text).is_some();
         let (name, expected, shape) = (T::NAME, T::EXPECTED, T::SHAPE);
-        Self { name, expected, shape, path_to, is_valid, shown: T::shown }
+        let (shown, canonical) = (T::shown, T::canonical);
+        Self { name, expected, shape, path_to, is_valid, shown, canonical }
     }
 }

@@ -4,13 +4,14 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::hosts::{HostPatterns, HostPort, Proxy, WebOrigins};
+use super::hosts::{HostPatterns, HostPort, Proxy, Tenant, WebOrigins};
 use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
 use super::types::{
-    AuthMethod, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath, DeviceKeyPath,
-    Free, KeyPath, List, PasswordPath, Paths, Port, RulesPath, Secret, Size, Text, TokenFrom,
+    AuthMethod, BrokerPort, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath,
+    DeviceKeyPath, Free, KeyPath, List, PasswordPath, Paths, Port, RulesPath, Secret, Size, Text,
+    TokenFrom, TopicId, TopicPrefix,
 };
 use super::value::{self, Layer, RawValue};
 use crate::error::Error;
@@ -148,7 +149,7 @@ settings! {
     /// The maximum number of connections of the File Transfer Service.
     http_connections_max: Count = "http.connections.max" (own), Const("128"), [FileTransfer], "32";
     /// The address of the Cumulocity tenant; the default of c8y.http and c8y.mqtt.
-    c8y_url: Option<HostPort<443>> = "c8y.url", Unset, [C8yProxy, Tedge], "example.cumulocity.com";
+    c8y_url: Option<Tenant> = "c8y.url", Unset, [C8yProxy, Tedge], "example.cumulocity.com";
     /// The address of the REST API of Cumulocity; the default port is 443.
     c8y_http: Option<HostPort<443>> = "c8y.http", Like(&["c8y.url"], None),
         [C8yProxy], "example.cumulocity.com:8443";
@@ -166,7 +167,7 @@ settings! {
     c8y_credentials_path: CredentialsPath = "c8y.credentials_path", Below("credentials.toml"),
         [C8yProxy], "/etc/tedge/credentials.toml";
     /// The topic prefix of the MQTT bridge to Cumulocity.
-    c8y_bridge_topic_prefix: Text = "c8y.bridge.topic_prefix", Const("c8y"),
+    c8y_bridge_topic_prefix: TopicPrefix = "c8y.bridge.topic_prefix", Const("c8y"),
         [C8yProxy], "c8y-second";
     /// The address that the Cumulocity Proxy listens on; 0.0.0.0 or :: for all.
     c8y_proxy_bind_address: IpAddr = "c8y.proxy.bind.address", Const("127.0.0.1"),
@@ -243,14 +244,14 @@ settings! {
     mqtt_bind_address: IpAddr = "mqtt.bind.address", Const("127.0.0.1"),
         [FileTransfer], "127.0.0.1";
     /// The port that the local MQTT broker listens on.
-    mqtt_bind_port: Port = "mqtt.bind.port", Const("1883"), [C8yProxy], "1883";
+    mqtt_bind_port: BrokerPort = "mqtt.bind.port", Const("1883"), [C8yProxy], "1883";
     /// The address that the local MQTT broker listens on for other devices.
     mqtt_external_bind_address: Option<IpAddr> = "mqtt.external.bind.address", Unset,
         [FileTransfer], "192.168.1.6";
     /// The host of the local MQTT broker, from which the device's token is requested.
     mqtt_client_host: Host = "mqtt.client.host", Const("127.0.0.1"), [C8yProxy], "192.168.1.6";
     /// The port of the local MQTT broker.
-    mqtt_client_port: Port = "mqtt.client.port", Like(&["mqtt.bind.port"], Some("1883")),
+    mqtt_client_port: BrokerPort = "mqtt.client.port", Like(&["mqtt.bind.port"], Some("1883")),
         [C8yProxy], "8883";
     /// The file with CA certificates to verify the MQTT broker with. Turns TLS on.
     mqtt_client_auth_ca_file: Option<CaPath> = "mqtt.client.auth.ca_file", Unset,
@@ -273,7 +274,7 @@ settings! {
     /// The topics on the MQTT broker begin with this.
     mqtt_topic_root: Text = "mqtt.topic_root", Const("te"), [C8yProxy], "te";
     /// What the topics of this device continue with.
-    mqtt_device_topic_id: Text = "mqtt.device_topic_id", Const("device/main//"),
+    mqtt_device_topic_id: TopicId = "mqtt.device_topic_id", Const("device/main//"),
         [C8yProxy], "device/child01//";
     /// The HTTP proxy (CONNECT) for connections to Cumulocity, by TLS if it begins with https://. A
     /// user name and a password in it are used if proxy.username is not set. Without it, HTTPS_PROXY

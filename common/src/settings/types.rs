@@ -26,9 +26,14 @@ impl<T: ValueType> ValueType for Option<T> {
     fn shown(text: &str) -> Cow<'_, str> {
         T::shown(text)
     }
+
+    fn canonical(text: &str) -> Cow<'_, str> {
+        T::canonical(text)
+    }
 }
 
-/// Implements [`ValueType`], for a new type if a comment stands before its name.
+/// Implements [`ValueType`], for a new type if a comment stands before its name. The last argument
+/// writes a value in its canonical form.
 macro_rules! value_type {
     ($(#[$doc:meta])+ $name:ident = $value:ty, $($rest:tt)+) => {
         $(#[$doc])+
@@ -37,7 +42,10 @@ macro_rules! value_type {
 
         value_type!($name => $value, $($rest)+);
     };
-    ($type:ty => $value:ty, $name:literal, $expected:literal, $shape:expr, $parse:expr $(,)?) => {
+    (
+        $type:ty => $value:ty,
+        $name:literal, $expected:literal, $shape:expr, $parse:expr $(, $canonical:expr)? $(,)?
+    ) => {
         impl ValueType for $type {
             type Value = $value;
 
@@ -48,6 +56,10 @@ macro_rules! value_type {
             fn parse(text: &str) -> Option<$value> {
                 ($parse)(text)
             }
+
+            $(fn canonical(text: &str) -> Cow<'_, str> {
+                Self::parse(text).map_or(text.into(), |value| $canonical(value).into())
+            })?
         }
     };
 }
@@ -63,6 +75,29 @@ value_type!(
 value_type!(
     /// The port of a server; 0 takes a free one.
     Port = u16, "port", "a port number, 0 to 65535", Shape::Integer, digits
+);
+value_type!(
+    /// The port of a server that others start.
+    BrokerPort = u16, "port", "a port number, 1 to 65535", Shape::Integer, |text| {
+        digits(text).filter(|&port| port > 0)
+    }
+);
+value_type!(
+    /// What topics begin with.
+    TopicPrefix = String, "text", "a topic without + and #, and not c8y-internal", Shape::Text, |text: &str| {
+        let is_prefix = !text.is_empty() && !text.contains(['+', '#']) && text != "c8y-internal";
+        is_prefix.then(|| text.to_owned())
+    }
+);
+value_type!(
+    /// What the topics of a device continue with: four parts, of which the last may be missing.
+    TopicId = String, "text", "a topic of four parts without + and #, such as device/main//", Shape::Text,
+    |text: &str| {
+        let missing = 3_usize.checked_sub(text.matches('/').count())?;
+        let is_topic = !text.is_empty() && !text.contains(['+', '#']);
+        is_topic.then(|| format!("{text}{}", "/".repeat(missing)))
+    },
+    String::from
 );
 value_type!(
     /// A maximum number.
