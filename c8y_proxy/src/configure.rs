@@ -18,11 +18,17 @@ use common::tls::ClientFiles;
 use self::http_proxy::HttpProxy;
 
 /// Where Cumulocity is, and how to connect to it.
+pub(crate) struct Upstream {
+    pub(crate) options: Options,
+    http_proxy: HttpProxy,
+}
+
+/// Reads where Cumulocity is, and how to connect to it.
 ///
 /// # Errors
 ///
 /// `c8y.url` and `c8y.http` are not set, or the CAs cannot be read.
-pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
+pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Error> {
     let Some(tenant) = &settings.c8y_http else {
         let message = "c8y.url is not set: name the tenant with \
                        `tedge config set c8y.url YOUR-TENANT.cumulocity.com`";
@@ -39,10 +45,10 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
     }
     .load()?;
     warn(&roots.warnings);
-    let way = HttpProxy::of(settings);
-    warn(&way.warnings);
-    let proxy = way.to(&origin, &roots.config);
-    Ok(Options { proxy, origin, tls: Some(roots.config) })
+    let http_proxy = HttpProxy::of(settings);
+    warn(&http_proxy.warnings);
+    let proxy = http_proxy.to(&origin, &roots.config);
+    Ok(Upstream { options: Options { proxy, origin, tls: Some(roots.config) }, http_proxy })
 }
 
 /// How the device authenticates.
@@ -50,7 +56,7 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Options, Error> {
 /// # Errors
 ///
 /// The broker's certificates cannot be read.
-pub(crate) fn method(settings: &Settings, upstream: &Options) -> Result<Method, Error> {
+pub(crate) fn method(settings: &Settings, upstream: &Upstream) -> Result<Method, Error> {
     let file = &settings.c8y_credentials_path;
     match settings.c8y_auth_method {
         AuthMethod::Basic => return Ok(Method::Basic(file.clone())),
@@ -77,13 +83,13 @@ pub(crate) fn identity(method: &Method) -> Result<(), Error> {
     Ok(())
 }
 
-fn https(settings: &Settings, upstream: &Options) -> HttpsOptions {
+fn https(settings: &Settings, upstream: &Upstream) -> HttpsOptions {
     let origin = settings.c8y_proxy_token_url.as_ref().map(|url| url.0.clone());
-    let origin =
-        origin.unwrap_or_else(|| Origin { host: upstream.origin.host.clone(), port: 8443 });
-    let way = HttpProxy::of(settings);
-    let proxy = upstream.tls.as_ref().and_then(|tls| way.to(&origin, tls));
-    let client = Options { proxy, origin, tls: upstream.tls.clone() };
+    let Upstream { options: Options { origin: Origin { host, .. }, tls, .. }, http_proxy } =
+        upstream;
+    let origin = origin.unwrap_or_else(|| Origin { host: host.clone(), port: 8443 });
+    let proxy = tls.as_ref().and_then(|tls| http_proxy.to(&origin, tls));
+    let client = Options { proxy, origin, tls: tls.clone() };
     HttpsOptions {
         client,
         certificate: settings.device_cert_path.clone(),

@@ -73,9 +73,9 @@ impl Service for C8yProxy {
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
         let upstream = configure::upstream(settings)?;
-        let host = upstream.origin.host_field(443);
+        let host = upstream.options.origin.host_field(443);
         log::info!("Cumulocity is at https://{host}");
-        if let Some(proxy) = &upstream.proxy {
+        if let Some(proxy) = &upstream.options.proxy {
             log::info!("It is reached through the proxy at {}", proxy.origin);
         }
         let method = configure::method(settings, &upstream)?;
@@ -83,7 +83,7 @@ impl Service for C8yProxy {
         if let Err(error) = configure::identity(&method) {
             log::warn!("{error}");
         }
-        let client = Client::new(upstream, Arc::clone(&context.executor));
+        let client = Client::new(upstream.options, Arc::clone(&context.executor));
         // The MQTT library allocates 125 KB that it never writes to. What reading the roots has left
         // behind was written to, and would stay for that.
         run::give_back_memory();

@@ -120,7 +120,8 @@ impl ValueType for Proxy {
         match text.rfind('@').and_then(|end| Some((text.get(start..end)?.split_once(':')?.0, end)))
         {
             Some((user, end)) => format!("{}{user}:…{}", &text[..start], &text[end..]).into(),
-            None => text.into(),
+            None if text.contains('@') => text.into(),
+            None => without_a_password(text, start),
         }
     }
 
@@ -132,6 +133,21 @@ impl ValueType for Proxy {
             _ => text.into(),
         }
     }
+}
+
+/// Somebody may have left out the host, and then a password stands where the port does.
+fn without_a_password(text: &str, start: usize) -> Cow<'_, str> {
+    let scheme = |end: &usize| text[..*end].chars().all(|letter| letter.is_ascii_alphanumeric());
+    let start = text.find("://").filter(scheme).map_or(start, |end| end + "://".len());
+    // The colons of an IPv6 address are in brackets.
+    let host = if text[start..].starts_with('[') { text[start..].find(']') } else { Some(0) };
+    let host = start + host.unwrap_or_default();
+    let Some(colon) = text[host..].find(':').map(|colon| host + colon) else { return text.into() };
+    let port = text[colon + 1..].split(['/', '?', '#']).next().unwrap_or_default();
+    if port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.into();
+    }
+    format!("{}:…", &text[..colon]).into()
 }
 
 #[cfg(test)]
@@ -170,6 +186,14 @@ mod tests {
             ("a://b@h", "a:…@h"),
             ("http://h:1", "http://h:1"),
             ("http://a@h:1", "http://a@h:1"),
+            ("socks5://h:1080/x", "socks5://h:1080/x"),
+            ("http://[::1]:80", "http://[::1]:80"),
+            ("http://a:b", "http://a:…"),
+            ("a:b", "a:…"),
+            ("HTTP://a:b/c", "HTTP://a:…"),
+            ("http://a:123456", "http://a:…"),
+            ("http://[a:b", "http://[a:…"),
+            ("a:b://c", "a:…"),
         ] {
             assert_eq!(Proxy::shown(text), shown);
         }
