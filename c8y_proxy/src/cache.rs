@@ -36,6 +36,7 @@ use common::client::Answer;
 use common::http::Body;
 use common::settings::Free;
 use common::storage::{DiskPool, Kind, Reader};
+use common::tasks::spawn;
 use http::header::{AGE, HOST, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderValue, Method, Response, Uri};
 
@@ -248,7 +249,7 @@ impl Cache {
         let (fill, follower) = Fill::begin();
         fills.insert(key.name, fill.clone());
         let download = Download::new(self.0.clone(), fill.clone(), key, head);
-        fill.keep(self.0.executor.spawn(download.run(answer)));
+        fill.keep(spawn(&self.0.executor, download.run(answer)));
         (follower, Some(fill))
     }
 

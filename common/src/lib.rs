@@ -53,6 +53,7 @@ pub mod server;
 pub mod settings;
 pub mod staging;
 pub mod storage;
+pub mod tasks;
 #[cfg(test)]
 mod testing;
 pub mod tls;

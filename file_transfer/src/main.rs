@@ -10,6 +10,7 @@ use common::run::{self, Context, Listen, Service};
 use common::server::{BrowserRules, RulesFile};
 use common::settings::Settings;
 use common::storage::JOBS;
+use common::tasks::spawn;
 use common::tls::ServerFiles;
 use file_transfer::State;
 use file_transfer::storage::{Limits, Options, Storage};
@@ -61,7 +62,7 @@ impl Service for FileTransfer {
             limits: limits(settings)?,
         })?;
         if storage.has_limits() {
-            context.executor.spawn(storage.clone().sweep_regularly()).detach();
+            spawn(&context.executor, storage.clone().sweep_regularly()).detach();
         }
         let mut state = State::new(storage, context.draining.clone());
         if let Some(agent) = &settings.http_agent_address {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::error::Error;
 use common::journal::complain;
 use common::staging::{self, Credentials, Unreadable};
+use common::tasks::unblock;
 use http::HeaderValue;
 
 use super::grant::Grant;
@@ -47,7 +48,7 @@ impl Basic {
     /// Credentials that cannot be read leave those in use.
     pub(super) async fn read_again(&self) {
         let path = self.path.clone();
-        match blocking::unblock(move || authorization(&path)).await {
+        match unblock(move || authorization(&path)).await {
             Ok(value) => {
                 let mut current = self.current();
                 if *current.value() != value {

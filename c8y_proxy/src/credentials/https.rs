@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use async_executor::Executor;
 use async_io::Timer;
-use blocking::unblock;
 use common::client::{self, Client, Options};
 use common::http::Body;
 use common::staging;
+use common::tasks::unblock;
 use common::tls::DeviceIdentity;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::response::Parts;

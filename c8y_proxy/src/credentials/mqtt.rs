@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_executor::Executor;
 use async_io::Timer;
 use common::error::Error as StartError;
+use common::tasks::spawn;
 use futures_lite::FutureExt;
 use paho_mqtt::{AsyncClient, Message};
 
@@ -54,7 +55,7 @@ impl Mqtt {
         let broker = Arc::new(Broker::new(&options));
         let connector = Connector::new(options, Arc::clone(&broker))?;
         let client = connector.client();
-        executor.spawn(connector.run()).detach();
+        spawn(executor, connector.run()).detach();
         Ok(Self { broker, client })
     }
 

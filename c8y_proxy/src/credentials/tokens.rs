@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_executor::Executor;
 use async_io::Timer;
+use common::tasks::spawn;
 use futures_lite::FutureExt;
 use http::HeaderValue;
 
@@ -108,7 +109,7 @@ impl Tokens {
 
     fn begin(self: &Arc<Self>, fetch: Option<Fetch>) {
         if let Some(fetch) = fetch {
-            self.executor.spawn(Arc::clone(self).run(fetch)).detach();
+            spawn(&self.executor, Arc::clone(self).run(fetch)).detach();
         }
     }
 

@@ -18,6 +18,7 @@ use rustix::net::sockopt;
 use super::error::Error;
 use crate::net::socket::keep_alive;
 use crate::net::{Host, Origin, SharedFetch};
+use crate::tasks::spawn;
 
 /// How long an address may take before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -70,7 +71,7 @@ impl Dialer {
         let (target, running) = ((name.to_owned(), self.origin.port), Arc::clone(&lookup));
         let look_up =
             async move { running.finish(async_net::resolve(target).await.map_err(Arc::new)) };
-        self.executor.spawn(look_up).detach();
+        spawn(&self.executor, look_up).detach();
         lookup
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 use async_executor::Executor;
 use async_io::Timer;
 use async_signal::{Signal, Signals};
-use blocking::unblock;
 use event_listener::Event;
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -26,6 +25,7 @@ use crate::server::places::Places;
 use crate::server::state::Order;
 use crate::server::{ReloadingRules, RulesFile, Server};
 use crate::settings::{LoadedSettings, Settings};
+use crate::tasks::{spawn, unblock};
 use crate::{staging, tls};
 
 /// How long exchanges in progress may take when the service is asked to stop.
@@ -98,13 +98,14 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     // A task of its own: the future that is passed to `run` is polled at every turn of the
     // executor.
     let tasks = Arc::clone(&executor);
-    let life = executor.spawn(async move {
+    let life = spawn(&executor, async move {
         let executor = tasks;
         let (served, spawner) = (Arc::clone(&server), Arc::clone(&executor));
-        let accept = executor.spawn(listener::accept(bound.socket, served, spawner, most_waiting));
-        executor.spawn(watch_files(Arc::clone(&server))).detach();
-        executor.spawn(give_back(Arc::clone(&server))).detach();
-        executor.spawn(feed_the_watchdog()).detach();
+        let accept =
+            spawn(&executor, listener::accept(bound.socket, served, spawner, most_waiting));
+        spawn(&executor, watch_files(Arc::clone(&server))).detach();
+        spawn(&executor, give_back(Arc::clone(&server))).detach();
+        spawn(&executor, feed_the_watchdog()).detach();
         tell_systemd(&[NotifyState::Ready]);
 
         while let Some(signal) = signals.next().await {

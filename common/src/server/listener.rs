@@ -18,6 +18,7 @@ use super::places::{Place, Places, Waiter, WaitingRoom};
 use super::{Server, connection};
 use crate::journal;
 use crate::net::socket::keep_alive;
+use crate::tasks::spawn;
 
 /// The listening socket, and whether its address is not (yet) one of this machine.
 pub(crate) struct Bound {
@@ -72,7 +73,7 @@ pub(crate) async fn accept(
     loop {
         while let Some((waiter, place)) = server.places.seat(&mut waiting) {
             let server = Arc::clone(&server);
-            executor.spawn(serve(server, waiter.socket, waiter.peer, place)).detach();
+            spawn(&executor, serve(server, waiter.socket, waiter.peer, place)).detach();
         }
         match next(&socket, &mut waiting, &server.places).await {
             None => {}

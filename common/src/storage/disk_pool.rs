@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
-use blocking::{Task, unblock};
+
+use crate::tasks::{Job, unblock};
 
 /// Jobs of any kind at a time, which is also the number of threads.
 pub const JOBS: usize = 4;
@@ -69,7 +70,7 @@ impl DiskPool {
         self: &Arc<Self>,
         kind: Kind,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Task<T> {
+    ) -> Job<T> {
         let permits = self.permits(kind).await;
         let pool = self.clone();
         unblock(move || {
@@ -133,7 +134,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
 
     /// Starts jobs of these kinds that wait until the sender is dropped.
-    fn stall(pool: &Arc<DiskPool>, kinds: &[Kind]) -> (mpsc::Sender<()>, Vec<Task<bool>>) {
+    fn stall(pool: &Arc<DiskPool>, kinds: &[Kind]) -> (mpsc::Sender<()>, Vec<Job<bool>>) {
         let (sender, receiver) = mpsc::channel::<()>();
         let receiver = Arc::new(Mutex::new(receiver));
         let start = |kind: &Kind| {

@@ -12,6 +12,7 @@ use std::{io, mem};
 
 use async_io::Timer;
 use common::error::Error as StartError;
+use common::tasks::unblock;
 use futures_lite::{FutureExt, future};
 use paho_mqtt::{
     AsyncClient, ConnectOptions, ConnectOptionsBuilder, CreateOptionsBuilder, MqttVersion,
@@ -203,7 +204,7 @@ impl Connector {
     /// Read for each connection, so that a new password needs no restart.
     async fn password(&self) -> Result<Option<Vec<u8>>, Outage> {
         let Some((_, Some(path))) = self.login.clone() else { return Ok(None) };
-        blocking::unblock(move || match read_password(&path) {
+        unblock(move || match read_password(&path) {
             Ok(password) => Ok(Some(password)),
             Err(error) => Err(Outage::Password(path, Arc::new(error))),
         })

@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use blocking::Task;
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode};
 use http_body::{Frame, SizeHint};
@@ -18,6 +17,7 @@ use rustix::io::Errno;
 use super::progress::Progress;
 use crate::error::Error;
 use crate::http::{Body, BodyError};
+use crate::tasks::{Job, unblock};
 use crate::walk::{Follow, walk};
 
 /// The maximum number of bytes in one read.
@@ -119,7 +119,7 @@ struct UploadBody {
     gate: Gate,
     input: Arc<Mutex<Option<Input>>>,
     rest: Option<u64>,
-    reading: Option<Task<(Input, io::Result<Vec<u8>>)>>,
+    reading: Option<Job<(Input, io::Result<Vec<u8>>)>>,
     progress: Option<Progress>,
 }
 
@@ -141,7 +141,7 @@ impl http_body::Body for UploadBody {
             None => {
                 let input = lock(&this.input).take();
                 let Some(input) = input else { return Poll::Ready(None) };
-                this.reading.insert(blocking::unblock(move || read(input)))
+                this.reading.insert(unblock(move || read(input)))
             }
         };
         let (input, piece) = ready!(Pin::new(reading).poll(cx));

@@ -1,0 +1,51 @@
+//! Starts tasks and blocking jobs. An executor is compiled anew for each type of future, 3 KB every
+//! time, so that all have one type here.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_executor::{Executor, Task};
+use futures_lite::FutureExt;
+
+/// Starts a task. To drop it is to cancel it.
+pub fn spawn(
+    executor: &Executor<'static>,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> Task<()> {
+    executor.spawn(future.boxed())
+}
+
+/// Work on a thread of the `blocking` crate, and what it returns.
+///
+/// If it is dropped, work that has not started does not start; work that has runs to its end.
+pub struct Job<T> {
+    task: Task<Box<dyn Any + Send>>,
+    returns: PhantomData<fn() -> T>,
+}
+
+/// Starts work that may block its thread.
+pub fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
+    let work = move || -> Box<dyn Any + Send> { Box::new(work()) };
+    let work: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send> = Box::new(work);
+    Job { task: blocking::unblock(work), returns: PhantomData }
+}
+
+impl<T> Job<T> {
+    /// Lets it run to its end, although nobody waits for that.
+    pub fn detach(self) {
+        self.task.detach();
+    }
+}
+
+impl<T: 'static> Future for Job<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match ready!(self.task.poll(cx)).downcast() {
+            Ok(returned) => Poll::Ready(*returned),
+            Err(_) => unreachable!("the work returns a T"),
+        }
+    }
+}
