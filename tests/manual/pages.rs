@@ -141,6 +141,13 @@ pub(crate) fn service(program: Program) -> String {
                  `c8y-bridge.conf` in /usr/share/doc/tedge-c8y-proxy/examples is a configuration \
                  of mosquitto that gives the token to the proxy only.",
             );
+            page.paragraph();
+            page.text(
+                "With `c8y.proxy.cache.max_size`, binaries that were downloaded are cached in \
+                 /var/cache/tedge-c8y-proxy or `c8y.proxy.cache.path`. Before each use, \
+                 Cumulocity is asked whether the binary is unchanged. \
+                 `tedge cache` lists and drops what is cached.",
+            );
         }
     }
     let prefix = if program == Program::FileTransfer { "http" } else { "c8y.proxy" };

@@ -26,6 +26,7 @@ use super::entry::{self, Entry};
 use super::fill::{End, Fill, Opened};
 use super::index::{self, Reservation};
 use super::key::Key;
+use super::revalidate::Verdict;
 use super::validator::{self, Validator};
 use crate::error::Error;
 use crate::upstream::Head;
@@ -137,7 +138,8 @@ impl Download {
         let mut fields = response.headers().clone();
         crossing::to_client(&mut fields);
         validator::strip(&mut fields);
-        let entry = Entry { url: self.key.url.clone(), validator, fields, length: 0 };
+        let url = self.key.url.clone();
+        let entry = Entry { url, validator, fields, length: length.unwrap_or(0) };
         let is_small = length.is_some_and(|length| length < shared.options.min_size);
         if is_small || entry::is_too_long(&entry) {
             return Ok((answer, None));
@@ -150,9 +152,10 @@ impl Download {
     async fn create(&self, entry: Entry, length: Option<u64>) -> Option<File> {
         let shared = self.shared.clone();
         let mut space = shared.index.reserve();
+        let text = entry.encode().len() as u64;
         let create = move || {
-            let need = Need { bytes: length.unwrap_or(0), inodes: 1 };
-            if !shared.make_room(&mut space, length.unwrap_or(0), need)? {
+            let bytes = length.unwrap_or(0) + text;
+            if !shared.make_room(&mut space, bytes, Need { bytes, inodes: 1 })? {
                 return Ok(None);
             }
             let temporary = Temporary::create(shared.directory.as_fd(), shared.pool.clone())?;
@@ -259,11 +262,14 @@ impl Download {
     async fn resume(&self, file: &File) -> Result<Body, Broken> {
         let (entry, at) = (&file.entry, file.written);
         let length = file.length.ok_or(Broken::ForGood)?;
-        let condition = entry.validator.range_condition(&entry.fields).ok_or(Broken::ForGood)?;
+        let condition = entry.validator.range_condition(&entry.fields);
+        if condition.is_none() && !matches!(entry.validator, Validator::Object(_)) {
+            return Err(Broken::ForGood);
+        }
         let mut head = self.shared.head(Method::GET, &self.key.path);
         let range = HeaderValue::try_from(format!("bytes={at}-")).map_err(|_| Broken::ForGood)?;
         head.fields.insert(RANGE, range);
-        head.fields.insert(IF_RANGE, condition.clone());
+        head.fields.extend(condition.map(|condition| (IF_RANGE, condition.clone())));
         let answer = self.shared.upstream.send_as_the_device(head, Body::Empty).await;
         let response = answer.map_err(|_| Broken::Now)?.response;
         let fields = response.headers();
@@ -274,7 +280,13 @@ impl Download {
             && fields.get(ETAG) == entry.fields.get(ETAG)
             && fields.get(LAST_MODIFIED) == entry.fields.get(LAST_MODIFIED);
         match response.status() {
-            _ if is_rest => Ok(response.into_body()),
+            _ if is_rest && condition.is_some() => Ok(response.into_body()),
+            // It has begun already: what the inventory says now holds for all of it.
+            _ if is_rest => match self.shared.validate_by_inventory(&self.key, entry).await {
+                Verdict::Unchanged => Ok(response.into_body()),
+                Verdict::Away(_) => Err(Broken::Now),
+                _ => Err(Broken::ForGood),
+            },
             status if status.is_server_error() => Err(Broken::Now),
             _ => Err(Broken::ForGood),
         }
@@ -313,7 +325,8 @@ impl Shared {
     /// Writes what was collected, up to `after`. Waits for the disk.
     fn write(&self, file: &mut File, after: u64) -> Result<(), Errno> {
         let need = Need { bytes: after - file.written, inodes: 0 };
-        if !self.make_room(&mut file.space, file.length.unwrap_or(0).max(after), need)? {
+        let bytes = file.length.unwrap_or(0).max(after) + file.entry.encode().len() as u64;
+        if !self.make_room(&mut file.space, bytes, need)? {
             return Err(Errno::NOSPC);
         }
         write_all(file.temporary.file(), &file.buffer, file.written)

@@ -59,7 +59,8 @@ impl Shared {
         }
     }
 
-    async fn validate_by_inventory(&self, key: &Key, entry: &Entry) -> Verdict {
+    /// Asks the inventory whether a binary is what it was.
+    pub(super) async fn validate_by_inventory(&self, key: &Key, entry: &Entry) -> Verdict {
         let Validator::Object(updated) = &entry.validator else { return Verdict::Changed(None) };
         match self.object(key).await {
             Ok(Ok(object)) => {
