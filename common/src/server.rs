@@ -1,6 +1,7 @@
 //! The server: what happens on a listening socket, from accept to close.
 
 mod access;
+mod bodies;
 mod browsers;
 pub(crate) mod connection;
 mod exchange;

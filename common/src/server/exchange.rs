@@ -7,19 +7,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_lite::future::Boxed;
 use http::{HeaderValue, Request, Response, StatusCode, header, request};
-use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Server;
+use super::bodies::{RequestBody, ResponseBody};
 use super::browsers::{share, vary};
 use super::refusals::{busy, closing, named_host, unknown_coding, unmet_expectation, use_https};
-use super::state::{ConnectionState, Order, Phase};
+use super::state::{ConnectionState, Order};
 use crate::access::{self, Names};
 use crate::http::respond::text;
-use crate::http::{Answer, Body, BodyError, Upgrade};
+use crate::http::{Answer, Body, Upgrade};
 use crate::journal::{self, RequestLog};
 use crate::tls::ReloadingServer;
 
@@ -225,75 +224,5 @@ impl Future for Answering {
         };
         // A future that has answered is not polled again.
         response.map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
-    }
-}
-
-/// The body of a request, straight from the wire.
-struct RequestBody {
-    incoming: Incoming,
-    state: Arc<ConnectionState>,
-}
-
-impl http_body::Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::from);
-        self.state.reading(polled.is_pending());
-        let is_over = matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream();
-        self.state.unread(!is_over);
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-/// The body of an answer. When hyper drops it, the exchange is over.
-pub(super) struct ResponseBody {
-    body: Body,
-    state: Arc<ConnectionState>,
-}
-
-impl Drop for ResponseBody {
-    fn drop(&mut self) {
-        self.state.reading(false);
-        self.state.enter(Phase::Idle);
-    }
-}
-
-impl http_body::Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.state.hold() {
-            return Poll::Pending;
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.state.queue(frame.data_ref().map_or(0, Bytes::len));
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -1,0 +1,83 @@
+//! The bodies of an exchange, between hyper and the routes: they keep the connection's state up to
+//! date.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::state::{ConnectionState, Phase};
+use crate::http::{Body, BodyError};
+
+/// The body of a request, straight from the wire.
+pub(super) struct RequestBody {
+    pub(super) incoming: Incoming,
+    pub(super) state: Arc<ConnectionState>,
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::from);
+        self.state.reading(polled.is_pending());
+        let is_over = matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream();
+        self.state.unread(!is_over);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// The body of an answer. When hyper drops it, the exchange is over.
+pub(super) struct ResponseBody {
+    pub(super) body: Body,
+    pub(super) state: Arc<ConnectionState>,
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.state.reading(false);
+        self.state.enter(Phase::Idle);
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.state.hold() {
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.state.queue(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
