@@ -25,6 +25,7 @@ mod promises {
     pub(crate) mod access;
     mod browsers;
     mod budgets;
+    mod by_kernel;
     mod chromium;
     mod conditions;
     mod configuration;

@@ -8,7 +8,6 @@ mod bridge;
 pub mod conditions;
 pub mod crossing;
 pub mod digest;
-mod file;
 pub mod respond;
 mod routes;
 

@@ -4,6 +4,7 @@
 
 mod disk_pool;
 mod read;
+mod resident;
 pub mod space;
 pub mod temporary;
 
@@ -13,6 +14,7 @@ use rustix::fs::{Mode, OFlags, fsync, openat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 pub use self::disk_pool::{DiskPool, JOBS, Kind};
+pub(crate) use self::read::Sent;
 pub use self::read::{Reader, SMALL};
 pub use self::temporary::Temporary;
 

@@ -18,7 +18,7 @@ use rustls_pki_types::ServerName;
 
 use super::below::Below;
 use super::socket::Socket;
-use super::{Observer, scratch};
+use super::{Observer, placeholder, scratch};
 
 /// How much the server's side of TLS buffers for a slow reader.
 const TLS_BACKLOG: usize = 16 * 1024;
@@ -132,15 +132,6 @@ impl Stream {
             Transport::Server(stream) => Pin::<&mut server::TlsStream<Socket>>::new(stream),
         }
     }
-
-    fn sent(&self, polled: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = polled {
-            if self.observer().sent(bytes) {
-                cx.waker().wake_by_ref();
-            }
-        }
-        polled
-    }
 }
 
 impl AsyncRead for Stream {
@@ -169,8 +160,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.transport().poll_write(cx, buffer);
-        self.sent(polled, cx)
+        self.transport().poll_write(cx, buffer)
     }
 
     fn poll_write_vectored(
@@ -178,8 +168,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.transport().poll_write_vectored(cx, buffers);
-        self.sent(polled, cx)
+        self.transport().poll_write_vectored(cx, buffers)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -208,10 +197,14 @@ impl hyper::rt::Write for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(self, cx, buffer)
+        hyper::rt::Write::poll_write_vectored(self, cx, &[IoSlice::new(buffer)])
     }
 
+    /// hyper calls this when its buffer is empty.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.observer().flushed() {
+            cx.waker().wake_by_ref();
+        }
         AsyncWrite::poll_flush(self, cx)
     }
 
@@ -228,6 +221,9 @@ impl hyper::rt::Write for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write_vectored(self, cx, buffers)
+        match placeholder::leading(buffers) {
+            Ok(moved) => Poll::Ready(Ok(moved)),
+            Err(count) => AsyncWrite::poll_write_vectored(self, cx, &buffers[..count]),
+        }
     }
 }

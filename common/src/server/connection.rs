@@ -52,6 +52,7 @@ pub(crate) async fn serve(
             Ok(_) | Err(_) => return,
         }
     }
+    let plain = server.tls.is_none().then(|| Arc::clone(&socket));
     let socket = Socket::new(socket, Arc::clone(state) as Arc<dyn Observer>);
     let (mut stream, client) = match &server.tls {
         None => (Stream::plain(socket), Client::Unknown),
@@ -62,7 +63,7 @@ pub(crate) async fn serve(
         },
     };
 
-    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client);
+    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client, plain);
     loop {
         // Boxed, so that an idle connection does not keep the room that a busy one needs.
         let converse = Box::pin(converse(stream, state, exchange.clone(), server.half_close));

@@ -1,12 +1,13 @@
 //! One request and its answer, between hyper and the routes.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
+use async_io::Async;
 use futures_lite::future::Boxed;
 use http::{HeaderValue, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
@@ -41,6 +42,8 @@ struct Shared {
     state: Arc<ConnectionState>,
     peer: SocketAddr,
     client: Client,
+    /// Of a connection without TLS.
+    socket: Option<Arc<Async<TcpStream>>>,
     upgrade: Mutex<Option<Upgrade>>,
 }
 
@@ -50,8 +53,9 @@ impl Exchange {
         state: Arc<ConnectionState>,
         peer: SocketAddr,
         client: Client,
+        socket: Option<Arc<Async<TcpStream>>>,
     ) -> Self {
-        Self(Arc::new(Shared { server, state, peer, client, upgrade: Mutex::default() }))
+        Self(Arc::new(Shared { server, state, peer, client, socket, upgrade: Mutex::default() }))
     }
 
     /// What the connection was switched to by the last answer, if by any.
@@ -153,9 +157,10 @@ impl Exchange {
         if self.0.server.browsers.share_with_pages() {
             vary(&mut response);
         }
-        self.0.state.begin_answer();
+        let Shared { state, socket, .. } = &*self.0;
+        state.begin_answer();
         log.end(response.status());
-        response.map(|body| ResponseBody { body, state: Arc::clone(&self.0.state) })
+        response.map(|body| ResponseBody::new(body, Arc::clone(state), socket.as_ref()))
     }
 }
 
