@@ -98,6 +98,12 @@ check_step='
         [ "$ours" = installed ] || return 0
         echo "$step" | curl -sSf -T - http://localhost:8000/tedge/file-transfer/kept
         [ "$(cat /var/tedge/file-transfer/kept)" = "$step" ]
+        # Entities are those of their agent, or there are none.
+        entities=$(curl -sS http://localhost:8000/te/v1/entities)
+        case $running:$entities in
+            "true:GET /te/v1/entities HTTP"* | "false:There is no entity store"*) ;;
+            *) echo "running=$running: $entities" && return 1 ;;
+        esac
     }
     expect_owners
     if $stored; then

@@ -30,8 +30,9 @@ END
     on device 'for name in tedge tedge-agent tedge-mapper; do dpkg-deb -Znone --build $name ./$name.deb; done'
 }
 
-# make_daemon PACKAGE UNIT VARIABLES PORT DIRECTORY: a daemon with a server on a port, and a package
-# that starts nothing, stops it on removal, masks its unit then, and deletes the directory on purge.
+# make_daemon PACKAGE UNIT VARIABLES PORT DIRECTORY: a daemon with a server on a port, which answers
+# with the first line of the request, and a package that starts nothing, stops it on removal, masks
+# its unit then, and deletes the directory on purge.
 make_daemon() {
     on device "package=$1 unit=$2.service"'
         mkdir -p $package/lib/systemd/system
@@ -40,7 +41,13 @@ make_daemon() {
 use IO::Socket::INET;
 my $server = IO::Socket::INET->new(LocalAddr => $ENV{"'"$3"'_ADDRESS"} || "127.0.0.1",
     LocalPort => $ENV{"'"$3"'_PORT"} || '"$4"', Listen => 5, ReuseAddr => 1) or die "$@\n";
-while (my $client = $server->accept) { close $client }
+while (my $client = $server->accept) {
+    my $line = <$client> // "";
+    while (defined(my $field = <$client>)) { last if $field eq "\r\n" }
+    print $client "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ", length $line,
+        "\r\n\r\n$line";
+    close $client;
+}
 END
         printf "[Service]\nUser=tedge\nExecStart=/usr/bin/%s\n%s\n[Install]\nWantedBy=multi-user.target\n" \
             '"$2"' "Restart=on-failure" >$package/lib/systemd/system/$unit
@@ -78,6 +85,37 @@ live_beside_thin_edge() {
         ss -Hltnp "sport = :18000" | grep "127.0.0.1.*tedge-agent"
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
+    promise "requests for entities reach tedge-agent through ours, and a 404 says that it is stopped" device '
+        curl -sSf http://localhost:8000/te/v1/entities/device/main// >said
+        grep "^GET /te/v1/entities/device/main// HTTP/1.1" said
+        systemctl stop tedge-agent
+        [ "$(systemctl is-active tedge-file-transfer)" = inactive ]
+        systemctl start tedge-file-transfer
+        [ "$(curl -sS -o said -w "%{http_code}" http://localhost:8000/te/v1/entities)" = 404 ]
+        grep "Install or start tedge-agent" said
+        systemctl start tedge-agent
+        for try in $(seq 50); do
+            ! curl -sSf http://localhost:8000/te/v1/entities || break
+            sleep 0.1
+        done
+        curl -sSf http://localhost:8000/te/v1/entities'
+    promise "tedge-agent can be moved elsewhere, if both drop-ins of the generator are overridden" device '
+        for unit in tedge-agent tedge-file-transfer; do mkdir -p /etc/systemd/system/$unit.service.d; done
+        echo "[Service]
+Environment=TEDGE_HTTP_BIND_PORT=18080" >/etc/systemd/system/tedge-agent.service.d/override.conf
+        echo "[Service]
+Environment=TEDGE_HTTP_AGENT_ADDRESS=127.0.0.1:18080" >/etc/systemd/system/tedge-file-transfer.service.d/override.conf
+        systemctl daemon-reload
+        systemctl restart tedge-agent
+        for try in $(seq 50); do
+            ! curl -sSf http://localhost:8000/te/v1/entities || break
+            sleep 0.1
+        done
+        curl -sSf http://localhost:8000/te/v1/entities
+        ss -Hltnp "sport = :18080" | grep tedge-agent
+        rm -r /etc/systemd/system/tedge-*.service.d
+        systemctl daemon-reload
+        systemctl restart tedge-agent'
     promise "what was there stays: settings, modes, owners, the command tedge" device '
         [ "$(stat -c "%a %U:%G" /etc/tedge)" = "775 tedge:tedge" ]
         [ "$(stat -c "%a %U:%G" /var/tedge)" = "775 tedge:tedge" ]
