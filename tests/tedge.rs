@@ -39,5 +39,6 @@ mod promises {
     mod http_sending;
     mod http_silence;
     mod http_targets;
+    mod profiles;
     mod sudo_rules;
 }

@@ -12,7 +12,7 @@ use c8y_proxy::credentials::{BrokerOptions, Health, HttpsOptions, Method, Source
 use common::client::Options;
 use common::error::Error;
 use common::net::Origin;
-use common::settings::{AuthMethod, Settings, TokenFrom};
+use common::settings::{AuthMethod, Profile, Settings, TokenFrom};
 use common::tls::ClientFiles;
 
 use self::http_proxy::HttpProxy;
@@ -30,9 +30,13 @@ pub(crate) struct Upstream {
 /// `c8y.url` and `c8y.http` are not set, or the CAs cannot be read.
 pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Error> {
     let Some(tenant) = &settings.c8y_http else {
-        let message = "c8y.url is not set: name the tenant with \
-                       `tedge config set c8y.url YOUR-TENANT.cumulocity.com`";
-        return Err(Error::Configuration(message.to_owned()));
+        let profile = settings.profile.as_ref();
+        let option = profile.map_or(String::new(), |profile| format!(" --profile {profile}"));
+        return Err(Error::Configuration(format!(
+            "{} is not set: name the tenant with \
+             `tedge config set c8y.url YOUR-TENANT.cumulocity.com{option}`",
+            Profile::key(profile, "c8y.url")
+        )));
     };
     let origin = tenant.0.clone();
     let roots = ClientFiles {
@@ -164,7 +168,8 @@ pub(crate) fn cache_directory(settings: &Settings) -> PathBuf {
 
 fn health(settings: &Settings) -> Option<Health> {
     let (root, device) = (&settings.mqtt_topic_root, &settings.mqtt_device_topic_id);
-    let health = settings.c8y_proxy_publish_health.then(|| Health::of(root, device))?;
+    let service = Profile::unit(settings.profile.as_ref(), "tedge-c8y-proxy");
+    let health = settings.c8y_proxy_publish_health.then(|| Health::of(root, device, &service))?;
     if health.is_none() {
         log::warn!(
             "no health is published: mqtt.device_topic_id is '{device}', which is not the topic of a \

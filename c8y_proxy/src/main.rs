@@ -32,6 +32,7 @@ impl Service for C8yProxy {
     // A name server that does not answer occupies one thread for each connection that is opened.
     const POOL: usize = 8;
 
+    const PROFILES: bool = true;
     const FETCH_TOKEN: Option<TokenFetcher> = Some(TokenFetcher(fetch_token));
 
     const CACHE: Option<CacheFiles> = Some(CacheFiles {

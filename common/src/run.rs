@@ -23,8 +23,8 @@ use crate::server::{BrowserRules, RulesFile};
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, staging};
-pub use arguments::OPTIONS;
 use arguments::{Arguments, Wish};
+pub use arguments::{OPTIONS, PROFILE};
 pub use memory::give_back as give_back_memory;
 
 /// One of the services, as its `main` names it.
@@ -39,6 +39,9 @@ pub trait Service: 'static {
 
     /// How many threads may wait for disks and name servers at once.
     const POOL: usize;
+
+    /// Whether it runs once for each cloud profile.
+    const PROFILES: bool = false;
 
     /// How it fetches a token for the cloud, if it does.
     const FETCH_TOKEN: Option<cli::TokenFetcher> = None;
@@ -112,9 +115,9 @@ pub fn main<S: Service>() -> ExitCode {
 }
 
 fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
-    let arguments = match Arguments::parse(arguments)? {
+    let arguments = match Arguments::parse(arguments, S::PROFILES)? {
         Wish::Help => {
-            return say(&arguments::help(S::PROGRAM, S::SUMMARY));
+            return say(&arguments::help(S::PROGRAM, S::SUMMARY, S::PROFILES));
         }
         Wish::Version => {
             return say(&format!("{} {}\n", S::PROGRAM, env!("CARGO_PKG_VERSION")));
@@ -126,7 +129,7 @@ fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     if arguments.stage {
         return staging::stage(S::PROGRAM, &config_dir);
     }
-    let loaded = Settings::load(&config_dir, std::env::vars_os(), &[])?;
+    let loaded = Settings::load(&config_dir, arguments.environment(), &[])?;
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }

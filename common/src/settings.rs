@@ -1,5 +1,6 @@
 //! Settings: [`table`] defines each one once, [`layers`] reads environment and files and chooses
-//! the values, [`types`] and [`hosts`] parse them, and [`write`] changes one in its file.
+//! the values, [`types`] and [`hosts`] parse them, and [`write`] changes one in its file. [`profile`]
+//! spells the keys of further tenants.
 //!
 //! Nothing here prints. Nothing here opens a file that a setting names, except the device's
 //! certificate, whose common name is the device's name.
@@ -9,6 +10,7 @@ mod documentation;
 mod files;
 mod hosts;
 mod layers;
+mod profile;
 mod setting;
 mod spelling;
 mod table;
@@ -24,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub use documentation::wrap;
 pub use hosts::{HostPort, Proxy};
 pub use layers::Values;
+pub use profile::Profile;
 pub use setting::{Fallback, Kind, PathTo, Program, Setting, Shape, ValueType, variable};
 pub use spelling::{OLD_SPELLINGS, nearest};
 pub use table::{SETTINGS, Settings, find};
@@ -58,7 +61,7 @@ impl Settings {
     ) -> Result<LoadedSettings, Error> {
         let values = Values::read(config_dir, environment.into_iter().collect(), arguments)?;
         Ok(LoadedSettings {
-            settings: Self::new(&values.found)?,
+            settings: Self::new(&values.found, values.profile)?,
             warnings: values.warnings,
             unknown: values.unknown,
         })

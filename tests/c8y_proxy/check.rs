@@ -64,7 +64,7 @@ fn help_says_each_option_and_fits_a_screen() {
     let (code, help, err) = proxy(&directory, "--help");
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(help.lines().count() <= 24 && help.lines().all(|line| line.len() <= 80), "{help}");
-    for option in run::OPTIONS {
+    for option in run::OPTIONS.iter().chain(run::PROFILE) {
         assert!(help.contains(&format!("\n  {} ", option.typed)), "{option:?} in {help}");
     }
     let version = concat!("tedge-c8y-proxy ", env!("CARGO_PKG_VERSION"), "\n");

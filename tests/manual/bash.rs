@@ -81,12 +81,13 @@ pub(crate) fn service(program: Program) -> String {
          \x20   local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}\n\
          \x20   COMPREPLY=()\n",
     );
-    values(&mut text, run::OPTIONS.iter());
+    let options = || profile(program).iter().chain(run::OPTIONS);
+    values(&mut text, options());
     let _ = write!(
         text,
         "    mapfile -t COMPREPLY < <(compgen -W '{} tedge' -- \"$word\")\n}}\n\n\
          complete -F {function} {name}\n",
-        names(run::OPTIONS),
+        distinct(options()).join(" "),
     );
     text
 }
@@ -117,17 +118,20 @@ fn values<'a>(text: &mut String, options: impl Iterator<Item = &'a Word> + Clone
             "mapfile -t COMPREPLY < <(compgen -W 'tedge-file-transfer tedge-c8y-proxy' -- \"$word\")",
         ),
         ("SOURCE", "mapfile -t COMPREPLY < <(compgen -W 'mqtt https auto' -- \"$word\")"),
+        (
+            "PROFILE",
+            "mapfile -t COMPREPLY < <(compgen -W \"$(tedge config list c8y.profiles. 2>/dev/null |\n\
+             \x20               sed -n 's/^c8y[.]profiles[.]\\([^.]*\\)[.].*/\\1/p' | uniq)\" -- \"$word\")",
+        ),
     ] {
         let of_kind = options.clone().filter(|option| option.arguments() == kind);
-        let pattern: Vec<_> = of_kind.map(Word::name).collect();
+        let pattern = distinct(of_kind);
         if !pattern.is_empty() {
             let _ = writeln!(text, "        {}) {action}; return ;;", pattern.join("|"));
         }
     }
-    let others: Vec<_> = options
-        .filter(|option| !["", "DIR", "FILE", "LEVEL", "SOURCE"].contains(&option.arguments()))
-        .map(Word::name)
-        .collect();
+    let done = ["", "DIR", "FILE", "LEVEL", "SOURCE", "PROFILE"];
+    let others = distinct(options.filter(|option| !done.contains(&option.arguments())));
     if !others.is_empty() {
         let _ = writeln!(text, "        {}) return ;;", others.join("|"));
     }
@@ -175,9 +179,23 @@ fn value_of_setting() -> String {
 
 /// A pattern of the options that take something.
 fn taking<'a>(options: impl Iterator<Item = &'a Word>) -> String {
-    let names: Vec<_> =
-        options.filter(|option| !option.arguments().is_empty()).map(Word::name).collect();
-    names.join("|")
+    distinct(options.filter(|option| !option.arguments().is_empty())).join("|")
+}
+
+/// The names of options, each once.
+fn distinct<'a>(options: impl Iterator<Item = &'a Word>) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for option in options {
+        if !names.contains(&option.name()) {
+            names.push(option.name());
+        }
+    }
+    names
+}
+
+/// The option of a service that has profiles.
+pub(crate) fn profile(program: Program) -> &'static [Word] {
+    if program == Program::C8yProxy { run::PROFILE } else { &[] }
 }
 
 fn names(words: &[Word]) -> String {

@@ -4,6 +4,7 @@ use common::cli::{self, COMMANDS};
 use common::run;
 use common::settings::{OLD_SPELLINGS, Program, SETTINGS, Setting};
 
+use super::bash::profile;
 use super::mdoc::{Page, escaped, typed};
 
 /// `tedge(1)`.
@@ -100,7 +101,7 @@ pub(crate) fn service(program: Program) -> String {
     let mut page = Page::new(name, 8, about);
     page.section("SYNOPSIS");
     page.line(".Nm");
-    for option in run::OPTIONS {
+    for option in profile(program).iter().chain(run::OPTIONS) {
         page.line(&format!(".Op {}", typed(option)));
     }
     page.line(".Nm");
@@ -163,7 +164,7 @@ pub(crate) fn service(program: Program) -> String {
     page.text("If its first argument or its name is `tedge`, it is the command described in");
     page.line(".Xr tedge 1 .");
     page.section("OPTIONS");
-    page.words(run::OPTIONS);
+    page.words(&[profile(program), run::OPTIONS].concat());
     page.section("SIGNALS");
     page.list([
         (
@@ -243,8 +244,16 @@ pub(crate) fn tedge_toml() -> String {
          would delete them from its own file. \
          If `mappers/c8y/mapper.toml` (thin-edge.io 2) or the file of a profile, \
          `mappers/c8y.NAME/mapper.toml`, exists, the settings that begin with `c8y.` are in \
-         `mappers/c8y/mapper.toml`, without that prefix. \
+         these files, without that prefix. \
          `tedge config` reads and writes each setting in the right file.",
+    );
+    page.paragraph();
+    page.text(
+        "A cloud profile is a second set of all settings that begin with `c8y.`, for another tenant, \
+         with a name of letters, digits, `-` and `_`. Its settings are called \
+         `c8y.profiles.NAME.KEY`, and are in tables such as `[c8y.profiles.NAME.proxy]`. What it \
+         does not set has the default, and not the value without a profile. \
+         Each profile has a service of its own, `tedge-c8y-proxy@NAME`, with its own port.",
     );
     page.section("SETTINGS");
     page.line(".Bl -tag -width Ds");
@@ -331,6 +340,12 @@ fn environment(page: &mut Page) {
             "Ev TEDGE_HTTP_BIND_PORT".to_owned(),
             "The setting `http.bind.port`, and so on for each setting. It overrides the files. \
              An empty value unsets the setting."
+                .to_owned(),
+        ),
+        (
+            "Ev TEDGE_CLOUD_PROFILE".to_owned(),
+            "The cloud profile, unless `--profile` is given. Its variables have its name: \
+             TEDGE_C8Y_PROFILES_NAME_URL."
                 .to_owned(),
         ),
         (

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use http::Method;
 
-use super::command_line::{Command, CommandLine, Exit, Word, usage, utf8};
+use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8};
 use super::print::{print_value, warn};
 use crate::access::{Client, Names};
 use crate::server::RulesFile;
@@ -21,6 +21,7 @@ pub const COMMAND: Command = Command {
         Word::new("--as NAME", "name in the client certificate (default: no certificate)"),
         Word::new("--from ADDRESS", "address of the client (default: in no network)"),
         Word::new("--service SERVICE", "the service, tedge-file-transfer or tedge-c8y-proxy"),
+        PROFILE,
     ],
     notes: "PATH is that of a request, such as /te/v1/files/child1/a, /c8y/event/events or\n\
             /te/v1/entities/device/child1//, or with --service one as in the rules. It is\n\
@@ -43,7 +44,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let name = line.value("--as").map(utf8).transpose()?;
     let address = line.value("--from").map(utf8).transpose()?.map(address).transpose()?;
 
-    let loaded = Settings::load(&line.config_dir(), std::env::vars_os(), &[])?;
+    let loaded = Settings::load(&line.config_dir(), line.environment()?, &[])?;
     warn(&loaded.warnings);
     let settings = loaded.settings;
     let file = match service {

@@ -2,7 +2,7 @@
 //!
 //! Only that program can: any other one that answers to `tedge` says so.
 
-use super::command_line::{Command, CommandLine, Exit, Word, usage, utf8};
+use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8};
 use super::print::{print, warn};
 use super::token::TokenFetcher;
 use crate::error::Error;
@@ -17,6 +17,7 @@ pub const COMMAND: Command = Command {
     options: &[
         Word::new("--source SOURCE", "mqtt, https or auto (default: c8y.proxy.token_source)"),
         Word::new("--print", "print the token itself, which is a secret"),
+        PROFILE,
     ],
     notes: "Settings used: c8y.url, c8y.proxy.token_*, mqtt.client.*, device.cert_path and\n\
             device.key_path, which perhaps only root can read.\n\n\
@@ -46,7 +47,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let config_dir = line.config_dir();
     // Before they are read: others than root may change them.
     staging::guard(&config_dir);
-    let loaded = Settings::load(&config_dir, std::env::vars_os(), arguments)?;
+    let loaded = Settings::load(&config_dir, line.environment()?, arguments)?;
     warn(&loaded.warnings);
     let token = fetch(&loaded.settings)?;
     print(&if line.value("--print").is_some() { token.secret + "\n" } else { token.description })?;

@@ -10,7 +10,7 @@ use lexopt::{Arg, Parser};
 use super::cached::CacheFiles;
 use super::token::TokenFetcher;
 use crate::error::Error;
-use crate::settings;
+use crate::settings::{self, Profile};
 
 /// A subcommand: the source of its parser, help, man page and completion.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Command {
 }
 
 /// A verb or an option.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Word {
     /// The word and its arguments: `get KEY`, `--output FILE`.
     pub typed: &'static str,
@@ -77,6 +77,10 @@ pub const OPTIONS: &[Word] = &[
     Word::new("--help", "print this help"),
     Word::new("--version", "print the version"),
 ];
+
+/// The option of those subcommands that read settings of a tenant.
+pub(super) const PROFILE: Word =
+    Word::new("--profile PROFILE", "cloud profile, for c8y.* (default: TEDGE_CLOUD_PROFILE)");
 
 /// Why a command ends early.
 #[derive(Debug)]
@@ -218,6 +222,23 @@ impl CommandLine {
     /// The last value of an option.
     pub(super) fn value(&self, option: &str) -> Option<&OsStr> {
         self.values(option).next_back()
+    }
+
+    /// The cloud profile of `--profile`.
+    pub(super) fn profile(&self) -> Result<Option<Profile>, Exit> {
+        let name = self.value(PROFILE.name());
+        let parse = |name: &OsStr| {
+            let profile = name.to_str().and_then(Profile::parse);
+            profile.ok_or_else(|| usage(Profile::flaw(PROFILE.name(), name)))
+        };
+        name.map(parse).transpose()
+    }
+
+    /// The variables of the environment, with those that options stand for.
+    pub(super) fn environment(&self) -> Result<Vec<(OsString, OsString)>, Exit> {
+        let profile = self.profile()?;
+        let selected = profile.map(|profile| Profile::environment(Some(&profile)));
+        Ok(std::env::vars_os().chain(selected).collect())
     }
 
     /// The configuration directory.

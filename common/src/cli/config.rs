@@ -1,14 +1,15 @@
 //! `tedge config`: prints and changes settings. How they are read and written is in
 //! [`settings`](crate::settings).
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use super::command_line::{Command, CommandLine, Exit, Word};
+use super::command_line::{Command, CommandLine, Exit, PROFILE, Word};
 use super::print::{print, print_value, report, warn};
 use crate::error::Error;
 use crate::escape::Escaped;
 use crate::settings::{
-    self, Layer, OLD_SPELLINGS, Program, SETTINGS, Setting, Shape, Values, find,
+    self, Layer, OLD_SPELLINGS, Profile, Program, SETTINGS, Setting, Shape, Values, find,
 };
 
 /// The subcommand.
@@ -26,8 +27,10 @@ pub const COMMAND: Command = Command {
     options: &[
         Word::with(&["list"], "--all", "include settings that are not set"),
         Word::with(&["list"], "--doc", "explain each setting, with an example"),
+        PROFILE,
     ],
-    notes: "An environment variable overrides the files. For http.bind.port it is\n\
+    notes: "A setting c8y.KEY of a cloud profile is also called c8y.profiles.NAME.KEY.\n\
+            An environment variable overrides the files. For http.bind.port it is\n\
             TEDGE_HTTP_BIND_PORT. Put `--` before a VALUE that begins with a dash.\n\n\
             Example: tedge config set http.bind.address 192.168.1.6\n",
     run,
@@ -36,34 +39,75 @@ pub const COMMAND: Command = Command {
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let first = line.text(0)?.unwrap_or_default();
     match line.verb {
-        "get" => get(line, known(first)?),
+        "get" => get(line, &Selected::parse(line, first)?),
         "list" => list(line, first),
-        _ => change(line, known(first)?),
+        _ => change(line, &Selected::parse(line, first)?),
     }
 }
 
-fn get(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
-    let values = read(&line.config_dir())?;
+/// A setting, and the cloud profile that it is of.
+struct Selected {
+    setting: &'static Setting,
+    profile: Option<Profile>,
+}
+
+impl Selected {
+    /// The profile is in the key, or in the option, or in the environment.
+    fn parse(line: &CommandLine, key: &str) -> Result<Self, Exit> {
+        let (named, plain) = Profile::split(key);
+        let setting = known(&plain)?;
+        let given = line.profile()?;
+        if let (Some(_), Some(given)) = (&named, &given) {
+            let both = format!("two profiles: that of {key}, and --profile {given}");
+            return Err(Exit::Failed(Error::Usage(both)));
+        }
+        let has_profiles = Profile::has(setting);
+        if let Some(given) = given.as_ref().filter(|_| !has_profiles) {
+            let none = format!("{key} is the same for all profiles: leave out --profile {given}");
+            return Err(Exit::Failed(Error::Usage(none)));
+        }
+        let profile = named.or(given).map_or_else(selected, |profile| Ok(Some(profile)))?;
+        Ok(Self { setting, profile: profile.filter(|_| has_profiles) })
+    }
+
+    fn key(&self) -> Cow<'static, str> {
+        Profile::key(self.profile.as_ref(), self.setting.key)
+    }
+}
+
+/// The profile of the environment.
+fn selected() -> Result<Option<Profile>, Error> {
+    Profile::selected(&std::env::vars_os().collect::<Vec<_>>())
+}
+
+fn get(line: &CommandLine, selected: &Selected) -> Result<(), Exit> {
+    let Selected { setting, profile } = selected;
+    let values = read(&line.config_dir(), profile.as_ref())?;
     warn(&values.warnings);
+    if profile.as_ref().is_some_and(|profile| !values.profiles.contains(profile)) {
+        return Err(Exit::Reported(1));
+    }
     values.check(setting)?;
     match values.found(setting) {
         Some(found) => Ok(print_value(&(setting.kind.canonical)(&found.text))?),
         None => {
-            report(&format!("The provided config key: '{}' is not set", setting.key));
+            report(&format!("The provided config key: '{}' is not set", selected.key()));
             Err(Exit::Reported(1))
         }
     }
 }
 
-fn change(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
+fn change(line: &CommandLine, selected: &Selected) -> Result<(), Exit> {
+    let (setting, profile) = (selected.setting, selected.profile.as_ref());
     let value = line.text(1)?.map(|value| checked(setting, value)).transpose()?;
     let config_dir = line.config_dir();
 
-    let before = Values::read(&config_dir, Vec::new(), &[]);
-    settings::change(&config_dir, setting, |old| changed(setting, line.verb, old, value))?;
-    let after = Values::read(&config_dir, Vec::new(), &[])?;
+    let of_files = || Values::read(&config_dir, vec![Profile::environment(profile)], &[]);
+    let before = of_files();
+    settings::change(&config_dir, profile, setting, |old| changed(setting, line.verb, old, value))?;
+    let after = of_files()?;
 
-    warn_of_override(setting, &config_dir)?;
+    warn_of_override(selected, &config_dir)?;
     warn_of_thin_edge(setting, &after);
     if let Ok(before) = before {
         let text = |values: &Values, setting: &Setting| {
@@ -75,7 +119,7 @@ fn change(line: &CommandLine, setting: &Setting) -> Result<(), Exit> {
                     && text(&before, setting) != text(&after, setting)
             };
             if SETTINGS.iter().any(is_changed) {
-                let name = service.name();
+                let name = Profile::unit(profile, service.name());
                 report(&format!("Restart {name} to apply this: systemctl restart {name}"));
             }
         }
@@ -128,10 +172,11 @@ fn checked(setting: &Setting, value: &str) -> Result<String, Error> {
 }
 
 /// Warns if something overrides the new value in the files.
-fn warn_of_override(setting: &Setting, config_dir: &Path) -> Result<(), Error> {
-    let values = read(config_dir)?;
+fn warn_of_override(selected: &Selected, config_dir: &Path) -> Result<(), Error> {
+    let setting = selected.setting;
+    let values = read(config_dir, selected.profile.as_ref())?;
     let Some(found) = values.found(setting) else { return Ok(()) };
-    let (key, shown) = (setting.key, found.shown(setting));
+    let (key, shown) = (selected.key(), found.shown(setting));
     match &found.layer {
         Layer::Environment(variable) => report(&format!(
             "Warning: {variable} is set here and overrides this: {key} is '{shown}'"
@@ -162,34 +207,51 @@ fn warn_of_thin_edge(setting: &Setting, values: &Values) {
     ));
 }
 
+/// Lists all settings, and those of each profile after them; with `--profile` those of that profile.
 fn list(line: &CommandLine, filter: &str) -> Result<(), Exit> {
     let is_given = |option: &str| line.value(option).is_some();
-    let wanted = SETTINGS.iter().filter(|setting| setting.key.contains(filter));
     if is_given("--doc") {
+        let wanted = SETTINGS.iter().filter(|setting| setting.key.contains(filter));
         let paragraphs: Vec<_> = wanted.map(Setting::describe).collect();
         return Ok(print(&paragraphs.join("\n"))?);
     }
-    let values = read(&line.config_dir())?;
+    let config_dir = line.config_dir();
+    let given = line.profile()?;
+    let values = read(&config_dir, given.as_ref())?;
     warn(&values.warnings);
     let mut text = String::new();
     let mut refused = None;
-    for setting in wanted {
-        let kind = &setting.kind;
-        let value = values.found(setting).map(|found| {
-            let text = (kind.canonical)(&found.text);
-            (kind.shown)(&text).into_owned()
-        });
-        if let Some(value) = value.or_else(|| is_given("--all").then(Default::default)) {
-            text.push_str(&format!("{}={}\n", setting.key, Escaped(&value)));
+    let mut add = |values: &Values, profile: Option<&Profile>| {
+        for setting in SETTINGS.iter().filter(|setting| profile.is_none() || Profile::has(setting))
+        {
+            let key = Profile::key(profile, setting.key);
+            if !key.contains(filter) {
+                continue;
+            }
+            let kind = &setting.kind;
+            let value = values.found(setting).map(|found| {
+                let text = (kind.canonical)(&found.text);
+                (kind.shown)(&text).into_owned()
+            });
+            if let Some(value) = value.or_else(|| is_given("--all").then(Default::default)) {
+                text.push_str(&format!("{key}={}\n", Escaped(&value)));
+            }
+            refused = refused.take().or_else(|| values.check(setting).err());
         }
-        refused = refused.or_else(|| values.check(setting).err());
+    };
+    add(&values, given.as_ref());
+    if given.is_none() {
+        for profile in &values.profiles {
+            add(&read(&config_dir, Some(profile))?, Some(profile));
+        }
     }
     print(&text)?;
     refused.map_or(Ok(()), |error| Err(error.into()))
 }
 
-fn read(config_dir: &Path) -> Result<Values, Error> {
-    Values::read(config_dir, std::env::vars_os().collect(), &[])
+fn read(config_dir: &Path, profile: Option<&Profile>) -> Result<Values, Error> {
+    let environment = std::env::vars_os().chain([Profile::environment(profile)]);
+    Values::read(config_dir, environment.collect(), &[])
 }
 
 /// The setting with this key or old spelling. The error for an unknown key names similar ones.

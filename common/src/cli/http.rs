@@ -16,7 +16,7 @@ use async_executor::Executor;
 use self::destination::Destination;
 use self::exchange::exchange;
 use self::request::Invocation;
-use super::command_line::{Command, CommandLine, Exit, Word};
+use super::command_line::{Command, CommandLine, Exit, PROFILE, Word};
 use super::print::warn;
 use crate::settings::Settings;
 
@@ -37,6 +37,7 @@ pub const COMMAND: Command = Command {
         Word::with(SENDING, "--file FILE", "file to send; - is standard input"),
         Word::with(SENDING, "--content-type TYPE", "media type (default: by file name, or JSON)"),
         Word::new("--accept-type TYPE", "media type to request"),
+        PROFILE,
     ],
     notes: "URI is /c8y/… for Cumulocity, /te/… for files, or /health.\n\
             Settings used: http.client.*, c8y.proxy.client.*, c8y.root_cert_path.\n\n\
@@ -48,7 +49,7 @@ const SENDING: &[&str] = &["put", "post", "patch"];
 
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let invocation = Invocation::parse(line)?;
-    let loaded = Settings::load(&line.config_dir(), std::env::vars_os(), &[])?;
+    let loaded = Settings::load(&line.config_dir(), line.environment()?, &[])?;
     warn(&loaded.warnings);
     let destination = Destination::of(&invocation.path, &loaded.settings)?;
     let executor = Arc::new(Executor::new());

@@ -7,6 +7,7 @@ use log::LevelFilter;
 
 use crate::cli::{Word, columns};
 use crate::error::Error;
+use crate::settings::Profile;
 
 /// The options of a service.
 pub const OPTIONS: &[Word] = &[
@@ -17,11 +18,16 @@ pub const OPTIONS: &[Word] = &[
     Word::new("--version", "print the version"),
 ];
 
+/// The option of a service that has cloud profiles.
+pub const PROFILE: &[Word] =
+    &[Word::new("--profile PROFILE", "cloud profile, for c8y.* (default: TEDGE_CLOUD_PROFILE)")];
+
 #[derive(Debug, Default)]
 pub(super) struct Arguments {
     pub(super) config_dir: Option<PathBuf>,
     pub(super) log_level: Option<LevelFilter>,
     pub(super) check: bool,
+    pub(super) profile: Option<OsString>,
     /// For the unit alone, and so not in the help.
     pub(super) stage: bool,
 }
@@ -33,7 +39,7 @@ pub(super) enum Wish {
 }
 
 impl Arguments {
-    pub(super) fn parse(arguments: Vec<OsString>) -> Result<Wish, Error> {
+    pub(super) fn parse(arguments: Vec<OsString>, has_profiles: bool) -> Result<Wish, Error> {
         use lexopt::prelude::{Long, Short, ValueExt};
 
         let usage = |error: lexopt::Error| Error::Usage(format!("{error}; see --help"));
@@ -48,6 +54,9 @@ impl Arguments {
                     let level = parser.value().and_then(|value| value.parse()).map_err(usage)?;
                     parsed.log_level = Some(level);
                 }
+                Long("profile") if has_profiles => {
+                    parsed.profile = Some(parser.value().map_err(usage)?);
+                }
                 Long("check") => parsed.check = true,
                 Long("stage") => parsed.stage = true,
                 Long("help") | Short('h') => return Ok(Wish::Help),
@@ -56,6 +65,12 @@ impl Arguments {
             }
         }
         Ok(Wish::Run(parsed))
+    }
+
+    /// The variables of the environment, with those that options stand for.
+    pub(super) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        let profile = self.profile.iter().map(|name| (Profile::VARIABLE.into(), name.clone()));
+        std::env::vars_os().chain(profile)
     }
 
     /// `--log-level`, else the first plain level in `RUST_LOG`, else `info`.
@@ -68,7 +83,7 @@ impl Arguments {
     }
 }
 
-pub(super) fn help(program: &str, summary: &str) -> String {
+pub(super) fn help(program: &str, summary: &str, has_profiles: bool) -> String {
     let mut text = format!(
         "{program}: {summary}
 
@@ -78,7 +93,7 @@ Usage: {program} [OPTION]…
 Options:
 "
     );
-    columns(&mut text, "", &[OPTIONS]);
+    columns(&mut text, "", &[if has_profiles { PROFILE } else { &[] }, OPTIONS]);
     text.push_str(
         "
 Signals: SIGHUP reloads certificates, keys, revocation lists and access rules.

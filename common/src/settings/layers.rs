@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
 use super::files::SettingsFile;
+use super::profile::{CLOUD, Profile};
 use super::setting::{Fallback, Setting, Shape, variable};
 use super::spelling::{OLD_SPELLINGS, misspelt, readable_keys};
 use super::table::{SETTINGS, find};
@@ -22,15 +23,18 @@ use crate::x509::pem::{self, Kind};
 #[derive(Debug)]
 pub struct Values {
     pub(super) found: Vec<Option<RawValue>>,
+    pub(super) profile: Option<Profile>,
     /// What a person should know: misspelt keys, old spellings, ignored tables.
     pub warnings: Vec<String>,
     /// Keys and variables that are not ours.
     pub unknown: Vec<String>,
+    /// The profiles that have a setting of their own, or a file.
+    pub profiles: Vec<Profile>,
 }
 
 impl Values {
     /// Reads files and environment, and chooses. An argument comes as key and value and overrides
-    /// both. No value is checked yet.
+    /// both. No value is checked yet. The environment also selects the profile.
     pub fn read(
         config_dir: &Path,
         environment: Vec<(OsString, OsString)>,
@@ -47,16 +51,22 @@ impl Values {
         environment: Vec<(OsString, OsString)>,
         arguments: &[(&'static str, String)],
     ) -> Result<Self, Error> {
-        let mut layers = Layers::default();
+        let profile = Profile::selected(&environment)?;
+        let mut layers = Layers { profile, ..Layers::default() };
         for (key, text) in arguments {
             layers.add(key, Some(Written::Text(text.clone())), Layer::Argument, None);
         }
         layers.add_environment(environment)?;
         layers.add_files(directory)?;
+        layers.warn_of_profile();
+        layers.profiles.sort();
+        layers.profiles.dedup();
         let mut values = Self {
             found: SETTINGS.iter().map(|setting| layers.choose(setting)).collect(),
             warnings: layers.warnings,
             unknown: layers.unknown,
+            profiles: layers.profiles,
+            profile: layers.profile,
         };
         values.name_device();
         Ok(values)
@@ -126,6 +136,9 @@ fn common_name(path: &Path) -> Result<Option<String>, String> {
 #[derive(Default)]
 struct Layers {
     config_dir: PathBuf,
+    /// The profile whose settings are read as `c8y.*`.
+    profile: Option<Profile>,
+    profiles: Vec<Profile>,
     candidates: Vec<Candidate>,
     /// The `mapper.toml` because of which `c8y.*` in `tedge.toml` is ignored.
     mapper: Option<String>,
@@ -155,10 +168,18 @@ impl Layers {
     fn add_environment(&mut self, environment: Vec<(OsString, OsString)>) -> Result<(), Error> {
         for (name, text) in environment {
             let Some(name) = name.to_str() else { continue };
-            let Some(end) = name.strip_prefix("TEDGE_").filter(|end| *end != "CONFIG_DIR") else {
+            let Some(end) = name.strip_prefix("TEDGE_") else { continue };
+            if matches!(end, "CONFIG_DIR" | "CLOUD_PROFILE") {
                 continue;
+            }
+            let (profile, plain) = match Profile::split_variable(name, readable_keys()) {
+                Some((profile, plain)) => (Some(profile), plain),
+                None => (None, name.to_owned()),
             };
-            let key = readable_keys().find(|key| variable(key) == name);
+            let key = readable_keys().find(|key| variable(key) == plain);
+            if key.is_some_and(|key| !self.is_selected(profile, key, text.is_empty())) {
+                continue;
+            }
             match (key, misspelt(&end.to_ascii_lowercase())) {
                 (Some(key), _) => {
                     let text = text.into_string().map_err(|_| {
@@ -181,11 +202,14 @@ impl Layers {
     fn add_files(&mut self, directory: &Directory) -> Result<(), Error> {
         let follow = Follow::to_read();
         self.config_dir.clone_from(&directory.path);
-        self.mapper = SettingsFile::mapper(directory, follow)
+        let (mapper, profiles) = SettingsFile::mapper(directory, follow)
             .map_err(|error| unreadable(&directory.path.join("mappers"), &error))?;
+        self.mapper = mapper;
+        self.profiles.extend(profiles);
         for file in SettingsFile::ALL {
-            let path = directory.path.join(file.path());
-            let entry = directory.find(file.path(), follow);
+            let below = file.path(self.profile.as_ref());
+            let path = directory.path.join(&*below);
+            let entry = directory.find(&below, follow);
             let entry = entry.map_err(|error| unreadable(&path, &error))?;
             let Some((_, content)) = entry.and_then(|entry| entry.found) else { continue };
             let text = toml_read::text(&path, content)?;
@@ -204,11 +228,34 @@ impl Layers {
                         }
                         is_ignored = true;
                     }
-                    _ => self.add_entry(file, &key, value, layer)?,
+                    _ if file == SettingsFile::Mapper => {
+                        self.add_entry(file, &key, value, layer)?;
+                    }
+                    _ => {
+                        let (profile, key) = Profile::split(&key);
+                        if self.is_selected(profile, &key, false) {
+                            self.add_entry(file, &key, value, layer)?;
+                        }
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a setting of this profile is read now.
+    fn is_selected(&mut self, profile: Option<Profile>, key: &str, is_empty: bool) -> bool {
+        let is_selected = profile == self.profile || !key.starts_with(CLOUD);
+        self.profiles.extend(profile.filter(|_| !is_empty));
+        is_selected
+    }
+
+    fn warn_of_profile(&mut self) {
+        if let Some(name) = self.profile.as_ref().filter(|name| !self.profiles.contains(name)) {
+            self.warnings.push(format!(
+                "unknown profile '{name}': `tedge config set c8y.url ADDRESS --profile {name}` makes it"
+            ));
+        }
     }
 
     fn add_entry(
@@ -224,7 +271,7 @@ impl Layers {
             if let Some(other) = stored_in.filter(|other| *other != file) {
                 self.warnings.push(format!(
                     "{key} in {layer} belongs in {}: `tedge config set` puts it there",
-                    self.config_dir.join(other.path()).display()
+                    self.config_dir.join(&*other.path(self.profile.as_ref())).display()
                 ));
             }
             self.add(key, Some(value), layer, Some(file));

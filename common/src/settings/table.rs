@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::hosts::{HostPatterns, HostPort, Proxy, Tenant, WebOrigins};
+use super::profile::Profile;
 use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
@@ -28,11 +29,16 @@ macro_rules! settings {
         pub struct Settings {
             $($(#[doc = $meaning])+ pub $field: <$type as ValueType>::Value,)+
             layers: Vec<Layer>,
+            /// The cloud profile that `c8y.*` is of.
+            pub profile: Option<Profile>,
         }
 
         impl Settings {
             /// Parses the values, which are in the order of the table.
-            pub(super) fn new(found: &[Option<RawValue>]) -> Result<Self, Error> {
+            pub(super) fn new(
+                found: &[Option<RawValue>],
+                profile: Option<Profile>,
+            ) -> Result<Self, Error> {
                 let layer = |value: &Option<RawValue>| match value {
                     Some(value) => value.layer.clone(),
                     None => Layer::Default,
@@ -43,6 +49,7 @@ macro_rules! settings {
                         value::typed::<$type>(&SETTINGS[index], found[index].as_ref())?
                     },)+
                     layers: found.iter().map(layer).collect(),
+                    profile,
                 })
             }
         }

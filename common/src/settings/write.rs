@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::directory::{self, Directory, DirectoryEntry};
 use super::files::SettingsFile;
 use super::layers::{Values, unreadable};
+use super::profile::Profile;
 use super::setting::{Setting, Shape};
 use super::spelling::OLD_SPELLINGS;
 use super::table::find;
@@ -31,7 +32,7 @@ const NEW_FILE_MODE: u32 = 0o644;
 /// The group that may read secrets.
 const GROUP: &str = "tedge";
 
-/// Gives a setting the value that `new` returns for its present one; `None` unsets it.
+/// Gives a setting of a profile the value that `new` returns for its present one; `None` unsets it.
 ///
 /// Two changes at the same time wait for each other. Old spellings of the setting, and its values
 /// in other files, are removed.
@@ -41,12 +42,14 @@ const GROUP: &str = "tedge";
 /// A file cannot be read or written, or a link to it can be changed by other users.
 pub fn change(
     config_dir: &Path,
+    profile: Option<&Profile>,
     setting: &Setting,
     new: impl FnOnce(Option<&str>) -> Option<String>,
 ) -> Result<(), Error> {
     let directory = Directory::open(config_dir).map_err(|error| unwritable(config_dir, &error))?;
     let has_mapper = SettingsFile::mapper(&directory, Follow::Ours)
         .map_err(|error| unreadable(&config_dir.join("mappers"), &error))?
+        .0
         .is_some();
     let stored_in = SettingsFile::of(setting, has_mapper);
     let locked = directory.descriptor().and_then(Lock::acquire);
@@ -54,9 +57,9 @@ pub fn change(
         io::ErrorKind::WouldBlock => {
             Error::Failed(format!("cannot lock {}: {error}", config_dir.display()))
         }
-        _ => unwritable(&config_dir.join(stored_in.path()), &error),
+        _ => unwritable(&config_dir.join(&*stored_in.path(profile)), &error),
     })?;
-    let values = Values::read_in(&directory, Vec::new(), &[])?;
+    let values = Values::read_in(&directory, vec![Profile::environment(profile)], &[])?;
     let new = new(values.written(setting));
     // Written before it is removed elsewhere, so that it is always in one file.
     let others = SettingsFile::ALL
@@ -64,7 +67,7 @@ pub fn change(
         .filter(|&file| file != stored_in && file.is_read_for(setting.key, has_mapper));
     for file in std::iter::once(stored_in).chain(others) {
         let new = new.as_deref().filter(|_| file == stored_in);
-        change_file(&directory, file, setting, new)?;
+        change_file(&directory, file, profile, setting, new)?;
     }
     Ok(())
 }
@@ -72,15 +75,17 @@ pub fn change(
 fn change_file(
     directory: &Directory,
     file: SettingsFile,
+    profile: Option<&Profile>,
     setting: &Setting,
     new: Option<&str>,
 ) -> Result<(), Error> {
-    let path = directory.path.join(file.path());
+    let below = file.path(profile);
+    let path = directory.path.join(&*below);
     let unwritable = |error| unwritable(&path, &error);
-    if let Some(parent) = Path::new(file.path()).parent().filter(|_| new.is_some()) {
+    if let Some(parent) = Path::new(&*below).parent().filter(|_| new.is_some()) {
         directory.make(parent).map_err(unwritable)?;
     }
-    let entry = directory.find(file.path(), Follow::Ours);
+    let entry = directory.find(&below, Follow::Ours);
     let entry = entry.map_err(|error| unreadable(&path, &error))?;
     let Some(entry) = entry.filter(|entry| new.is_some() || entry.found.is_some()) else {
         return Ok(());
@@ -97,12 +102,12 @@ fn change_file(
     };
     let mut text = old_text.clone();
     for (old, _) in OLD_SPELLINGS.iter().filter(|(_, new)| *new == setting.key) {
-        text = toml_patch::without(&path, &text, file.relative(old))?;
+        text = toml_patch::without(&path, &text, &file.written(profile, old))?;
     }
-    let key = file.relative(setting.key);
+    let key = file.written(profile, setting.key);
     text = match new {
-        Some(new) => toml_patch::with(&path, &text, key, &as_written(new, setting.kind.shape))?,
-        None => toml_patch::without(&path, &text, key)?,
+        Some(new) => toml_patch::with(&path, &text, &key, &as_written(new, setting.kind.shape))?,
+        None => toml_patch::without(&path, &text, &key)?,
     };
     if text == old_text {
         return Ok(());

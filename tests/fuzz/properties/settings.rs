@@ -77,7 +77,7 @@ fn check_change(directory: &Path, line: &str, before: &Values) {
         return;
     }
     let new = (!value.is_empty()).then(|| value.to_owned());
-    let changed = change(directory, setting, |old| {
+    let changed = change(directory, None, setting, |old| {
         assert_eq!(old, before.written(setting));
         new.clone()
     });

@@ -8,9 +8,6 @@ use paho_mqtt::Message;
 
 use super::packets::QOS;
 
-/// The name of the service, and the last part of its topic.
-const NAME: &str = "tedge-c8y-proxy";
-
 /// How topics end on which others ask whether a service works.
 pub(super) const CHECK: &str = "/cmd/health/check";
 
@@ -22,16 +19,16 @@ pub struct Health {
 }
 
 impl Health {
-    /// The service of the device with this topic (`mqtt.device_topic_id`), below `mqtt.topic_root`.
+    /// The service with this name, of the device with this topic (`mqtt.device_topic_id`), below `mqtt.topic_root`.
     /// Nothing where the topic is not one of a device, `…/…//`.
-    pub fn of(root: &str, device: &str) -> Option<Self> {
+    pub fn of(root: &str, device: &str, name: &str) -> Option<Self> {
         let named = device.strip_suffix("//").filter(|named| {
             let parts = named.split('/');
             parts.clone().count() == 2 && parts.clone().all(|part| !part.is_empty())
         })?;
         let is_topic = |text: &str| !text.is_empty() && !text.contains(['+', '#', '\0']);
         (is_topic(root) && is_topic(named)).then(|| Self {
-            service: format!("{root}/{named}/service/{NAME}"),
+            service: format!("{root}/{named}/service/{name}"),
             device: format!("{root}/{device}"),
         })
     }
@@ -70,7 +67,7 @@ mod tests {
 
     #[test]
     fn topics_are_those_of_thin_edge() {
-        let health = Health::of("te", "device/main//").unwrap();
+        let health = Health::of("te", "device/main//", "tedge-c8y-proxy").unwrap();
         assert_eq!(health.registration().topic(), "te/device/main/service/tedge-c8y-proxy");
         assert_eq!(health.up().topic(), "te/device/main/service/tedge-c8y-proxy/status/health");
         let checks = [
@@ -79,7 +76,7 @@ mod tests {
         ];
         assert_eq!(health.checks(), checks);
         assert!(health.up().retained() && health.down().retained());
-        assert!(Health::of("edge", "device/child01//").is_some());
+        assert!(Health::of("edge", "device/child01//", "a").is_some());
         for (root, device) in [
             ("te", "device/main"),
             ("te", "device/main/service/x"),
@@ -89,7 +86,7 @@ mod tests {
             ("#", "device/main//"),
             ("", "device/main//"),
         ] {
-            assert!(Health::of(root, device).is_none(), "{root} {device}");
+            assert!(Health::of(root, device, "a").is_none(), "{root} {device}");
         }
     }
 }
