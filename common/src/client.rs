@@ -190,7 +190,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Client").field(&self.options).finish()
+        f.debug_tuple("Client").field(&self.to).finish()
     }
 }
 

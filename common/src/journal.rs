@@ -1,7 +1,6 @@
 //! The log, on stderr: with priorities for journald, with timestamps otherwise, and each repeated
 //! message at most once a minute.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -155,7 +154,7 @@ fn once_a_minute(
 struct Throttle {
     /// More subjects than this share one line: a peer must not choose how much is kept.
     most: usize,
-    past: BTreeMap<(String, &'static str), Past>,
+    past: Vec<(String, &'static str, Past)>,
     of_all: Option<Past>,
 }
 
@@ -176,22 +175,23 @@ enum Verdict {
 
 impl Throttle {
     const fn new(most: usize) -> Self {
-        Self { most, past: BTreeMap::new(), of_all: None }
+        Self { most, past: Vec::new(), of_all: None }
     }
 
     fn pass(&mut self, subject: &str, kind: &'static str, now: Instant) -> Verdict {
         /// How much of a subject is kept.
         const LENGTH: usize = 256;
         let subject: String = subject.chars().take(LENGTH).collect();
-        if let Some(past) = self.past.get_mut(&(subject.clone(), kind)) {
+        let known = self.past.iter_mut().find(|past| (&past.0, past.1) == (&subject, kind));
+        if let Some((.., past)) = known {
             return past.pass(now).map_or(Verdict::Silent, Verdict::Say);
         }
         if self.subjects_without(&subject) >= self.most {
-            self.past.retain(|_, past| past.is_recent(now));
+            self.past.retain(|(.., past)| past.is_recent(now));
         }
         let fresh = Past { since: now, silent: 0 };
         if self.subjects_without(&subject) < self.most {
-            self.past.insert((subject, kind), fresh);
+            self.past.push((subject, kind, fresh));
             return Verdict::Say(0);
         }
         match &mut self.of_all {
@@ -205,8 +205,11 @@ impl Throttle {
 
     /// How many subjects are remembered, this one left out.
     fn subjects_without(&self, subject: &str) -> usize {
-        let subjects: BTreeSet<_> = self.past.keys().map(|(subject, _)| subject.as_str()).collect();
-        subjects.len() - usize::from(subjects.contains(subject))
+        let mut others: Vec<_> = self.past.iter().map(|(other, ..)| other).collect();
+        others.retain(|other| *other != subject);
+        others.sort_unstable();
+        others.dedup();
+        others.len()
     }
 }
 

@@ -2,7 +2,6 @@
 //! root writes nor keep root from writing: all operations are relative to the open directory, names
 //! have no slashes, no link is followed, and what is in the way is moved out of it.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -19,7 +18,8 @@ use crate::error::Error;
 pub(super) struct StagingDirectory {
     directory: OwnedFd,
     owner: (Uid, Gid),
-    kept: HashSet<String>,
+    /// Sorted.
+    kept: Vec<String>,
 }
 
 impl StagingDirectory {
@@ -28,7 +28,7 @@ impl StagingDirectory {
         let opened = open(path, flags, Mode::empty()).and_then(|directory| {
             let owner = fstat(&directory)?;
             let owner = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
-            Ok(Self { directory, owner, kept: HashSet::new() })
+            Ok(Self { directory, owner, kept: Vec::new() })
         });
         opened.map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))
     }
@@ -50,7 +50,9 @@ impl StagingDirectory {
             let original = original.display();
             Error::Failed(format!("{original} cannot be handed to the service: {error}"))
         })?;
-        self.kept.insert(name);
+        if let Err(place) = self.kept.binary_search(&name) {
+            self.kept.insert(place, name);
+        }
         Ok(())
     }
 
@@ -61,7 +63,8 @@ impl StagingDirectory {
         for entry in Dir::read_from(&self.directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy();
-            if name != "." && name != ".." && !self.kept.contains(name.as_ref()) {
+            let is_kept = self.kept.binary_search_by(|kept| (**kept).cmp(&name)).is_ok();
+            if name != "." && name != ".." && !is_kept {
                 // A directory, which is none of ours, stays.
                 let _ = unlinkat(&self.directory, entry.file_name(), AtFlags::empty());
             }

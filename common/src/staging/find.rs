@@ -4,7 +4,6 @@
 //! Knows where a copy is and how to request new ones, not what is in it. If no unit gave a
 //! directory, there are no copies, and the original files are used.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -116,13 +115,14 @@ pub(super) fn list(directory: BorrowedFd<'_>) -> Result<Vec<u8>, Unreadable> {
             names.insert(place, name);
         }
     }
-    let mut seen = HashSet::new();
+    let mut seen = Vec::new();
     let mut listing = Vec::new();
     for name in names {
         let stat = statat(directory, name.as_slice(), AtFlags::empty()).ok();
         // /etc/ssl/certs has two links to each file.
-        if stat.as_ref().is_some_and(|stat| !seen.insert((stat.st_dev, stat.st_ino))) {
-            continue;
+        if let Some(file) = stat.as_ref().map(|stat| (stat.st_dev, stat.st_ino)) {
+            let Err(place) = seen.binary_search(&file) else { continue };
+            seen.insert(place, file);
         }
         let is_directory =
             stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);

@@ -5,7 +5,6 @@
 //! This is as safe as a root: this certificate was configured to be trusted. All else is verified
 //! as usual, and so are the name and the dates of such a certificate.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
@@ -21,15 +20,16 @@ use crate::x509::certificate::Certificate;
 
 /// The SHA-256 of certificates: of /etc/ssl/certs whole these are 5 KB.
 #[derive(Debug, Default)]
-pub(super) struct Pins(HashSet<Vec<u8>>);
+pub(super) struct Pins(Vec<[u8; 32]>);
 
 impl Pins {
     pub(super) fn add(&mut self, certificate: &[u8]) {
-        self.0.insert(digest(&SHA256, certificate).as_ref().to_vec());
+        self.0.extend(<[u8; 32]>::try_from(digest(&SHA256, certificate).as_ref()));
     }
 
     fn contain(&self, certificate: &[u8]) -> bool {
-        self.0.contains(digest(&SHA256, certificate).as_ref())
+        let digest = digest(&SHA256, certificate);
+        self.0.iter().any(|pin| pin == digest.as_ref())
     }
 }
 
