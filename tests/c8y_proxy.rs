@@ -10,10 +10,12 @@ mod support {
     pub(crate) mod bridge;
     pub(crate) mod broker;
     pub(crate) mod browser;
+    pub(crate) mod cached;
     pub(crate) mod certificates;
     pub(crate) mod client;
     pub(crate) mod cloud;
     pub(crate) mod connect_proxy;
+    pub(crate) mod curl;
     pub(crate) mod device;
     pub(crate) mod directory;
     pub(crate) mod machine;
@@ -37,6 +39,20 @@ mod promises {
     mod broker_packets;
     mod broker_tls;
     mod browsers;
+    mod cache_broken;
+    mod cache_clients;
+    mod cache_command;
+    mod cache_conditions;
+    mod cache_disk;
+    mod cache_eviction;
+    mod cache_fresh;
+    pub(crate) mod cache_index;
+    mod cache_killed;
+    mod cache_oddities;
+    mod cache_off;
+    mod cache_offline;
+    mod cache_private;
+    pub(crate) mod cache_shared;
     mod cached;
     mod check;
     mod chromium;
@@ -65,4 +81,9 @@ mod promises {
     mod tokens;
     mod unreachable;
     mod websocket;
+}
+
+#[path = "faults"]
+mod faults {
+    mod cache;
 }

@@ -228,7 +228,8 @@ impl Arguments<'_> {
                 at += 1;
                 continue;
             }
-            let digits = text[at + 1..].iter().take(3).take_while(|digit| digit.is_ascii_digit());
+            let is_octal = |digit: &&u8| matches!(digit, b'0'..=b'7');
+            let digits = text[at + 1..].iter().take(3).take_while(is_octal);
             let (value, length) = digits.fold((0_u32, 0), |(value, length), digit| {
                 (value * 8 + u32::from(digit - b'0'), length + 1)
             });

@@ -145,6 +145,11 @@ impl Artifact {
         self
     }
 
+    /// Whether it comes in chunks.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.framing == Framing::Chunked
+    }
+
     /// Until the connection is closed, without a length.
     pub(crate) fn until_close(mut self) -> Self {
         self.framing = Framing::UntilClose;

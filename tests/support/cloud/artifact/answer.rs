@@ -1,7 +1,7 @@
 //! The answers to requests for an artifact, and for its managed object or event.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::super::body::Content;
 use super::super::connection::{Connection, Ended};
@@ -28,10 +28,13 @@ pub(in super::super) fn serve(connection: &mut Connection) -> Result<bool, Ended
 }
 
 impl Artifact {
+    /// When it is sent, and its validators.
     fn tag(&self) -> String {
+        let now = SystemTime::now();
+        let date = format!("Date: {}\r\n", httpdate::fmt_http_date(now));
         let etag = self.etag.iter().map(|etag| format!("ETag: {etag}\r\n"));
         let modified = self.modified.iter().map(|date| format!("Last-Modified: {date}\r\n"));
-        etag.chain(modified).collect()
+        [date].into_iter().chain(etag).chain(modified).collect()
     }
 
     /// Whether the request says that its sender has this version already.

@@ -1,0 +1,304 @@
+//! The power is cut at every point while the proxy's cache fills, replaces, evicts and drops: on
+//! whatever disk comes out of it, no client is served anything that is torn.
+//!
+//! What the real program does to the cache's directory is recorded, and replayed to each prefix in
+//! which what was not synced may or may not have arrived, see [`replay`]. On the disks that come out
+//! of it a proxy is started, first without a cloud, so that it serves whatever it believes in.
+
+#[path = "crash/record.rs"]
+mod record;
+#[path = "crash/replay.rs"]
+mod replay;
+#[path = "storage/tamper.rs"]
+mod tamper;
+
+use std::collections::HashSet;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use record::{Op, Recording};
+use replay::Tree;
+use tamper::Tamper;
+
+use crate::promises::cache_index::start_with;
+use crate::promises::cache_shared::growth;
+use crate::support::answer::Answer;
+use crate::support::cached::{assert_all, request};
+use crate::support::client;
+use crate::support::cloud::artifact::Artifact;
+use crate::support::device::{Outside, PROGRAM};
+use crate::support::directory::Directory;
+use crate::support::release;
+use crate::support::service::{Service, Setup};
+
+/// How many binaries are in the cloud.
+const PATHS: u64 = 4;
+
+fn path(number: u64) -> String {
+    format!("/inventory/binaries/{number}")
+}
+
+/// A version of a binary; no two have the same length.
+fn artifact(number: u64, version: u64) -> Artifact {
+    let length = [5_000, 30_000, 70_000, 140_000][usize::try_from(number).unwrap()];
+    Artifact::new(number * 1000 + version, length + version)
+}
+
+/// A cache of small answers, in which not all of the binaries fit.
+fn configure(setup: &mut Setup, outside: &Outside) {
+    outside.settings(setup);
+    let data = setup.directory().join("data");
+    fs::create_dir_all(&data).unwrap();
+    setup.set_own_path("c8y.proxy.cache.path", data);
+    setup.set_own("c8y.proxy.cache.max_size", 220_000);
+    setup.set_own("c8y.proxy.cache.min_size", 1000);
+    setup.set_own("c8y.proxy.cache.offline", "\"1h\"");
+    setup.set_own("http.upload.min_free", 0);
+}
+
+/// What a client asks for, and what changes in the cloud.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Get(u64),
+    Replace(u64, u64),
+    Refuse(u64),
+}
+
+use Step::{Get, Refuse, Replace};
+
+/// A life of a proxy in which these steps are done one after the other; `inject` may kill it.
+fn live(
+    recording: &mut Recording,
+    outside: Outside,
+    directory: &Arc<Directory>,
+    inject: Option<&str>,
+    steps: &[Step],
+) -> Outside {
+    let proxy = Service::start_in(directory, PROGRAM, |setup| {
+        configure(setup, &outside);
+        record::trace(setup, inject);
+    });
+    for step in steps {
+        match *step {
+            Replace(number, version) => {
+                outside.cloud.serve(&path(number), &artifact(number, version));
+            }
+            Refuse(number) => {
+                let gone = artifact(number, 1).refused("404 Not Found");
+                outside.cloud.serve(&path(number), &gone);
+            }
+            Get(number) => {
+                // It may have been killed.
+                let asked = request("GET", &path(number), "Connection: close\r\n");
+                let _gone = client::ask(proxy.address, asked);
+            }
+        }
+    }
+    proxy.stop();
+    recording.append(&proxy);
+    outside
+}
+
+/// The disks that may be found after a power cut, without those that differ in nothing but what is
+/// in temporary files.
+fn disks(ops: &[Op]) -> (usize, Vec<Tree>) {
+    let (mut count, mut seen, mut trees) = (0, HashSet::new(), Vec::new());
+    for done in 0..=ops.len() {
+        replay::crashes(ops, done, |tree| {
+            count += 1;
+            let mut shape = tree.clone();
+            for (path, content) in &mut shape.0 {
+                if path.contains(".tedge-uploads/") {
+                    *content = content.as_ref().map(|_| Vec::new());
+                }
+            }
+            let mut hasher = DefaultHasher::new();
+            shape.hash(&mut hasher);
+            if seen.insert(hasher.finish()) {
+                trees.push(tree);
+            }
+        });
+    }
+    (count, trees)
+}
+
+/// What was wrong in an answer from such a disk; `None` is right.
+fn fault(number: u64, answer: &Answer) -> Option<String> {
+    let tag = answer.field("etag").unwrap_or_default();
+    let version =
+        tag.trim_matches('"').strip_prefix("version-").and_then(|v| v.parse::<u64>().ok());
+    let right = version.is_some_and(|version| {
+        version / 1000 == number && answer.body == artifact(number, version % 1000).bytes()
+    });
+    let is_fault = answer.broken.is_none() && !right;
+    is_fault.then(|| format!("binary {number}, {tag}: {} bytes", answer.body.len()))
+}
+
+/// Starts a proxy on a disk: what it serves without a cloud, and what of that was wrong; with the
+/// cloud back, everything is right.
+fn start_on(tree: &Tree, mut outside: Outside) -> (Outside, usize, Vec<String>) {
+    let directory = Arc::new(Directory::new());
+    let data = directory.path().join("data");
+    fs::create_dir(&data).unwrap();
+    tree.write_to(&data);
+    outside.cloud.stop();
+    let proxy = Service::start_in(&directory, PROGRAM, |setup| configure(setup, &outside));
+    let ask = |number| client::ask(proxy.address, request("GET", &path(number), "")).unwrap();
+    let (mut served, mut faults) = (0, Vec::new());
+    for number in 0..PATHS {
+        let answer = ask(number);
+        if answer.status == 200 {
+            served += 1;
+            faults.extend(fault(number, &answer));
+        } else {
+            assert_eq!(answer.status, 502, "{}", answer.text());
+        }
+    }
+    outside.cloud.restart().unwrap();
+    for number in 0..PATHS {
+        let now = artifact(number, 3);
+        outside.cloud.serve(&path(number), &now);
+        assert_all(&ask(number), &now);
+    }
+    (outside, served, faults)
+}
+
+/// Starts a proxy on so many of the disks that a recording leads to; how often something was served
+/// without the cloud, and what was wrong.
+fn replay(recording: &[Op], starts: usize, mut outside: Outside) -> (usize, Vec<String>) {
+    let (count, trees) = disks(recording);
+    let step = trees.len().div_ceil(starts).max(1);
+    let (mut served, mut faults, mut started) = (0, Vec::new(), 0);
+    for tree in trees.iter().step_by(step) {
+        let (back, more, wrong) = start_on(tree, outside);
+        (outside, served, started) = (back, served + more, started + 1);
+        faults.extend(wrong);
+    }
+    eprintln!(
+        "power cuts: {count} disks, {} of them different, a proxy started on {started}, {served} \
+         answers without a cloud",
+        trees.len()
+    );
+    (served, faults)
+}
+
+const LIFE: [Step; 16] = [
+    Replace(0, 1),
+    Replace(1, 1),
+    Replace(2, 1),
+    Replace(3, 1),
+    Get(0),
+    Get(1),
+    Get(2),
+    Get(0),
+    Replace(1, 2),
+    Get(1),
+    Get(3),
+    Get(2),
+    Refuse(2),
+    Get(2),
+    Get(3),
+    Get(0),
+];
+
+fn record() -> (Recording, Outside) {
+    let mut recording = Recording::default();
+    let directory = Arc::new(Directory::new());
+    let outside = live(&mut recording, Outside::new(), &directory, None, &LIFE);
+    (recording, outside)
+}
+
+/// The calls, without what was written.
+fn calls(ops: &[Op]) -> Vec<String> {
+    let short = |op: &Op| match op {
+        Op::Write { id, offset, data } => format!("Write {id} {offset} {}", data.len()),
+        op => format!("{op:?}"),
+    };
+    ops.iter().map(short).collect()
+}
+
+#[test]
+fn nothing_torn_is_served_from_a_cache_after_a_power_cut() {
+    if !Tamper::is_possible() {
+        return;
+    }
+    let (recording, outside) = record();
+    let (served, faults) = replay(&recording.ops, 60, outside);
+    assert_eq!(faults, [""; 0], "{:#?}", calls(&recording.ops));
+    assert!(served > 20, "only {served} answers");
+}
+
+#[test]
+fn a_sync_that_the_cache_leaves_out_is_seen() {
+    if !Tamper::is_possible() {
+        return;
+    }
+    let (recording, outside) = record();
+    let is_sync = |op: &Op| matches!(op, Op::Sync { .. });
+    assert!(recording.ops.iter().any(is_sync), "{:#?}", calls(&recording.ops));
+    let without: Vec<_> = recording.ops.into_iter().filter(|op| !is_sync(op)).collect();
+    let (_, faults) = replay(&without, 60, outside);
+    assert!(!faults.is_empty(), "nobody misses a sync: {:#?}", calls(&without));
+}
+
+#[test]
+#[ignore = "takes five minutes: make test-faults"]
+fn nothing_torn_is_served_from_a_cache_whatever_came_before_a_power_cut() {
+    if !Tamper::is_possible() {
+        return;
+    }
+    let (begun, mut outside, mut histories, mut served) = (Instant::now(), Outside::new(), 0, 0);
+    let mut seed = 1_u64;
+    while begun.elapsed() < Duration::from_secs(300) {
+        let mut chance = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let (mut recording, directory) = (Recording::default(), Arc::new(Directory::new()));
+        for life in 0..3 {
+            let steps: Vec<_> = (0..PATHS)
+                .map(|number| Replace(number, 1 + chance(2)))
+                .chain((0..8).map(|_| Get(0)))
+                .collect();
+            let steps: Vec<_> = steps
+                .into_iter()
+                .map(|step| match step {
+                    Get(_) => match chance(6) {
+                        0 => Refuse(chance(PATHS)),
+                        1 => Replace(chance(PATHS), 1 + chance(2)),
+                        _ => Get(chance(PATHS)),
+                    },
+                    step => step,
+                })
+                .collect();
+            let call =
+                ["fsync", "renameat", "unlinkat", "pwrite64"][usize::try_from(chance(4)).unwrap()];
+            let inject = format!("inject={call}:signal=KILL:when={}", 1 + chance(8));
+            let inject = (life < 2).then_some(inject);
+            outside = live(&mut recording, outside, &directory, inject.as_deref(), &steps);
+        }
+        let (more, faults) = replay(&recording.ops, 30, outside);
+        assert_eq!(faults, [""; 0], "{:#?}", calls(&recording.ops));
+        (outside, histories, served) = (Outside::new(), histories + 1, served + more);
+    }
+    eprintln!("power cuts: {histories} histories of three lives, {served} answers were right");
+}
+
+#[test]
+#[ignore = "downloads a gigabyte: make test-faults"]
+fn a_gigabyte_for_twenty_clients_takes_little_memory() {
+    let program = release::built("tedge-c8y-proxy").unwrap_or_else(|| PROGRAM.to_owned());
+    let grown = growth(&program, 1 << 30);
+    assert!(grown < 2 << 20, "{grown} bytes");
+}
+
+#[test]
+#[ignore = "keeps ten thousand answers: make test-faults"]
+fn ten_thousand_answers_are_found_in_a_second_and_take_two_megabytes() {
+    let program = release::built("tedge-c8y-proxy").unwrap_or_else(|| PROGRAM.to_owned());
+    let (time, grown) = start_with(&program, 10_000);
+    assert!(time < Duration::from_secs(1), "{time:?}");
+    assert!(grown < 2 << 20, "{grown} bytes");
+}
