@@ -84,3 +84,25 @@ fn a_value_with_which_only_thin_edge_does_not_start_is_a_warning() {
         assert!(!done.err.contains("secret"), "{done:?}");
     }
 }
+
+/// Docker and systemd keep quotes that a shell would take away.
+#[test]
+fn a_variable_in_quotes_is_read_as_toml() {
+    let device = Device::new().with("tedge.toml", "device.id = \"file\"\n");
+    for (key, variable, value, printed) in [
+        ("c8y.url", "TEDGE_C8Y_URL", "\"example.com\"", "example.com"),
+        ("http.bind.address", "TEDGE_HTTP_BIND_ADDRESS", "\"0.0.0.0\"", "0.0.0.0"),
+        ("http.cert_path", "TEDGE_HTTP_CERT_PATH", "\"/a \\\"b\\\"\"", "/a \"b\""),
+        ("proxy.no_proxy", "TEDGE_PROXY_NO_PROXY", "[\"a\", \"b\"]", "a,b"),
+        // What is no TOML is what it says.
+        ("http.bind.address", "TEDGE_HTTP_BIND_ADDRESS", "[::1]", "::1"),
+        ("device.id", "TEDGE_DEVICE_ID", "\"a", "\"a"),
+        ("device.id", "TEDGE_DEVICE_ID", "'a'", "'a'"),
+        ("device.id", "TEDGE_DEVICE_ID", "a\"b\"", "a\"b\""),
+    ] {
+        let done = device.tedge_with((variable, value), &["config", "get", key]);
+        assert_eq!(done.silent_success(), printed, "{variable}={value}");
+    }
+    let done = device.tedge_with(("TEDGE_DEVICE_ID", "\"\""), &["config", "get", "device.id"]);
+    done.failed(1, &["is not set"]);
+}

@@ -185,7 +185,7 @@ impl Layers {
                     let text = text.into_string().map_err(|_| {
                         Error::Configuration(format!("{name} in the environment is not UTF-8"))
                     })?;
-                    let value = (!text.is_empty()).then_some(Written::Text(text));
+                    let value = toml_read::variable(text);
                     self.add(key, value, Layer::Environment(name.to_owned()), None);
                 }
                 (None, Some(meant)) => self.warnings.push(format!(

@@ -61,6 +61,19 @@ pub(super) fn text(path: &Path, content: Vec<u8>) -> Result<String, Error> {
     })
 }
 
+/// The value of a variable of the environment; an empty one unsets. It is TOML if it begins with a
+/// quotation mark or a bracket, as in thin-edge.io: people quote it where no shell takes the quotes.
+pub(super) fn variable(text: String) -> Option<Written> {
+    let line = format!("value = {text}");
+    let table = if text.starts_with(['"', '[']) { DeTable::parse(&line).ok() } else { None };
+    let item = table.as_ref().and_then(|table| Item::find(table.get_ref(), "value"));
+    let value = match item.map(|item| item.written(&line)) {
+        Some(value @ (Written::Text(_) | Written::List(_))) => value,
+        _ => Written::Text(text),
+    };
+    (value != Written::Text(String::new())).then_some(value)
+}
+
 /// Parses a text. An error names file, line and column.
 pub(crate) fn parse<'a>(path: &Path, text: &'a str) -> Result<DeTable<'a>, Error> {
     DeTable::parse(text).map(Spanned::into_inner).map_err(|error| {
