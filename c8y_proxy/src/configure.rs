@@ -4,7 +4,7 @@
 
 mod http_proxy;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use c8y_proxy::cache;
@@ -157,12 +157,14 @@ pub(crate) fn cache(settings: &Settings) -> Option<cache::Options> {
 
 fn directory_of_cache(settings: &Settings, given: Option<PathBuf>) -> PathBuf {
     let directory = settings.c8y_proxy_cache_path.clone().or(given);
-    directory.unwrap_or_else(|| settings.data_path.join("c8y-cache"))
+    let name = Profile::unit(settings.profile.as_ref(), "c8y-cache");
+    directory.unwrap_or_else(|| settings.data_path.join(name))
 }
 
 /// Where the service has its cache, as far as can be told from outside.
 pub(crate) fn cache_directory(settings: &Settings) -> PathBuf {
-    let of_unit = Some(PathBuf::from("/var/cache/tedge-c8y-proxy"));
+    let unit = Profile::unit(settings.profile.as_ref(), "tedge-c8y-proxy");
+    let of_unit = Some(Path::new("/var/cache").join(unit));
     directory_of_cache(settings, of_unit.filter(|directory| directory.is_dir()))
 }
 

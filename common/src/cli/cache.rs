@@ -2,7 +2,7 @@
 //! one that answers to `tedge` says so.
 
 use super::cached::CacheFiles;
-use super::command_line::{Command, CommandLine, Exit, Word, utf8};
+use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, utf8};
 use super::print::{print, warn};
 use crate::error::Error;
 use crate::escape::Escaped;
@@ -17,7 +17,7 @@ pub const COMMAND: Command = Command {
         Word::new("list", "print path, bytes, and the time since Cumulocity was asked"),
         Word::new("drop [ID]", "drop a binary, by its ID or path; without one, everything"),
     ],
-    options: &[],
+    options: &[PROFILE],
     notes: "Settings used: c8y.proxy.cache.path, data.path.\n\n\
             Example: tedge cache drop 4711\n",
     run,
@@ -34,7 +34,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let config_dir = line.config_dir();
     // Before they are read: others than root may change them.
     staging::guard(&config_dir);
-    let loaded = Settings::load(&config_dir, std::env::vars_os(), &[])?;
+    let loaded = Settings::load(&config_dir, line.environment()?, &[])?;
     warn(&loaded.warnings);
     let settings = loaded.settings;
     if line.verb == "list" {
