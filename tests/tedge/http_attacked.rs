@@ -13,6 +13,7 @@ use std::thread;
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 
 use super::http_output::{Answer, answer, head};
+use crate::support::certificates::{Authority, Key};
 use crate::support::tedge::{Device, Done, run};
 
 const ATTACKER: u32 = 65534;
@@ -45,6 +46,34 @@ fn attacked(what: impl Fn(&Device, &Path, &str)) {
 fn link(target: impl AsRef<Path>, at: PathBuf) {
     symlink(target, &at).unwrap();
     lchown(at, Some(ATTACKER), Some(ATTACKER)).unwrap();
+}
+
+#[test]
+fn root_uses_no_key_that_the_settings_name_and_their_owner_cannot_read() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can be attacked like this");
+        return;
+    }
+    let device = Device::new();
+    let private = device.directory.join("private");
+    fs::create_dir(&private).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+    let authority = Authority::new(&device.config_dir(), "ca");
+    let own = authority.client("own", Key::P256);
+    fs::rename(&own.key, private.join("own.key")).unwrap();
+    fs::copy(private.join("own.key"), &own.key).unwrap();
+    for path in [&own.cert, &own.key, &device.config_dir()] {
+        chown(path, Some(ATTACKER), None).unwrap();
+    }
+    let get = |key: &Path| {
+        let (cert, key) = (own.cert.display(), key.display());
+        let auth = format!("cert_file = \"{cert}\"\nkey_file = \"{key}\"\n");
+        let toml = format!("http.cert_path = \"{cert}\"\n[http.client.auth]\n{auth}");
+        fs::write(device.path("tedge.toml"), toml).unwrap();
+        tedge(&device, "1", &["http", "get", URI])
+    };
+    get(&private.join("own.key")).failed(78, &["is not handed to the service by root"]);
+    get(&own.key).failed(1, &["cannot connect"]);
 }
 
 /// `tedge`, which is ended with code 124 after some time.

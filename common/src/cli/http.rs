@@ -19,6 +19,7 @@ use self::request::Invocation;
 use super::command_line::{Command, CommandLine, Exit, PROFILE, Word};
 use super::print::warn;
 use crate::settings::Settings;
+use crate::staging;
 
 /// The subcommand.
 pub const COMMAND: Command = Command {
@@ -49,7 +50,10 @@ const SENDING: &[&str] = &["put", "post", "patch"];
 
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let invocation = Invocation::parse(line)?;
-    let loaded = Settings::load(&line.config_dir(), line.environment()?, &[])?;
+    let config_dir = line.config_dir();
+    // Before they are read: others than root may change them.
+    staging::guard(&config_dir);
+    let loaded = Settings::load(&config_dir, line.environment()?, &[])?;
     warn(&loaded.warnings);
     let destination = Destination::of(&invocation.path, &loaded.settings)?;
     let executor = Arc::new(Executor::new());
