@@ -204,7 +204,8 @@ fn is_origin_of(origin: &HeaderValue, named: Option<&Authority>, is_secure: bool
     let default = if has_tls { 443 } else { 80 };
     let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
     match (Authority::try_from(rest), named) {
-        (Ok(origin), Some(named)) => {
+        // An origin has no user (RFC 6454, 7): `evil.example@host` is none of ours.
+        (Ok(origin), Some(named)) if !rest.contains('@') => {
             origin.host().eq_ignore_ascii_case(named.host()) && port(&origin) == port(named)
         }
         _ => false,
