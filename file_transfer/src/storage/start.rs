@@ -1,6 +1,6 @@
 //! Before the first request: makes the directory, and removes what unfinished uploads have left.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::error::Error;
 use common::storage::{self, temporary};
-use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock};
+use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags, accessat, flock};
 use rustix::io::Errno;
 
 /// Opens the directory, made if it is missing. With `sync`, its name is on the disk afterwards.
@@ -77,13 +77,10 @@ fn sync_names(directory: &Path, count: usize) {
     }
 }
 
+/// Of a path that leads to something else this fails: a pipe would be waited for.
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    let directory = File::open(path)?;
-    if directory.metadata()?.is_dir() {
-        Ok(directory.into())
-    } else {
-        Err(io::ErrorKind::NotADirectory.into())
-    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 /// Removes temporary files, also from file systems that are mounted below. Lists no directory but

@@ -2,7 +2,10 @@
 
 use std::fs::{DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{Service, mode, new_directory, options};
 use crate::storage::Storage;
@@ -25,8 +28,16 @@ fn says_what_to_do_if_the_directory_cannot_be_used() {
         assert!(error.to_string().contains(part), "{error}");
     }
     std::fs::File::create(&directory).unwrap();
-    let error = Storage::open(options(directory)).err().unwrap();
+    let error = Storage::open(options(directory.clone())).err().unwrap();
     assert!(error.to_string().contains("has to be a directory"), "{error}");
+    // A pipe without a writer: to open it would take for ever.
+    std::fs::remove_file(&directory).unwrap();
+    mknodat(CWD, &directory, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let options = options(directory);
+    std::thread::spawn(move || sender.send(Storage::open(options).err().unwrap().to_string()));
+    let error = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(error.contains("has to be a directory"), "{error}");
     std::fs::remove_dir_all(parent).unwrap();
 }
 
