@@ -1,9 +1,11 @@
 //! The names of a client, as its certificate states them.
 
+use crate::journal;
 use crate::x509::certificate::{AlternativeName, Certificate};
 
-/// Of a certificate with more names than this, only the first count.
-const MOST: usize = 16;
+/// Of a certificate with more names than this, only the first count, and the log says so. Public CAs
+/// issue no certificate with more.
+const MOST: usize = 100;
 
 /// The names of a client; none without a certificate.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +34,14 @@ impl Names {
             })
             .peekable();
         if alternative.peek().is_some() {
-            let texts = alternative.take(MOST).flat_map(std::str::from_utf8);
-            return Self(texts.map(Name::new).collect());
+            let texts = alternative.by_ref().take(MOST).flat_map(std::str::from_utf8);
+            let names = Self(texts.map(Name::new).collect());
+            if alternative.next().is_some() {
+                let complaint =
+                    format!("its certificate has more names: only {MOST} of them count");
+                journal::complain(&complaint, &certificate.subject);
+            }
+            return names;
         }
         // The replacement character stands for bytes that are lost: other certificates' names may
         // have lost the same.
@@ -103,8 +111,8 @@ mod tests {
         assert_eq!(names("/CN=child1/CN=child2", ""), ["child2"]);
         assert_eq!(names("/O=thin-edge", ""), [""; 0]);
         assert_eq!(names("/CN=сhild1", ""), ["сhild1"], "Cyrillic es");
-        let many: Vec<_> = (0..20).map(|number| format!("DNS:n{number}")).collect();
-        assert_eq!(names("/CN=child1", &many.join(",")).len(), MOST);
+        let many: Vec<_> = (0..101).map(|number| format!("DNS:n{number}")).collect();
+        assert_eq!(names("/CN=child1", &many.join(",")).len(), 100);
     }
 
     #[test]
