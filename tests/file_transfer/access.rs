@@ -302,6 +302,9 @@ fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
     let mut client = connect(&secured, &child);
     let mut status = |path: &str| client.exchange(request("GET", path)).status;
     assert_eq!((status("child1/a"), status("child2/a")), (200, 403));
+    let log = secured.service.log();
+    let serving = log.lines().find(|line| line.contains("Serving ")).unwrap();
+    assert!(serving.ends_with(", clients need a certificate by 1 CA, 3 rules of access"), "{log}");
     let rules = secured.service.path("access.toml");
     let reload = |text: &str, said: &str| {
         fs::write(&rules, text).unwrap();

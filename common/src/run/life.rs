@@ -39,16 +39,13 @@ pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> R
     let tls = listen.tls.load()?;
     let rules = listen.access.load()?;
     S::check(&loaded.settings, config_dir)?;
-    let mut report = serving(&listen.address.to_string(), tls.as_ref());
+    let mut report = serving(&listen.address.to_string(), tls.as_ref(), rules.as_ref());
     report.push('\n');
     for warning in tls.iter().flat_map(|identity| &identity.warnings) {
         report.push_str(&format!("warning: {warning}\n"));
     }
-    if let Some(rules) = rules {
-        report.push_str(&format!("{} rules of access\n", rules.count()));
-        if let Some(warning) = nameless(&rules, &listen.access, tls.as_ref()) {
-            report.push_str(&format!("warning: {warning}\n"));
-        }
+    if let Some(warning) = rules.and_then(|rules| nameless(&rules, &listen.access, tls.as_ref())) {
+        report.push_str(&format!("warning: {warning}\n"));
     }
     for key in &loaded.unknown {
         report.push_str(&format!("not a setting of these services: {key}\n"));
@@ -74,11 +71,11 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     let mut signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int, Signal::Xfsz])
         .map_err(|error| Error::Failed(format!("cannot listen for signals: {error}")))?;
 
-    log::info!("{}", serving(&bound.address.to_string(), identity.as_ref()));
+    let rules = access.as_ref().map(ReloadingRules::current);
+    log::info!("{}", serving(&bound.address.to_string(), identity.as_ref(), rules.as_deref()));
     for warning in identity.iter().flat_map(|identity| &identity.warnings) {
         log::warn!("{warning}");
     }
-    let rules = access.as_ref().map(ReloadingRules::current);
     if let Some(warning) =
         rules.and_then(|rules| nameless(&rules, &listen.access, identity.as_ref()))
     {
@@ -175,11 +172,15 @@ fn bind(listen: &Listen) -> Result<Bound, Error> {
 }
 
 /// The line at start that says the address and the level of security.
-fn serving(address: &str, identity: Option<&tls::ServerIdentity>) -> String {
-    match identity {
+fn serving(address: &str, identity: Option<&tls::ServerIdentity>, rules: Option<&Rules>) -> String {
+    let mut line = match identity {
         None => format!("Serving http://{address}"),
         Some(identity) => format!("Serving https://{address}, {identity}"),
+    };
+    if let Some(rules) = rules {
+        line.push_str(&format!(", {} rules of access", rules.count()));
     }
+    line
 }
 
 /// A warning if rules name clients, and clients have no names.
