@@ -52,16 +52,19 @@ pub enum Sources {
 }
 
 impl Method {
-    /// Reads what the start would read.
+    /// Reads what the start would read, and what a connection to the broker would.
     ///
     /// # Errors
     ///
     /// Those of the start.
     pub fn check(&self) -> Result<(), common::error::Error> {
-        if let Self::Basic(path) = self {
-            Basic::load(path.clone())?;
+        match self {
+            Self::Basic(path) => Basic::load(path.clone()).map(drop),
+            Self::Certificate(sources) => match &**sources {
+                Sources::Mqtt(broker) | Sources::Auto(broker, _) => broker.check(),
+                Sources::Https(_) => Ok(()),
+            },
         }
-        Ok(())
     }
 }
 

@@ -48,6 +48,11 @@ fn what_would_stop_the_start_is_exit_78_and_says_what_to_type() {
         ),
         ("c8y.url = \"https://a\"", &["c8y.url is 'https://a'", "line 1"]),
         ("c8y.url = \"a\"\nc8y.auth_method = \"basic\"", &["credentials.toml"]),
+        (
+            "c8y.url = \"a\"\nmqtt.client.auth.username = \"a\"\n\
+             mqtt.client.auth.password_file = \"/nowhere\"",
+            &["mqtt.client.auth.password_file", "/nowhere"],
+        ),
     ] {
         directory.write("tedge.toml", settings);
         let (code, out, err) = proxy(&directory, "--check");

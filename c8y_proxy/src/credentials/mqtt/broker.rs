@@ -2,7 +2,7 @@
 //! that connects, paho's threads and whoever asks for a token share it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::net::Origin;
@@ -28,6 +28,30 @@ pub struct BrokerOptions {
     pub topic_prefix: String,
     /// Where the proxy publishes its health, if it does.
     pub health: Option<Health>,
+}
+
+impl BrokerOptions {
+    /// Reads the password that a connection would read. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Names the setting, the file and what is wrong with it.
+    pub(in crate::credentials) fn check(&self) -> Result<(), common::error::Error> {
+        if let Some((_, Some(path))) = &self.login {
+            let read = read_password(path);
+            read.map_err(|error| common::error::Error::Configuration(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Blocks on the disk.
+pub(super) fn read_password(path: &Path) -> Result<Vec<u8>, Outage> {
+    let read = || -> io::Result<Vec<u8>> {
+        let bytes = common::staging::read(path)?;
+        Ok(common::staging::password(&bytes)?.into())
+    };
+    read().map_err(|error| Outage::Password(path.to_owned(), Arc::new(error)))
 }
 
 /// Why there is no connection. Displayed after "the broker at … is not available: ".

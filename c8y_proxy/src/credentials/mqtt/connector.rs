@@ -5,10 +5,10 @@
 //! It publishes the proxy's health.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
+use std::mem;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use std::{io, mem};
 
 use async_io::Timer;
 use common::error::Error as StartError;
@@ -19,7 +19,7 @@ use paho_mqtt::{
     PersistenceType,
 };
 
-use super::broker::{Broker, BrokerOptions, Outage};
+use super::broker::{Broker, BrokerOptions, Outage, read_password};
 use super::health::{CHECK, Health};
 use super::packets::QOS;
 use super::transport::Transport;
@@ -204,11 +204,7 @@ impl Connector {
     /// Read for each connection, so that a new password needs no restart.
     async fn password(&self) -> Result<Option<Vec<u8>>, Outage> {
         let Some((_, Some(path))) = self.login.clone() else { return Ok(None) };
-        unblock(move || match read_password(&path) {
-            Ok(password) => Ok(Some(password)),
-            Err(error) => Err(Outage::Password(path, Arc::new(error))),
-        })
-        .await
+        unblock(move || read_password(&path)).await.map(Some)
     }
 
     /// Makes the client forget the connection, so that it may connect again.
@@ -254,9 +250,4 @@ fn outage(error: &paho_mqtt::Error) -> Outage {
         | Paho::SocketError(_) => Outage::NotReached,
         other => Outage::Other(other.to_string()),
     }
-}
-
-fn read_password(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = common::staging::read(path)?;
-    Ok(common::staging::password(&bytes)?.into())
 }
