@@ -276,6 +276,29 @@ fn nothing_is_overwritten_unasked() {
 }
 
 #[test]
+fn a_pair_that_cannot_be_replaced_whole_stays_and_half_a_ca_says_what_to_type() {
+    let device = Device::new();
+    assert_eq!(certs(&device, "ca").code, Some(0));
+    certs(&device, "server main-agent").silent_success();
+    let file = |name: &str| device.text(&format!("{DIR}/{name}"));
+    let pair = || ["main-agent.key", "main-agent.crt"].map(file);
+    let before = pair();
+    let planted = device.path(&format!("{DIR}/main-agent.crt.new"));
+    fs::create_dir(&planted).unwrap();
+    certs(&device, "server main-agent --force").failed(1, &["main-agent.crt"]);
+    assert_eq!(pair(), before);
+    fs::remove_dir(planted).unwrap();
+    certs(&device, "server main-agent --force").silent_success();
+    assert_ne!(pair(), before);
+
+    // As a process leaves it that is killed between the two.
+    let device = device.with(&format!("{DIR}/tedge-local-ca.key"), &before[0]);
+    certs(&device, "server other").failed(1, &["`tedge certs ca --force` was interrupted"]);
+    assert_eq!(certs(&device, "ca --force").code, Some(0));
+    certs(&device, "server other").silent_success();
+}
+
+#[test]
 fn show_says_what_a_file_holds() {
     let device = Device::new();
     device.tedge(&["config", "set", "device.id", "rpi4"]).silent_success();

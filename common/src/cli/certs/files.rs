@@ -1,7 +1,6 @@
 //! Reads and writes the files of `tedge certs`. Nothing is overwritten without `--force`. Others
 //! may have write access to the directory, so all operations are relative to its descriptor.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -62,19 +61,23 @@ impl Store {
         {
             return Err(exists(&path(name)));
         }
+        // With `force`, under names of their own first: all are whole before one is replaced.
+        let made = |name: &str| if self.force { format!("{name}.new") } else { name.to_owned() };
         for (index, (name, text, mode)) in files.iter().enumerate() {
             // Independent of the umask: services read certificates, and only the owner reads keys.
             let mode = Mode::from_raw_mode(*mode);
-            let written = match self.force {
-                true => replace(&directory, name, text, mode),
-                false => directory::create(&directory, name.as_ref(), text, |file| {
+            let make = || {
+                if self.force {
+                    directory::remove(&directory, made(name).as_ref())?;
+                }
+                directory::create(&directory, made(name).as_ref(), text, |file| {
                     Ok(fchmod(file, mode)?)
-                }),
+                })
             };
-            written.map_err(|error| {
+            make().map_err(|error| {
                 // A key without its certificate would prevent the next attempt.
-                for (written, ..) in files[..index].iter().filter(|_| !self.force) {
-                    let _ = directory::remove(&directory, written.as_ref());
+                for (written, ..) in &files[..index] {
+                    let _ = directory::remove(&directory, made(written).as_ref());
                 }
                 match error.kind() {
                     // Another process has made it meanwhile.
@@ -82,6 +85,10 @@ impl Store {
                     _ => cannot("write", &path(name), &error),
                 }
             })?;
+        }
+        for (name, ..) in files.iter().filter(|_| self.force) {
+            renameat(&directory, made(name), &directory, &**name)
+                .map_err(|error| cannot("write", &path(name), &error.into()))?;
         }
         fsync(&directory).map_err(|error| cannot("sync", &self.dir, &error.into()))?;
         Ok(files.iter().map(|(name, ..)| path(name)).collect())
@@ -96,18 +103,6 @@ impl Store {
         base.make(Path::new(self.below))?;
         base.open_below(self.below, Follow::Ours)?.ok_or_else(|| Errno::NOENT.into())
     }
-}
-
-/// Replaces a file completely, so that a service never reads half of it.
-fn replace(directory: &OwnedFd, name: &str, text: &str, mode: Mode) -> io::Result<()> {
-    let temporary = OsString::from(format!("{name}.new"));
-    directory::remove(directory, &temporary)?;
-    directory::create(directory, &temporary, text, |file| Ok(fchmod(file, mode)?))?;
-    let renamed = renameat(directory, &temporary, directory, name);
-    if renamed.is_err() {
-        let _ = directory::remove(directory, &temporary);
-    }
-    Ok(renamed?)
 }
 
 fn exists(path: &Path) -> Error {

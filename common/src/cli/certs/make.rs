@@ -234,7 +234,13 @@ impl Authority {
             .map_err(|error| invalid(&certificate_path, format_args!("is {error}")))?;
         let key = Key::of(described.key, &secret).map_err(|what| invalid(&key_path, what))?;
         if key.public().map_err(unable)? != described.key.content() {
-            return Err(invalid(&key_path, format_args!("is not the key of {CA}.crt beside it")));
+            return Err(invalid(
+                &key_path,
+                format_args!(
+                    "is not the key of {CA}.crt beside it: if `tedge certs ca --force` was \
+                     interrupted, type it again"
+                ),
+            ));
         }
         if described.not_after < Time::now() {
             let when = described.not_after;
