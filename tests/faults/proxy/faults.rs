@@ -53,6 +53,9 @@ faults! {
     BridgeSilent
     BridgeSlow
     TokenMalformed
+    EndpointStopped
+    EndpointSilent
+    EndpointHangsUp
     TokensRevoked
     DeviceRenewed
     DeviceRenewedKeyFirst
@@ -127,6 +130,9 @@ impl Fault {
             BridgeSilent => bridge.answer(Answer::Nothing),
             BridgeSlow => bridge.answer(Answer::Late(Duration::from_secs(1 + chance.below(6)))),
             TokenMalformed => bridge.answer(Answer::Payload(malformed(chance))),
+            EndpointStopped => endpoint.stop(),
+            EndpointSilent => endpoint.greet(Greeting::Silence),
+            EndpointHangsUp => endpoint.greet(Greeting::HangUp),
             TokensRevoked => {}
             DeviceRenewed | DeviceRenewedKeyFirst => {
                 // A fetch is under way between the two files.
@@ -156,7 +162,12 @@ impl Fault {
         world.names.turn(Mood::Answers);
         world.bridge.answer(Answer::Token);
         match self {
-            CloudStopped => world.restart_cloud(),
+            CloudStopped => {
+                world.restart_cloud();
+                world.restart_endpoint();
+            }
+            EndpointStopped => world.restart_endpoint(),
+            EndpointSilent | EndpointHangsUp => world.endpoint.greet(Greeting::Tls),
             CloudSilent | CloudHangsUp | CloudRefusesTls => {
                 world.cloud.greet(Greeting::Tls);
                 world.endpoint.greet(Greeting::Tls);
@@ -173,7 +184,9 @@ impl Fault {
 
     /// By what it shows, with the token from that source.
     pub(crate) fn sign(self, source: &str) -> Sign {
-        if source != "mqtt" && self.is_of_the_broker() {
+        if source != "mqtt" && self.is_of_the_broker()
+            || source != "https" && self.is_of_the_endpoint()
+        {
             return Sign::None;
         }
         match self {
@@ -186,7 +199,9 @@ impl Fault {
             // Our own 10 s and the resolver's are over at about the same time.
             NamesSilent => Sign::Late("cloud.example"),
             // The cloud's own refusal is passed on where no other token comes.
-            TokenMalformed => Sign::Soon(REFUSED),
+            TokenMalformed | EndpointStopped | EndpointSilent | EndpointHangsUp => {
+                Sign::Soon(REFUSED)
+            }
             BrokerKilled | BrokerFrozen | BridgeAway | BridgeSilent => Sign::Late(REFUSED),
             _ => Sign::None,
         }
@@ -197,6 +212,8 @@ impl Fault {
         Duration::from_secs(match self {
             // A back-off that has grown to 16 s, the connection, and a question asked again.
             BrokerKilled | BrokerFrozen => 35,
+            // A fetch whose time is up, and the pause before the next.
+            EndpointSilent => 35,
             // What is wrong with a token is known for the 10 s between two fetches.
             TokenMalformed => 20,
             _ => 15,
@@ -210,18 +227,12 @@ impl Fault {
         )
     }
 
+    fn is_of_the_endpoint(self) -> bool {
+        matches!(self, EndpointStopped | EndpointSilent | EndpointHangsUp)
+    }
+
     fn is_about_tokens(self) -> bool {
-        use Fault::*;
-        matches!(
-            self,
-            BrokerKilled
-                | BrokerFrozen
-                | BridgeAway
-                | BridgeSilent
-                | BridgeSlow
-                | TokenMalformed
-                | TokensRevoked
-        )
+        self.is_of_the_broker() || self.is_of_the_endpoint() || self == TokensRevoked
     }
 }
 

@@ -186,6 +186,10 @@ impl World {
         let listen = || std::net::TcpListener::bind(address).unwrap();
         let listener = self.network.inside_the_cloud(listen);
         self.cloud.restart_on(listener).unwrap();
+    }
+
+    /// And so does the port where it gives tokens.
+    pub(crate) fn restart_endpoint(&mut self) {
         let address = self.endpoint.address();
         let listen = || std::net::TcpListener::bind(address).unwrap();
         let listener = self.network.inside_the_cloud(listen);
