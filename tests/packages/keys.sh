@@ -90,6 +90,18 @@ END
         systemctl reload tedge-agent
         timeout 60 sh -c "until [ \"\$(openssl s_client -connect localhost:8000 </dev/null 2>/dev/null | openssl x509 -noout -serial)\" != \"$old\" ]; do :; done"
         [ "$(systemctl show -P MainPID tedge-agent)" = "$pid" ]'
+    promise "a reload that fails says so, and why, and the certificate in use stays" gateway '
+        local=/etc/tedge/device-local-certs
+        cp $local/main-agent.crt /root/kept.crt
+        echo >$local/main-agent.crt
+        for unit in tedge-agent tedge-file-transfer; do
+            not systemctl reload $unit
+            systemctl is-active $unit
+        done
+        journalctl -o cat -u tedge-file-transfer -n 9 | grep "^http.cert_path: $local/main-agent.crt holds no certificate"
+        curl -sSf --cert $local/tedge-client.crt --key $local/tedge-client.key https://localhost:8000/health
+        cp /root/kept.crt $local/main-agent.crt
+        systemctl reload tedge-agent'
     on gateway 'sh /root/sign main-agent 2>/dev/null'
     eventually 200 "and after a minute without a signal" gateway '
         [ "$({ openssl s_client -connect localhost:8000 </dev/null 2>/dev/null || true; } | openssl x509 -noout -serial)" = \
