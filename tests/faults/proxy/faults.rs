@@ -131,8 +131,14 @@ impl Fault {
             BridgeSlow => bridge.answer(Answer::Late(Duration::from_secs(1 + chance.below(6)))),
             TokenMalformed => bridge.answer(Answer::Payload(malformed(chance))),
             EndpointStopped => endpoint.stop(),
-            EndpointSilent => endpoint.greet(Greeting::Silence),
-            EndpointHangsUp => endpoint.greet(Greeting::HangUp),
+            EndpointSilent | EndpointHangsUp => {
+                endpoint.greet(match self {
+                    EndpointSilent => Greeting::Silence,
+                    _ => Greeting::HangUp,
+                });
+                // Nor does it give a token to a fetch under way once all are revoked.
+                endpoint.break_off();
+            }
             TokensRevoked => {}
             DeviceRenewed | DeviceRenewedKeyFirst => {
                 // A fetch is under way between the two files.
