@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_executor::Executor;
+use async_lock::Semaphore;
 use common::client::Answer;
 use common::http::Body;
 use common::settings::Free;
@@ -49,6 +50,9 @@ use self::revalidate::Verdict;
 pub(crate) use self::status::Status;
 use crate::error::Error;
 use crate::upstream::{Head, Upstream};
+
+/// How many whole downloads may wait for the disk before others do not begin.
+const STORING: usize = 16;
 
 /// What the cache may take and keep.
 #[derive(Clone, Debug)]
@@ -78,6 +82,8 @@ struct Shared {
     index: Arc<Index>,
     fills: Mutex<HashMap<u128, Arc<Fill>>>,
     pool: Arc<DiskPool>,
+    /// Downloads that are whole, and wait until the disk has them.
+    storing: Semaphore,
     upstream: Arc<Upstream>,
     executor: Arc<Executor<'static>>,
     /// When the directory was changed last, as far as is known.
@@ -116,6 +122,7 @@ impl Cache {
             index: Arc::new(index),
             fills: Mutex::default(),
             pool: Arc::default(),
+            storing: Semaphore::new(STORING),
             upstream,
             executor,
             changed: Mutex::default(),

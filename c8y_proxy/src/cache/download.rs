@@ -11,6 +11,7 @@ use common::http::{Body, crossing};
 use common::net::load;
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, Temporary, write_all};
+use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 use http::header::{
     CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
@@ -35,6 +36,8 @@ use crate::upstream::Head;
 const LARGE: usize = 128 * 1024;
 /// The same while many are.
 const SMALL: usize = 32 * 1024;
+/// How long a download waits until the disk has stored others.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before each attempt to go on with a download that has broken off.
 const WAITS: [Duration; 5] = [
     Duration::ZERO,
@@ -144,8 +147,21 @@ impl Download {
         if is_small || entry::is_too_long(&entry) {
             return Ok((answer, None));
         }
-        let file = self.create(entry, length).await;
+        let file = if self.has_time().await { self.create(entry, length).await } else { None };
         Ok((answer, file))
+    }
+
+    /// Waits a moment if the disk is slower than what comes. Whether it has kept up.
+    async fn has_time(&self) -> bool {
+        let storing = async {
+            drop(self.shared.storing.acquire().await);
+            true
+        };
+        let late = async {
+            Timer::after(PATIENCE).await;
+            false
+        };
+        storing.or(late).await
     }
 
     /// Makes the temporary file, and room for it. `None` if there is none.
@@ -294,6 +310,7 @@ impl Download {
 
     /// Gives the file its name, once it is on the disk.
     async fn store(&self, mut file: File) {
+        let _storing = self.shared.storing.acquire().await;
         file.entry.length = file.written;
         let is_small = file.written < self.shared.options.min_size;
         if file.is_lost || is_small || self.fill.is_forgotten() {
