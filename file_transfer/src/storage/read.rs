@@ -24,7 +24,7 @@ impl Storage {
             opened.map_err(|errno| not_opened(&owned, errno))
         };
         let (file, version) = self.0.pool.run(Kind::Read, open).await?;
-        Ok(self.reader((Arc::new(file), version)))
+        Ok(self.reader(path, (Arc::new(file), version)))
     }
 
     /// As [`Storage::open_file`], or `None` if that would wait for the disk.
@@ -36,13 +36,13 @@ impl Storage {
         let now = Instant::now();
         let lookup = &root.current(now)?.lookup;
         if let Some(found) = open_files.find(path, lookup, now) {
-            return Some(Ok(self.reader(found)));
+            return Some(Ok(self.reader(path, found)));
         }
         Some(match lookup.open(path, Wait::Never) {
             Ok((file, version)) => {
                 let file = Arc::new(file);
                 open_files.insert(path, &file, version, now);
-                Ok(self.reader((file, version)))
+                Ok(self.reader(path, (file, version)))
             }
             Err(Errno::AGAIN) => return None,
             Err(_) if root.is_removed() => return None,
@@ -50,9 +50,16 @@ impl Storage {
         })
     }
 
-    fn reader(&self, (file, version): (Arc<OwnedFd>, Version)) -> (Reader, Version) {
-        if let Some(retention) = &self.0.retention {
-            retention.note_read(&file, &self.0.pool);
+    fn reader(
+        &self,
+        path: &FilePath,
+        (file, version): (Arc<OwnedFd>, Version),
+    ) -> (Reader, Version) {
+        if let Some(retention) = self.0.retention.as_ref().filter(|it| it.counts_reads()) {
+            if retention.note_read(&file) {
+                let (inner, file, path) = (self.0.clone(), file.clone(), path.clone());
+                self.0.pool.defer(move || inner.note_on_disk(&file, &path));
+            }
         }
         (Reader::new(file, version.length, self.0.pool.clone()), version)
     }

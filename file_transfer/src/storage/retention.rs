@@ -54,6 +54,9 @@ pub(super) use quota::{NoRoom, Replaced, Reservation};
 const DAY: i64 = 24 * 60 * 60 * 1000;
 /// The age of a file is known to this part of `max_age` after a restart.
 const PARTS: i64 = 16;
+/// How often the clock is saved if it does not jump. If the device is switched off, so much of the
+/// age of files may be lost.
+const SAVE: i64 = 60 * 60 * 1000;
 
 /// How long files stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,17 +149,20 @@ impl Retention {
         }
     }
 
-    /// Notes that a file is being read, until its descriptor is closed.
-    pub(super) fn note_read(&self, file: &Arc<OwnedFd>, pool: &Arc<DiskPool>) {
+    /// Whether it counts when files were read last.
+    pub(super) fn counts_reads(&self) -> bool {
+        self.max_age.is_some() || self.quota.makes_room()
+    }
+
+    /// Notes that a file is being read, until its descriptor is closed. Returns whether
+    /// [`Inner::note_on_disk`] is due.
+    pub(super) fn note_read(&self, file: &OwnedFd) -> bool {
         // Fails while the file is being deleted, which does not change what is read.
-        let _ = flock(&**file, FlockOperation::NonBlockingLockShared);
-        let Ok(stat) = fstat(&**file) else { return };
+        let _ = flock(file, FlockOperation::NonBlockingLockShared);
+        let Ok(stat) = fstat(file) else { return false };
         let boot = self.clocks.read().boot;
         let time = &mut *self.time();
-        if time.reads.note(&stat, &time.clock, time.clock.now(boot)) {
-            let file = file.clone();
-            pool.defer(move || reads::note_on_disk(file.as_fd()));
-        }
+        time.reads.note(&stat, &time.clock, time.clock.now(boot))
     }
 
     /// Reserves room for an upload.
@@ -195,6 +201,35 @@ impl Retention {
 }
 
 impl Inner {
+    /// Compares the clocks, before files are judged by their age.
+    fn compare_clocks(&self, retention: &Retention) {
+        let now = retention.clocks.read();
+        let mut time = retention.time();
+        let jump = time.clock.check(now);
+        if jump.is_none() && now.boot - time.saved < SAVE {
+            return;
+        }
+        time.saved = now.boot;
+        let text = time.clock.save();
+        drop(time);
+        state::tell(jump);
+        if let Ok(root) = self.root.check() {
+            state::save(&text, root.directories.root().as_fd(), &self.pool);
+        }
+    }
+
+    /// Notes on the disk that a file is being read, unless the path is a link to it: then it may be
+    /// a file outside of the directory.
+    pub(super) fn note_on_disk(&self, file: &OwnedFd, path: &FilePath) {
+        let Ok(root) = self.root.check() else { return };
+        let named = statat(root.directories.root(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        if let (Ok(named), Ok(read)) = (named, fstat(file)) {
+            if (named.st_dev, named.st_ino) == (read.st_dev, read.st_ino) {
+                reads::note_on_disk(file.as_fd());
+            }
+        }
+    }
+
     /// Counts what an upload has received, and makes room for it if it has to.
     pub(super) fn receive(
         &self,
@@ -203,9 +238,9 @@ impl Inner {
         path: &FilePath,
     ) -> Result<(), Error> {
         let no_room = |NoRoom { limit }| Error::NoRoom { path: path.clone(), limit };
-        reservation.receive(total).map_err(no_room)?;
+        let takes_room = reservation.receive(total).map_err(no_room)?;
         match &self.retention {
-            Some(retention) if retention.quota.makes_room() => {
+            Some(retention) if takes_room && retention.quota.makes_room() => {
                 self.make_room(retention, path).map_err(no_room)
             }
             _ => Ok(()),
@@ -217,6 +252,7 @@ impl Inner {
         if retention.quota.excess() == 0 {
             return Ok(());
         }
+        self.compare_clocks(retention);
         let mut candidates = retention.candidates.lock().unwrap_or_else(PoisonError::into_inner);
         let mut deleted = Sum::default();
         let mut was_listed_now = false;

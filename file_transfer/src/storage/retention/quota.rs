@@ -169,7 +169,8 @@ impl Sum {
 impl Reservation {
     /// Counts what has been received, before it is written. Beyond what was expected it is
     /// reserved now.
-    pub(super) fn receive(&self, total: u64) -> Result<(), NoRoom> {
+    /// Returns whether it takes more than what it replaces.
+    pub(super) fn receive(&self, total: u64) -> Result<bool, NoRoom> {
         let charge = self.charge(total);
         let usage = &mut *self.quota.lock();
         self.reserve(usage, charge)?;
@@ -180,7 +181,7 @@ impl Reservation {
         if charge > 0 && !self.quota.make_room && usage.excess(limit) > 0 {
             return Err(NoRoom { limit });
         }
-        Ok(())
+        Ok(charge > 0)
     }
 
     /// Whether a file of `new` bytes may take the place of one of `old`.
@@ -260,7 +261,7 @@ mod tests {
         let reservations: Vec<_> = (0..100).filter_map(|_| quota.reserve(9, None).ok()).collect();
         assert_eq!(reservations.len(), 10);
         for reservation in &reservations {
-            assert_eq!((reservation.receive(9), reservation.check(None, 9)), (Ok(()), Ok(())));
+            assert_eq!((reservation.receive(9), reservation.check(None, 9)), (Ok(true), Ok(())));
             reservation.commit(None, 9);
         }
         drop(reservations);
@@ -275,10 +276,10 @@ mod tests {
     fn an_upload_without_a_length_reserves_as_it_comes() {
         let quota = quota(100, false, &[]);
         let (first, second) = (quota.reserve(0, None).unwrap(), quota.reserve(60, None).unwrap());
-        assert_eq!(first.receive(40), Ok(()));
+        assert_eq!(first.receive(40), Ok(true));
         assert_eq!(first.receive(41), Err(NoRoom { limit: 100 }));
         drop(second);
-        assert_eq!(first.receive(100), Ok(()));
+        assert_eq!(first.receive(100), Ok(true));
         assert_eq!(first.receive(101), Err(NoRoom { limit: 100 }));
     }
 
@@ -286,7 +287,7 @@ mod tests {
     fn only_what_exceeds_the_replaced_file_counts() {
         let quota = quota(100, false, &[60, 40]);
         let upload = quota.reserve(60, file(1, 60)).unwrap();
-        assert_eq!(upload.receive(60), Ok(()));
+        assert_eq!(upload.receive(60), Ok(false));
         assert!(quota.reserve(1, None).is_err() && quota.reserve(61, file(1, 60)).is_err());
         assert!(quota.is_replaced(1) && !quota.is_replaced(2));
         upload.commit(Some(60), 60);
@@ -305,7 +306,7 @@ mod tests {
     fn what_already_exceeds_the_limit_may_shrink() {
         let quota = quota(100, false, &[150]);
         let upload = quota.reserve(120, file(1, 150)).unwrap();
-        assert_eq!((upload.receive(120), upload.check(Some(150), 120)), (Ok(()), Ok(())));
+        assert_eq!((upload.receive(120), upload.check(Some(150), 120)), (Ok(false), Ok(())));
         assert!(quota.reserve(151, file(1, 150)).is_err());
     }
 
@@ -316,14 +317,14 @@ mod tests {
         let upload = quota.reserve(90, None).unwrap();
         assert_eq!(quota.excess(), 0);
         assert!(quota.reserve(11, None).is_err());
-        assert_eq!((upload.receive(15), quota.excess()), (Ok(()), 5));
+        assert_eq!((upload.receive(15), quota.excess()), (Ok(true), 5));
         quota.removed(30);
         assert_eq!(quota.excess(), 0);
         // What is being replaced stays, so there is less room for others.
         drop(upload);
         let replacing = quota.reserve(60, file(1, 60)).unwrap();
         assert!(quota.reserve(41, None).is_err() && quota.reserve(40, None).is_ok());
-        assert_eq!((replacing.receive(60), quota.excess()), (Ok(()), 0));
+        assert_eq!((replacing.receive(60), quota.excess()), (Ok(false), 0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::super::{Inner, Storage};
 use super::eviction::Candidates;
 use super::quota::Sum;
 use super::walk::{Visited, Walk};
-use super::{Outcome, Retention, state};
+use super::{Outcome, Retention};
 
 /// From the start of one sweep to the start of the next.
 const PERIOD: Duration = Duration::from_secs(600);
@@ -28,9 +28,6 @@ const PART: Duration = Duration::from_millis(1);
 const PAUSE: u32 = 120;
 /// And so many times the time that it took, most of which may be the disk's.
 const PAUSE_OF_DISK: u32 = 9;
-/// How often the clock is saved if it does not jump. If the device is switched off, so much of the
-/// age of files may be lost.
-const SAVE: i64 = 60 * 60 * 1000;
 
 /// A sweep that is under way.
 struct Sweep {
@@ -132,7 +129,7 @@ impl Sweep {
     /// Visits some files. Returns whether they were the last ones, and what it has taken.
     fn part(&mut self) -> (bool, Cost) {
         let Self { inner, retention, walk, tally } = self;
-        compare_clocks(inner, retention);
+        inner.compare_clocks(retention);
         let (processor, whole) = (processor_time(), Instant::now());
         let mut is_last = false;
         while !is_last && whole.elapsed() < PART {
@@ -158,7 +155,7 @@ impl Sweep {
         if !walk.is_complete() {
             log::warn!("some directories of the files cannot be read: their files do not expire");
         }
-        compare_clocks(&inner, &retention);
+        inner.compare_clocks(&retention);
         failed
     }
 }
@@ -179,24 +176,6 @@ impl Tally {
         if let Some(candidates) = &mut self.candidates {
             candidates.add(file, retention.last_use(file.stat));
         }
-    }
-}
-
-/// Before files are judged by their age.
-fn compare_clocks(inner: &Inner, retention: &Retention) {
-    let now = retention.clocks.read();
-    let mut time = retention.time();
-    let jump = time.clock.check(now);
-    let is_due = now.boot - time.saved >= SAVE;
-    if jump.is_none() && !is_due {
-        return;
-    }
-    time.saved = now.boot;
-    let text = time.clock.save();
-    drop(time);
-    state::tell(jump);
-    if let Ok(root) = inner.root.check() {
-        state::save(&text, root.directories.root().as_fd(), &inner.pool);
     }
 }
 
