@@ -36,6 +36,7 @@ mod promises {
     mod directories;
     mod entities;
     mod expectations;
+    mod expiry;
     mod file_systems;
     mod first_bytes;
     mod framing;
@@ -49,6 +50,7 @@ mod promises {
     mod mutual_tls;
     mod paths;
     mod put;
+    mod quota;
     mod reload;
     mod routes;
     mod space;

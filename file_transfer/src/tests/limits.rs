@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::time::Duration;
 
-use common::http::Body;
+use common::http::{Body, Request};
 use futures_lite::future::{block_on, poll_once};
 
 use super::{Service, Then, chunks};
@@ -288,4 +288,88 @@ fn a_file_stays_until_the_one_that_replaces_it_is_whole() {
     assert_eq!(service.on_disk("a").unwrap(), "x".repeat(90));
     assert_eq!(service.put("a", &[], &"y".repeat(100)).status, 201);
     assert_eq!(service.usage(), (1, 100));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "no executor waits here")]
+fn a_read_is_noted_on_the_disk_once_a_day_and_never_behind_a_link() {
+    let service = limited(Limits {
+        max_age: Some(Duration::from_secs(365 * 24 * 60 * 60)),
+        ..Limits::default()
+    });
+    service.put("a", &[], "x");
+    let cached = service.directory.parent().unwrap().join("cached");
+    fs::write(&cached, "x").unwrap();
+    symlink("../cached", service.path("link")).unwrap();
+    // In the past, so that noting it is seen.
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1);
+    for path in [&service.path("a"), &cached] {
+        fs::File::open(path).unwrap().set_times(fs::FileTimes::new().set_accessed(old)).unwrap();
+    }
+    let is_noted = |path: &std::path::Path| fs::metadata(path).unwrap().atime() > 1_000_000;
+    // Noted in the pool, behind this.
+    let read = |name| {
+        assert_eq!(service.get(name, &[]).text(), "x");
+        block_on(service.storage.sweep_now());
+    };
+    read("link");
+    assert!(!is_noted(&service.path("a")));
+    service.storage.move_clocks(0, 2 * DAY);
+    let changed = fs::metadata(&cached).unwrap().ctime_nsec();
+    read("link");
+    read("a");
+    let begin = std::time::Instant::now();
+    while !is_noted(&service.path("a")) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the read is not noted");
+    }
+    assert_eq!(fs::metadata(&cached).unwrap().ctime_nsec(), changed);
+}
+
+/// Four clients upload, read and delete the same few files, while one sweep follows the other.
+#[test]
+fn what_is_counted_is_what_is_there_whatever_races() {
+    for make_room in [false, true] {
+        let max_age = Some(Duration::from_millis(5));
+        let service = limited(Limits { max_age, max_total: Some(500), make_room });
+        let service = &service;
+        std::thread::scope(|scope| {
+            for client in 0..4_usize {
+                scope.spawn(move || {
+                    for round in 0..150 {
+                        let name = ["a", "b", "c", "d/e", "d/f/g"][(client * 7 + round * 3) % 5];
+                        let content = client.to_string().repeat(round * 13 % 200);
+                        match (client + round) % 4 {
+                            0 => assert_eq!(service.delete(name, &[]).status, 202),
+                            1 => {
+                                let target = format!("/te/v1/files/{name}");
+                                let get = Request::get(target).body(Body::Empty).unwrap();
+                                let answer = block_on(service.routes.answer(get)).response;
+                                let got = block_on(super::Answer::read(answer));
+                                let first = got.content.first().copied();
+                                let is_whole = got.content.iter().all(|byte| Some(*byte) == first);
+                                let is_length =
+                                    got.field("content-length") == got.content.len().to_string();
+                                assert!(got.status == 404 || is_whole && is_length, "{got:?}");
+                            }
+                            _ => {
+                                let status = service.put(name, &[], &content).status;
+                                assert!(matches!(status, 201 | 507), "{status}");
+                            }
+                        }
+                        assert!(service.usage().1 <= 500);
+                    }
+                });
+            }
+            for _ in 0..50 {
+                block_on(service.storage.sweep_now());
+            }
+        });
+        let mut there = (0, 0);
+        for name in ["a", "b", "c", "d/e", "d/f/g"] {
+            if let Some(content) = service.on_disk(name) {
+                there = (there.0 + 1, there.1 + content.len() as u64);
+            }
+        }
+        assert_eq!(service.usage(), there, "{make_room}");
+    }
 }

@@ -148,6 +148,7 @@ impl Sweep {
             *retention.candidates.lock().unwrap_or_else(PoisonError::into_inner) =
                 candidates.sorted();
         }
+        log::debug!("swept: files {}, bytes {}", kept.files, kept.bytes);
         if deleted != Sum::default() {
             let Sum { files, bytes } = deleted;
             log::info!("deleted because they have expired: files {files}, bytes {bytes}");

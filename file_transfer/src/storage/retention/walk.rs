@@ -136,3 +136,36 @@ impl Walk {
 fn is_passed_over(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..") || name.to_str().is_ok_and(is_reserved)
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "no executor waits here")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_becomes_a_link_is_not_entered() {
+        let directory = crate::tests::new_directory();
+        let outside = directory.parent().unwrap().join("outside");
+        fs::create_dir_all(directory.join("a")).unwrap();
+        fs::create_dir_all(directory.join("b")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("file"), "x").unwrap();
+        fs::write(directory.join("b/file"), "x").unwrap();
+        let root: OwnedFd = fs::File::open(&directory).unwrap().into();
+        let mut walk = Walk::new(root.as_fd()).unwrap();
+        let mut seen = Vec::new();
+        let mut step = |walk: &mut Walk| {
+            walk.step(|file| seen.push([file.path, file.name.to_bytes()].concat()))
+        };
+        assert!(step(&mut walk));
+        fs::rename(directory.join("a"), directory.join("old")).unwrap();
+        symlink(&outside, directory.join("a")).unwrap();
+        while step(&mut walk) {}
+        assert_eq!(seen, [b"b/file"]);
+        assert!(walk.is_complete());
+        fs::remove_dir_all(directory.parent().unwrap()).unwrap();
+    }
+}
