@@ -30,7 +30,7 @@ fn making_room(setup: &mut Setup) {
 }
 
 fn health(service: &Service) -> String {
-    Curl::new(&service.url("/health")).answer().text().to_owned()
+    String::from_utf8(Curl::new(&service.url("/health")).answer().body).unwrap()
 }
 
 /// The files that requests can name.
