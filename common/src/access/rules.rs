@@ -52,8 +52,10 @@ pub struct Refusal {
 }
 
 impl Rules {
-    /// The line of the first rule that allows this client this method at this path, which is as
-    /// [`Judge::may`] takes it, or with a directory as [`Judge::may_within`] does.
+    /// The line of the first rule that matches: this client, this method and this path, which is as
+    /// [`Judge::may`] takes it, or with a directory as [`Judge::may_within`] does. It allows the
+    /// request; there is no rule that forbids. So a rule for other methods leaves the request to
+    /// those below it.
     pub fn find(
         &self,
         client: Client<'_>,
@@ -62,8 +64,8 @@ impl Rules {
         path: &str,
     ) -> Option<usize> {
         let method = Methods::of(method);
-        let allows = |rule: &&Rule| rule.allows(client, method, directory, path);
-        self.0.iter().find(allows).map(|rule| rule.line)
+        let matches = |rule: &&Rule| rule.matches(client, method, directory, path);
+        self.0.iter().find(matches).map(|rule| rule.line)
     }
 
     /// What judges the requests of this client.
@@ -83,7 +85,8 @@ impl Rules {
 }
 
 impl Rule {
-    fn allows(&self, client: Client<'_>, method: Methods, directory: &str, path: &str) -> bool {
+    /// Whether all that it says holds.
+    fn matches(&self, client: Client<'_>, method: Methods, directory: &str, path: &str) -> bool {
         if !self.may.has(method) {
             return false;
         }
@@ -182,7 +185,7 @@ exactly = "/motd"
     }
 
     #[test]
-    fn the_first_rule_that_allows_a_request_decides() {
+    fn the_first_rule_that_matches_a_request_allows_it() {
         for (name, address, method, path, line) in [
             (Some("child1"), "", "PUT", "child1/x", Some(2)),
             (Some("child1"), "", "HEAD", "device_child1__/config_update/x", Some(2)),
@@ -202,6 +205,24 @@ exactly = "/motd"
             (None, "127.0.0.1", "GET", "child1/x", None),
         ] {
             assert_eq!(judged(name, address, method, path), line, "{name:?} {method} {path}");
+        }
+    }
+
+    /// As in the README: a child may only read what the main agent links there for it.
+    #[test]
+    fn a_rule_for_other_methods_leaves_the_request_to_those_below_it() {
+        let rules = "[[rule]]\nwho = \"*\"\nmay = \"read\"\nbelow = \"/device_{who}__/\"\n\
+                     [[rule]]\nwho = \"main\"\nmay = \"write\"\nbelow = \"/\"\n";
+        let rules = parse(rules.as_bytes()).unwrap();
+        for (name, method, line) in [
+            ("main", Method::GET, Some(1)),
+            ("main", Method::PUT, Some(5)),
+            ("child", Method::PUT, None),
+        ] {
+            let names = Names::one(name);
+            let client = Client { names: &names, address: None };
+            let path = format!("device_{name}__/a");
+            assert_eq!(rules.find(client, &method, "", &path), line, "{name}");
         }
     }
 

@@ -9,6 +9,7 @@ use http::Method;
 use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8};
 use super::print::{print_value, warn};
 use crate::access::{Client, Names};
+use crate::escape::Escaped;
 use crate::server::RulesFile;
 use crate::settings::{Program, Settings};
 
@@ -24,9 +25,11 @@ pub const COMMAND: Command = Command {
         PROFILE,
     ],
     notes: "PATH is that of a request, such as /te/v1/files/child1/a, /c8y/event/events or\n\
-            /te/v1/entities/device/child1//, or with --service one as in the rules. It is\n\
-            not percent-encoded.\n\
-            The rules are in the files of http.access_path and c8y.proxy.access_path.\n\
+            /te/v1/entities/device/child1//, or with --service one as in the rules. Write it\n\
+            decoded. Not accepted is what services read in more than one way, and may refuse:\n\
+            % ? # \\ and control characters, and parts that are dots or dots before a semicolon.\n\
+            A rule matches if all its keys do, may among them. The first one that does allows the\n\
+            request. The rules are in the files of http.access_path and c8y.proxy.access_path.\n\
             If no rule allows the request, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
     run,
@@ -92,8 +95,10 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
         None if FILES.iter().any(below) || below(&ENTITIES) => Program::FileTransfer,
         None => return Err(usage(format!("no service has the path '{path}': add --service"))),
     };
-    if path.split('/').any(|part| matches!(part, "." | "..")) {
-        return Err(usage(format!("PATH is '{path}': write it without . and ..")));
+    let is_odd = |c: char| matches!(c, '%' | '?' | '#' | '\\') || c.is_control();
+    if path.contains(is_odd) || path.split('/').any(is_dots) {
+        let path = Escaped(path);
+        return Err(usage(format!("PATH is '{path}': write it decoded, without . and ..")));
     }
     if service == Program::FileTransfer && below(&ENTITIES) {
         // Empty parts are parts of it.
@@ -109,6 +114,12 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
     let parts: Vec<_> = relative.split('/').filter(|part| !part.is_empty()).collect();
     let end = if service == Program::C8yProxy && !parts.is_empty() { "/" } else { "" };
     Ok(Request { service, directory: "", path: parts.join("/") + end })
+}
+
+/// Whether some server could take a part for `.` or `..`.
+fn is_dots(part: &str) -> bool {
+    let name = part.split(';').next().unwrap_or_default();
+    name.contains('.') && name.chars().all(|c| matches!(c, '.' | '+') || c.is_whitespace())
 }
 
 fn address(text: &str) -> Result<IpAddr, Exit> {
