@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Measures what a sweep over many files costs: latency of a neighbour, processor, memory.
+
+Usage: sweep.py PROGRAM [FILES]. GETs of one small file over one connection, in turn while a
+service without limits is at rest and while one with limits sweeps; each is started new, five rounds.
+"""
+
+import http.client
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROUNDS = 5
+REQUESTS = 4000
+LIMITS = '[http.files]\nmax_age = "90d"\nmax_total = "10G"\nmake_room = true\n'
+
+
+def main():
+    program, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        fill(root / "data/file-transfer", count)
+        rounds = []
+        for number in range(ROUNDS):
+            order = ("", LIMITS) if number % 2 == 0 else (LIMITS, "")
+            rounds.append({limits: measure(program, root, limits) for limits in order})
+        for limits, name in (("", "at rest"), (LIMITS, "sweeping")):
+            for what in ("p50", "p99"):
+                values = sorted(one[limits][what] for one in rounds)
+                print(f"{name}: {what} {statistics.median(values) * 1e6:.0f} us")
+        for what in ("p50", "p99"):
+            ratios = [one[LIMITS][what] / one[""][what] for one in rounds]
+            print(f"{what}, sweeping to at rest: {statistics.median(ratios):.3f}")
+        whole = sweep_whole(program, root)
+        print(f"a whole sweep of {count} files: {whole}")
+
+
+def fill(files, count):
+    for number in range(count):
+        below = files / str(number % 100)
+        if number < 100:
+            below.mkdir(parents=True)
+        (below / f"a-file-with-a-longer-name-{number}").touch()
+    (files / "small").write_bytes(b"x" * 1000)
+
+
+class Service:
+    def __init__(self, program, root, limits):
+        (root / "tedge.toml").write_text(f'[data]\npath = "{root}/data"\n[http.bind]\nport = 0\n')
+        (root / "tedge-http.toml").write_text(limits)
+        command = [program, "--config-dir", str(root), "--log-level=debug"]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        line = self.wait_for("Serving http://")
+        self.port = int(line.rsplit(":", 1)[1])
+
+    def wait_for(self, text):
+        for line in self.process.stderr:
+            if text in line:
+                return line
+        raise SystemExit(f"the service ended without {text!r}")
+
+    def processor(self):
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+
+    def end(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+
+def measure(program, root, limits):
+    service = Service(program, root, limits)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port)
+    times = []
+    for _ in range(REQUESTS):
+        begin = time.perf_counter()
+        connection.request("GET", "/te/v1/files/small")
+        connection.getresponse().read()
+        times.append(time.perf_counter() - begin)
+    service.end()
+    times.sort()
+    return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
+
+
+def sweep_whole(program, root):
+    service = Service(program, root, LIMITS)
+    begin, before = time.monotonic(), service.processor()
+    service.wait_for("swept: ")
+    took, processor = time.monotonic() - begin, service.processor() - before
+    peak = service.peak()
+    service.end()
+    return f"{took:.0f} s, {100 * processor / took:.2f} % of a processor, peak {peak} kB"
+
+
+if __name__ == "__main__":
+    main()
