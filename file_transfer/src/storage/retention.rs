@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_lock::OnceCell;
+use async_io::Timer;
 use common::storage::DiskPool;
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, openat, statat, unlinkat,
@@ -50,6 +50,8 @@ use walk::{Visited, Walk};
 pub(crate) use quota::Sum;
 pub(super) use quota::{NoRoom, Replaced, Reservation};
 
+/// How often an upload looks whether all files are counted.
+const LOOK: Duration = Duration::from_millis(10);
 /// Reads are noted on the disk at most so often for each file.
 const DAY: i64 = 24 * 60 * 60 * 1000;
 /// The age of a file is known to this part of `max_age` after a restart.
@@ -79,7 +81,7 @@ pub(super) struct Retention {
     /// The files to delete next for more room, the last one first.
     candidates: Mutex<Vec<Candidate>>,
     /// Set once all files were counted.
-    counted: OnceCell<()>,
+    is_counted: AtomicBool,
     /// Whether somebody waits for that.
     is_hurried: AtomicBool,
 }
@@ -125,7 +127,7 @@ impl Retention {
             clocks,
             time: Mutex::new(Time { clock, reads, saved: now.boot }),
             candidates: Mutex::default(),
-            counted: OnceCell::new(),
+            is_counted: AtomicBool::new(false),
             is_hurried: AtomicBool::new(false),
         })))
     }
@@ -138,15 +140,19 @@ impl Retention {
     /// What all files take, and the limit, once they were counted.
     pub(super) fn usage(&self) -> Option<(Sum, u64)> {
         let limit = self.quota.limit()?;
-        self.counted.is_initialized().then(|| (self.quota.stored(), limit))
+        self.is_counted().then(|| (self.quota.stored(), limit))
     }
 
     /// Waits until all files were counted, if there is a limit.
     pub(super) async fn wait_until_counted(&self) {
-        if self.quota.limit().is_some() && !self.counted.is_initialized() {
+        while self.quota.limit().is_some() && !self.is_counted() {
             self.is_hurried.store(true, Ordering::Relaxed);
-            self.counted.wait().await;
+            Timer::after(LOOK).await;
         }
+    }
+
+    fn is_counted(&self) -> bool {
+        self.is_counted.load(Ordering::Relaxed)
     }
 
     /// Whether it counts when files were read last.
@@ -284,7 +290,7 @@ impl Inner {
         let mut candidates = Candidates::new();
         let walk = self.root.check().ok().map(|root| Walk::new(root.directories.root().as_fd()));
         if let Some(Ok(mut walk)) = walk {
-            while walk.step(|file| candidates.add(file, retention.last_use(file.stat))) {}
+            while walk.step(&mut |file| candidates.add(file, retention.last_use(file.stat))) {}
         }
         candidates.sorted()
     }

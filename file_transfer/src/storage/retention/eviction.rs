@@ -3,6 +3,7 @@
 //! Their list is bounded. As long as an entry is unchanged, every file that is not listed was used
 //! later, since files only get younger.
 
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::ffi::CString;
 
@@ -23,7 +24,6 @@ pub(super) struct Candidates {
 }
 
 /// A file, in the order of its last use.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Candidate {
     pub(super) last_use: i64,
     pub(super) inode: u64,
@@ -31,6 +31,26 @@ pub(super) struct Candidate {
     pub(super) path: Box<[u8]>,
     pub(super) name: CString,
 }
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.last_use.cmp(&other.last_use)
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.last_use == other.last_use
+    }
+}
+
+impl Eq for Candidate {}
 
 impl Candidate {
     fn size(&self) -> usize {

@@ -4,20 +4,19 @@
 //! at most once a day for each file, and more often only if files expire within days. After a
 //! restart, a file counts as read at the latest time at which it may have been.
 
-use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 
 use super::clock::AgeClock;
 
-/// How many files are noted in memory. If there are more, the older half goes.
+/// How many files are noted in memory. If there are more, the half that was read first goes.
 const MOST: usize = 1024;
 
 /// All times are those of the age clock.
 pub(super) struct Reads {
-    /// By inode number.
-    seen: HashMap<u64, i64>,
+    /// Inode numbers and times, in the order of the times.
+    seen: Vec<(u64, i64)>,
     /// Reads before this time may not have been noted in memory.
     known_since: i64,
     /// How old the time on the disk may be before a read is noted there.
@@ -26,27 +25,27 @@ pub(super) struct Reads {
 
 impl Reads {
     pub(super) fn new(now: i64, granularity: i64) -> Self {
-        Self { seen: HashMap::new(), known_since: now, granularity }
+        Self { seen: Vec::new(), known_since: now, granularity }
     }
 
     /// Notes that a file is read now. Returns whether that should also be noted on the disk.
     pub(super) fn note(&mut self, stat: &Stat, clock: &AgeClock, now: i64) -> bool {
-        if self.seen.len() == MOST && !self.seen.contains_key(&stat.st_ino) {
-            let mut times: Vec<i64> = self.seen.values().copied().collect();
-            let (_, &mut middle, _) = times.select_nth_unstable(MOST / 2);
-            self.seen.retain(|_, time| *time > middle);
-            self.known_since = self.known_since.max(middle);
+        if let Some(index) = self.seen.iter().position(|(inode, _)| *inode == stat.st_ino) {
+            self.seen.remove(index);
+        } else if self.seen.len() == MOST {
+            self.known_since = self.seen[MOST / 2].1;
+            self.seen.drain(..MOST / 2);
         }
-        self.seen.insert(stat.st_ino, now);
+        self.seen.push((stat.st_ino, now));
         now - on_disk(stat, clock, now) > self.granularity
     }
 
     /// The latest time at which a file can have been written or read.
     pub(super) fn last_use(&self, stat: &Stat, clock: &AgeClock, now: i64) -> i64 {
         let on_disk = on_disk(stat, clock, now);
-        let noted = self.seen.get(&stat.st_ino).copied().unwrap_or(i64::MIN);
+        let noted = self.seen.iter().find(|(inode, _)| *inode == stat.st_ino);
         let unnoted = (on_disk + self.granularity).min(self.known_since);
-        on_disk.max(noted).max(unnoted)
+        on_disk.max(unnoted).max(noted.map_or(i64::MIN, |(_, time)| *time))
     }
 }
 

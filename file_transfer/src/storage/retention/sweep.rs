@@ -33,8 +33,19 @@ const PAUSE_OF_DISK: u32 = 9;
 struct Sweep {
     inner: Arc<Inner>,
     retention: Arc<Retention>,
-    walk: Walk,
+    /// `None` before the first part.
+    walk: Option<Walk>,
     tally: Tally,
+}
+
+/// What a part leads to.
+enum Next {
+    /// Another part, after a pause of this length.
+    Part(Sweep, Duration),
+    /// All files were visited, and this kept some from being deleted.
+    End(Option<Errno>),
+    /// There is no directory.
+    Nothing,
 }
 
 /// What a sweep has found.
@@ -44,12 +55,6 @@ struct Tally {
     failed: Option<Errno>,
     /// Only if room may have to be made.
     candidates: Option<Candidates>,
-}
-
-/// What a part has taken.
-struct Cost {
-    processor: Duration,
-    whole: Duration,
 }
 
 impl Storage {
@@ -74,28 +79,23 @@ impl Storage {
 
     /// Sweeps once. Returns what kept files from being deleted; `None` if there is no directory.
     async fn sweep(&self, retention: &Arc<Retention>) -> Option<Option<Errno>> {
-        let (inner, shared) = (self.0.clone(), retention.clone());
-        let mut sweep = self.0.pool.run(Kind::Write, move || Sweep::begin(inner, shared)).await?;
+        let mut sweep = Sweep::new(self.0.clone(), retention.clone());
         loop {
-            let part = move || {
-                let (is_last, cost) = sweep.part();
-                (sweep, is_last, cost)
-            };
-            let (next, is_last, cost) = self.0.pool.run(Kind::Write, part).await;
-            sweep = next;
-            if is_last {
-                break;
-            }
-            if !retention.is_hurried.load(Ordering::Relaxed) {
-                let pause = (cost.processor * PAUSE).max(cost.whole * PAUSE_OF_DISK);
-                Timer::after(pause).await;
+            match self.0.pool.run(Kind::Write, move || sweep.part()).await {
+                Next::Part(next, pause) => {
+                    sweep = next;
+                    if !retention.is_hurried.load(Ordering::Relaxed) {
+                        Timer::after(pause).await;
+                    }
+                }
+                Next::End(failure) => {
+                    retention.is_hurried.store(false, Ordering::Relaxed);
+                    retention.is_counted.store(true, Ordering::Relaxed);
+                    return Some(failure);
+                }
+                Next::Nothing => return None,
             }
         }
-        let failure = self.0.pool.run(Kind::Write, move || sweep.end()).await;
-        retention.is_hurried.store(false, Ordering::Relaxed);
-        // Fails only if it is set.
-        let _ = retention.counted.set(()).await;
-        Some(failure)
     }
 
     /// One sweep without pauses.
@@ -116,34 +116,44 @@ impl Storage {
 }
 
 impl Sweep {
-    fn begin(inner: Arc<Inner>, retention: Arc<Retention>) -> Option<Self> {
-        let root = inner.root.check().ok()?;
-        let walk = Walk::new(root.directories.root().as_fd()).ok()?;
+    fn new(inner: Arc<Inner>, retention: Arc<Retention>) -> Self {
         let candidates = retention.quota.makes_room().then(Candidates::new);
-        retention.quota.begin_sweep();
         let (kept, deleted) = (Sum::default(), Sum::default());
         let tally = Tally { kept, deleted, failed: None, candidates };
-        Some(Self { inner, retention, walk, tally })
+        Self { inner, retention, walk: None, tally }
     }
 
-    /// Visits some files. Returns whether they were the last ones, and what it has taken.
-    fn part(&mut self) -> (bool, Cost) {
-        let Self { inner, retention, walk, tally } = self;
+    /// Visits some files.
+    fn part(mut self) -> Next {
+        let Self { inner, retention, walk, tally } = &mut self;
         inner.compare_clocks(retention);
         let (processor, whole) = (processor_time(), Instant::now());
-        let mut is_last = false;
-        while !is_last && whole.elapsed() < PART {
-            is_last = !walk.step(|file| tally.visit(file, inner, retention));
+        let walk = match walk {
+            Some(walk) => walk,
+            None => {
+                let Ok(root) = inner.root.check() else { return Next::Nothing };
+                let Ok(new) = Walk::new(root.directories.root().as_fd()) else {
+                    return Next::Nothing;
+                };
+                retention.quota.begin_sweep();
+                walk.insert(new)
+            }
+        };
+        while whole.elapsed() < PART {
+            if !walk.step(&mut |file| tally.visit(file, inner, retention)) {
+                let is_complete = walk.is_complete();
+                return Next::End(self.end(is_complete));
+            }
         }
         let processor = processor_time().saturating_sub(processor);
-        (is_last, Cost { processor, whole: whole.elapsed() })
+        let pause = (processor * PAUSE).max(whole.elapsed() * PAUSE_OF_DISK);
+        Next::Part(self, pause)
     }
 
-    fn end(self) -> Option<Errno> {
-        let Self { inner, retention, walk, tally } = self;
+    fn end(self, is_complete: bool) -> Option<Errno> {
+        let Self { retention, tally, .. } = self;
         let Tally { kept, deleted, failed, candidates } = tally;
-        let is_first = !retention.counted.is_initialized();
-        retention.quota.end_sweep(kept, is_first, walk.is_complete());
+        retention.quota.end_sweep(kept, !retention.is_counted(), is_complete);
         if let Some(candidates) = candidates {
             *retention.candidates.lock().unwrap_or_else(PoisonError::into_inner) =
                 candidates.sorted();
@@ -153,10 +163,9 @@ impl Sweep {
             let Sum { files, bytes } = deleted;
             log::info!("deleted because they have expired: files {files}, bytes {bytes}");
         }
-        if !walk.is_complete() {
+        if !is_complete {
             log::warn!("some directories of the files cannot be read: their files do not expire");
         }
-        inner.compare_clocks(&retention);
         failed
     }
 }

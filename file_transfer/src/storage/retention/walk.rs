@@ -61,7 +61,7 @@ impl Walk {
     }
 
     /// Visits the next few files. Returns whether there may be more.
-    pub(super) fn step(&mut self, mut visit: impl FnMut(&Visited<'_>)) -> bool {
+    pub(super) fn step(&mut self, visit: &mut dyn FnMut(&Visited<'_>)) -> bool {
         let Some(level) = self.levels.last_mut() else { return false };
         if let Some(name) = level.waiting.pop() {
             self.enter(&name);
@@ -158,7 +158,7 @@ mod tests {
         let mut walk = Walk::new(root.as_fd()).unwrap();
         let mut seen = Vec::new();
         let mut step = |walk: &mut Walk| {
-            walk.step(|file| seen.push([file.path, file.name.to_bytes()].concat()))
+            walk.step(&mut |file| seen.push([file.path, file.name.to_bytes()].concat()))
         };
         assert!(step(&mut walk));
         fs::rename(directory.join("a"), directory.join("old")).unwrap();
