@@ -3,6 +3,9 @@
 //! Handlers return typed errors and never build an error page. tide's own 404 and 405 also get
 //! their text here. The errors of the services are known only as [`Failure`].
 
+use std::pin::Pin;
+
+use futures_lite::future::Boxed;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{Body, bridge};
@@ -24,22 +27,38 @@ pub trait Failure: std::error::Error + 'static {
     }
 }
 
+/// An endpoint of any handler. tide is compiled anew for each type of endpoint, 2 KB every time.
+pub struct Endpoint<S>(Box<dyn Fn(tide::Request<S>) -> Boxed<tide::Result> + Send + Sync>);
+
 /// The endpoint with the answers of `handler`. tide gets a response to an error, not the error:
 /// one of tide's links the printer of backtraces.
 pub fn endpoint<S, E, F>(
     handler: impl Fn(tide::Request<S>) -> F + Send + Sync + 'static,
-) -> impl tide::Endpoint<S>
+) -> Endpoint<S>
 where
-    S: Clone + Send + Sync + 'static,
     E: Failure,
     F: Future<Output = Result<tide::Response, E>> + Send + 'static,
 {
-    move |request| {
+    Endpoint(Box::new(move |request| {
         let answer = handler(request);
-        async move {
+        Box::pin(async move {
             let response = |failure| bridge::answer(error_response(&failure));
-            tide::Result::Ok(answer.await.unwrap_or_else(response))
-        }
+            Ok(answer.await.unwrap_or_else(response))
+        })
+    }))
+}
+
+impl<S: Clone + Send + Sync + 'static> tide::Endpoint<S> for Endpoint<S> {
+    // As `async_trait` has it, but for a second box.
+    fn call<'a, 'b>(
+        &'a self,
+        request: tide::Request<S>,
+    ) -> Pin<Box<dyn Future<Output = tide::Result> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (self.0)(request)
     }
 }
 
