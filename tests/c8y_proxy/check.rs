@@ -37,6 +37,34 @@ fn says_what_would_be_served() {
 }
 
 #[test]
+fn a_profile_is_another_tenant_on_another_port() {
+    let directory = Directory::new();
+    let ca = certificates().ca.display();
+    let one = "[c8y]\nurl = \"one.example.com\"\nproxy.bind.port = 8009\n";
+    let two =
+        format!("url = \"two.example.com\"\nroot_cert_path = \"{ca}\"\nproxy.bind.port = 8002\n");
+    directory.write("tedge.toml", format!("{one}[c8y.profiles.second]\n{two}"));
+    let check = |arguments: &[&str], variable: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.env_clear().env("TEDGE_CONFIG_DIR", directory.path()).arg("--check");
+        let Output { status, stdout, stderr } =
+            command.env("TEDGE_CLOUD_PROFILE", variable).args(arguments).output().unwrap();
+        let said = String::from_utf8([stdout, stderr].concat()).unwrap();
+        (status.code().unwrap(), said)
+    };
+    let second = (0, "Serving http://127.0.0.1:8002\n".to_owned());
+    assert_eq!(check(&["--profile", "second"], ""), second);
+    assert_eq!(check(&["--profile", "Second"], "third"), second);
+    assert_eq!(check(&[], "second"), second);
+    let (code, said) = check(&["--profile", "third"], "");
+    assert_eq!(code, 78, "{said}");
+    for part in ["unknown profile 'third'", "c8y.profiles.third.url", "--profile third"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(check(&["--profile", "a/b"], "").0, 78);
+}
+
+#[test]
 fn what_would_stop_the_start_is_exit_78_and_says_what_to_type() {
     let directory = Directory::new();
     for (settings, said) in [
