@@ -145,7 +145,8 @@ fn action(argument: &str) -> Option<String> {
         "VALUE" => Some("_tedge_value \"${words[2]}\"".to_owned()),
         "FILE" => Some("_tedge_files".to_owned()),
         "URI" => Some(
-            "compopt -o nospace; _tedge_words /c8y/ /te/v1/files/ /tedge/file-transfer/ /health"
+            "compopt -o nospace; _tedge_words /c8y/ /te/v1/files/ /te/v1/entities \
+             /tedge/file-transfer/ /health"
                 .to_owned(),
         ),
         _ => None,

@@ -3,7 +3,8 @@
 use crate::support::tedge::Device;
 
 const FILES: &str = "[[rule]]\nwho = \"*\"\nmay = [\"read\", \"write\"]\nbelow = \"/{who}/\"\n\n\
-    [[rule]]\nfrom = \"127.0.0.0/8\"\nmay = [\"read\"]\nbelow = \"/public/\"\n";
+    [[rule]]\nfrom = \"127.0.0.0/8\"\nmay = [\"read\"]\nbelow = \"/public/\"\n\n\
+    [[rule]]\nwho = \"*\"\nmay = \"write\"\nbelow = \"/te/v1/entities/device/{who}/\"\n";
 const CLOUD: &str = "[[rule]]\nwho = \"child1\"\nmay = [\"GET\"]\nbelow = \"/inventory/binaries/\"\n\
     \n[[rule]]\nwho = \"child1\"\nmay = [\"POST\"]\nexactly = \"/event/events\"\n";
 
@@ -28,6 +29,8 @@ fn says_which_rule_allows_a_request() {
             "files.toml",
             6,
         ),
+        (&["PUT", "/te/v1/entities/device/child1//", "--as=child1"], "files.toml", 11),
+        (&["PUT", "/te/v1/entities/device/child1", "--as=child1"], "files.toml", 11),
         (&["GET", "/c8y/inventory/binaries", "--as=child1"], "c8y.toml", 1),
         (&["GET", "/c8y/inventory/binaries/1", "--as=child1"], "c8y.toml", 1),
         (&["POST", "/event/events", "--as=child1", "--service", "tedge-c8y-proxy"], "c8y.toml", 6),
@@ -61,6 +64,11 @@ fn says_that_no_rule_allows_a_request() {
             &["--as", "..", "GET", "/te/v1/files/child1/a"],
             "files.toml",
             ".. may not read below \"/child1/\"",
+        ),
+        (
+            &["--as", "te", "PUT", "/te/v1/entities/device/child1//"],
+            "files.toml",
+            "te may not write below \"/te/v1/entities/device/\"",
         ),
         (
             &["--as", "child1", "DELETE", "/c8y/inventory/binaries/1"],
