@@ -210,6 +210,7 @@ fn events_arrive_while_the_agent_goes_on() {
     let agent = Agent::follow(move |_, stream| {
         let stream = stream.get_mut();
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")?;
+        stream.write_all(b"Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n")?;
         stream.write_all(b"Transfer-Encoding: chunked\r\n\r\n")?;
         while may_send.lock().unwrap().recv().is_ok() {
             stream.write_all(b"8\r\ndata: x\n\r\n")?;
@@ -221,6 +222,8 @@ fn events_arrive_while_the_agent_goes_on() {
     client.send(asked("GET", "/device/main//", "")).unwrap();
     let head = client.head();
     assert_eq!((head.status, head.field("content-type")), (200, Some("text/event-stream")));
+    let of_the_connection = ["x-hop", "keep-alive", "connection"].map(|name| head.field(name));
+    assert_eq!(of_the_connection, [None; 3]);
     for _ in 0..3 {
         next.send(()).unwrap();
         client.wait_for("data: x");
