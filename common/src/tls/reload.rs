@@ -175,17 +175,23 @@ mod tests {
     use crate::testing::{Dir, EC_KEY, client, files, shake};
     use crate::tls::explain;
 
-    #[test]
-    fn a_reload_ends_the_sessions_of_the_revoked() {
+    /// A server with mutual TLS and perhaps a list, and a client that it accepts.
+    fn server_and_child(list: &str) -> (Dir, ReloadingServer, Arc<rustls::ClientConfig>) {
         let dir = Dir::new();
         dir.ca("ca");
         for name in ["server", "child"] {
             dir.issue("ca", name, EC_KEY, "100");
         }
         dir.revoke("ca", &[], "");
-        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
+        let named = files(&dir, ["server.crt", "server.key", "ca.crt", list]);
         let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
         let child = Arc::new(client(&dir, Some("child")));
+        (dir, server, child)
+    }
+
+    #[test]
+    fn a_reload_ends_the_sessions_of_the_revoked() {
+        let (dir, server, child) = server_and_child("ca.crl");
         shake(&server.current(), &child).unwrap();
         let (resumed, _) = shake(&server.current(), &child).unwrap();
         assert_eq!(resumed.handshake_kind(), Some(HandshakeKind::Resumed));
@@ -201,15 +207,7 @@ mod tests {
 
     #[test]
     fn an_open_connection_is_judged_by_the_list_of_today() {
-        let dir = Dir::new();
-        dir.ca("ca");
-        for name in ["server", "child"] {
-            dir.issue("ca", name, EC_KEY, "100");
-        }
-        dir.revoke("ca", &[], "");
-        let named = files(&dir, ["server.crt", "server.key", "ca.crt", "ca.crl"]);
-        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
-        let child = Arc::new(client(&dir, Some("child")));
+        let (dir, server, child) = server_and_child("ca.crl");
         let (connection, _) = shake(&server.current(), &child).unwrap();
         let old = server.current();
         let accepted = server.client(&connection, &old).unwrap();
@@ -226,15 +224,8 @@ mod tests {
 
     #[test]
     fn an_open_connection_is_judged_by_the_clock_of_today() {
-        let dir = Dir::new();
-        dir.ca("ca");
-        for name in ["server", "child"] {
-            dir.issue("ca", name, EC_KEY, "100");
-        }
-        let named = files(&dir, ["server.crt", "server.key", "ca.crt", ""]);
-        let server = ReloadingServer::new(named.clone(), &named.load().unwrap().unwrap());
-        let (connection, _) =
-            shake(&server.current(), &Arc::new(client(&dir, Some("child")))).unwrap();
+        let (_dir, server, child) = server_and_child("");
+        let (connection, _) = shake(&server.current(), &child).unwrap();
         let accepted = server.client(&connection, &server.current()).unwrap();
         let after = |days: u64| {
             let later = UnixTime::now().as_secs() + days * 24 * 3600;
