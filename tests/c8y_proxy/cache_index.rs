@@ -9,6 +9,7 @@ use crate::support::cloud::artifact::Artifact;
 use crate::support::device::{Device, Outside, PROGRAM, SOON};
 use crate::support::release;
 use crate::support::service::{Service, Setup};
+use crate::support::wait::eventually;
 
 const KB: u64 = 1024;
 
@@ -39,21 +40,26 @@ pub(crate) fn start_with(program: &str, count: u64) -> (Duration, u64) {
     let empty = private(&device);
     let path = |number: u64| format!("/inventory/binaries/{}", 1_000_000 + number);
     let artifact = Artifact::new(1, 1000);
-    thread::scope(|scope| {
-        for first in 0..4 {
-            let device = &device;
-            scope.spawn(move || {
-                let mut client = Client::connect(device.proxy.address);
-                for number in (first..count).step_by(4) {
-                    device.cloud().serve(&path(number), &Artifact::new(1, 1000));
-                    let answer = client.exchange(request("GET", &path(number), ""));
-                    assert_eq!((answer.status, answer.body.len()), (200, 1000));
-                }
-            });
+    let fill = |device: &Device, first: u64| {
+        let mut client = Client::connect(device.proxy.address);
+        for number in (first..count).step_by(4) {
+            device.cloud().serve(&path(number), &Artifact::new(1, 1000));
+            let answer = client.exchange(request("GET", &path(number), ""));
+            assert_eq!((answer.status, answer.body.len()), (200, 1000));
         }
+    };
+    // What comes faster than the disk can take it is not kept the first time.
+    eventually("all are on the disk", SOON * 30, || {
+        thread::scope(|scope| {
+            for first in 0..4 {
+                let device = &device;
+                scope.spawn(move || fill(device, first));
+            }
+        });
+        cached::settle(&device);
+        cached::entries(&device) == count
     });
-    device.proxy.signal(rustix::process::Signal::TERM);
-    device.proxy.ended(SOON * 3);
+    device.proxy.stop();
     let begun = Instant::now();
     let directory = device.proxy.directory().clone();
     device.proxy =
