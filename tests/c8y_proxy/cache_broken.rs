@@ -61,6 +61,7 @@ fn breaks_at_one_at_fifty_and_at_ninety_nine_percent_are_resumed() {
 }
 
 #[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn five_breaks_are_resumed_and_a_sixth_is_passed_on() {
     let device = cached::start();
     device.warm();
@@ -112,6 +113,7 @@ fn replaced(device: &Device, first: &Artifact, second: &Artifact) -> Vec<Answer>
 }
 
 #[test]
+#[ignore = "takes a minute: `long_limits` runs it beside the others"]
 fn what_changes_meanwhile_breaks_off_and_is_never_mixed() {
     let first = Artifact::new(1, LENGTH);
     let dated = |version, date| Artifact::new(version, LENGTH).with_date(date);
