@@ -86,7 +86,10 @@ live_beside_thin_edge() {
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
     promise "requests for entities reach tedge-agent through ours, and a 404 says that it is stopped" device '
-        curl -sSf http://localhost:8000/te/v1/entities/device/main// >said
+        for try in $(seq 50); do
+            ! curl -sSf http://localhost:8000/te/v1/entities/device/main// >said || break
+            sleep 0.1
+        done
         grep "^GET /te/v1/entities/device/main// HTTP/1.1" said
         systemctl stop tedge-agent
         [ "$(systemctl is-active tedge-file-transfer)" = inactive ]

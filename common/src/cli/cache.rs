@@ -14,8 +14,8 @@ pub const COMMAND: Command = Command {
     name: "cache",
     summary: "list or drop what the Cumulocity Proxy has cached",
     verbs: &[
-        Word::new("list", "print path, bytes, and the time since Cumulocity was asked"),
-        Word::new("drop [ID]", "drop a binary, by its ID or path; without one, everything"),
+        Word::new("list", "print path, bytes, time since Cumulocity was asked"),
+        Word::new("drop [ID]", "drop a binary, by its ID or path, or everything"),
     ],
     options: &[PROFILE],
     notes: "Settings used: c8y.proxy.cache.path, data.path.\n\n\
