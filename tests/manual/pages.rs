@@ -129,11 +129,8 @@ pub(crate) fn service(program: Program) -> String {
                 "Files stay until a request deletes them, unless `http.files.max_age`, or \
                  `http.files.max_total` with `http.files.make_room`, is set. Then files that were \
                  neither written nor read for long are deleted, but none that is being sent or \
-                 replaced, and none on which another program has a lock.",
-            );
-            page.line(".Xr flock 2");
-            page.text(
-                "All files are looked at when the service starts and every ten minutes. \
+                 replaced, and none that another program has locked with flock. \
+                 All files are looked at when the service starts and every ten minutes. \
                  Their age counts only while the device is on, whatever its clock says.",
             );
         }
