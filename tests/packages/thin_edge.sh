@@ -49,7 +49,7 @@ while (my $client = $server->accept) {
     close $client;
 }
 END
-        printf "[Service]\nUser=tedge\nExecStart=/usr/bin/%s\n%s\n[Install]\nWantedBy=multi-user.target\n" \
+        printf "[Unit]\nStartLimitIntervalSec=0\n[Service]\nUser=tedge\nExecStart=/usr/bin/%s\n%s\n[Install]\nWantedBy=multi-user.target\n" \
             '"$2"' "Restart=on-failure" >$package/lib/systemd/system/$unit
         printf "#!/bin/sh\ndeb-systemd-helper unmask %s\ndeb-systemd-helper enable %s\n" \
             $unit $unit >$package/DEBIAN/postinst
