@@ -50,10 +50,10 @@ def fill(files, count):
 
 
 class Service:
-    def __init__(self, program, root, limits):
+    def __init__(self, program, root, limits, level="info"):
         (root / "tedge.toml").write_text(f'[data]\npath = "{root}/data"\n[http.bind]\nport = 0\n')
         (root / "tedge-http.toml").write_text(limits)
-        command = [program, "--config-dir", str(root), "--log-level=debug"]
+        command = [program, "--config-dir", str(root), f"--log-level={level}"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         line = self.wait_for("Serving http://")
         self.port = int(line.rsplit(":", 1)[1])
@@ -92,7 +92,7 @@ def measure(program, root, limits):
 
 
 def sweep_whole(program, root):
-    service = Service(program, root, LIMITS)
+    service = Service(program, root, LIMITS, "debug")
     begin, before = time.monotonic(), service.processor()
     service.wait_for("swept: ")
     took, processor = time.monotonic() - begin, service.processor() - before
