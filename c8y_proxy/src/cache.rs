@@ -157,8 +157,14 @@ impl Cache {
         if !validator::answers(&entry.fields, &head.fields) {
             return Ok(Asked::PassedOn(Status::new("fwd=vary-miss")));
         }
-        let verdict = self.0.validate(&key, &entry, head).await;
-        let is_away = matches!(verdict, Verdict::Away(_));
+        let age = found.age;
+        let may_be_stale = age < self.0.options.offline && validator::may_be_stale(&entry.fields);
+        let verdict = if may_be_stale {
+            self.0.validate_soon(&key, &entry, head).await
+        } else {
+            self.0.validate(&key, &entry, head).await
+        };
+        let is_away = matches!(verdict, Verdict::Away(_) | Verdict::Silent);
         self.note(is_away);
         match verdict {
             Verdict::Unchanged => {
@@ -174,12 +180,9 @@ impl Cache {
                 Ok(forwarded(answer))
             }
             Verdict::Unclear(answer) => Ok(forwarded(answer)),
-            Verdict::Away(outcome) => {
-                let age = found.age;
-                if age < self.0.options.offline && validator::may_be_stale(&entry.fields) {
-                    return Ok(Asked::Answered(self.hit(head, &entry, file, Some(age))));
-                }
-                outcome.map(forwarded)
+            Verdict::Away(outcome) if !may_be_stale => outcome.map(forwarded),
+            Verdict::Away(_) | Verdict::Silent => {
+                Ok(Asked::Answered(self.hit(head, &entry, file, Some(age))))
             }
         }
     }

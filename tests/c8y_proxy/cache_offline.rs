@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::support::bridge::Answer;
 use crate::support::cached::{self, CacheStatus, LENGTH, PATH, assert_all, get, get_settled, said};
+use crate::support::cloud::Script;
 use crate::support::cloud::artifact::Artifact;
 use crate::support::cloud::tokens::Claims;
 use crate::support::device::{Device, SOON};
@@ -121,5 +122,12 @@ fn it_is_served_without_a_token_as_well() {
     let mut device = device;
     device.outside.cloud.stop();
     std::thread::sleep(Duration::from_secs(2));
+    assert_all(&get(&device, PATH), &artifact);
+}
+
+#[test]
+fn a_cloud_that_is_silent_is_not_waited_for() {
+    let (device, artifact) = kept("1h");
+    device.cloud().answer(PATH, Script::new().hold());
     assert_all(&get(&device, PATH), &artifact);
 }

@@ -148,7 +148,7 @@ fn names_are_those_of_the_settings() {
     let device = Device::with(|setup| setup.set("mqtt.device_topic_id", "main"));
     device.warm();
     assert!(
-        device.proxy.log().contains("mqtt.device_topic_id is 'main'"),
+        device.proxy.log().contains("mqtt.device_topic_id is 'main///'"),
         "{}",
         device.proxy.log()
     );

@@ -1,8 +1,12 @@
 //! Asks upstream whether an entry is what it has: by a conditional request, or where the answer did
 //! not say which version it was, by what the inventory says of the binary.
 
+use std::time::Duration;
+
+use async_io::Timer;
 use common::client::Answer;
 use common::http::Body;
+use futures_lite::FutureExt;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
@@ -13,6 +17,8 @@ use super::validator::{Object, Validator};
 use crate::error::Error;
 use crate::upstream::Head;
 
+/// How long upstream may take before something is served without its word, where that is allowed.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest description of a managed object.
 const LONGEST: usize = 64 * 1024;
 
@@ -34,9 +40,21 @@ pub(super) enum Verdict {
     Unclear(Answer),
     /// Upstream cannot be asked.
     Away(Result<Answer, Error>),
+    /// Upstream has not answered within [`PATIENCE`].
+    Silent,
 }
 
 impl Shared {
+    /// As [`Shared::validate`], for an entry that may be served without upstream's word: a cloud that
+    /// is silent is not waited for.
+    pub(super) async fn validate_soon(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
+        let late = async {
+            Timer::after(PATIENCE).await;
+            Verdict::Silent
+        };
+        self.validate(key, entry, head).or(late).await
+    }
+
     /// Asks upstream whether it has what is kept.
     pub(super) async fn validate(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
         let Some((name, value)) = entry.validator.condition(&entry.fields) else {

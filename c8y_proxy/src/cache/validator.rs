@@ -80,7 +80,8 @@ pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Opt
         && varies_by(fields).all(|name| name != "*")
         && directives(fields).all(|directive| {
             // `private="name"` too.
-            directive != "no-store" && directive.split('=').next() != Some("private")
+            let name = directive.split('=').next().unwrap_or_default();
+            !matches!(name.trim_end(), "no-store" | "private")
         });
     if !is_kept {
         return None;
@@ -170,6 +171,7 @@ mod tests {
         let tag = ("etag", "\"a\"");
         for field in [
             ("cache-control", "no-store"),
+            ("cache-control", "max-age=9, No-Store=\"1\""),
             ("cache-control", "max-age=1, Private"),
             ("cache-control", "private=\"x\""),
             ("content-encoding", "gzip"),
