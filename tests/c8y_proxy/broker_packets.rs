@@ -84,7 +84,10 @@ fn a_broker_that_announces_256_mb_is_tried_less_and_less_and_used_again_once_it_
     assert!(tried <= 5, "{tried} tries");
     hostile.is_well.store(true, SeqCst);
     renew(&device);
-    assert!(!device.proxy.log().contains("connected to the broker"), "{}", device.proxy.log());
+    // The first packet may have come a moment after the broker had let us subscribe.
+    let log = device.proxy.log();
+    let (_, after) = log.split_once(COMPLAINT).unwrap();
+    assert!(!after.contains("connected to the broker"), "{log}");
 }
 
 #[test]

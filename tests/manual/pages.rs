@@ -122,16 +122,20 @@ pub(crate) fn service(program: Program) -> String {
             page.text(
                 "Requests for `/te/v1/entities` are passed on to the tedge-agent of thin-edge.io \
                  at `http.agent.address`, which keeps the entities. \
-                 If none runs there, the answer is 404.",
+                 If this is not set, or no agent listens there, the answer is 404.",
             );
             page.paragraph();
             page.text(
                 "Files stay until a request deletes them, unless `http.files.max_age`, or \
-                 `http.files.max_total` with `http.files.make_room`, is set. Then files that were \
-                 neither written nor read for long are deleted, but none that is being sent or \
-                 replaced, and none that another program has locked with flock. \
+                 `http.files.max_total` with `http.files.make_room`, is set. The first \
+                 deletes files that were neither written nor read for that time, the second the \
+                 least recently used files when an upload needs their space. \
+                 Neither deletes a file that is being sent or replaced, or that another program \
+                 has locked with flock. \
                  All files are looked at when the service starts and every ten minutes. \
-                 Their age counts only while the device is on, whatever its clock says.",
+                 The age of a file grows only while the device is on. \
+                 A wrong or changed clock does not make it older, except at the first start with \
+                 these settings.",
             );
         }
         _ => {
@@ -140,8 +144,9 @@ pub(crate) fn service(program: Program) -> String {
                  adds the credentials of the device. \
                  Local programs need neither the credentials nor the address of the tenant. \
                  The credentials are either a token or the user name and password in \
-                 `c8y.credentials_path`. The token comes from the MQTT broker at \
-                 `mqtt.client.host`, which must have a bridge to Cumulocity.",
+                 `c8y.credentials_path`. By default the token comes from the MQTT broker at \
+                 `mqtt.client.host`, which must have a bridge to Cumulocity. \
+                 With `c8y.proxy.token_source https` it comes from Cumulocity itself.",
             );
             page.paragraph();
             page.text(
@@ -154,8 +159,9 @@ pub(crate) fn service(program: Program) -> String {
             page.paragraph();
             page.text(
                 "With `c8y.proxy.cache.max_size`, binaries that were downloaded are cached in \
-                 /var/cache/tedge-c8y-proxy or `c8y.proxy.cache.path`. Before each use, \
-                 Cumulocity is asked whether the binary is unchanged. \
+                 /var/cache/tedge-c8y-proxy or `c8y.proxy.cache.path`. Before the \
+                 proxy serves a cached binary, it asks Cumulocity whether the binary is unchanged. \
+                 If Cumulocity cannot be reached, `c8y.proxy.cache.offline` applies. \
                  `tedge cache` lists and drops what is cached.",
             );
         }
@@ -261,7 +267,7 @@ pub(crate) fn tedge_toml() -> String {
         "A cloud profile is a second set of all settings that begin with `c8y.`, for another tenant, \
          with a name of letters, digits, `-` and `_`. Its settings are called \
          `c8y.profiles.NAME.KEY`, and are in tables such as `[c8y.profiles.NAME.proxy]`. What it \
-         does not set has the default, and not the value without a profile. \
+         does not contain has its default, and does not inherit the value without a profile. \
          Each profile has a service of its own, `tedge-c8y-proxy@NAME`, with its own port.",
     );
     page.section("SETTINGS");
@@ -315,7 +321,7 @@ fn rules(page: &mut Page) {
     page.text(
         "The files of `http.access_path` and `c8y.proxy.access_path` hold rules in TOML, each below \
          a line `[[rule]]`. Each key takes a string or a list of strings. A rule matches a request \
-         if all its keys do. The first rule that matches allows it. What no rule allows is answered \
+         if each of its keys matches. The first rule that matches allows it. What no rule allows is answered \
          with 403.",
     );
     let key = |key: &str, meaning: &str| (format!("Cm {key}"), meaning.to_owned());
@@ -330,10 +336,13 @@ fn rules(page: &mut Page) {
         key("may", "read (GET, HEAD), write (PUT, DELETE, POST, PATCH), or methods in capitals."),
         key(
             "below",
-            "Directories, without the part of the URI that leads to the service. \
+            "Directories, without the prefix /te/v1/files, /tedge/file-transfer or /c8y. \
              `{who}` in them is the name of the client.",
         ),
-        key("exactly", "Paths, in place of directories or besides them."),
+        key(
+            "exactly",
+            "Single paths, instead of `below` or together with it: then one of them has to match.",
+        ),
     ]);
     page.text("`tedge access check` prints the rule that allows a request.");
 }
@@ -353,7 +362,7 @@ fn environment(page: &mut Page) {
         ),
         (
             "Ev TEDGE_CLOUD_PROFILE".to_owned(),
-            "The cloud profile, unless `--profile` is given. Its variables have its name: \
+            "The cloud profile, unless `--profile` is given. A variable has the name of the profile in it: \
              TEDGE_C8Y_PROFILES_NAME_URL."
                 .to_owned(),
         ),

@@ -25,12 +25,12 @@ pub const COMMAND: Command = Command {
         PROFILE,
     ],
     notes: "PATH is that of a request, such as /te/v1/files/child1/a, /c8y/event/events or\n\
-            /te/v1/entities/device/child1//, or with --service one as in the rules. Write\n\
-            it decoded. What services read in more than one way, and may refuse, is not\n\
-            accepted: % ? # \\ and control characters, and parts that are dots or dots\n\
-            before a semicolon.\n\
-            A rule matches if all its keys do, may among them. The first one that does\n\
-            allows the request. The rules are in the files of http.access_path and\n\
+            /te/v1/entities/device/child1//. With --service, write it as in a rule:\n\
+            /child1/a. Write it decoded. Not accepted, since services can read them in\n\
+            more than one way, are % ? # \\ and control characters, and parts that are\n\
+            dots or dots before a semicolon.\n\
+            A rule matches if each of its keys, also may, matches the request. The first\n\
+            matching rule allows it. The rules are in the files of http.access_path and\n\
             c8y.proxy.access_path. If no rule allows the request, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
     run,

@@ -119,9 +119,9 @@ settings! {
     /// File Transfer Service.
     http_allowed_origins: WebOrigins = "http.allowed_origins" (own), Unset,
         [FileTransfer], "https://panel.example.com";
-    /// Where the tedge-agent of thin-edge.io serves its entity store, by HTTP without TLS: requests
-    /// for /te/v1/entities are passed on to it. The packages set this, by the environment of the
-    /// service, if tedge-agent is installed.
+    /// The address of the HTTP server (without TLS) of thin-edge.io's tedge-agent. The service
+    /// forwards requests for /te/v1/entities to it. If tedge-agent is installed, the packages set
+    /// this in the environment of the unit.
     http_agent_address: Option<HostPort<8000>> = "http.agent.address" (own), Unset,
         [FileTransfer], "127.0.0.1:18000";
     /// The host at which clients reach the File Transfer Service.
@@ -144,13 +144,14 @@ settings! {
     /// Whether an upload is synced to the disk before it is answered. If false, it is still atomic,
     /// but a power cut may undo it.
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
-    /// Files that were neither written nor read for so long are deleted; never if it is not set. An
-    /// upload may bring a shorter age, in Cache-Control or Expires.
+    /// Files that were neither written nor read for this time are deleted; none if it is not set.
+    /// An upload can set a shorter age for its file with Cache-Control: max-age or Expires.
     http_files_max_age: Option<Duration> = "http.files.max_age" (own), Unset, [FileTransfer], "90d";
-    /// What all files together may take; no limit if it is not set.
+    /// The maximum total size of all files; no limit if it is not set. An upload beyond it is
+    /// refused with 507, unless http.files.make_room is true.
     http_files_max_total: Option<Size> = "http.files.max_total" (own), Unset, [FileTransfer], "2G";
-    /// Whether an upload that would exceed http.files.max_total makes room by deleting the files
-    /// that were written or read longest ago. If false, it is refused.
+    /// If true, an upload that would exceed http.files.max_total deletes the least recently written
+    /// or read files until it fits. If false, it is refused.
     http_files_make_room: bool = "http.files.make_room" (own), Const("false"),
         [FileTransfer], "true";
     /// The maximum number of connections of the File Transfer Service.
@@ -208,26 +209,26 @@ settings! {
     c8y_proxy_allowed_origins: WebOrigins = "c8y.proxy.allowed_origins" (own), Unset,
         [C8yProxy], "https://panel.example.com";
     /// Where the device's token comes from: mqtt, the local broker; https, Cumulocity itself, which
-    /// checks device.cert_path; auto, the broker, and over HTTPS if that gives none within 5
-    /// seconds.
+    /// checks device.cert_path; auto, the broker, and Cumulocity itself if the broker gives none
+    /// within 5 seconds.
     c8y_proxy_token_source: TokenFrom = "c8y.proxy.token_source" (own), Const("mqtt"),
         [C8yProxy, Tedge], "https";
-    /// Where the token is requested over HTTPS: the host of c8y.http if it is not set, port 8443.
+    /// The server that gives the token over HTTPS; the host of c8y.http, port 8443, if it is not set.
     c8y_proxy_token_url: Option<HostPort<8443>> = "c8y.proxy.token_url" (own), Unset,
         [C8yProxy, Tedge], "example.cumulocity.com:8443";
     /// Whether the Cumulocity Proxy announces itself and its health on the local MQTT broker.
     c8y_proxy_publish_health: bool = "c8y.proxy.publish_health" (own), Const("true"),
         [C8yProxy], "false";
-    /// How much of the disk the cache of the Cumulocity Proxy may take; no cache if it is not set.
-    /// Binaries that one client has downloaded are served to the others from it.
+    /// The maximum size of the cache of the Cumulocity Proxy on the disk; no cache if it is not set.
+    /// Binaries that one client has downloaded are served to the others from the cache.
     c8y_proxy_cache_max_size: Option<Size> = "c8y.proxy.cache.max_size" (own), Unset,
         [C8yProxy, Tedge], "2G";
-    /// The directory of the cache; the CacheDirectory of the unit, /var/cache/tedge-c8y-proxy, if it
-    /// is not set, and c8y-cache in data.path without the unit.
+    /// The directory of the cache. If it is not set: /var/cache/tedge-c8y-proxy in the unit, else
+    /// c8y-cache in data.path.
     c8y_proxy_cache_path: Option<DataPath> = "c8y.proxy.cache.path" (own), Unset,
         [C8yProxy, Tedge], "/data/c8y-cache";
-    /// How long the cache may serve something while Cumulocity cannot be asked whether it is
-    /// unchanged; 0 for not at all.
+    /// How long after its last check a cached binary may be served while Cumulocity cannot be
+    /// reached or does not answer within 10 s; 0 for never.
     c8y_proxy_cache_offline: Duration = "c8y.proxy.cache.offline" (own), Const("0"),
         [C8yProxy], "12h";
     /// Answers that are smaller are not cached.
