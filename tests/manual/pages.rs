@@ -266,8 +266,9 @@ pub(crate) fn tedge_toml() -> String {
     page.text(
         "A cloud profile is a second set of all settings that begin with `c8y.`, for another tenant, \
          with a name of letters, digits, `-` and `_`. Its settings are called \
-         `c8y.profiles.NAME.KEY`, and are in tables such as `[c8y.profiles.NAME.proxy]`. What it \
-         does not contain has its default, and does not inherit the value without a profile. \
+         `c8y.profiles.NAME.KEY`, and are in tables such as `[c8y.profiles.NAME.proxy]`. A \
+         setting that it does not contain has its default: nothing is inherited from the settings \
+         without a profile. \
          Each profile has a service of its own, `tedge-c8y-proxy@NAME`, with its own port.",
     );
     page.section("SETTINGS");
