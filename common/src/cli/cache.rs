@@ -15,7 +15,7 @@ pub const COMMAND: Command = Command {
     summary: "list or drop what the Cumulocity Proxy has cached",
     verbs: &[
         Word::new("list", "print path, bytes, time since Cumulocity was asked"),
-        Word::new("drop [ID]", "drop a binary, by its ID or path; without ID, all of them"),
+        Word::new("drop [ID]", "drop a binary, by ID or path; without ID, all of them"),
     ],
     options: &[PROFILE],
     notes: "Settings used: c8y.proxy.cache.path, data.path.\n\n\
