@@ -25,7 +25,6 @@ mod promises {
     pub(crate) mod access;
     mod browsers;
     mod budgets;
-    mod by_kernel;
     mod chromium;
     mod conditions;
     mod configuration;

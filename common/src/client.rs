@@ -237,7 +237,7 @@ fn spare(request: &Request<Body>) -> Option<Request<Body>> {
         _ if !is_idempotent => return None,
         Body::Empty => Body::Empty,
         Body::Text(text) => Body::Text(text.clone()),
-        Body::Stream(_) | Body::File(_) => return None,
+        Body::Stream(_) => return None,
     };
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();

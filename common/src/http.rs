@@ -8,6 +8,7 @@ mod bridge;
 pub mod conditions;
 pub mod crossing;
 pub mod digest;
+mod file;
 pub mod respond;
 mod routes;
 

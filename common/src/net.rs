@@ -4,7 +4,6 @@ mod below;
 pub(crate) mod clock;
 pub mod load;
 mod origin;
-pub(crate) mod placeholder;
 pub(crate) mod scratch;
 mod shared_fetch;
 pub(crate) mod socket;
@@ -32,8 +31,8 @@ pub(crate) trait Observer: Send + Sync {
     /// Data of the peer was passed to the reader.
     fn received(&self) {}
 
-    /// All data was accepted for sending. True if the task has to be polled again.
-    fn flushed(&self) -> bool {
+    /// This many bytes were accepted for sending. True if the task has to be polled again.
+    fn sent(&self, _bytes: usize) -> bool {
         false
     }
 }

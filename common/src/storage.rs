@@ -4,7 +4,6 @@
 
 mod disk_pool;
 mod read;
-mod resident;
 pub mod space;
 pub mod temporary;
 
@@ -14,7 +13,6 @@ use rustix::fs::{Mode, OFlags, fsync, openat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 pub use self::disk_pool::{DiskPool, JOBS, Kind};
-pub(crate) use self::read::Sent;
 pub use self::read::{Reader, SMALL};
 pub use self::temporary::Temporary;
 

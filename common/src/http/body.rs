@@ -8,8 +8,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::storage::Reader;
-
 /// Why a body could not be read to its end.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -23,9 +21,6 @@ pub enum Body {
     Text(Bytes),
     /// A source of chunks: a peer, a file, a body being decoded.
     Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError> + Send>>),
-    /// The content of a file. If it cannot be read whole, the connection is cut, so that the peer
-    /// does not take it for whole.
-    File(Box<Reader>),
 }
 
 impl Body {
@@ -33,14 +28,6 @@ impl Body {
     pub fn text(text: impl Into<Bytes>) -> Self {
         let text = text.into();
         if text.is_empty() { Self::Empty } else { Self::Text(text) }
-    }
-
-    /// The content of a file. Where it is short and in memory, it is read here and now.
-    pub fn file(mut reader: Reader) -> Self {
-        match reader.read_small() {
-            Some(content) => Self::text(content),
-            None => Self::File(Box::new(reader)),
-        }
     }
 
     /// A body that streams.
@@ -83,13 +70,6 @@ impl http_body::Body for Body {
                 _ => Poll::Ready(None),
             },
             Self::Stream(body) => body.as_mut().poll_frame(cx),
-            Self::File(reader) => reader
-                .poll_chunk(cx)
-                .map_err(|error| {
-                    log::error!("a download was cut off: {error}");
-                    error.into()
-                })
-                .map_ok(Frame::data),
         }
     }
 
@@ -98,7 +78,6 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Text(_) => false,
             Self::Stream(body) => body.is_end_stream(),
-            Self::File(reader) => reader.remaining() == 0,
         }
     }
 
@@ -107,7 +86,6 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Text(text) => SizeHint::with_exact(text.len() as u64),
             Self::Stream(body) => body.size_hint(),
-            Self::File(reader) => SizeHint::with_exact(reader.remaining()),
         }
     }
 }
@@ -118,7 +96,6 @@ impl fmt::Debug for Body {
             Self::Empty => "Body::Empty",
             Self::Text(_) => "Body::Text",
             Self::Stream(_) => "Body::Stream",
-            Self::File(_) => "Body::File",
         })
     }
 }

@@ -18,7 +18,7 @@ use rustls_pki_types::ServerName;
 
 use super::below::Below;
 use super::socket::Socket;
-use super::{Observer, placeholder, scratch};
+use super::{Observer, scratch};
 
 /// How much the server's side of TLS buffers for a slow reader.
 const TLS_BACKLOG: usize = 16 * 1024;
@@ -132,6 +132,15 @@ impl Stream {
             Transport::Server(stream) => Pin::<&mut server::TlsStream<Socket>>::new(stream),
         }
     }
+
+    fn sent(&self, polled: Poll<io::Result<usize>>, cx: &Context<'_>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = polled {
+            if self.observer().sent(bytes) {
+                cx.waker().wake_by_ref();
+            }
+        }
+        polled
+    }
 }
 
 impl AsyncRead for Stream {
@@ -160,7 +169,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.transport().poll_write(cx, buffer)
+        let polled = self.transport().poll_write(cx, buffer);
+        self.sent(polled, cx)
     }
 
     fn poll_write_vectored(
@@ -168,7 +178,8 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.transport().poll_write_vectored(cx, buffers)
+        let polled = self.transport().poll_write_vectored(cx, buffers);
+        self.sent(polled, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -197,14 +208,10 @@ impl hyper::rt::Write for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        hyper::rt::Write::poll_write_vectored(self, cx, &[IoSlice::new(buffer)])
+        AsyncWrite::poll_write(self, cx, buffer)
     }
 
-    /// hyper calls this when its buffer is empty.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.observer().flushed() {
-            cx.waker().wake_by_ref();
-        }
         AsyncWrite::poll_flush(self, cx)
     }
 
@@ -221,9 +228,6 @@ impl hyper::rt::Write for Stream {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match placeholder::leading(buffers) {
-            Ok(moved) => Poll::Ready(Ok(moved)),
-            Err(count) => AsyncWrite::poll_write_vectored(self, cx, &buffers[..count]),
-        }
+        AsyncWrite::poll_write_vectored(self, cx, buffers)
     }
 }

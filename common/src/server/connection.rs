@@ -52,7 +52,6 @@ pub(crate) async fn serve(
             Ok(_) | Err(_) => return,
         }
     }
-    let plain = server.tls.is_none().then(|| Arc::clone(&socket));
     let socket = Socket::new(socket, Arc::clone(state) as Arc<dyn Observer>);
     let (mut stream, client) = match &server.tls {
         None => (Stream::plain(socket), Client::Unknown),
@@ -63,7 +62,7 @@ pub(crate) async fn serve(
         },
     };
 
-    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client, plain);
+    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client);
     loop {
         // Boxed, so that an idle connection does not keep the room that a busy one needs.
         let converse = Box::pin(converse(stream, state, exchange.clone(), server.half_close));

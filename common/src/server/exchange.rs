@@ -1,13 +1,12 @@
 //! One request and its answer, between hyper and the routes.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
-use async_io::Async;
 use futures_lite::future::Boxed;
 use http::{HeaderValue, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
@@ -42,8 +41,6 @@ struct Shared {
     state: Arc<ConnectionState>,
     peer: SocketAddr,
     client: Client,
-    /// Of a connection without TLS.
-    socket: Option<Arc<Async<TcpStream>>>,
     upgrade: Mutex<Option<Upgrade>>,
 }
 
@@ -53,9 +50,8 @@ impl Exchange {
         state: Arc<ConnectionState>,
         peer: SocketAddr,
         client: Client,
-        socket: Option<Arc<Async<TcpStream>>>,
     ) -> Self {
-        Self(Arc::new(Shared { server, state, peer, client, socket, upgrade: Mutex::default() }))
+        Self(Arc::new(Shared { server, state, peer, client, upgrade: Mutex::default() }))
     }
 
     /// What the connection was switched to by the last answer, if by any.
@@ -157,10 +153,9 @@ impl Exchange {
         if self.0.server.browsers.share_with_pages() {
             vary(&mut response);
         }
-        let Shared { state, socket, .. } = &*self.0;
-        state.begin_answer();
+        self.0.state.begin_answer();
         log.end(response.status());
-        response.map(|body| ResponseBody::new(body, Arc::clone(state), socket.as_ref()))
+        response.map(|body| ResponseBody { body, state: Arc::clone(&self.0.state) })
     }
 }
 

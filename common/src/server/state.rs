@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::Context;
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ pub(crate) struct ConnectionState {
     client: OnceLock<Box<(SocketAddr, Client)>>,
     reading: AtomicBool,
     writing: AtomicBool,
-    /// hyper may have buffered some of the answer, and whether the body waits until it has not.
-    buffered: AtomicBool,
+    /// Bytes of the answer's body that wait in hyper, and whether the body waits for them.
+    queued: AtomicUsize,
     held: AtomicBool,
     order: AtomicU8,
     /// Some of the request's content was not read yet.
@@ -95,7 +95,7 @@ impl ConnectionState {
             client: OnceLock::new(),
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
-            buffered: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
             held: AtomicBool::new(false),
             order: AtomicU8::new(Order::Continue as u8),
             unread: AtomicBool::new(false),
@@ -161,7 +161,6 @@ impl ConnectionState {
     /// The answer begins.
     pub(super) fn begin_answer(&self) {
         self.answered.store(true, Relaxed);
-        self.buffer();
     }
 
     pub(super) fn is_answered(&self) -> bool {
@@ -205,17 +204,17 @@ impl ConnectionState {
         judged.is_ok()
     }
 
-    /// hyper buffers some of the answer.
-    pub(super) fn buffer(&self) {
-        self.buffered.store(true, Relaxed);
-    }
-
-    /// Whether hyper has buffered some of the answer. If so, the task is polled again when it has
-    /// not.
+    /// Whether the body has to wait until hyper has sent what it has. Left to itself it takes 32 KiB
+    /// in advance for each slow reader, which is too much where there are many.
     pub(super) fn hold(&self) -> bool {
-        let holds = self.buffered.load(Relaxed);
+        let holds = self.queued.load(Relaxed) > 0 && !load::is_light();
         self.held.store(holds, Relaxed);
         holds
+    }
+
+    /// So much of the body was given to hyper.
+    pub(super) fn queue(&self, bytes: usize) {
+        self.queued.fetch_add(bytes, Relaxed);
     }
 
     /// When the buffers of a connection that stays idle may be given back. `u64::MAX`: it is not
@@ -315,9 +314,11 @@ impl Observer for ConnectionState {
         }
     }
 
-    fn flushed(&self) -> bool {
-        self.buffered.store(false, Relaxed);
-        self.held.load(Relaxed) && self.held.swap(false, Relaxed)
+    /// Head, framing and body. True where the body waits for that and is due.
+    fn sent(&self, bytes: usize) -> bool {
+        let queued = self.queued.load(Relaxed).saturating_sub(bytes);
+        self.queued.store(queued, Relaxed);
+        queued == 0 && self.held.swap(false, Relaxed)
     }
 }
 

@@ -1,17 +1,15 @@
 //! Reads files: directly while the bytes are in memory, through the disk pool when they are not.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_lite::future::Boxed;
-use rustix::fs::sendfile;
-use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::disk_pool::{DiskPool, Kind};
-use super::resident::resident;
 use crate::net::load;
 
 /// How much is read at a time while few connections are busy.
@@ -28,29 +26,12 @@ pub struct Reader {
     /// Whether the file system supports `RWF_NOWAIT`.
     has_nowait: bool,
     reading: Option<Boxed<Result<Bytes, Errno>>>,
-    /// Whether the kernel may be able to send the file.
-    can_send: bool,
-}
-
-/// What the kernel has sent of a file.
-pub(crate) struct Sent {
-    pub(crate) count: usize,
-    /// The socket accepts no more.
-    pub(crate) is_full: bool,
 }
 
 impl Reader {
     /// Reads the first `length` bytes of a file.
     pub fn new(file: Arc<OwnedFd>, length: u64, pool: Arc<DiskPool>) -> Self {
-        Self {
-            file,
-            position: 0,
-            end: length,
-            pool,
-            has_nowait: true,
-            reading: None,
-            can_send: true,
-        }
+        Self { file, position: 0, end: length, pool, has_nowait: true, reading: None }
     }
 
     /// Limits what is read to the bytes from `first` to `last`, both included.
@@ -74,31 +55,6 @@ impl Reader {
         let is_small = self.remaining() <= SMALL as u64;
         let content = is_small.then(|| self.read_cached().ok()).flatten()?;
         (content.len() as u64 == self.remaining()).then_some(content)
-    }
-
-    /// Has the kernel send up to `most` of the next bytes to a socket that does not block. `None`:
-    /// they have to be read, because they are not in memory, the kernel cannot send them, or there is
-    /// an error that reading finds.
-    pub(crate) fn send(&mut self, socket: impl AsFd, most: usize) -> Option<Sent> {
-        if !self.can_send || self.reading.is_some() {
-            return None;
-        }
-        let end = self.end.min(self.position + most as u64);
-        let position = &mut self.position;
-        let sent = resident(&self.file, *position, end).and_then(|known| {
-            let most = (known - *position) as usize;
-            if most == 0 {
-                return Ok(None);
-            }
-            match retry_on_intr(|| sendfile(&socket, &self.file, Some(position), most)) {
-                Ok(0) => Err(Errno::IO),
-                Ok(count) => Ok(Some(Sent { count, is_full: count < most })),
-                Err(Errno::AGAIN) => Ok(Some(Sent { count: 0, is_full: true })),
-                Err(errno) => Err(errno),
-            }
-        });
-        self.can_send = sent.is_ok();
-        sent.ok().flatten()
     }
 
     /// The next bytes, or `None` at the end.
@@ -171,7 +127,8 @@ impl Reader {
         async move {
             let read = move || {
                 let mut chunk = vec![0; length];
-                let count = retry_on_intr(|| pread(&file, chunk.as_mut_slice(), position))?;
+                let count =
+                    rustix::io::retry_on_intr(|| pread(&file, chunk.as_mut_slice(), position))?;
                 chunk.truncate(count);
                 Ok(chunk.into())
             };
