@@ -1,6 +1,7 @@
 //! Passes requests for entities on to the agent that keeps them, thin-edge.io's `tedge-agent`, and
 //! its answers back: as they come, both streaming. Knows nothing of what they say.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,22 +55,31 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(
     let rest = rest(head.uri.path())?;
     let directory = ROUTES[0].trim_start_matches('/');
     let path = |rest: &str| format!("{directory}{}/", rest.trim_end_matches('/'));
-    let decoded = percent_decode_str(rest).decode_utf8();
-    let is_plain = |text: &str| {
-        !text.contains(char::is_control) && !text.split('/').any(|part| matches!(part, "." | ".."))
-    };
-    Some(match decoded {
-        Ok(text) if is_plain(&text) => judge.may_within(directory, &head.method, &path(&text)),
-        _ => Err(judge.refuse(&head.method, &path(rest))),
+    Some(match plain(rest) {
+        Some(text) => judge.may_within(directory, &head.method, &path(&text)),
+        None => Err(judge.refuse(&head.method, &path(rest))),
     })
+}
+
+/// The rest of a path, decoded. `None`: some server could take parts of it for `.` or `..`, and so
+/// find another path.
+fn plain(rest: &str) -> Option<Cow<'_, str>> {
+    let text = percent_decode_str(rest).decode_utf8().ok()?;
+    let is_dots = |part: &str| {
+        let name = part.split(';').next().unwrap_or_default();
+        matches!(name, "." | "..")
+    };
+    let is_plain = !text.contains(char::is_control) && !text.split(['/', '\\']).any(is_dots);
+    is_plain.then_some(text)
 }
 
 /// Answers a request for entities with what the agent answers.
 pub(crate) async fn pass_on(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let (mut head, body) = request.into_parts();
-    if rest(head.uri.path()).is_none() {
-        return Err(Error::Elsewhere);
+    let Some(rest) = rest(head.uri.path()) else { return Err(Error::Elsewhere) };
+    if plain(rest).is_none() {
+        return Err(Error::Outside(head.uri.path().to_owned()));
     }
     let is_known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH]
         .contains(&head.method);

@@ -92,6 +92,18 @@ fn an_agent_is_used_through_it_as_directly_at_each_level() {
 }
 
 #[test]
+fn no_path_with_dots_reaches_the_agent_which_may_find_another_than_we_do() {
+    let agent = Agent::start();
+    let service = beside(&agent);
+    for rest in ["../files/x", "a/./b", "%2e%2E/x", "..%2fx", "..;/x", "..%5cx", "a%00b", "a%ff"] {
+        let target = format!("/te/v1/entities/{rest}");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(ask(service.address, request).unwrap().status, 404, "{target}");
+    }
+    assert_eq!(agent.heads().len(), 0);
+}
+
+#[test]
 fn what_is_asked_crosses_byte_for_byte_and_what_is_of_the_connection_does_not() {
     let agent = Agent::start();
     let service = beside(&agent);
@@ -100,7 +112,7 @@ fn what_is_asked_crosses_byte_for_byte_and_what_is_of_the_connection_does_not() 
         "/te/v1/entities?root=device/main//&x=%2f;y",
         "/te/v1/entities/device/child%201//",
         "/te/v1/entities/device%2Fchild1//",
-        "/te/v1/entities//a/../b/./%2e%2E/%",
+        "/te/v1/entities//a/.b/..c/%",
     ] {
         let fields = "Host: localhost:1\r\nX-Own: a \x01\u{fc}\r\nConnection: x-hop, keep-alive\r\n\
                       X-Hop: 1\r\nTE: trailers\r\nAuthorization: Basic eA==\r\n";

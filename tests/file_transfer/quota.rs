@@ -223,3 +223,19 @@ fn ten_thousand_files_take_no_memory() {
 fn a_hundred_thousand_files_take_no_memory() {
     counts(100_000);
 }
+
+#[test]
+fn many_uploads_that_replace_one_file_at_a_time_are_not_each_paid_for_by_it() {
+    for more in [|_: &mut Setup| {}, making_room] {
+        let service = limited("10k", more);
+        assert_eq!(curl(&service, "a").put(&"x".repeat(9_000)).answer().status, 201);
+        let mut first = Client::connect(service.address);
+        first.send(put_head("a", 9_000, "Expect: 100-continue\r\n")).unwrap();
+        assert_eq!(first.head().status, 100);
+        let mut second = Client::connect(service.address);
+        second.send(put_head("a", 9_000, "Expect: 100-continue\r\n")).unwrap();
+        assert_eq!(second.head().status, 507);
+        first.send("y".repeat(9_000)).unwrap();
+        assert_eq!(first.head().status, 201);
+    }
+}

@@ -39,7 +39,7 @@ serve_two_tenants() {
         systemctl restart tedge-c8y-proxy@second
         curl -sSf --cacert tedge-local-ca.crt https://localhost:8002/health
         curl -sSf http://localhost:8001/health
-        [ "$(stat -c %a /run/tedge-c8y-proxy@second/staging)" = 700 ]
+        [ "$(stat -c %a /run/tedge-c8y-proxies/second/staging)" = 700 ]
         [ ! -e /run/tedge-c8y-proxy/staging ] || [ -z "$(ls /run/tedge-c8y-proxy/staging)" ]
         systemctl reload tedge-c8y-proxy@second
         journalctl -u tedge-c8y-proxy@second | grep "reloaded: certificate CN=localhost, SN=second"'

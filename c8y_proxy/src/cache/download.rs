@@ -14,7 +14,8 @@ use common::storage::{Kind, Temporary, write_all};
 use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 use http::header::{
-    CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
@@ -293,8 +294,10 @@ impl Download {
             && fields.get(CONTENT_RANGE).is_some_and(|range| {
                 range.as_bytes() == format!("bytes {at}-{}/{length}", length - 1).as_bytes()
             })
-            && fields.get(ETAG) == entry.fields.get(ETAG)
-            && fields.get(LAST_MODIFIED) == entry.fields.get(LAST_MODIFIED);
+            && response.body().size_hint().exact().is_none_or(|rest| rest == length - at)
+            && !fields.contains_key(CONTENT_ENCODING)
+            && fields.get_all(ETAG).iter().eq(entry.fields.get_all(ETAG))
+            && fields.get_all(LAST_MODIFIED).iter().eq(entry.fields.get_all(LAST_MODIFIED));
         match response.status() {
             _ if is_rest && condition.is_some() => Ok(response.into_body()),
             // It has begun already: what the inventory says now holds for all of it.

@@ -98,7 +98,10 @@ impl Link {
         self.state.begin(may_switch);
         let request = request.map(|body| RequestBody::new(body, Arc::clone(&self.state)));
         let mut failed = match self.sender.try_send_request(request).await {
-            Ok(response) => return Ok(response),
+            Ok(response) => {
+                self.state.has_head();
+                return Ok(response);
+            }
             Err(failed) => failed,
         };
         let request = failed.take_message().map(|request| request.map(RequestBody::into_body));

@@ -6,7 +6,7 @@
 //! for minutes. Each transferred byte restarts the limit, so a long upload over a slow line is not
 //! cut.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::net::Observer;
@@ -49,7 +49,13 @@ pub(super) struct ConnectionState {
     switching: AtomicBool,
     body_failed: AtomicBool,
     timed_out: AtomicBool,
+    /// Bytes that may still come before the head of the answer.
+    allowed: AtomicUsize,
 }
+
+/// What upstream may send before the head of its answer and with it, interim responses among it: a
+/// multiple of the longest head, so that it does not keep us busy with interim responses.
+const BEFORE_HEAD: usize = 256 * 1024;
 
 impl ConnectionState {
     pub(super) fn new(limits: Limits) -> Self {
@@ -64,6 +70,7 @@ impl ConnectionState {
             switching: AtomicBool::new(false),
             body_failed: AtomicBool::new(false),
             timed_out: AtomicBool::new(false),
+            allowed: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -74,6 +81,21 @@ impl ConnectionState {
         self.switching.store(switching, Relaxed);
         self.in_exchange.store(true, Relaxed);
         self.begun.store(true, Relaxed);
+        self.allowed.store(BEFORE_HEAD, Relaxed);
+    }
+
+    /// The head of the answer is there.
+    pub(super) fn has_head(&self) {
+        self.allowed.store(usize::MAX, Relaxed);
+    }
+
+    /// So many bytes were read. False: there were too many before the head of the answer.
+    pub(super) fn allows(&self, bytes: usize) -> bool {
+        let allowed = self.allowed.load(Relaxed);
+        if allowed != usize::MAX {
+            self.allowed.store(allowed.saturating_sub(bytes), Relaxed);
+        }
+        allowed > bytes
     }
 
     /// True once per exchange, before its first byte is read or sent.

@@ -77,9 +77,13 @@ impl hyper::rt::Read for HttpStream {
         match &polled {
             Poll::Pending => self.state.drain(),
             Poll::Ready(Err(error)) => self.note(error),
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(count)) if !self.state.allows(*count) => {
+                let fault = "it sends interim responses without end";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
+            }
+            Poll::Ready(Ok(_)) => {}
         }
-        polled
+        polled.map_ok(drop)
     }
 }
 

@@ -23,17 +23,17 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE].into());
 }
 
-/// Reads once from the stream into hyper's buffer. The stream must not call this function.
+/// Reads once from the stream into hyper's buffer, and returns how much. The stream must not call this function.
 pub(crate) fn receive(
     stream: Pin<&mut impl AsyncRead>,
     cx: &mut Context<'_>,
     mut buffer: ReadBufCursor<'_>,
-) -> Poll<io::Result<()>> {
+) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
         let most = if load::is_light() { LARGE } else { SMALL };
         let room = buffer.remaining().min(most);
         let count = ready!(stream.poll_read(cx, &mut scratch[..room]))?;
         buffer.put_slice(&scratch[..count]);
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(count))
     })
 }

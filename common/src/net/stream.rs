@@ -198,7 +198,7 @@ impl hyper::rt::Read for Stream {
         cx: &mut Context<'_>,
         buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        scratch::receive(self, cx, buffer)
+        scratch::receive(self, cx, buffer).map_ok(drop)
     }
 }
 

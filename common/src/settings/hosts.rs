@@ -64,8 +64,8 @@ value_type!(HostPort<443> => Self,
     |text| Origin::parse(text, 443).map(Self),
     |at: Self| at.0.to_string()
 );
-value_type!(HostPort<8000> => Self,
-    "host[:port]", "a host without http://, and a port if it is not 8000", Shape::Text,
+value_type!(HostPort<18000> => Self,
+    "host[:port]", "a host without http://, and a port if it is not 18000", Shape::Text,
     |text| Origin::parse(text, 8000).map(Self)
 );
 value_type!(HostPort<8443> => Self,

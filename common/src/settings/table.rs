@@ -122,7 +122,7 @@ settings! {
     /// The address of the HTTP server (without TLS) of thin-edge.io's tedge-agent. The service
     /// forwards requests for /te/v1/entities to it. If tedge-agent is installed, the packages set
     /// this in the environment of the unit.
-    http_agent_address: Option<HostPort<8000>> = "http.agent.address" (own), Unset,
+    http_agent_address: Option<HostPort<18000>> = "http.agent.address" (own), Unset,
         [FileTransfer], "127.0.0.1:18000";
     /// The host at which clients reach the File Transfer Service.
     http_client_host: Host = "http.client.host", Const("127.0.0.1"), [Tedge], "rpi4-dca632efb150";

@@ -84,6 +84,19 @@ fn a_body_without_length_goes_out_in_chunks() {
 }
 
 #[test]
+fn interim_responses_without_end_are_no_answer() {
+    let upstream = Upstream::new(|mut stream, _, _| {
+        read_head(&mut stream);
+        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(100);
+        while stream.write_all(hints.as_bytes()).is_ok() {}
+    });
+    with_client(plain(upstream.port), async |client| {
+        let error = send(&client, get("/")).await.unwrap_err().to_string();
+        assert!(error.contains("interim responses"), "{error}");
+    });
+}
+
+#[test]
 fn an_answer_that_breaks_off_is_an_error_of_the_body() {
     for framing in ["content-length: 10", "transfer-encoding: chunked"] {
         let upstream = Upstream::new(move |mut stream, _, _| {

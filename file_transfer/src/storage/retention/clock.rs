@@ -57,6 +57,14 @@ impl AgeClock {
         Self { boot_id: boot_id.to_owned(), shift, epochs: vec![epoch], last: now }
     }
 
+    /// A clock in place of one whose record is lost: what is there already counts from now on.
+    pub(super) fn afresh(boot_id: &str, now: Reading) -> Self {
+        let mut clock = Self::new(boot_id, now);
+        // An epoch before which no file is, and which has none.
+        clock.epochs.insert(0, Epoch { start: PLAUSIBLE, end: PLAUSIBLE - 1, offset: 0 });
+        clock
+    }
+
     /// The time of this clock.
     pub(super) fn now(&self, boot: i64) -> i64 {
         boot + self.shift
@@ -332,6 +340,17 @@ mod tests {
         for (file, written) in files {
             assert!(device.age(file) <= real - written, "{written}");
         }
+    }
+
+    #[test]
+    fn without_its_record_nothing_is_old() {
+        let now = Reading { wall: TODAY, boot: 5_000 };
+        let clock = AgeClock::afresh("a", now);
+        for wall in [0, PLAUSIBLE, TODAY - YEAR, TODAY - 1, TODAY, TODAY + YEAR] {
+            let age = clock.now(now.boot) - clock.latest(wall, clock.now(now.boot));
+            assert_eq!(age, 0, "{wall}");
+        }
+        assert_eq!(AgeClock::load(&clock.save()), Some(clock));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(in crate::storage) struct Replaced {
 pub(in crate::storage) struct Reservation {
     quota: Arc<Quota>,
     replaced: Option<Replaced>,
+    /// The bytes of that file, if no other upload replaces it as well: the first one has them.
+    credit: u64,
     /// As in [`Usage`]; changed while that is locked.
     reserved: AtomicU64,
     received: AtomicU64,
@@ -82,8 +84,10 @@ impl Quota {
         replaced: Option<Replaced>,
     ) -> Result<Reservation, NoRoom> {
         let (reserved, received) = (AtomicU64::new(0), AtomicU64::new(0));
+        let credit = replaced.filter(|file| !self.is_replaced(file.inode));
+        let credit = credit.map_or(0, |file| file.bytes);
         self.lock().replaced.extend(replaced);
-        let reservation = Reservation { quota: self.clone(), replaced, reserved, received };
+        let reservation = Reservation { quota: self.clone(), replaced, credit, reserved, received };
         reservation.reserve(&mut self.lock(), reservation.charge(expected))?;
         Ok(reservation)
     }
@@ -209,7 +213,7 @@ impl Reservation {
 
     /// What an upload of so many bytes takes in the end, beyond what it replaces.
     fn charge(&self, bytes: u64) -> u64 {
-        bytes.saturating_sub(self.replaced.map_or(0, |replaced| replaced.bytes))
+        bytes.saturating_sub(self.credit)
     }
 
     fn reserve(&self, usage: &mut Usage, charge: u64) -> Result<(), NoRoom> {

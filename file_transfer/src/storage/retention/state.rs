@@ -51,10 +51,10 @@ pub(super) fn load(root: BorrowedFd<'_>, now: Reading, pool: &Arc<DiskPool>) -> 
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let boot_id = if boot_id.trim().is_empty() { "unknown" } else { boot_id.trim() };
     let clock = match read(root) {
-        Ok(text) => AgeClock::load(&text).or_else(|| {
-            log::warn!("{FILE} is damaged: the age of files counts by the clock of the device");
-            None
-        }),
+        Ok(text) => Some(AgeClock::load(&text).unwrap_or_else(|| {
+            log::warn!("{FILE} is damaged: the age of all files counts from now on");
+            AgeClock::afresh(boot_id, now)
+        })),
         Err(_) => None,
     };
     let clock = match clock {
