@@ -43,6 +43,14 @@ serve_two_tenants() {
         [ ! -e /run/tedge-c8y-proxy/staging ] || [ -z "$(ls /run/tedge-c8y-proxy/staging)" ]
         systemctl reload tedge-c8y-proxy@second
         journalctl -u tedge-c8y-proxy@second | grep "reloaded: certificate CN=localhost, SN=second"'
+    promise "neither the File Transfer Service nor the first proxy sees the copies" device '
+        apt-get -q -y install --no-install-recommends ./tedge-file-transfer_*_amd64.deb
+        [ -n "$(ls /run/tedge-c8y-proxies/second/staging)" ]
+        for service in tedge-file-transfer tedge-c8y-proxy; do
+            systemctl restart $service
+            process=$(systemctl show -P MainPID $service)
+            [ -z "$(nsenter --target $process --mount ls -A /run/tedge-c8y-proxies)" ]
+        done'
     promise "a profile without a tenant is skipped, not failed" device '
         systemctl start tedge-c8y-proxy@third
         [ "$(systemctl is-active tedge-c8y-proxy@third)" = inactive ]
