@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use crate::support::certificates::{Authority, Key, Pair};
 use crate::support::client::{Client, tls};
 use crate::support::device::{Device, SOON};
+use crate::support::service::Setup;
 use crate::support::websocket::WebSocket;
 
 /// A child may fetch binaries, and send events and nothing else; another one may listen to
@@ -38,19 +39,23 @@ struct Ruled {
     authority: Authority,
 }
 
+/// Has the proxy demand certificates of an authority, which is returned, and obey rules.
+pub(crate) fn demand_certificates(setup: &mut Setup, rules: &str) -> Authority {
+    let authority = Authority::new(setup.directory(), "local-ca");
+    let server = authority.server("proxy", Key::P256);
+    setup.set("c8y.proxy.cert_path", &server.cert);
+    setup.set("c8y.proxy.key_path", &server.key);
+    setup.set("c8y.proxy.ca_path", &authority.cert);
+    let file = setup.directory().join("access.toml");
+    fs::write(&file, rules).unwrap();
+    setup.set_own_path("c8y.proxy.access_path", file);
+    authority
+}
+
 impl Ruled {
     fn new() -> Self {
         let mut made = None;
-        let device = Device::with(|setup| {
-            let authority = made.insert(Authority::new(setup.directory(), "local-ca"));
-            let server = authority.server("proxy", Key::P256);
-            setup.set("c8y.proxy.cert_path", &server.cert);
-            setup.set("c8y.proxy.key_path", &server.key);
-            setup.set("c8y.proxy.ca_path", &authority.cert);
-            let rules = setup.directory().join("access.toml");
-            fs::write(&rules, RULES).unwrap();
-            setup.set_own_path("c8y.proxy.access_path", rules);
-        });
+        let device = Device::with(|setup| made = Some(demand_certificates(setup, RULES)));
         Self { device, authority: made.unwrap() }
     }
 

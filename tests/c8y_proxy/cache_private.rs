@@ -1,12 +1,11 @@
 //! What is one client's alone stays so: its own credentials, what the cloud calls private, and
 //! what the rules of access keep from it.
 
-use std::fs;
-
+use super::access::demand_certificates;
 use crate::support::cached::{
     self, CacheStatus, LENGTH, PATH, assert_all, begin, get, get_settled, get_with, read, request,
 };
-use crate::support::certificates::{Authority, Key};
+use crate::support::certificates::Key;
 use crate::support::client::{Client, tls};
 use crate::support::cloud::artifact::Artifact;
 use crate::support::cloud::{Cloud, Gate};
@@ -235,16 +234,7 @@ fn rules_of_access_hold_for_what_is_here() {
         below = \"/inventory/binaries/\"\n[[rule]]\nwho = \"child2\"\nmay = [\"GET\"]\n\
         exactly = \"/inventory/binaries/1\"\n";
     let mut made = None;
-    let device = cached::start_with(|setup| {
-        let authority = made.insert(Authority::new(setup.directory(), "local-ca"));
-        let server = authority.server("proxy", Key::P256);
-        setup.set("c8y.proxy.cert_path", &server.cert);
-        setup.set("c8y.proxy.key_path", &server.key);
-        setup.set("c8y.proxy.ca_path", &authority.cert);
-        let rules = setup.directory().join("access.toml");
-        fs::write(&rules, RULES).unwrap();
-        setup.set_own_path("c8y.proxy.access_path", rules);
-    });
+    let device = cached::start_with(|setup| made = Some(demand_certificates(setup, RULES)));
     let authority = made.unwrap();
     let connect = |name: &str| {
         let config = tls(&authority.cert, Some(&authority.client(name, Key::P256)));

@@ -4,6 +4,8 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::http::crossing::members;
+
 /// Checks the fields of an answer, and merges several equal `Content-Length` fields into one.
 ///
 /// # Errors
@@ -45,13 +47,6 @@ fn check_codings(fields: &HeaderMap) -> Result<(), String> {
 fn number(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
-}
-
-/// The list members of all fields with this name.
-fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    let values = fields.get_all(name).into_iter();
-    let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 fn shown(fields: &HeaderMap, name: HeaderName) -> String {

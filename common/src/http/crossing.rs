@@ -53,10 +53,10 @@ pub fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
     if head.version < Version::HTTP_11 {
         return None;
     }
-    if !options(&head.headers, CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade")) {
+    if !members(&head.headers, CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade")) {
         return None;
     }
-    let protocols = options(&head.headers, UPGRADE);
+    let protocols = members(&head.headers, UPGRADE);
     let passed = protocols.filter(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"));
     let list = passed.collect::<Vec<_>>().join(&b", "[..]);
     HeaderValue::from_bytes(&list).ok().filter(|list| !list.is_empty())
@@ -80,7 +80,7 @@ fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool)
 /// they say where a body ends, who sends the request and to which host. Without them the request
 /// would mean something else upstream. The most common option, `keep-alive`, is always removed.
 fn remove_named(fields: &mut HeaderMap) {
-    let named: Vec<HeaderName> = options(fields, CONNECTION)
+    let named: Vec<HeaderName> = members(fields, CONNECTION)
         .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| ![AUTHORIZATION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING].contains(name))
@@ -91,7 +91,7 @@ fn remove_named(fields: &mut HeaderMap) {
 }
 
 /// The members of a list, of all fields of this name (RFC 9110, 5.3 and 5.6.1).
-fn options(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     let values = fields.get_all(name).into_iter();
     let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
@@ -229,7 +229,7 @@ mod tests {
             for name in sent.keys().filter(|name| **name != HOST) {
                 prop_assert!(sent.get_all(name).iter().eq(came.get_all(name).iter()));
             }
-            let named = options(&came, CONNECTION).map(<[u8]>::to_ascii_lowercase);
+            let named = members(&came, CONNECTION).map(<[u8]>::to_ascii_lowercase);
             let named: Vec<_> = named.collect();
             for name in came.keys() {
                 let kept = sent.contains_key(name);
