@@ -1,8 +1,8 @@
 //! One connection, from its first byte to its last.
 //!
-//! TLS with a time limit, then HTTP until the connection is closed, then a tunnel after a switch of
-//! protocols, or an orderly close. Between two requests a connection keeps only its socket: hyper's
-//! buffers are freed after a second of silence. Knows no route and no service.
+//! A TLS handshake with a time limit, then HTTP, then an orderly close or, after a switch of
+//! protocols, a tunnel. An idle connection keeps only its socket: hyper's buffers are freed after a
+//! second without a byte. Knows no route and no service.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,15 +27,15 @@ use crate::net::socket::Socket;
 use crate::net::{Observer, Stream};
 use crate::tls::{self, ReloadingServer};
 
-/// Heads are at most this long, and what waits to be sent. Field lines are at most 100, hyper's own
-/// limit: to set one, even the same, makes hyper fill a table of that many for each head.
+/// The limit for a head, and for what hyper buffers of an answer, in bytes. The limit for field
+/// lines is hyper's default, 100: setting it, even to 100, makes hyper fill a table for each head.
 const BUFFER: usize = 32 * 1024;
-/// A peer that was answered early may send on: until it pauses this long, …
+/// After an early answer the peer may go on sending, with pauses of at most this long, …
 const SILENCE: Duration = Duration::from_secs(5);
-/// … or for this long in all.
+/// … and for at most this long in all.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Serves one accepted socket until nothing more can come of it.
+/// Serves one accepted socket until its connection is closed.
 pub(crate) async fn serve(
     socket: Arc<Async<TcpStream>>,
     peer: SocketAddr,
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
 
     let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client);
     loop {
-        // Boxed, so that an idle connection does not keep the room that a busy one needs.
+        // Boxed, so that an idle connection does not hold the memory of a busy one.
         let converse = Box::pin(converse(stream, state, exchange.clone(), server.half_close));
         let (stop, rest) = converse.await;
         stream = rest;
@@ -82,8 +82,8 @@ pub(crate) async fn serve(
                 let _ = poll_once(Box::pin(say_timeout(&mut stream))).await;
                 return Box::pin(linger(stream, state)).await;
             }
-            // To a client that reads until the end, a clean end would make half an answer look
-            // whole.
+            // To a client that reads until the end, half an answer would look complete after an
+            // orderly close.
             Stop::Cut if state.is_answering() => return stream.reset(),
             Stop::Cut => return,
             Stop::Late => {
@@ -93,7 +93,7 @@ pub(crate) async fn serve(
             Stop::Done(outcome) => {
                 if let Err(error) = outcome {
                     log::debug!("{peer}: {}", crate::error::chain(&error));
-                    // The body of an answer broke off: as above.
+                    // The body of the answer failed: as above.
                     if error.is_user() {
                         return stream.reset();
                     }
@@ -119,7 +119,7 @@ async fn say_timeout(stream: &mut Stream) -> io::Result<()> {
     stream.flush().await
 }
 
-/// Runs `future` unless the connection's time is up or somebody wants it closed.
+/// Runs `future` until the connection's deadline passes or it gets an order.
 async fn guarded<F: Future>(state: &ConnectionState, future: F) -> Option<F::Output> {
     let mut timer = DeadlineTimer::new();
     let mut future = pin!(future);
@@ -136,7 +136,7 @@ async fn guarded<F: Future>(state: &ConnectionState, future: F) -> Option<F::Out
     .await
 }
 
-/// Agrees on TLS with the peer, or says in the log why that failed.
+/// Does the TLS handshake; logs why it failed.
 async fn shake_hands(
     socket: Socket,
     peer: SocketAddr,
@@ -166,17 +166,17 @@ async fn shake_hands(
 
 /// Why HTTP stopped on a connection.
 enum Stop {
-    /// It is idle; the buffers can go.
+    /// It is idle: its buffers can be freed.
     Doze,
     /// The head of a request took too long.
     Late,
-    /// Time is up or somebody wants it closed: no goodbye.
+    /// Its deadline has passed, or it was ordered to close: nothing more is sent.
     Cut,
-    /// hyper is done with it.
+    /// hyper has ended it.
     Done(hyper::Result<()>),
 }
 
-/// HTTP on this stream, until it stops for one reason or another.
+/// Speaks HTTP on this stream, until one of the reasons to stop.
 async fn converse(
     stream: Stream,
     state: &ConnectionState,
@@ -220,8 +220,8 @@ async fn converse(
     (stop, stream)
 }
 
-/// Says goodbye, then throws away what still comes, so that unread bytes do not reset the
-/// connection before the peer has seen the answer (RFC 9112, 9.6).
+/// Closes the sending side, then reads and discards what the peer still sends: closing with unread
+/// bytes would reset the connection before the peer has seen the answer (RFC 9112, 9.6).
 async fn linger(mut stream: Stream, state: &ConnectionState) {
     state.enter(Phase::Linger);
     let discard = async {

@@ -26,13 +26,13 @@ use crate::tls::ReloadingServer;
 #[derive(Clone)]
 pub(super) struct Exchange(Arc<Shared>);
 
-/// Who sends the requests of a connection, as far as its beginning tells.
+/// What the beginning of a connection tells about its client.
 pub(super) enum Client {
     /// Plain HTTP on a port that speaks TLS.
     PlainOnTls,
-    /// Plain HTTP or TLS, without a certificate of the client's.
+    /// Plain HTTP, or TLS without a client certificate.
     Unknown,
-    /// TLS, with a certificate that was accepted, and the names in it if there are rules.
+    /// TLS with an accepted client certificate; its names are read only if there are rules.
     Certified(Names),
 }
 
@@ -54,7 +54,7 @@ impl Exchange {
         Self(Arc::new(Shared { server, state, peer, client, upgrade: Mutex::default() }))
     }
 
-    /// What the connection was switched to by the last answer, if by any.
+    /// The tunnel that the last answer switched the connection to, if it did.
     pub(super) fn take_upgrade(&self) -> Option<Upgrade> {
         self.upgrade().take()
     }
@@ -75,16 +75,15 @@ impl Exchange {
 
     fn finish(&self, answer: Answer) -> Response<Body> {
         let Answer { response, upgrade } = answer;
-        // hyper would throw the rest away and go on with the next request, and where that is
-        // malformed, say so in the middle of an answer that still waits for the socket.
+        // Of an open connection hyper would discard the rest of the body and read the next request;
+        // if that is malformed, it would write a 400 into the middle of an answer that is queued.
         let is_over = upgrade.is_some() || !self.0.state.is_unread();
         *self.upgrade() = upgrade;
         if is_over { response } else { closing(response) }
     }
 
-    /// Judges a request before any route does: the origin that may read the answer, or the answer
-    /// to a request that no route should see.
-    /// `is_whole`: it has no body.
+    /// Checks a request before any route sees it. Continues with the origin that may read the
+    /// answer, or breaks with a refusal. `is_whole`: the request has no body.
     fn admit(
         &self,
         head: &request::Parts,
@@ -99,7 +98,7 @@ impl Exchange {
         if let Some(refusal) = self.forbid(head) {
             return Break(if is_whole { refusal } else { closing(refusal) });
         }
-        // It has none of the fields that are looked at below.
+        // A usual request has none of the fields that are checked below.
         if is_usual {
             return Continue(None);
         }
@@ -215,7 +214,7 @@ impl Future for Answering {
                 }
                 let response = match answer.as_mut().poll(cx) {
                     Poll::Ready(answer) => exchange.finish(answer),
-                    // What was asked of others is dropped with the answer.
+                    // Dropping the route's future ends what it has requested upstream.
                     Poll::Pending if exchange.0.state.order() == Order::Refuse => busy(),
                     Poll::Pending => return Poll::Pending,
                 };

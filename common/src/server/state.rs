@@ -1,7 +1,7 @@
 //! What a connection is doing and since when, readable from outside while its task owns the socket.
 //!
-//! The stream and the bodies record each change here. The task reads its time limits from it, and
-//! the listener chooses from it which connection to close when there are too many. Knows no HTTP.
+//! The stream and the bodies record each change here. The task derives its deadline from it, and
+//! the listener uses it to choose which connection to close when there are too many. Knows no HTTP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,21 +30,21 @@ pub(crate) const DOZE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
-    /// Accepted; nothing complete has come: no byte, half a handshake.
+    /// Accepted; no byte has arrived, or the handshake is incomplete.
     Silent,
     /// Between two requests.
     Idle,
-    /// Some bytes of a request's head are here.
+    /// Some bytes of a request's head have arrived.
     Head,
     /// From a complete head to the last byte of its answer.
     Exchange,
-    /// The answer is out; what the peer still sends is thrown away.
+    /// The answer is sent; what the peer still sends is discarded.
     Linger,
-    /// Not HTTP any more.
+    /// A tunnel: it no longer speaks HTTP.
     Upgraded,
 }
 
-/// What the rest of the process wants of a connection.
+/// What the process tells a connection to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Order {
@@ -64,23 +64,24 @@ pub(crate) struct ConnectionState {
     phase: AtomicU8,
     since: AtomicU64,
     moved: AtomicU64,
-    /// Bytes that have crossed the socket.
+    /// Bytes read from and written to the socket.
     bytes: AtomicU64,
-    /// Who has shown a certificate that was accepted. Boxed: most have none.
+    /// The client with an accepted certificate, and its address. Boxed: most connections have none.
     client: OnceLock<Box<(SocketAddr, Client)>>,
     reading: AtomicBool,
     writing: AtomicBool,
-    /// Bytes of the answer's body that wait in hyper, and whether the body waits for them.
+    /// Bytes of the answer's body that hyper has buffered, and whether the body waits until they
+    /// are sent.
     queued: AtomicUsize,
     held: AtomicBool,
     order: AtomicU8,
-    /// Some of the request's content was not read yet.
+    /// Some of the request's body is not read yet.
     unread: AtomicBool,
     /// The answer has begun.
     answered: AtomicBool,
     /// The request asks for another protocol.
     asks_for_upgrade: AtomicBool,
-    /// A request was begun in this turn of the connection's task.
+    /// A request has begun in this poll of the connection's task.
     has_begun: AtomicBool,
     waker: AtomicWaker,
 }
@@ -132,12 +133,12 @@ impl ConnectionState {
         self.since.load(Relaxed)
     }
 
-    /// Whether an endpoint waits for more of the peer's body.
+    /// Records whether a route waits for more of the request's body.
     pub(crate) fn reading(&self, waits: bool) {
         self.reading.store(waits, Relaxed);
     }
 
-    /// Whether an endpoint has left some of the peer's body where it is.
+    /// Records whether some of the request's body is not read yet.
     pub(crate) fn unread(&self, is_left: bool) {
         self.unread.store(is_left, Relaxed);
     }
@@ -146,7 +147,7 @@ impl ConnectionState {
         self.unread.load(Relaxed)
     }
 
-    /// A request has come whose answer has not begun.
+    /// The head of a request is complete.
     pub(super) fn begin_exchange(&self) {
         self.answered.store(false, Relaxed);
         self.asks_for_upgrade.store(false, Relaxed);
@@ -171,7 +172,7 @@ impl ConnectionState {
         self.asks_for_upgrade.load(Relaxed)
     }
 
-    /// The peer has to send or to take something before anything happens.
+    /// Nothing happens until the peer sends or reads something.
     pub(super) fn waits_for_peer(&self) -> bool {
         self.reading.load(Relaxed) || self.writing.load(Relaxed)
     }
@@ -204,31 +205,30 @@ impl ConnectionState {
         judged.is_ok()
     }
 
-    /// Whether the body has to wait until hyper has sent what it has. Left to itself it takes 32 KiB
-    /// in advance for each slow reader, which is too much where there are many.
+    /// Whether the body has to wait until hyper has sent what it has buffered. By default hyper
+    /// buffers 32 KiB for each slow reader, which is too much when there are many.
     pub(super) fn hold(&self) -> bool {
         let holds = self.queued.load(Relaxed) > 0 && !load::is_light();
         self.held.store(holds, Relaxed);
         holds
     }
 
-    /// So much of the body was given to hyper.
+    /// Records that hyper got so many bytes of the body.
     pub(super) fn queue(&self, bytes: usize) {
         self.queued.fetch_add(bytes, Relaxed);
     }
 
-    /// When the buffers of a connection that stays idle may be given back. `u64::MAX`: it is not
-    /// idle.
+    /// When the buffers of an idle connection may be freed. `u64::MAX`: it is not idle.
     pub(crate) fn doze_at(&self) -> u64 {
         if self.is_idle() { self.since() + micros(DOZE) } else { u64::MAX }
     }
 
-    /// Everything that was answered is out of our hands, and no request has begun.
+    /// All answers are written to the socket, and no request has begun.
     pub(crate) fn is_idle(&self) -> bool {
         self.phase() == Phase::Idle && !self.writing.load(Relaxed)
     }
 
-    /// An answer is due, or not all of it is out of our hands.
+    /// An answer is due, or not all of it is written to the socket.
     pub(crate) fn is_answering(&self) -> bool {
         match self.phase() {
             Phase::Exchange => true,
@@ -237,7 +237,7 @@ impl ConnectionState {
         }
     }
 
-    /// A request is under way whose answer has not begun.
+    /// A request waits for the beginning of its answer.
     pub(super) fn awaits_answer(&self) -> bool {
         self.phase() == Phase::Exchange && !self.is_answered()
     }
@@ -247,8 +247,8 @@ impl ConnectionState {
         self.has_begun.store(false, Relaxed);
     }
 
-    /// True for one request in each turn: a peer that sends many without waiting for an answer does
-    /// not keep others waiting until it has all of its own.
+    /// True for one request in each poll of the task, so that a peer that pipelines requests does
+    /// not delay other connections.
     pub(super) fn takes_turn(&self) -> bool {
         !self.has_begun.swap(true, Relaxed)
     }
@@ -263,7 +263,7 @@ impl ConnectionState {
         }
     }
 
-    /// It is about to close. What lingers after it has made room may have to be told again.
+    /// It is about to close. A connection that lingers after `MakeRoom` may get a stronger order.
     pub(super) fn is_closing(&self) -> bool {
         match self.order() {
             Order::Close => true,
@@ -282,7 +282,7 @@ impl ConnectionState {
         self.waker.register(cx.waker());
     }
 
-    /// When the peer has kept us waiting too long, on the process's clock.
+    /// When the time for the peer's next step ends, on the process's clock.
     pub(crate) fn deadline(&self) -> u64 {
         match self.phase() {
             Phase::Silent | Phase::Head => self.since() + micros(HEAD),
@@ -314,7 +314,7 @@ impl Observer for ConnectionState {
         }
     }
 
-    /// Head, framing and body. True where the body waits for that and is due.
+    /// Counts head, framing and body. True if the body waited for these bytes and can go on.
     fn sent(&self, bytes: usize) -> bool {
         let queued = self.queued.load(Relaxed).saturating_sub(bytes);
         self.queued.store(queued, Relaxed);
