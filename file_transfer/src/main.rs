@@ -1,11 +1,13 @@
 //! The program of the File Transfer Service: builds [`file_transfer::routes`] from the settings.
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::error::Error;
 use common::http::Routes;
+use common::net::{Host, Origin};
 use common::run::{self, Context, Listen, Service};
 use common::server::{BrowserRules, RulesFile};
 use common::settings::Settings;
@@ -14,6 +16,7 @@ use common::tasks::spawn;
 use common::tls::ServerFiles;
 use file_transfer::State;
 use file_transfer::storage::{Limits, Options, Storage};
+use rustix::system::uname;
 
 fn main() -> ExitCode {
     run::main::<FileTransfer>()
@@ -50,6 +53,7 @@ impl Service for FileTransfer {
     }
 
     fn check(settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
+        agent(settings)?;
         limits(settings).map(drop)
     }
 
@@ -65,12 +69,45 @@ impl Service for FileTransfer {
             spawn(&context.executor, storage.clone().sweep_regularly()).detach();
         }
         let mut state = State::new(storage, context.draining.clone());
-        if let Some(agent) = &settings.http_agent_address {
-            log::info!("The entities of tedge-agent are at http://{}", agent.0);
-            state = state.with_agent(agent.0.clone(), Arc::clone(&context.executor));
+        if let Some(agent) = agent(settings)? {
+            log::info!("The entities of tedge-agent are at http://{agent}");
+            state = state.with_agent(agent.clone(), Arc::clone(&context.executor));
         }
         Ok(file_transfer::routes(state))
     }
+}
+
+/// Where the agent is that keeps the entities.
+fn agent(settings: &Settings) -> Result<Option<&Origin>, Error> {
+    let own = SocketAddr::from((settings.http_bind_address, settings.http_bind_port));
+    let agent = settings.http_agent_address.as_ref().map(|address| &address.0);
+    if let Some(agent) = agent.filter(|agent| leads_to(agent, own)) {
+        return Err(Error::Configuration(format!(
+            "http.agent.address is {agent}, where this service itself listens: set it to the address \
+             of tedge-agent, such as 127.0.0.1:18000, or unset it"
+        )));
+    }
+    Ok(agent)
+}
+
+/// Whether a connection to this origin ends at a socket with this address on this machine.
+fn leads_to(origin: &Origin, own: SocketAddr) -> bool {
+    let (own_ip, is_any) = (own.ip().to_canonical(), own.ip().is_unspecified());
+    let is_here = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
+    origin.port == own.port()
+        && match &origin.host {
+            Host::Name(name) if name.eq_ignore_ascii_case("localhost") => {
+                is_any || own_ip.is_loopback()
+            }
+            Host::Name(name) => {
+                is_any && name.as_bytes().eq_ignore_ascii_case(uname().nodename().to_bytes())
+            }
+            // To connect to 0.0.0.0 or :: is to connect to this machine.
+            Host::Address(address) if address.is_unspecified() => is_any || own_ip.is_loopback(),
+            Host::Address(address) => {
+                address.to_canonical() == own_ip || is_any && is_here(*address)
+            }
+        }
 }
 
 /// How long files stay.

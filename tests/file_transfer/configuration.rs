@@ -188,6 +188,49 @@ fn a_busy_port_is_a_failure_that_names_it() {
 }
 
 #[test]
+fn the_address_of_an_agent_that_is_its_own_stops_the_start() {
+    let set = |setup: &mut Setup, own: &str, agent: &str| {
+        setup.set("http.bind.address", own);
+        setup.set_raw("http.bind.port", 8765);
+        setup.set_own_path("http.agent.address", agent);
+    };
+    let name = rustix::system::uname().nodename().to_str().unwrap().to_uppercase();
+    let named = format!("{name}:8765");
+    assert_ends(78, &["http.agent.address", "127.8.7.65:8765", "18000"], |setup| {
+        set(setup, "127.8.7.65", "127.8.7.65:8765");
+    });
+    for (own, agent) in [
+        ("127.0.0.1", "Localhost:8765"),
+        ("::1", "localhost:8765"),
+        ("::1", "[::]:8765"),
+        ("0.0.0.0", "127.0.0.2:8765"),
+        ("::", "127.0.0.1:8765"),
+        ("::", "0.0.0.0:8765"),
+        ("127.0.0.1", "[::ffff:127.0.0.1]:8765"),
+        ("0.0.0.0", &named),
+    ] {
+        assert_ends(78, &["http.agent.address", "itself listens"], |setup| {
+            set(setup, own, agent);
+            setup.argument("--check");
+        });
+    }
+    for (own, agent) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.2:8765"),
+        ("0.0.0.0", "127.0.0.1:8766"),
+        ("::", "192.0.2.1:8765"),
+        ("192.0.2.1", "localhost:8765"),
+        ("127.0.0.1", &named),
+    ] {
+        let ended = run(|setup| {
+            set(setup, own, agent);
+            setup.argument("--check");
+        });
+        assert_eq!(ended.code(), 0, "{own} {agent}: {}", ended.log);
+    }
+}
+
+#[test]
 fn a_command_line_that_is_not_understood_is_said_so() {
     for arguments in [&["--no-such-option"][..], &["--config-dir"], &["something"]] {
         let output = Command::new(PROGRAM).args(arguments).output().unwrap();

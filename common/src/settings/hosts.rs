@@ -66,7 +66,7 @@ value_type!(HostPort<443> => Self,
 );
 value_type!(HostPort<18000> => Self,
     "host[:port]", "a host without http://, and a port if it is not 18000", Shape::Text,
-    |text| Origin::parse(text, 8000).map(Self)
+    |text| Origin::parse(text, 18000).map(Self)
 );
 value_type!(HostPort<8443> => Self,
     "host[:port]", "a host without https://, and a port if it is not 8443", Shape::Text,
@@ -157,6 +157,7 @@ mod tests {
     #[test]
     fn a_host_without_a_port_has_that_of_its_setting() {
         assert_eq!(HostPort::<443>::parse("h").unwrap().0.to_string(), "h:443");
+        assert_eq!(HostPort::<18000>::parse("h").unwrap().0.to_string(), "h:18000");
         assert_eq!(HostPort::<8883>::parse("h").unwrap().0.to_string(), "h:8883");
     }
 
