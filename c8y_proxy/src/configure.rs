@@ -31,11 +31,11 @@ pub(crate) struct Upstream {
 pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Error> {
     let Some(tenant) = &settings.c8y_http else {
         let profile = settings.profile.as_ref();
-        let option = profile.map_or(String::new(), |profile| format!(" --profile {profile}"));
         return Err(Error::Configuration(format!(
             "{} is not set: name the tenant with \
-             `tedge config set c8y.url YOUR-TENANT.cumulocity.com{option}`",
-            Profile::key(profile, "c8y.url")
+             `tedge config set c8y.url YOUR-TENANT.cumulocity.com{}`",
+            Profile::key(profile, "c8y.url"),
+            Profile::option(profile)
         )));
     };
     let origin = tenant.0.clone();

@@ -1,5 +1,6 @@
 //! `--check`, `--help` and `--version` of the proxy.
 
+use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use common::run;
@@ -8,6 +9,7 @@ use crate::support::certificates::{Authority, Key};
 use crate::support::device::{PROGRAM, certificates};
 use crate::support::directory::Directory;
 use crate::support::scene::{Found, Means, Scene};
+use crate::support::service::Service;
 
 fn proxy(directory: &Directory, argument: &str) -> (i32, String, String) {
     let mut command = Command::new(PROGRAM);
@@ -62,6 +64,21 @@ fn a_profile_is_another_tenant_on_another_port() {
         assert!(said.contains(part), "{part} in {said}");
     }
     assert_eq!(check(&["--profile", "a/b"], "").0, 78);
+}
+
+#[test]
+fn a_busy_port_of_a_profile_is_a_failure_that_names_the_command_for_it() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().port();
+    let ended = Service::run(PROGRAM, |setup| {
+        setup.set("c8y.profiles.second.url", "two.example.com");
+        setup.set("c8y.profiles.second.root_cert_path", &certificates().ca);
+        setup.set_raw("c8y.profiles.second.proxy.bind.port", port);
+        setup.argument("--profile=second");
+    });
+    assert_eq!(ended.code(), 1, "{}", ended.log);
+    let command = "`tedge config set c8y.proxy.bind.port PORT --profile second`";
+    assert!(ended.log.contains(command), "{}", ended.log);
 }
 
 #[test]

@@ -132,9 +132,10 @@ fn with_a_mapper_toml_each_profile_has_a_file_of_its_own() {
 fn what_names_no_profile_is_an_error() {
     let device = Device::new();
     config(&device, "set c8y.url one.example.com");
-    for name in ["..", "a/b", "../../x", "a.b", "-_", "@", "\n"] {
+    let long = "a".repeat(300);
+    for name in ["..", "a/b", "../../x", "a.b", "-_", "@", "\n", &long] {
         let done = device.tedge(&["config", "set", "c8y.url", "x", "--profile", name]);
-        done.failed(2, &["--profile", "letters, digits"]);
+        done.failed(2, &["--profile", "letters, digits", "at most 48"]);
         let get = ["config", "get", "c8y.url"];
         device.tedge_with(("TEDGE_CLOUD_PROFILE", name), &get).failed(78, &["TEDGE_CLOUD_PROFILE"]);
     }
@@ -150,6 +151,7 @@ fn what_names_no_profile_is_an_error() {
     fails(&device, "get c8y.profiles.a.ulr", 2, &["did you mean c8y.url?"]);
     fails(&device, "set c8y.url https://x --profile second", 1, &["c8y.url cannot be"]);
     assert!(!device.path("mappers").exists());
+    assert_eq!(device.text("tedge.toml"), "[c8y]\nurl = \"one.example.com\"\n");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::server::listener::{self, Bound};
 use crate::server::places::Places;
 use crate::server::state::Order;
 use crate::server::{ReloadingRules, RulesFile, Server};
-use crate::settings::{LoadedSettings, Settings};
+use crate::settings::{LoadedSettings, Profile, Settings};
 use crate::tasks::{spawn, unblock};
 use crate::{staging, tls};
 
@@ -60,7 +60,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     let access = listen.access.clone().reloading()?;
     let (places, most_waiting) = affordable(&listen);
     let places = Arc::new(Places::new(places));
-    let bound = bind(&listen)?;
+    let bound = bind(&listen, settings.profile.as_ref())?;
     let executor = Arc::new(Executor::new());
     let draining = Arc::new(AtomicBool::new(false));
     let context =
@@ -154,13 +154,14 @@ fn affordable(listen: &Listen) -> (usize, usize) {
     (places, most_waiting.min(spare as usize))
 }
 
-fn bind(listen: &Listen) -> Result<Bound, Error> {
+fn bind(listen: &Listen, profile: Option<&Profile>) -> Result<Bound, Error> {
     listener::bind(listen.address).map_err(|error| {
         let prefix = listen.tls.prefix;
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => format!(
                 "another program is using it; stop it, or choose another port with \
-                 `tedge config set {prefix}.bind.port PORT`"
+                 `tedge config set {prefix}.bind.port PORT{}`",
+                Profile::option(profile)
             ),
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 need the capability CAP_NET_BIND_SERVICE".to_owned()

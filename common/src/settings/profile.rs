@@ -22,11 +22,14 @@ impl Profile {
     /// The variable that selects a profile.
     pub const VARIABLE: &str = "TEDGE_CLOUD_PROFILE";
 
+    /// In bytes. The unit's socket for MQTT has the name in its path, which has 107 at most.
+    const MAX: usize = 48;
+
     /// Letters, digits, `-` and `_`, at least one of them a letter or a digit.
     pub fn parse(name: &str) -> Option<Self> {
         let is_part = |character: char| character.is_alphanumeric() || "-_".contains(character);
         let is_name = name.chars().all(is_part) && name.contains(char::is_alphanumeric);
-        is_name.then(|| Self(name.to_lowercase()))
+        Some(Self(name.to_lowercase())).filter(|profile| is_name && profile.0.len() <= Self::MAX)
     }
 
     /// The profile that these variables select.
@@ -49,7 +52,13 @@ impl Profile {
     /// The message about a text that is no name of a profile.
     pub fn flaw(origin: &str, text: &OsStr) -> String {
         let text = text.to_string_lossy();
-        format!("{origin} is '{text}': expected letters, digits, - and _")
+        let max = Self::MAX;
+        format!("{origin} is '{text}': expected letters, digits, - and _, at most {max} bytes")
+    }
+
+    /// What selects this profile in a command for `tedge`: a blank and the option, or nothing.
+    pub fn option(profile: Option<&Self>) -> String {
+        profile.map_or(String::new(), |profile| format!(" --profile {profile}"))
     }
 
     /// The variable with which a program selects this profile, or none.
@@ -121,7 +130,9 @@ mod tests {
     #[test]
     fn a_name_is_letters_and_digits_in_any_case() {
         assert_eq!(profile("Second-2_b").to_string(), "second-2_b");
-        for name in ["", "-", "_-", "a.b", "a/b", "..", "a b", "a\n", "a@b"] {
+        let (long, longer) = ("a".repeat(48), "a".repeat(49));
+        assert_eq!(profile(&long).to_string(), long);
+        for name in ["", "-", "_-", "a.b", "a/b", "..", "a b", "a\n", "a@b", &longer] {
             assert_eq!(Profile::parse(name), None, "{name:?}");
         }
     }
