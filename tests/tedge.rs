@@ -23,6 +23,7 @@ mod promises {
     mod access;
     mod certs;
     mod certs_attacked;
+    mod certs_killed;
     mod check;
     mod config_attacked;
     mod config_command;

@@ -54,7 +54,7 @@ impl Identity {
             Err(rustls::Error::InconsistentKeys(_)) => {
                 let another = match fits_another(&key_pair) {
                     true => ", but to another one in it, which has to be the first",
-                    false => "",
+                    false => "; if `tedge certs` was interrupted, type it again with --force",
                 };
                 return Err(key.error(format_args!(
                     "does not belong to the first certificate in {} ({}): {subject}{another}",
