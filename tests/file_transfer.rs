@@ -34,6 +34,7 @@ mod promises {
     mod digests;
     mod directories;
     mod entities;
+    mod entities_silent;
     mod expectations;
     mod expiry;
     mod file_systems;

@@ -24,7 +24,7 @@ pub(crate) const ROUTES: [&str; 2] = ["/te/v1/entities", "/te/v1/entities/*"];
 /// The methods that the agent knows.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-/// How long the agent may be silent. Without a limit, those who asked and left would add up.
+/// How long the agent may be silent.
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// The agent.

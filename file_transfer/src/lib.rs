@@ -85,6 +85,7 @@ pub fn routes(state: State) -> Routes {
     let storage = state.storage.clone();
     Routes::new(app, PREFIXES)
         .with_access(access::judge)
+        .with_passed_on(entities::ROUTES[0])
         .with_express_answers(move |head| {
             let is_download = matches!(head.method, Method::GET | Method::HEAD);
             is_download.then(|| handlers::download_cached(&state, head))?

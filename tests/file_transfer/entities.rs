@@ -2,7 +2,7 @@
 //! answers it, for whoever may ask, in both directions as it comes.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::mpsc;
 
@@ -19,16 +19,16 @@ const MB: usize = 1024 * 1024;
 const CHILD: &str =
     r#"{"@topic-id":"device/child1//","@type":"child-device","@parent":"device/main//"}"#;
 
-fn point_at(setup: &mut Setup, agent: SocketAddr) {
+pub(super) fn point_at(setup: &mut Setup, agent: SocketAddr) {
     setup.set_own_path("http.agent.address", agent.to_string());
 }
 
 /// A service beside this agent.
-fn beside(agent: &Agent) -> Service {
+pub(super) fn beside(agent: &Agent) -> Service {
     start(|setup| point_at(setup, agent.address))
 }
 
-fn asked(method: &str, path: &str, body: &str) -> String {
+pub(super) fn asked(method: &str, path: &str, body: &str) -> String {
     let (kind, length) = ("Content-Type: application/json", body.len());
     let fields = if body.is_empty() {
         String::new()
@@ -384,17 +384,4 @@ fn rules_say_who_may_ask_for_which_entity() {
     let refused = status(&child1, "DELETE", "/device/main//");
     let text = "child1 may not write below \"/te/v1/entities/device/\"\n";
     assert_eq!((refused.status, &*refused.text()), (403, text));
-}
-
-#[test]
-fn an_agent_that_takes_no_connection_is_late() {
-    // A queue of one, and nobody who accepts: what comes after waits.
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    rustix::net::listen(&listener, 0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let _queue = [TcpStream::connect(address).unwrap()];
-    let service = start(|setup| point_at(setup, address));
-    let answer = ask(service.address, asked("GET", "", "")).unwrap();
-    assert_eq!(answer.status, 504, "{}", answer.text());
-    assert!(answer.text().contains("took too long to connect"), "{}", answer.text());
 }

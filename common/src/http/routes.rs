@@ -15,6 +15,7 @@ pub struct Routes {
     answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
     express: Box<dyn Express>,
     asked: Asked,
+    passed_on: &'static str,
     release: Box<dyn Fn() + Send + Sync>,
     reload: Box<dyn Fn() -> Boxed<()> + Send + Sync>,
 }
@@ -45,6 +46,7 @@ impl Routes {
             }),
             express: Box::new(|_| None),
             asked: Asked(|_, _| Ok(())),
+            passed_on: "",
             release: Box::new(|| {}),
             reload: Box::new(|| Box::pin(std::future::ready(()))),
         }
@@ -70,6 +72,13 @@ impl Routes {
         Self { asked: Asked(asked), ..self }
     }
 
+    /// The same, with the path where, and below which, answers come from another server. Such an
+    /// exchange ends when its client closes the connection, or only its sending half.
+    #[must_use]
+    pub fn with_passed_on(self, path: &'static str) -> Self {
+        Self { passed_on: path, ..self }
+    }
+
     /// The same, with a function that frees what was kept for speed. It is called when connections
     /// have been idle for a moment.
     #[must_use]
@@ -91,6 +100,11 @@ impl Routes {
     /// The express answer to a request without a body, if it has one.
     pub fn express(&self, head: &request::Parts) -> Option<Response<Body>> {
         (self.express)(head)
+    }
+
+    /// Whether the answer to this request comes from another server.
+    pub(crate) fn is_passed_on(&self, head: &request::Parts) -> bool {
+        !self.passed_on.is_empty() && head.uri.path().starts_with(self.passed_on)
     }
 
     /// Whether a client may send this request.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
 use super::Observer;
@@ -33,6 +34,11 @@ impl Socket {
 
     pub(crate) fn observer(&self) -> &dyn Observer {
         &*self.observer
+    }
+
+    /// The socket itself, for questions to the kernel.
+    pub(crate) fn handle(&self) -> Arc<Async<TcpStream>> {
+        Arc::clone(&self.stream)
     }
 
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -57,6 +63,14 @@ pub(crate) fn keep_alive(socket: &impl AsFd) {
     let _ = sockopt::set_tcp_keepidle(socket, Duration::from_secs(30));
     let _ = sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10));
     let _ = sockopt::set_tcp_keepcnt(socket, 3);
+}
+
+/// Whether the peer has closed the connection, or only its sending half.
+pub(crate) fn has_peer_closed(socket: &impl AsFd) -> bool {
+    let closed = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+    let mut asked = [PollFd::new(socket, closed)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut asked, Some(&now)).is_ok() && asked[0].revents().intersects(closed)
 }
 
 impl Deref for Socket {

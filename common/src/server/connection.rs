@@ -9,7 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
@@ -23,7 +23,7 @@ use super::state::{ConnectionState, Order, Phase};
 use crate::access::Names;
 use crate::journal;
 use crate::net::clock::{self, DeadlineTimer};
-use crate::net::socket::Socket;
+use crate::net::socket::{Socket, has_peer_closed};
 use crate::net::{Observer, Stream};
 use crate::tls::{self, ReloadingServer};
 
@@ -183,6 +183,7 @@ async fn converse(
     exchange: Exchange,
     half_close: bool,
 ) -> (Stop, Stream) {
+    let socket = stream.socket().handle();
     let mut connection = http1::Builder::new()
         .half_close(half_close)
         .max_header_size(BUFFER)
@@ -190,6 +191,7 @@ async fn converse(
         .serve_connection(stream, exchange);
     let mut timer = DeadlineTimer::new();
     let mut draining = false;
+    let mut looked = 0;
     let stop = poll_fn(|cx| {
         state.register(cx);
         state.begin_turn();
@@ -205,11 +207,22 @@ async fn converse(
             return Poll::Ready(Stop::Done(outcome));
         }
         let deadline = state.deadline();
-        timer.poll(cx, deadline.min(state.doze_at())).map(|()| match state.phase() {
-            _ if clock::now() < deadline => Stop::Doze,
-            Phase::Head => Stop::Late,
-            _ => Stop::Cut,
-        })
+        loop {
+            let look_at = state.look_at(looked);
+            ready!(timer.poll(cx, deadline.min(state.doze_at()).min(look_at)));
+            let now = clock::now();
+            if now >= deadline {
+                let is_late = state.phase() == Phase::Head;
+                return Poll::Ready(if is_late { Stop::Late } else { Stop::Cut });
+            }
+            if now < look_at {
+                return Poll::Ready(Stop::Doze);
+            }
+            if has_peer_closed(&socket) {
+                return Poll::Ready(Stop::Cut);
+            }
+            looked = now;
+        }
     })
     .await;
     let parts = connection.into_parts();

@@ -182,6 +182,7 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         if let Some(response) = may_be_express.then(|| server.routes.express(&head)).flatten() {
             return Answering::Done(Some(self.response(log, shared_with, response)));
         }
+        state.need_client(server.routes.is_passed_on(&head));
         let request = Request::from_parts(head, self.request_body(incoming));
         let answer = server.routes.answer(request);
         let exchange = self.clone();

@@ -23,6 +23,8 @@ pub(crate) const HEAD: Duration = Duration::from_secs(10);
 pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// A body or a response has to make progress within this time.
 pub(crate) const PROGRESS: Duration = Duration::from_secs(60);
+/// How often to look whether a client that an exchange needs has closed its side.
+const LOOK: Duration = Duration::from_secs(1);
 /// An idle connection gives back its buffers after this time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);
 
@@ -81,6 +83,8 @@ pub(crate) struct ConnectionState {
     answered: AtomicBool,
     /// The request asks for another protocol.
     asks_for_upgrade: AtomicBool,
+    /// The exchange ends when its client closes the connection, or only its sending half.
+    needs_client: AtomicBool,
     /// A request has begun in this poll of the connection's task.
     has_begun: AtomicBool,
     waker: AtomicWaker,
@@ -102,6 +106,7 @@ impl ConnectionState {
             unread: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             asks_for_upgrade: AtomicBool::new(false),
+            needs_client: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
@@ -157,6 +162,23 @@ impl ConnectionState {
     /// The request asks for another protocol.
     pub(super) fn ask_for_upgrade(&self) {
         self.asks_for_upgrade.store(true, Relaxed);
+    }
+
+    /// Records whether the exchange ends when its client closes the connection, or only its sending
+    /// half.
+    pub(super) fn need_client(&self, is_needed: bool) {
+        self.needs_client.store(is_needed, Relaxed);
+    }
+
+    /// When to look whether the client has closed its side, if that was last done at `looked`;
+    /// `u64::MAX` for never.
+    pub(super) fn look_at(&self, looked: u64) -> u64 {
+        match self.phase() {
+            Phase::Exchange if self.needs_client.load(Relaxed) => {
+                looked.max(self.since()) + micros(LOOK)
+            }
+            _ => u64::MAX,
+        }
     }
 
     /// The answer begins.
