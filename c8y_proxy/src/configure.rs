@@ -142,17 +142,28 @@ fn broker(settings: &Settings) -> Result<BrokerOptions, Error> {
 }
 
 /// What the cache may take and keep; `None` without a cache.
-pub(crate) fn cache(settings: &Settings) -> Option<cache::Options> {
-    let max_size = settings.c8y_proxy_cache_max_size?;
+///
+/// # Errors
+///
+/// Its path is relative.
+pub(crate) fn cache(settings: &Settings) -> Result<Option<cache::Options>, Error> {
+    let Some(max_size) = settings.c8y_proxy_cache_max_size else { return Ok(None) };
+    if let Some(path) = settings.c8y_proxy_cache_path.as_ref().filter(|path| path.is_relative()) {
+        let key = Profile::key(settings.profile.as_ref(), "c8y.proxy.cache.path");
+        return Err(Error::Configuration(format!(
+            "{key} is {}, which is relative: begin it with /",
+            path.display()
+        )));
+    }
     let directory = given_by_systemd("CACHE_DIRECTORY");
-    Some(cache::Options {
+    Ok(Some(cache::Options {
         directory: directory_of_cache(settings, directory),
         max_size,
         min_size: settings.c8y_proxy_cache_min_size,
         min_free: settings.http_upload_min_free,
         offline: settings.c8y_proxy_cache_offline,
         paths: settings.c8y_proxy_cache_paths.clone(),
-    })
+    }))
 }
 
 fn directory_of_cache(settings: &Settings, given: Option<PathBuf>) -> PathBuf {

@@ -69,7 +69,8 @@ impl Service for C8yProxy {
         let upstream = configure::upstream(settings)?;
         let method = configure::method(settings, &upstream)?;
         method.check()?;
-        configure::identity(&method)
+        configure::identity(&method)?;
+        configure::cache(settings).map(drop)
     }
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
@@ -91,7 +92,7 @@ impl Service for C8yProxy {
         let credentials = Credentials::new(method, &context.executor)?;
         let client = surf::Client::with_http_client(client);
         let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;
-        let state = match configure::cache(settings) {
+        let state = match configure::cache(settings)? {
             Some(options) => state.with_cache(options, Arc::clone(&context.executor))?,
             None => state,
         };

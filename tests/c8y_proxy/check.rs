@@ -109,6 +109,20 @@ fn what_would_stop_the_start_is_exit_78_and_says_what_to_type() {
 }
 
 #[test]
+fn a_relative_directory_of_the_cache_would_stop_the_start() {
+    let directory = Directory::new();
+    let ca = certificates().ca.display();
+    directory.write("tedge.toml", format!("c8y.url = \"a\"\nc8y.root_cert_path = \"{ca}\"\n"));
+    for (size, code) in [("max_size = \"1M\"\n", 78), ("", 0)] {
+        let cache = format!("[c8y.proxy.cache]\n{size}path = \"some/cache\"\n");
+        directory.write("tedge-http.toml", cache);
+        let (found, _, err) = proxy(&directory, "--check");
+        assert_eq!(found, code, "{err}");
+        assert!(code == 0 || err.contains("c8y.proxy.cache.path is some/cache"), "{err}");
+    }
+}
+
+#[test]
 fn help_says_each_option_and_fits_a_screen() {
     let directory = Directory::new();
     let (code, help, err) = proxy(&directory, "--help");

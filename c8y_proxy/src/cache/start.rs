@@ -6,7 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 
 use common::error::Error;
 use common::storage::temporary;
-use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock};
+use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock, fstat};
+use rustix::io::Errno;
 
 use super::Options;
 use super::index::{self, Index};
@@ -26,8 +27,16 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     }
     let directory = File::open(&options.directory).map_err(|error| failed("open", error))?;
     let directory = OwnedFd::from(directory);
-    flock(&directory, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|errno| failed("lock", errno.into()))?;
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN) => {
+            let by = locked_by(&directory).unwrap_or_else(|| "another process".to_owned());
+            return Err(Error::Failed(format!(
+                "the directory of the cache, {shown}, is in use by {by}: stop that, or set \
+                 c8y.proxy.cache.path to another directory"
+            )));
+        }
+        locked => locked.map_err(|errno| failed("lock", errno.into()))?,
+    }
     if let Err(errno) = temporary::remove_all(directory.as_fd()) {
         log::warn!("cannot remove unfinished downloads from {shown}: {errno}");
     }
@@ -50,4 +59,14 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     let (entries, bytes) = index.totals();
     log::info!("The cache in {shown} has {entries} entries with {bytes} bytes");
     Ok((directory, index))
+}
+
+/// Which process has locked it, if the kernel says so (proc_locks(5)).
+fn locked_by(directory: &OwnedFd) -> Option<String> {
+    let place = format!(":{} ", fstat(directory).ok()?.st_ino);
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let lock = locks.lines().find(|lock| lock.contains("FLOCK") && lock.contains(&place))?;
+    let pid = lock.split_whitespace().nth(4)?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("process {pid} ({})", name.trim_end()))
 }
