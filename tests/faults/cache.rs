@@ -15,6 +15,7 @@ mod tamper;
 use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ use crate::support::service::{Service, Setup};
 
 /// How many binaries are in the cloud.
 const PATHS: u64 = 4;
+/// What is written at a time.
+const PIECE: usize = 128 * 1024;
 
 fn path(number: u64) -> String {
     format!("/inventory/binaries/{number}")
@@ -228,6 +231,23 @@ fn nothing_torn_is_served_from_a_cache_after_a_power_cut() {
     let (served, faults) = replay(&recording.ops, 60, outside);
     assert_eq!(faults, [""; 0], "{:#?}", calls(&recording.ops));
     assert!(served > 20, "only {served} answers");
+}
+
+#[test]
+fn a_download_is_written_in_pieces_that_the_kernel_keeps_whole() {
+    if !Tamper::is_possible() {
+        return;
+    }
+    let recording = record().0;
+    let pieces = recording.ops.iter().filter_map(|op| match op {
+        Op::Write { offset, data, .. } => Some(*offset..*offset + data.len()),
+        _ => None,
+    });
+    let pieces: Vec<_> = pieces.collect();
+    let is_across = |piece: &&Range<usize>| piece.start / PIECE != (piece.end - 1) / PIECE;
+    assert_eq!(pieces.iter().find(is_across), None, "{pieces:?}");
+    // Seven downloads, one of them of two pieces, each with what is known of it; some may be late.
+    assert!((15..24).contains(&pieces.len()), "{}: {pieces:?}", pieces.len());
 }
 
 #[test]

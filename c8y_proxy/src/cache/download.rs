@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use common::client::Answer;
@@ -12,7 +12,6 @@ use common::net::load;
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, Temporary, write_all};
 use futures_lite::FutureExt;
-use futures_lite::future::poll_once;
 use http::header::{
     CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
     LAST_MODIFIED, RANGE,
@@ -33,10 +32,13 @@ use super::validator::{self, Validator};
 use crate::error::Error;
 use crate::upstream::Head;
 
-/// What is collected before it is written, while few connections are busy.
-const LARGE: usize = 128 * 1024;
+/// Where the pieces end that are written, while few connections are busy. The kernel keeps a piece
+/// that is large and aligned as one: it is read again in half the time of one written in small ones.
+const LARGE: u64 = 128 * 1024;
 /// The same while many are.
-const SMALL: usize = 32 * 1024;
+const SMALL: u64 = 32 * 1024;
+/// How long a piece may take: then the readers get what has come of it.
+const MOMENT: Duration = Duration::from_millis(50);
 /// How long a download waits until the disk has stored others.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before each attempt to go on with a download that has broken off.
@@ -69,6 +71,14 @@ struct File {
     digests: Digests,
     /// It could not be written to: what follows is relayed, and nothing kept.
     is_lost: bool,
+}
+
+impl File {
+    /// How much is missing to the end of a piece.
+    fn room(&self) -> usize {
+        let piece = if load::is_light() { LARGE } else { SMALL };
+        (piece - (self.written + self.buffer.len() as u64) % piece) as usize
+    }
 }
 
 /// Why an attempt to go on with a download has failed.
@@ -189,22 +199,36 @@ impl Download {
 
     /// Writes the body to the file. `None` if it is not whole.
     async fn receive(&self, mut body: Body, mut file: File) -> Option<File> {
-        let mut waits = WAITS.iter();
+        let (mut waits, mut due) = (WAITS.iter(), Instant::now());
         loop {
-            // While nothing comes, the readers get what has come.
-            let next = match poll_once(body.chunk()).await {
-                Some(next) => next,
-                None => {
-                    file = self.flush(file).await?;
-                    body.chunk().await
+            let next = if file.buffer.is_empty() {
+                let next = body.chunk().await;
+                due = Instant::now() + MOMENT;
+                next
+            } else {
+                let more = async { Some(body.chunk().await) };
+                let late = async {
+                    Timer::at(due).await;
+                    None
+                };
+                match more.or(late).await {
+                    Some(next) => next,
+                    None => {
+                        file = self.flush(file).await?;
+                        continue;
+                    }
                 }
             };
             let is_end = match next {
-                Some(Ok(chunk)) => {
+                Some(Ok(mut chunk)) => {
                     file.digests.update(&chunk);
-                    file.buffer.extend_from_slice(&chunk);
-                    if file.buffer.len() >= if load::is_light() { LARGE } else { SMALL } {
-                        file = self.flush(file).await?;
+                    while !chunk.is_empty() {
+                        let room = file.room();
+                        let part = chunk.split_to(chunk.len().min(room));
+                        file.buffer.extend_from_slice(&part);
+                        if part.len() == room {
+                            file = self.flush(file).await?;
+                        }
                     }
                     continue;
                 }
