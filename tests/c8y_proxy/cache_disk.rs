@@ -76,6 +76,26 @@ fn assert_served_unkept(device: &Device, path: &str, artifact: &Artifact) {
 }
 
 #[test]
+fn nothing_goes_for_what_the_disk_cannot_hold() {
+    let Some(device) = on_disk("size=4m", |_| {}) else { return };
+    for number in [1, 2] {
+        let artifact = Artifact::new(number, LENGTH);
+        device.cloud().serve(&format!("/inventory/binaries/{number}"), &artifact);
+        assert_all(&get(&device, &format!("/inventory/binaries/{number}")), &artifact);
+    }
+    eventually("both are kept", SOON, || cached::entries(&device) == 2);
+    assert_served_unkept(&device, PATH, &Artifact::new(3, 5_000_000));
+    assert_eq!(cached::entries(&device), 2);
+    let third = Artifact::new(4, 2_500_000);
+    device.cloud().serve(PATH, &third);
+    assert_all(&get(&device, PATH), &third);
+    eventually("one goes for what it can hold", SOON, || cached::entries(&device) == 2);
+    device.cloud().forget();
+    assert_all(&get(&device, PATH), &third);
+    assert_eq!(device.cloud().sent(PATH), 0);
+}
+
+#[test]
 fn a_full_disk_ends_the_keeping_and_not_the_download() {
     let Some(device) = on_disk("size=8m", |_| {}) else { return };
     let small = Artifact::new(1, 2 * MB);

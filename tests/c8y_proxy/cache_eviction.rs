@@ -101,6 +101,34 @@ fn what_is_larger_than_all_of_it_is_served_and_not_kept() {
 }
 
 #[test]
+fn what_does_not_say_how_long_it_is_takes_a_quarter_from_others_at_most() {
+    let device = device();
+    for number in [1, 2, 3] {
+        fetch(&device, number);
+    }
+    // Again and again, and several at once.
+    let many: Vec<_> = (50..54).map(|number| Artifact::new(number, 4_000_000).chunked()).collect();
+    for artifact in &many {
+        device.cloud().serve(&path(artifact.version), artifact);
+    }
+    for _ in 0..2 {
+        std::thread::scope(|scope| {
+            for artifact in &many {
+                scope.spawn(|| assert_all(&get(&device, &path(artifact.version)), artifact));
+            }
+        });
+        cached::settle(&device);
+        assert!(cached::entries(&device) >= 2, "{:?}", cached::files(&cached::directory(&device)));
+    }
+    let small = Artifact::new(60, 200_000).chunked();
+    device.cloud().serve(&path(60), &small);
+    assert_all(&get_settled(&device, &path(60)), &small);
+    device.cloud().forget();
+    assert_all(&get(&device, &path(60)), &small);
+    assert_eq!(device.cloud().sent(&path(60)), 0, "it is kept");
+}
+
+#[test]
 fn what_is_being_read_stays_whole() {
     let device = cached::start_with(|setup| setup.set_own("c8y.proxy.cache.max_size", "\"30M\""));
     device.warm();

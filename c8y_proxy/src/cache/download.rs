@@ -178,7 +178,7 @@ impl Download {
     /// Makes the temporary file, and room for it. `None` if there is none.
     async fn create(&self, entry: Entry, length: Option<u64>) -> Option<File> {
         let shared = self.shared.clone();
-        let mut space = shared.index.reserve();
+        let mut space = shared.index.reserve(length.is_some());
         let text = entry.encode().len() as u64;
         let create = move || {
             let bytes = length.unwrap_or(0) + text;
@@ -286,7 +286,13 @@ impl Download {
 
     /// Gives up keeping it.
     fn lose(&self, file: &mut File, errno: Errno) {
-        log::warn!("the cache cannot keep {}: {errno}", self.key.path);
+        let hint = if errno == Errno::NOSPC && file.length.is_none() {
+            " for an answer without Content-Length, which may take a quarter of \
+             c8y.proxy.cache.max_size from others"
+        } else {
+            ""
+        };
+        log::warn!("the cache cannot keep {}: {errno}{hint}", self.key.path);
         file.is_lost = true;
         self.leave();
     }
@@ -384,7 +390,15 @@ impl Shared {
         for name in gone {
             index::unlink(&self.directory, name)?;
         }
-        while has_room && shortage(self.options.min_free, &self.directory, need)?.is_some() {
+        let is_short = |need| shortage(self.options.min_free, &self.directory, need);
+        while has_room && is_short(need)?.is_some() {
+            // None goes where all of them would not be enough.
+            let (entries, taken) = self.index.totals();
+            let bytes = need.bytes.saturating_sub(taken);
+            let inodes = need.inodes.saturating_sub(entries as u64);
+            if !space.may_evict() || is_short(Need { bytes, inodes })?.is_some() {
+                return Ok(false);
+            }
             let Some(name) = self.index.evict() else { return Ok(false) };
             index::unlink(&self.directory, name)?;
         }

@@ -23,6 +23,8 @@ struct Inner {
     bytes: u64,
     /// Of what is being downloaded.
     reserved: u64,
+    /// Of these, for downloads of unknown length.
+    unmeasured: u64,
     /// When something was used last, in milliseconds since 1970; never the same twice.
     used: u64,
 }
@@ -53,7 +55,12 @@ pub(super) struct Found {
 pub(super) struct Reservation {
     index: Arc<Index>,
     bytes: u64,
+    has_length: bool,
 }
+
+/// The part of the cache that downloads of unknown length may take from entries: they may turn out
+/// to be too large, and then the entries have gone for nothing.
+const UNMEASURED: u64 = 4;
 
 impl Index {
     /// Looks at the names and the sizes of the files. Waits for the disk.
@@ -151,8 +158,8 @@ impl Index {
     }
 
     /// Space for a download, none of it taken yet.
-    pub(super) fn reserve(self: &Arc<Self>) -> Reservation {
-        Reservation { index: self.clone(), bytes: 0 }
+    pub(super) fn reserve(self: &Arc<Self>, has_length: bool) -> Reservation {
+        Reservation { index: self.clone(), bytes: 0, has_length }
     }
 
     /// Forgets the entry that was used least recently and that nobody reads.
@@ -211,20 +218,31 @@ impl Reservation {
         if others.saturating_add(bytes) > max_size {
             return false;
         }
+        let more = if self.has_length { 0 } else { bytes - self.bytes };
+        let unmeasured = inner.unmeasured + more;
+        let may_evict = self.has_length || unmeasured <= max_size / UNMEASURED;
         while inner.bytes + others + bytes > max_size {
-            let Some(name) = inner.oldest() else { return false };
+            let oldest = if may_evict { inner.oldest() } else { None };
+            let Some(name) = oldest else { return false };
             inner.remove(name);
             gone.push(name);
         }
-        inner.reserved = others + bytes;
+        (inner.reserved, inner.unmeasured) = (others + bytes, unmeasured);
         self.bytes = bytes;
         true
+    }
+
+    /// Whether entries may go for the space that was taken.
+    pub(super) fn may_evict(&self) -> bool {
+        self.has_length || self.index.lock().unmeasured <= self.index.max_size / UNMEASURED
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.index.lock().reserved -= self.bytes;
+        let mut inner = self.index.lock();
+        inner.reserved -= self.bytes;
+        inner.unmeasured -= if self.has_length { 0 } else { self.bytes };
     }
 }
 
@@ -271,7 +289,7 @@ mod tests {
         let (index, _) = index(40);
         fill(&index, &[1, 2, 3]);
         assert!(index.find(1).is_some());
-        let (mut space, mut gone) = (index.reserve(), Vec::new());
+        let (mut space, mut gone) = (index.reserve(true), Vec::new());
         assert!(space.grow(10, &mut gone) && gone.is_empty());
         assert!(space.grow(21, &mut gone));
         assert_eq!((gone, index.totals()), (vec![2, 3], (1, 10)));
@@ -285,12 +303,31 @@ mod tests {
         let (index, file) = index(20);
         index.insert(1, 10, &file);
         fill(&index, &[2]);
-        let (mut space, mut gone) = (index.reserve(), Vec::new());
+        let (mut space, mut gone) = (index.reserve(true), Vec::new());
         assert!(!space.grow(11, &mut gone));
         assert_eq!((gone, index.totals()), (vec![2], (1, 10)));
         drop(file);
         assert!(space.grow(20, &mut Vec::new()));
         assert!(!space.grow(21, &mut Vec::new()));
+    }
+
+    #[test]
+    fn downloads_of_unknown_length_take_a_quarter_from_others_and_what_is_free() {
+        let (index, _) = index(80);
+        fill(&index, &[1, 2, 3, 4, 5, 6, 7, 8]);
+        let (mut one, mut other, mut gone) =
+            (index.reserve(false), index.reserve(false), Vec::new());
+        assert!(one.grow(10, &mut gone) && other.grow(10, &mut gone) && other.may_evict());
+        assert!(!one.grow(11, &mut gone));
+        assert_eq!(gone, [1, 2]);
+        drop(other);
+        assert!(one.grow(20, &mut gone) && !one.grow(21, &mut gone));
+        assert!(index.remove(3, None) && one.grow(30, &mut gone) && !one.may_evict());
+        assert_eq!(gone, [1, 2]);
+        let mut known = index.reserve(true);
+        assert!(known.grow(50, &mut gone) && !known.grow(51, &mut gone));
+        drop((one, known));
+        assert_eq!(index.lock().unmeasured + index.lock().reserved, 0);
     }
 
     #[test]
