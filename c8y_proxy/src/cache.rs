@@ -53,6 +53,8 @@ use crate::upstream::{Head, Upstream};
 
 /// How many whole downloads may wait for the disk before others do not begin.
 const STORING: usize = 16;
+/// Upstream was asked, and has what is kept. RFC 9211, 2.1: that is no hit.
+const REVALIDATED: &str = "fwd=stale; fwd-status=304";
 
 /// What the cache may take and keep.
 #[derive(Clone, Debug)]
@@ -151,14 +153,15 @@ impl Cache {
         if let Some(follower) = under_way {
             return Ok(self.follow(follower, head, "fwd=miss; collapsed").await);
         }
-        let Some((entry, file, found)) = self.0.find(&key).await else {
+        let Some((mut entry, file, found)) = self.0.find(&key).await else {
             return self.miss(key, head, None, "fwd=miss").await;
         };
         if !validator::answers(&entry.fields, &head.fields) {
             return Ok(Asked::PassedOn(Status::new("fwd=vary-miss")));
         }
         let age = found.age;
-        let may_be_stale = age < self.0.options.offline && validator::may_be_stale(&entry.fields);
+        let is_allowed = validator::may_be_stale(&entry.fields);
+        let may_be_stale = age < self.0.options.offline && is_allowed;
         let verdict = if may_be_stale {
             self.0.validate_soon(&key, &entry, head).await
         } else {
@@ -167,9 +170,15 @@ impl Cache {
         let is_away = matches!(verdict, Verdict::Away(_) | Verdict::Silent);
         self.note(is_away);
         match verdict {
-            Verdict::Unchanged => {
-                self.0.confirm(key.name, &file);
-                Ok(Asked::Answered(self.hit(head, &entry, file, None)))
+            Verdict::Unchanged(confirmed) => {
+                let status = if confirmed.is_some() { REVALIDATED } else { "hit" };
+                validator::update(&mut entry.fields, confirmed.unwrap_or_default());
+                let is_still = !is_allowed || validator::may_be_stale(&entry.fields);
+                self.0.confirm(key.name, &file, is_still);
+                if !validator::may_be_kept(&entry.fields) {
+                    self.0.remove(key.name, Some(found.version)).await;
+                }
+                Ok(Asked::Answered(self.hit(head, &entry, file, None, status)))
             }
             Verdict::Changed(answer) => {
                 self.0.remove(key.name, Some(found.version)).await;
@@ -182,7 +191,8 @@ impl Cache {
             Verdict::Unclear(answer) => Ok(forwarded(answer)),
             Verdict::Away(outcome) if !may_be_stale => outcome.map(forwarded),
             Verdict::Away(_) | Verdict::Silent => {
-                Ok(Asked::Answered(self.hit(head, &entry, file, Some(age))))
+                let status = "hit; detail=offline";
+                Ok(Asked::Answered(self.hit(head, &entry, file, Some(age), status)))
             }
         }
     }
@@ -285,6 +295,7 @@ impl Cache {
         entry: &Entry,
         file: Arc<OwnedFd>,
         age: Option<Duration>,
+        status: &str,
     ) -> Response<Body> {
         let length = entry.length;
         let pool = self.0.pool.clone();
@@ -297,7 +308,7 @@ impl Cache {
         if let Some(age) = age {
             fields.insert(AGE, age.as_secs().into());
         }
-        Status::new(if age.is_some() { "hit; detail=offline" } else { "hit" }).add(fields);
+        Status::new(status).add(fields);
         response
     }
 

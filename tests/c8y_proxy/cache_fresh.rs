@@ -140,7 +140,14 @@ fn a_reader_of_the_old_version_ends_with_it() {
 #[test]
 fn what_the_cloud_refuses_is_passed_on_and_gone_from_here() {
     let artifact = Artifact::new(1, LENGTH);
-    for status in ["403 Forbidden", "404 Not Found", "410 Gone"] {
+    for status in [
+        "402 Payment Required",
+        "403 Forbidden",
+        "404 Not Found",
+        "410 Gone",
+        "423 Locked",
+        "451 Unavailable For Legal Reasons",
+    ] {
         let device = kept(&artifact, &[PATH]);
         let files = cached::files(&cached::directory(&device));
         assert!(files.values().any(|length| *length >= LENGTH), "{files:?}");
@@ -170,14 +177,63 @@ fn what_the_cloud_refuses_is_passed_on_and_gone_from_here() {
 fn an_error_of_the_cloud_is_passed_on_and_costs_nothing_that_was_kept() {
     let artifact = Artifact::new(1, LENGTH);
     let device = kept(&artifact, &[PATH]);
-    for status in ["500 Internal Server Error", "503 Service Unavailable", "429 Too Many Requests"]
-    {
+    for status in [
+        "500 Internal Server Error",
+        "503 Service Unavailable",
+        "407 Proxy Authentication Required",
+        "421 Misdirected Request",
+        "425 Too Early",
+        "429 Too Many Requests",
+    ] {
         device.cloud().answer(PATH, Script::answer(status, b"later").once());
         let answer = get(&device, PATH);
         assert_eq!((answer.status.to_string(), &*answer.text()), (status[..3].into(), "later"));
     }
     device.cloud().forget();
     assert_from_here(&device, &get(&device, PATH), &artifact);
+}
+
+/// The answer `304 Not Modified` with these fields, once.
+fn not_modified(device: &Device, fields: &str) {
+    let answer = format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n\r\n");
+    device.cloud().answer(PATH, Script::new().send(answer).once());
+}
+
+#[test]
+fn what_must_not_be_kept_any_more_is_served_from_here_once() {
+    let artifact = Artifact::new(1, LENGTH);
+    for said in ["no-store", "max-age=5, private"] {
+        let device = kept(&artifact, &[PATH]);
+        not_modified(&device, &format!("ETag: \"version-1\"\r\nCache-Control: {said}"));
+        let answer = get(&device, PATH);
+        assert_from_here(&device, &answer, &artifact);
+        assert_eq!(answer.field("cache-control"), Some(said));
+        assert!(cached::taken(&device) < LENGTH, "it is still here");
+        device.cloud().forget();
+        assert_all(&get(&device, PATH), &artifact);
+        assert_eq!(device.cloud().sent(PATH), LENGTH);
+    }
+}
+
+#[test]
+fn the_fields_of_a_304_replace_those_that_were_kept() {
+    let artifact = Artifact::new(1, LENGTH).field("X-Place: a").field("X-Kept: b");
+    let device = kept(&artifact, &[PATH]);
+    not_modified(&device, "ETag: W/\"version-1\"\r\nX-Place: c\r\nX-Place: d\r\nContent-Type: x/y");
+    let answer = get(&device, PATH);
+    assert_from_here(&device, &answer, &artifact);
+    assert_eq!(answer.values("x-place"), [b"c", b"d"]);
+    assert_eq!((answer.field("x-kept"), answer.field("etag")), (Some("b"), Some("\"version-1\"")));
+    assert_ne!(answer.field("content-type"), Some("x/y"));
+}
+
+#[test]
+fn a_304_for_another_version_confirms_nothing() {
+    let device = kept(&Artifact::new(1, LENGTH), &[PATH]);
+    let second = Artifact::new(2, LENGTH);
+    device.cloud().serve(PATH, &second);
+    not_modified(&device, "ETag: \"version-2\"");
+    assert_all(&get(&device, PATH), &second);
 }
 
 #[test]

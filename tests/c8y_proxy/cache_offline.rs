@@ -86,6 +86,26 @@ fn it_ends_when_the_time_is_over() {
 }
 
 #[test]
+fn what_was_last_said_to_need_the_cloud_is_not_served_without_it() {
+    let (mut device, artifact) = kept("1h");
+    let not_modified = "HTTP/1.1 304 Not Modified\r\nCache-Control: must-revalidate\r\n\r\n";
+    device.cloud().answer(PATH, Script::new().send(not_modified).once());
+    assert_all(&get(&device, PATH), &artifact);
+    device.outside.cloud.stop();
+    assert_eq!(get(&device, PATH).status, 502);
+    device.proxy.stop();
+    let mut device = cached::start_again(device, |setup| {
+        setup.set_own("c8y.proxy.cache.offline", "\"1h\"");
+    });
+    assert_eq!(get(&device, PATH).status, 502);
+    device.outside.cloud.restart().unwrap();
+    assert_all(&get(&device, PATH), &artifact);
+    assert_eq!(device.cloud().sent(PATH), 0, "it is still here");
+    device.outside.cloud.stop();
+    assert_all(&get(&device, PATH), &artifact);
+}
+
+#[test]
 fn it_outlives_a_restart_of_the_proxy() {
     let (mut device, artifact) = kept("1h");
     device.outside.cloud.stop();

@@ -332,8 +332,8 @@ impl Download {
             _ if is_rest && condition.is_some() => Ok(response.into_body()),
             // It has begun already: what the inventory says now holds for all of it.
             _ if is_rest => match self.shared.validate_by_inventory(&self.key, entry).await {
-                Verdict::Unchanged => Ok(response.into_body()),
-                Verdict::Away(_) => Err(Broken::Now),
+                Verdict::Unchanged(_) => Ok(response.into_body()),
+                Verdict::Away(_) | Verdict::Unclear(_) => Err(Broken::Now),
                 _ => Err(Broken::ForGood),
             },
             status if status.is_server_error() => Err(Broken::Now),

@@ -63,15 +63,17 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that the entry is unchanged, and now and then in its file, for after a restart.
-    pub(super) fn confirm(&self, name: u128, file: &Arc<OwnedFd>) {
-        if !self.index.confirm(name) {
+    /// Notes that the entry is unchanged, and now and then in its file, for after a restart: when
+    /// that was, or a time long ago if it may not be served without asking again.
+    pub(super) fn confirm(&self, name: u128, file: &Arc<OwnedFd>, may_be_stale: bool) {
+        if !self.index.confirm(name, may_be_stale) {
             return;
         }
         let file = file.clone();
         self.pool.defer(move || {
-            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-            let times = Timestamps { last_access: now, last_modification: now };
+            let tv_nsec = if may_be_stale { UTIME_NOW } else { 0 };
+            let time = Timespec { tv_sec: 0, tv_nsec };
+            let times = Timestamps { last_access: time, last_modification: time };
             if let Err(errno) = futimens(&file, &times) {
                 log::debug!("cannot note that an entry of the cache is unchanged: {errno}");
             }

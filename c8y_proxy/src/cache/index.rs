@@ -62,6 +62,9 @@ pub(super) struct Reservation {
 /// to be too large, and then the entries have gone for nothing.
 const UNMEASURED: u64 = 4;
 
+/// Upstream forbids to serve it without having been asked: this was too long ago.
+const NEVER: i64 = i64::MIN;
+
 impl Index {
     /// Looks at the names and the sizes of the files. Waits for the disk.
     pub(super) fn read(directory: &OwnedFd, max_size: u64) -> Result<Self, Errno> {
@@ -109,14 +112,14 @@ impl Index {
         }
     }
 
-    /// Notes that upstream has just said that the entry is unchanged. Whether the file should say
-    /// so too, for after a restart: once a minute.
-    pub(super) fn confirm(&self, name: u128) -> bool {
-        let now = self.now();
+    /// Notes that upstream has just said that the entry is unchanged, and whether that may be relied
+    /// on later. Whether the file should say so too, for after a restart: once a minute.
+    pub(super) fn confirm(&self, name: u128, may_be_stale: bool) -> bool {
+        let confirmed = if may_be_stale { self.now() } else { NEVER };
         let mut inner = self.lock();
         let Some(known) = inner.entries.get_mut(&name) else { return false };
-        let before = std::mem::replace(&mut known.confirmed, now);
-        before.div_euclid(60) != now.div_euclid(60)
+        let before = std::mem::replace(&mut known.confirmed, confirmed);
+        before.div_euclid(60) != confirmed.div_euclid(60)
     }
 
     /// Adds an entry, or replaces one.
@@ -328,6 +331,16 @@ mod tests {
         assert!(known.grow(50, &mut gone) && !known.grow(51, &mut gone));
         drop((one, known));
         assert_eq!(index.lock().unmeasured + index.lock().reserved, 0);
+    }
+
+    #[test]
+    fn what_must_not_be_relied_on_was_confirmed_too_long_ago() {
+        let (index, _) = index(80);
+        fill(&index, &[1]);
+        assert!(index.confirm(1, false) && !index.confirm(1, false));
+        assert!(index.find(1).unwrap().age > Duration::from_secs(1 << 40));
+        assert!(index.confirm(1, true));
+        assert!(index.find(1).unwrap().age < Duration::from_secs(60));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use async_io::Timer;
 use common::client::Answer;
 use common::http::Body;
 use futures_lite::FutureExt;
-use http::{Method, StatusCode};
+use http::header::ETAG;
+use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::Shared;
@@ -31,7 +32,8 @@ struct ManagedObject {
 
 /// What upstream says of an entry.
 pub(super) enum Verdict {
-    Unchanged,
+    /// The fields are those of its `304 Not Modified`, if it sent one.
+    Unchanged(Option<HeaderMap>),
     /// There is another version, which this may be.
     Changed(Option<Answer>),
     /// The entry must not be served.
@@ -64,14 +66,16 @@ impl Shared {
         asked.fields.insert(name, value);
         match self.upstream.send_as_the_device(asked, Body::Empty).await {
             Ok(answer) => match answer.response.status() {
-                StatusCode::NOT_MODIFIED => Verdict::Unchanged,
+                StatusCode::NOT_MODIFIED => {
+                    let fields = answer.response.into_parts().0.headers;
+                    let is_other =
+                        fields.contains_key(ETAG) && opaque(&fields) != opaque(&entry.fields);
+                    if is_other { Verdict::Changed(None) } else { Verdict::Unchanged(Some(fields)) }
+                }
                 StatusCode::OK => Verdict::Changed(Some(answer)),
-                StatusCode::UNAUTHORIZED
-                | StatusCode::FORBIDDEN
-                | StatusCode::NOT_FOUND
-                | StatusCode::GONE => Verdict::Refused(answer),
                 status if is_away(status) => Verdict::Away(Ok(answer)),
-                _ => Verdict::Unclear(answer),
+                status if is_of_the_moment(status) => Verdict::Unclear(answer),
+                _ => Verdict::Refused(answer),
             },
             Err(error) => Verdict::Away(Err(error)),
         }
@@ -84,9 +88,12 @@ impl Shared {
             Ok(Ok(object)) => {
                 let is_same = object.updated == *updated
                     && object.length.is_none_or(|length| length == entry.length);
-                if is_same { Verdict::Unchanged } else { Verdict::Changed(None) }
+                if is_same { Verdict::Unchanged(None) } else { Verdict::Changed(None) }
             }
             Ok(Err(answer)) if is_away(answer.response.status()) => Verdict::Away(Ok(answer)),
+            Ok(Err(answer)) if is_of_the_moment(answer.response.status()) => {
+                Verdict::Unclear(answer)
+            }
             // Upstream itself says what is wrong, when it is asked for the binary.
             Ok(Err(_)) => Verdict::Changed(None),
             Err(error) => Verdict::Away(Err(error)),
@@ -121,4 +128,15 @@ fn is_away(status: StatusCode) -> bool {
         status,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
     )
+}
+
+/// Whether the answer is about the request or the server and not about what is kept.
+fn is_of_the_moment(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 407 | 408 | 421 | 425 | 429)
+}
+
+/// The entity tag, weak or not.
+fn opaque(fields: &HeaderMap) -> Option<&[u8]> {
+    let tag = fields.get(ETAG)?.as_bytes();
+    Some(tag.strip_prefix(b"W/").unwrap_or(tag))
 }

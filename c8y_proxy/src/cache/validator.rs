@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use common::http::Body;
+use common::http::{Body, crossing};
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
+    HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
 };
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
@@ -78,11 +78,7 @@ pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Opt
         && !has(&CONTENT_ENCODING)
         && !has(&CONTENT_RANGE)
         && varies_by(fields).all(|name| name != "*")
-        && directives(fields).all(|directive| {
-            // `private="name"` too.
-            let name = directive.split('=').next().unwrap_or_default();
-            !matches!(name.trim_end(), "no-store" | "private")
-        });
+        && may_be_kept(fields);
     if !is_kept {
         return None;
     }
@@ -90,6 +86,26 @@ pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Opt
     let of_object = object
         .filter(|object| object.length.is_none() || length.is_none() || object.length == length);
     Validator::of(fields).or_else(|| of_object.map(|object| Validator::Object(object.updated)))
+}
+
+/// Whether the answer may be kept (RFC 9111, 5.2.2).
+pub(super) fn may_be_kept(fields: &HeaderMap) -> bool {
+    directives(fields).all(|directive| {
+        // `private="name"` too.
+        let name = directive.split('=').next().unwrap_or_default();
+        !matches!(name.trim_end(), "no-store" | "private")
+    })
+}
+
+/// The fields of a `304 Not Modified` replace those of what is kept (RFC 9111, 3.2 and 4.3.4), but
+/// for the ones that describe its body.
+pub(super) fn update(kept: &mut HeaderMap, mut confirmed: HeaderMap) {
+    crossing::to_client(&mut confirmed);
+    strip(&mut confirmed);
+    for name in [CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED] {
+        confirmed.remove(name);
+    }
+    kept.extend(confirmed);
 }
 
 /// Whether an answer to a request without fields of its own answers one with these too.
