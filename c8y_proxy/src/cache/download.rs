@@ -9,7 +9,7 @@ use async_io::Timer;
 use common::client::Answer;
 use common::http::{Body, crossing};
 use common::net::load;
-use common::storage::space::{Need, shortage};
+use common::storage::space::Need;
 use common::storage::{Kind, Temporary, write_all};
 use futures_lite::FutureExt;
 use http::header::{
@@ -380,28 +380,5 @@ impl Shared {
             return Err(Errno::NOSPC);
         }
         write_all(file.temporary.file(), &file.buffer, file.written)
-    }
-
-    /// Takes space until there are `bytes` in all, and makes sure that enough stays free. Entries
-    /// that are not read go for it. Whether there is room. Waits for the disk.
-    fn make_room(&self, space: &mut Reservation, bytes: u64, need: Need) -> Result<bool, Errno> {
-        let mut gone = Vec::new();
-        let has_room = space.grow(bytes, &mut gone);
-        for name in gone {
-            index::unlink(&self.directory, name)?;
-        }
-        let is_short = |need| shortage(self.options.min_free, &self.directory, need);
-        while has_room && is_short(need)?.is_some() {
-            // None goes where all of them would not be enough.
-            let (entries, taken) = self.index.totals();
-            let bytes = need.bytes.saturating_sub(taken);
-            let inodes = need.inodes.saturating_sub(entries as u64);
-            if !space.may_evict() || is_short(Need { bytes, inodes })?.is_some() {
-                return Ok(false);
-            }
-            let Some(name) = self.index.evict() else { return Ok(false) };
-            index::unlink(&self.directory, name)?;
-        }
-        Ok(has_room)
     }
 }

@@ -1,16 +1,17 @@
-//! The entries on the disk: found, confirmed and removed.
+//! The entries on the disk: found, confirmed and removed, by name or to make room.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
+use common::storage::space::{Need, shortage};
 use common::storage::{Kind, sync_names};
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat};
 use rustix::io::Errno;
 
 use super::Shared;
 use super::entry::Entry;
-use super::index::{self, Found};
+use super::index::{self, Found, Reservation};
 use super::key::Key;
 
 impl Shared {
@@ -93,5 +94,33 @@ impl Shared {
         if let Err(errno) = self.pool.run(Kind::Sync, remove).await {
             log::warn!("cannot remove an entry of the cache: {errno}");
         }
+    }
+
+    /// Takes space until there are `bytes` in all, and makes sure that enough stays free. Entries
+    /// that are not read go for it. Whether there is room. Waits for the disk.
+    pub(super) fn make_room(
+        &self,
+        space: &mut Reservation,
+        bytes: u64,
+        need: Need,
+    ) -> Result<bool, Errno> {
+        let mut gone = Vec::new();
+        let has_room = space.grow(bytes, &mut gone);
+        for name in gone {
+            index::unlink(&self.directory, name)?;
+        }
+        let is_short = |need| shortage(self.options.min_free, &self.directory, need);
+        while has_room && is_short(need)?.is_some() {
+            // None goes where all of them would not be enough.
+            let (entries, taken) = self.index.totals();
+            let bytes = need.bytes.saturating_sub(taken);
+            let inodes = need.inodes.saturating_sub(entries as u64);
+            if !space.may_evict() || is_short(Need { bytes, inodes })?.is_some() {
+                return Ok(false);
+            }
+            let Some(name) = self.index.evict() else { return Ok(false) };
+            index::unlink(&self.directory, name)?;
+        }
+        Ok(has_room)
     }
 }
