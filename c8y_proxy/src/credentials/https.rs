@@ -69,14 +69,15 @@ impl HttpsOptions {
 
 /// Asks over a connection of its own each time.
 pub(super) struct Https {
-    options: HttpsOptions,
+    options: Arc<HttpsOptions>,
     executor: Arc<Executor<'static>>,
     waiting: Mutex<String>,
 }
 
 impl Https {
     pub(super) fn new(options: HttpsOptions, executor: &Arc<Executor<'static>>) -> Self {
-        Self { options, executor: Arc::clone(executor), waiting: Mutex::default() }
+        let (options, executor) = (Arc::new(options), Arc::clone(executor));
+        Self { options, executor, waiting: Mutex::default() }
     }
 
     async fn ask(&self) -> Result<String, Error> {
@@ -96,7 +97,7 @@ impl Https {
     async fn identity(&self) -> Result<DeviceIdentity, String> {
         let mut attempts = 1;
         loop {
-            let options = self.options.clone();
+            let options = Arc::clone(&self.options);
             match unblock(move || options.identity()).await {
                 Err(error) if attempts < ATTEMPTS => self.wait_for(error.to_string()),
                 identity => return identity.map_err(|error| error.to_string()),

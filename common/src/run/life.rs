@@ -25,7 +25,7 @@ use crate::server::places::Places;
 use crate::server::state::Order;
 use crate::server::{ReloadingRules, RulesFile, Server};
 use crate::settings::{LoadedSettings, Profile, Settings};
-use crate::tasks::{spawn, unblock};
+use crate::tasks::{block_on, spawn, unblock};
 use crate::{staging, tls};
 
 /// How long exchanges in progress may take when the service is asked to stop.
@@ -123,7 +123,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         accept.cancel().await;
         drain(&server.places, &mut signals).await;
     });
-    async_io::block_on(executor.run(life));
+    block_on(&executor, life);
     Ok(())
 }
 
