@@ -26,7 +26,10 @@ impl Host {
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
         let is_name = (1..=253).contains(&text.len()) && text.split('.').all(is_label);
-        is_name.then(|| Self::Name(text.to_owned()))
+        // A slip in an address, such as 256.1.1.1, would be looked up as a name.
+        let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+        let is_slip = text.split('.').count() == 4 && text.split('.').all(is_number);
+        (is_name && !is_slip).then(|| Self::Name(text.to_owned()))
     }
 
     /// Parses a name that a certificate can have: a host, or `*.` and a domain.
@@ -160,7 +163,10 @@ mod tests {
         assert_eq!(Host::parse("10.0.0.1"), address("10.0.0.1"));
         assert_eq!(Host::parse("[::1]"), address("::1"));
         assert_eq!(Host::parse("::1").unwrap().bare(), "::1");
-        for bad in ["", "a b", "a..b", "ü.de", "a:80", "http://a", "a,DNS:b", "*.local"] {
+        assert_eq!(Host::parse("256.1.1.a"), Some(Host::Name("256.1.1.a".to_owned())));
+        for bad in
+            ["", "a b", "a..b", "ü.de", "a:80", "http://a", "a,DNS:b", "*.local", "256.1.1.1"]
+        {
             assert_eq!(Host::parse(bad), None, "{bad}");
         }
         assert_eq!(Host::parse_pattern("*.local"), Some(Host::Name("*.local".to_owned())));
