@@ -54,7 +54,8 @@ impl Service for FileTransfer {
 
     fn check(settings: &Settings, _config_dir: &Path) -> Result<(), Error> {
         agent(settings)?;
-        limits(settings).map(drop)
+        limits(settings);
+        Ok(())
     }
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
@@ -63,7 +64,7 @@ impl Service for FileTransfer {
             max_size: settings.http_upload_max_size,
             min_free: settings.http_upload_min_free,
             sync: settings.http_upload_sync,
-            limits: limits(settings)?,
+            limits: limits(settings),
         })?;
         if storage.has_limits() {
             spawn(&context.executor, storage.clone().sweep_regularly()).detach();
@@ -111,17 +112,12 @@ fn leads_to(origin: &Origin, own: SocketAddr) -> bool {
 }
 
 /// How long files stay.
-fn limits(settings: &Settings) -> Result<Limits, Error> {
+fn limits(settings: &Settings) -> Limits {
     let max_age = settings.http_files_max_age;
     let max_total = settings.http_files_max_total;
     let make_room = settings.http_files_make_room;
-    if max_age.is_some_and(|age| age.is_zero()) {
-        let what = "http.files.max_age is 0, so that every file would be deleted: expected at \
-                    least 1 second, or unset it so that files stay";
-        return Err(Error::Configuration(what.to_owned()));
-    }
     if make_room && max_total.is_none() {
         log::warn!("http.files.make_room has no effect without http.files.max_total");
     }
-    Ok(Limits { max_age, max_total, make_room })
+    Limits { max_age, max_total, make_room }
 }

@@ -171,9 +171,20 @@ fn what_is_there_counts_after_a_kill_and_a_start() {
 
 #[test]
 fn settings_that_cannot_be_meant_are_told() {
-    let ended = run(|setup| setup.set_own("http.files.max_age", "\"0d\""));
-    assert_eq!(ended.code(), 78);
-    assert!(ended.log.contains("http.files.max_age is 0"), "{}", ended.log);
+    for (key, value) in [
+        ("max_age", "0d"),
+        ("max_age", "18446744073709551615"),
+        ("max_age", "18446744073709551615d"),
+        ("max_total", "0"),
+        ("max_total", "0G"),
+        ("max_total", "18446744073709551615"),
+        ("max_total", "18446744073709551615k"),
+    ] {
+        let key = format!("http.files.{key}");
+        let ended = run(|setup| setup.set_own(&key, format!("{value:?}")));
+        assert_eq!(ended.code(), 78, "{key} {value}");
+        assert!(ended.log.contains(&format!("{key} is '{value}' in ")), "{}", ended.log);
+    }
     let ended = run(|setup| {
         setup.set_own("http.files.make_room", true);
         setup.argument("--check");

@@ -10,9 +10,9 @@ use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
 use super::types::{
-    AuthMethod, BrokerPort, CaPath, CertificatePath, Count, CredentialsPath, CrlPath, DataPath,
-    DeviceKeyPath, Free, KeyPath, List, PasswordPath, Paths, Port, RulesPath, Secret, Size, Text,
-    TokenFrom, TopicId, TopicPrefix,
+    Age, AuthMethod, BrokerPort, CaPath, CertificatePath, Count, CredentialsPath, CrlPath,
+    DataPath, DeviceKeyPath, Free, KeyPath, List, PasswordPath, Paths, Port, RulesPath, Secret,
+    Size, Text, TokenFrom, TopicId, TopicPrefix, Total,
 };
 use super::value::{self, Layer, RawValue};
 use crate::error::Error;
@@ -146,10 +146,10 @@ settings! {
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
     /// Files that were neither written nor read for this time are deleted; none if it is not set.
     /// An upload can set a shorter age for its file with Cache-Control: max-age or Expires.
-    http_files_max_age: Option<Duration> = "http.files.max_age" (own), Unset, [FileTransfer], "90d";
+    http_files_max_age: Option<Age> = "http.files.max_age" (own), Unset, [FileTransfer], "90d";
     /// The maximum total size of all files; no limit if it is not set. An upload beyond it is
     /// refused with 507, unless http.files.make_room is true.
-    http_files_max_total: Option<Size> = "http.files.max_total" (own), Unset, [FileTransfer], "2G";
+    http_files_max_total: Option<Total> = "http.files.max_total" (own), Unset, [FileTransfer], "2G";
     /// If true, an upload that would exceed http.files.max_total deletes the least recently written
     /// or read files until it fits. If false, it is refused.
     http_files_make_room: bool = "http.files.make_room" (own), Const("false"),

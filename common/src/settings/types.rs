@@ -110,6 +110,16 @@ value_type!(
     /// A number of bytes, with an optional unit.
     Size = u64, "size", "a number of bytes, such as 1048576, 500k, 20M or 2G", Shape::Quantity, bytes
 );
+value_type!(
+    /// A number of bytes, at least 1.
+    Total = u64, "size", "a number of bytes, at least 1, such as 1048576, 500k, 20M or 2G", Shape::Quantity,
+    |text| bytes(text).filter(|&bytes| bytes > 0 && i64::try_from(bytes).is_ok())
+);
+value_type!(
+    /// How old something becomes: at least a second, at most a hundred years.
+    Age = Duration, "duration", "a duration from 1s to 36500d, such as 90s, 30m, 12h or 90d", Shape::Quantity,
+    |text| duration(text).filter(|age| (1..=OLDEST).contains(&age.as_secs()))
+);
 value_type!(Duration => Self,
     "duration",
     "a number of seconds, or one with a unit, such as 90s, 30m, 12h or 90d",
@@ -259,6 +269,9 @@ fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// A hundred years, in seconds. Milliseconds since 1970 can be added to it.
+const OLDEST: u64 = 36_500 * 24 * 60 * 60;
+
 /// The units k, M and G are powers of 1024.
 fn bytes(text: &str) -> Option<u64> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -329,6 +342,32 @@ mod tests {
             ("18446744073709551615d", None),
         ] {
             assert_eq!(Duration::parse(text), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_total_is_no_zero_and_an_age_no_zero_and_no_eternity() {
+        for (text, total) in [
+            ("0", None),
+            ("0G", None),
+            ("1", Some(1)),
+            ("9223372036854775807", Some(i64::MAX as u64)),
+            ("9223372036854775808", None),
+            ("18446744073709551615", None),
+            ("18446744073709551615k", None),
+        ] {
+            assert_eq!(Total::parse(text), total, "{text}");
+        }
+        for (text, seconds) in [
+            ("0", None),
+            ("0d", None),
+            ("1", Some(1)),
+            ("36500d", Some(OLDEST)),
+            ("36501d", None),
+            ("18446744073709551615", None),
+            ("213503982334602d", None),
+        ] {
+            assert_eq!(Age::parse(text), seconds.map(Duration::from_secs), "{text}");
         }
     }
 
