@@ -1,6 +1,6 @@
 //! What a request asks of Cumulocity, as rules of access judge it: methods, and a path.
 
-use common::access::{Judge, Refusal};
+use common::access::{Area, Judge, Refusal};
 use http::{HeaderName, Method, request};
 use percent_encoding::percent_decode_str;
 
@@ -24,11 +24,11 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refu
     let Some(path) = read(target.path()) else {
         return Err(judge.refuse(&head.method, target.path().trim_start_matches('/')));
     };
-    judge.may(&head.method, &path)?;
+    judge.may(Area::WHOLE, &head.method, &path)?;
     for value in OVERRIDES.iter().flat_map(|name| head.headers.get_all(name)) {
         let name = value.as_bytes().trim_ascii().to_ascii_uppercase();
         match Method::from_bytes(&name) {
-            Ok(method) => judge.may(&method, &path)?,
+            Ok(method) => judge.may(Area::WHOLE, &method, &path)?,
             Err(_) => return Err(judge.refuse(&head.method, &path)),
         }
     }

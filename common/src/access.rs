@@ -12,4 +12,5 @@ mod rules;
 
 pub use names::Names;
 pub(crate) use parse::parse;
+pub use place::Area;
 pub use rules::{Client, Judge, Refusal, Rules};

@@ -1,7 +1,7 @@
 //! What a request asks for, as rules of access judge it: a method, and the path of a file
 //! or of an entity.
 
-use common::access::{Judge, Refusal};
+use common::access::{Area, Judge, Refusal};
 use http::request;
 
 use crate::entities;
@@ -14,7 +14,9 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refu
         return judged;
     }
     match FilePath::parse(head.uri.path()) {
-        Ok(path) => judge.may(&head.method, path.as_str()),
+        Ok(path) => {
+            judge.may(Area { is_within: false, ..entities::AREA }, &head.method, path.as_str())
+        }
         Err(_) => Ok(()),
     }
 }

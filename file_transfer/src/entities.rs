@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_executor::Executor;
-use common::access::{Judge, Refusal};
+use common::access::{Area, Judge, Refusal};
 use common::client::{self, Answer, Client, Options};
 use common::http::{HeaderValue, answer, crossing, received};
 use common::net::Origin;
@@ -20,6 +20,9 @@ use crate::error::Error;
 
 /// The routes: entities are listed and registered at the first, and each is below the other.
 pub(crate) const ROUTES: [&str; 2] = ["/te/v1/entities", "/te/v1/entities/*"];
+
+/// What rules about entities begin with. No file is in it.
+pub(crate) const AREA: Area = Area { directory: "te/v1/entities", is_within: true };
 
 /// The methods that the agent knows.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
@@ -53,10 +56,9 @@ fn rest(path: &str) -> Option<&str> {
 /// the path once, and takes parts of it that are missing at the end for empty ones.
 pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(), Refusal>> {
     let rest = rest(head.uri.path())?;
-    let directory = ROUTES[0].trim_start_matches('/');
-    let path = |rest: &str| format!("{directory}{}/", rest.trim_end_matches('/'));
+    let path = |rest: &str| format!("{}{}/", AREA.directory, rest.trim_end_matches('/'));
     Some(match plain(rest) {
-        Some(text) => judge.may_within(directory, &head.method, &path(&text)),
+        Some(text) => judge.may(AREA, &head.method, &path(&text)),
         None => Err(judge.refuse(&head.method, &path(rest))),
     })
 }

@@ -295,6 +295,22 @@ fn without_certificates_the_network_decides() {
 }
 
 #[test]
+fn a_rule_about_entities_opens_no_file() {
+    let service = start(|setup| {
+        let all = "from = \"127.0.0.0/8\"\nmay = [\"read\", \"write\"]";
+        let below = "below = [\"/te/v1/entities/device/a//\", \"/te/v1/other/\"]";
+        set_rules(setup, &format!("[[rule]]\n{all}\n{below}\n"));
+    });
+    assert_eq!(curl(&service, "te/v1/other/a").put("x").answer().status, 201);
+    assert_eq!(curl(&service, "te/v1/entities/device/a/x").put("x").answer().status, 403);
+    assert_eq!(curl(&service, "te/v1/entities").put("x").answer().status, 403);
+    for (path, status) in [("a//", 404), ("a", 404), ("b//", 403)] {
+        let url = service.url(&format!("/te/v1/entities/device/{path}"));
+        assert_eq!(crate::Curl::new(&url).answer().status, status, "{path}");
+    }
+}
+
+#[test]
 fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
     let secured = ruled();
     fill(&secured.service);

@@ -319,7 +319,7 @@ const RULES: &str = r#"
 [[rule]]
 who = "child1"
 may = ["read", "write"]
-below = "/te/v1/entities/device/{who}/"
+below = "/te/v1/entities/device/{who}//"
 
 [[rule]]
 who = "*"

@@ -4,7 +4,7 @@ use crate::support::tedge::Device;
 
 const FILES: &str = "[[rule]]\nwho = \"*\"\nmay = [\"read\", \"write\"]\nbelow = \"/{who}/\"\n\n\
     [[rule]]\nfrom = \"127.0.0.0/8\"\nmay = [\"read\"]\nbelow = \"/public/\"\n\n\
-    [[rule]]\nwho = \"*\"\nmay = \"write\"\nbelow = \"/te/v1/entities/device/{who}/\"\n";
+    [[rule]]\nwho = \"*\"\nmay = \"write\"\nbelow = \"/te/v1/entities/device/{who}//\"\n";
 const CLOUD: &str = "[[rule]]\nwho = \"child1\"\nmay = [\"GET\"]\nbelow = \"/inventory/binaries/\"\n\
     \n[[rule]]\nwho = \"child1\"\nmay = [\"POST\"]\nexactly = \"/event/events\"\n";
 
@@ -69,6 +69,11 @@ fn says_that_no_rule_allows_a_request() {
             &["--as", "te", "PUT", "/te/v1/entities/device/child1//"],
             "files.toml",
             "te may not write below \"/te/v1/entities/device/\"",
+        ),
+        (
+            &["--as", "child1", "PUT", "/te/v1/files/te/v1/entities/device/child1/a"],
+            "files.toml",
+            "child1 may not write below \"/te/v1/entities/device/child1/\"",
         ),
         (
             &["--as", "child1", "DELETE", "/c8y/inventory/binaries/1"],

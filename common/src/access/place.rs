@@ -1,5 +1,20 @@
 //! The paths that a rule names: all below a directory, or exactly one.
 
+/// What a path belongs to. Rules that begin with the directory, as it is written, are about nothing
+/// but what is within it: it is no part of what is stored elsewhere under the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// Relative, without a slash at its end; empty if there is no such directory.
+    pub directory: &'static str,
+    /// Whether the path is within it.
+    pub is_within: bool,
+}
+
+impl Area {
+    /// All paths are alike.
+    pub const WHOLE: Self = Self { directory: "", is_within: true };
+}
+
 /// A directory or a path, in which the name of the client may stand.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -36,12 +51,15 @@ impl Place {
         self.pieces.len() > 1
     }
 
-    /// Whether it begins with this directory as it is written, or holds everything. A client whose
-    /// name happens to be that of the directory gets nothing by it.
-    pub(super) fn is_about(&self, directory: &str) -> bool {
+    /// Whether it is about the paths of this area. The root is about all. A client whose name
+    /// happens to be that of the directory gets nothing by it.
+    pub(super) fn is_about(&self, area: Area) -> bool {
         let start = self.pieces.first().map_or("", String::as_str);
         let is_root = start.is_empty() && !self.is_exact && !self.has_name();
-        is_root || start.starts_with(directory)
+        let rest = start.strip_prefix(area.directory);
+        let is_within =
+            rest.is_some_and(|rest| rest.starts_with('/') || (rest.is_empty() && !self.has_name()));
+        area.directory.is_empty() || is_root || is_within == area.is_within
     }
 
     /// Whether it holds this path: relative, decoded, no part empty, `.` or `..`. A slash at its
@@ -63,12 +81,13 @@ impl Place {
 /// The path without the slashes around it, if a request can have it.
 fn checked(path: &str) -> Result<&str, &'static str> {
     let relative = path.strip_prefix('/').ok_or("a path begins with a slash")?;
-    let relative = relative.strip_suffix('/').unwrap_or(relative);
+    // Topic identifiers of thin-edge.io end in slashes: "/te/v1/entities/device/child1//".
+    let relative = relative.trim_end_matches('/');
     if relative.contains(char::is_control) {
         return Err("no request has a path with control characters");
     }
     if path != "/" && relative.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err("no request has a path with an empty part, \".\" or \"..\" once it is read");
+        return Err("write the path without empty parts, \".\" and \"..\"");
     }
     Ok(relative)
 }
@@ -83,6 +102,7 @@ mod tests {
             ("/a/", "a/b", true),
             ("/a/", "a/b/c", true),
             ("/a", "a/b", true),
+            ("/a//", "a/b", true),
             ("/a/", "a/", true),
             ("/a/", "a", false),
             ("/a/", "ab", false),
@@ -110,6 +130,8 @@ mod tests {
             ("/event/events", "event/events", true),
             ("/event/events", "event/events/", true),
             ("/event/events/", "event/events", true),
+            ("/device/{who}//", "device/me/", true),
+            ("/device/{who}//", "device/me/x", false),
             ("/event/events", "event/events/1", false),
             ("/event/events", "event/events1", false),
             ("/{who}", "me", true),
@@ -124,23 +146,26 @@ mod tests {
 
     #[test]
     fn a_directory_of_its_own_is_meant_where_it_is_named() {
-        for (below, is_about) in [
-            ("/te/v1/entities/device/{who}/", true),
-            ("/te/v1/entities/", true),
-            ("/", true),
-            ("/te/v1/", false),
-            ("/te/", false),
-            ("/{who}/", false),
-            ("/te/{who}/entities/", false),
+        let within = Area { directory: "te/v1/entities", is_within: true };
+        let outside = Area { is_within: false, ..within };
+        let is_about = |place: &Place| (place.is_about(within), place.is_about(outside));
+        for (below, expected) in [
+            ("/te/v1/entities/device/{who}/", (true, false)),
+            ("/te/v1/entities/", (true, false)),
+            ("/", (true, true)),
+            ("/te/v1/", (false, true)),
+            ("/te/", (false, true)),
+            ("/te/v1/entities2/", (false, true)),
+            ("/te/v1/entities{who}/", (false, true)),
+            ("/{who}/", (false, true)),
+            ("/te/{who}/entities/", (false, true)),
         ] {
-            assert_eq!(
-                Place::below(below).unwrap().is_about("te/v1/entities"),
-                is_about,
-                "{below}"
-            );
+            let place = Place::below(below).unwrap();
+            assert_eq!(is_about(&place), expected, "{below}");
+            assert!(place.is_about(Area::WHOLE), "{below}");
         }
-        assert!(Place::exactly("/te/v1/entities").unwrap().is_about("te/v1/entities"));
-        assert!(!Place::exactly("/").unwrap().is_about("te/v1/entities"));
+        assert_eq!(is_about(&Place::exactly("/te/v1/entities").unwrap()), (true, false));
+        assert_eq!(is_about(&Place::exactly("/").unwrap()), (false, true));
     }
 
     #[test]

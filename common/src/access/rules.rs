@@ -8,7 +8,7 @@ use http::Method;
 use super::methods::Methods;
 use super::names::Names;
 use super::network::Network;
-use super::place::Place;
+use super::place::{Area, Place};
 use crate::escape::Escaped;
 
 /// Rules, in the order of their file.
@@ -53,18 +53,17 @@ pub struct Refusal {
 
 impl Rules {
     /// The line of the first rule that matches: this client, this method and this path, which is as
-    /// [`Judge::may`] takes it, or with a directory as [`Judge::may_within`] does. It allows the
-    /// request; there is no rule that forbids. So a rule for other methods leaves the request to
-    /// those below it.
+    /// [`Judge::may`] takes it. It allows the request; there is no rule that forbids. So a rule for
+    /// other methods leaves the request to those below it.
     pub fn find(
         &self,
         client: Client<'_>,
         method: &Method,
-        directory: &str,
+        area: Area,
         path: &str,
     ) -> Option<usize> {
         let method = Methods::of(method);
-        let matches = |rule: &&Rule| rule.matches(client, method, directory, path);
+        let matches = |rule: &&Rule| rule.matches(client, method, area, path);
         self.0.iter().find(matches).map(|rule| rule.line)
     }
 
@@ -86,11 +85,11 @@ impl Rules {
 
 impl Rule {
     /// Whether all that it says holds.
-    fn matches(&self, client: Client<'_>, method: Methods, directory: &str, path: &str) -> bool {
+    fn matches(&self, client: Client<'_>, method: Methods, area: Area, path: &str) -> bool {
         if !self.may.has(method) {
             return false;
         }
-        let holds = |place: &Place, name| place.is_about(directory) && place.holds(path, name);
+        let holds = |place: &Place, name| place.is_about(area) && place.holds(path, name);
         let is_from = |address| self.from.iter().any(|network| network.holds(address));
         if !self.from.is_empty() && !client.address.is_some_and(is_from) {
             return false;
@@ -115,18 +114,8 @@ impl Judge<'_> {
     /// # Errors
     ///
     /// No rule does.
-    pub fn may(&self, method: &Method, path: &str) -> Result<(), Refusal> {
-        self.may_within("", method, path)
-    }
-
-    /// The same, of a path in a directory that only those rules are about that begin with it as it
-    /// is written, and those for everything: it has nothing to do with other paths.
-    ///
-    /// # Errors
-    ///
-    /// No rule allows it.
-    pub fn may_within(&self, directory: &str, method: &Method, path: &str) -> Result<(), Refusal> {
-        match self.rules.find(self.client, method, directory, path) {
+    pub fn may(&self, area: Area, method: &Method, path: &str) -> Result<(), Refusal> {
+        match self.rules.find(self.client, method, area, path) {
             Some(_) => Ok(()),
             None => Err(self.refuse(method, path)),
         }
@@ -181,7 +170,7 @@ exactly = "/motd"
         let names = name.map(Names::one).unwrap_or_default();
         let client = Client { names: &names, address: address.parse().ok() };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        parse(LAYOUT.as_bytes()).unwrap().find(client, &method, "", path)
+        parse(LAYOUT.as_bytes()).unwrap().find(client, &method, Area::WHOLE, path)
     }
 
     #[test]
@@ -222,7 +211,7 @@ exactly = "/motd"
             let names = Names::one(name);
             let client = Client { names: &names, address: None };
             let path = format!("device_{name}__/a");
-            assert_eq!(rules.find(client, &method, "", &path), line, "{name}");
+            assert_eq!(rules.find(client, &method, Area::WHOLE, &path), line, "{name}");
         }
     }
 
@@ -242,7 +231,7 @@ exactly = "/motd"
             let names = if name.is_empty() { Names::default() } else { Names::one(name) };
             let client = Client { names: &names, address: address.parse().ok() };
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            rules.judge(client).may(&method, path).unwrap_err().to_string()
+            rules.judge(client).may(Area::WHOLE, &method, path).unwrap_err().to_string()
         };
         let text = refused("child1", "::1", "PUT", "a/b");
         assert_eq!(text, "child1 may not write below \"/a/\"");

@@ -8,7 +8,7 @@ use http::Method;
 
 use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8};
 use super::print::{print_value, warn};
-use crate::access::{Client, Names};
+use crate::access::{Area, Client, Names};
 use crate::escape::Escaped;
 use crate::server::RulesFile;
 use crate::settings::{Program, Settings};
@@ -44,19 +44,18 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let method = line.text(0)?.unwrap_or_default().to_ascii_uppercase();
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| usage(format!("METHOD is '{method}': expected GET, PUT or another one")))?;
-    let Request { service, directory, path } = request(line)?;
+    let Request { service, area, path } = request(line)?;
     let name = line.value("--as").map(utf8).transpose()?;
     let address = line.value("--from").map(utf8).transpose()?.map(address).transpose()?;
 
     let loaded = Settings::load(&line.config_dir(), line.environment()?, &[])?;
     warn(&loaded.warnings);
-    let settings = loaded.settings;
-    let file = match service {
-        Program::C8yProxy => {
-            RulesFile { key: "c8y.proxy.access_path", path: settings.c8y_proxy_access_path }
-        }
-        _ => RulesFile { key: "http.access_path", path: settings.http_access_path },
+    let settings = &loaded.settings;
+    let (key, rules_path) = match service {
+        Program::C8yProxy => ("c8y.proxy.access_path", &settings.c8y_proxy_access_path),
+        _ => ("http.access_path", &settings.http_access_path),
     };
+    let file = RulesFile { key, path: rules_path.clone() };
     let Some(rules) = file.load()? else {
         return Ok(print_value(&format!("allowed: {} is not set", file.key))?);
     };
@@ -64,7 +63,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let client = Client { names: &names, address };
     let shown = file.path.unwrap_or_default();
     let shown = shown.display();
-    match rules.find(client, &method, directory, &path) {
+    match rules.find(client, &method, area, &path) {
         Some(line) => Ok(print_value(&format!("allowed by {shown}:{line}"))?),
         None => {
             let refusal = rules.judge(client).refuse(&method, &path);
@@ -77,7 +76,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
 /// The service that a request is for, and what its rules judge.
 struct Request {
     service: Program,
-    directory: &'static str,
+    area: Area,
     path: String,
 }
 
@@ -101,10 +100,15 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
         let path = Escaped(path);
         return Err(usage(format!("PATH is '{path}': write it decoded, without . and ..")));
     }
-    if service == Program::FileTransfer && below(&ENTITIES) {
+    let is_within = below(&ENTITIES);
+    let area = match service {
+        Program::FileTransfer => Area { directory: ENTITIES.trim_matches('/'), is_within },
+        _ => Area::WHOLE,
+    };
+    if service == Program::FileTransfer && is_within {
         // Empty parts are parts of it.
         let path = format!("{}/", path.trim_matches('/'));
-        return Ok(Request { service, directory: ENTITIES.trim_matches('/'), path });
+        return Ok(Request { service, area, path });
     }
     let prefixes = match service {
         Program::C8yProxy => &[CLOUD][..],
@@ -114,7 +118,7 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
     let relative = prefix.map_or(path, |prefix| path.get(prefix.len()..).unwrap_or_default());
     let parts: Vec<_> = relative.split('/').filter(|part| !part.is_empty()).collect();
     let end = if service == Program::C8yProxy && !parts.is_empty() { "/" } else { "" };
-    Ok(Request { service, directory: "", path: parts.join("/") + end })
+    Ok(Request { service, area, path: parts.join("/") + end })
 }
 
 /// Whether some server could take a part for `.` or `..`.
