@@ -6,6 +6,7 @@ mod limits;
 mod links;
 mod mounts;
 mod paths;
+mod replaced;
 mod start;
 mod uploads;
 

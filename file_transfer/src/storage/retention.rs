@@ -236,21 +236,22 @@ impl Inner {
         }
     }
 
-    /// Counts what an upload has received, and makes room for it if it has to.
+    /// Counts what an upload has received. If files are deleted for it, not before `makes_room`.
     pub(super) fn receive(
         &self,
+        retention: &Retention,
         reservation: &Reservation,
         total: u64,
+        makes_room: bool,
         path: &FilePath,
-    ) -> Result<(), Error> {
-        let no_room = |NoRoom { limit }| Error::NoRoom { path: path.clone(), limit };
-        let takes_room = reservation.receive(total).map_err(no_room)?;
-        match &self.retention {
-            Some(retention) if takes_room && retention.quota.makes_room() => {
-                self.make_room(retention, path).map_err(no_room)
-            }
-            _ => Ok(()),
+    ) -> Result<(), NoRoom> {
+        if !retention.quota.makes_room() {
+            return reservation.receive(total).map(drop);
         }
+        if !makes_room {
+            return reservation.expect(total);
+        }
+        if reservation.receive(total)? { self.make_room(retention, path) } else { Ok(()) }
     }
 
     /// Deletes the files that were used longest ago, until what has been received fits in.

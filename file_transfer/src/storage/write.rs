@@ -41,6 +41,8 @@ pub(crate) struct Upload {
 struct Target {
     path: FilePath,
     condition: Arc<dyn Condition>,
+    /// Whether its length was known before it came.
+    is_announced: bool,
     /// In seconds.
     own_age: Option<u64>,
     /// The room that the upload takes, if that is counted.
@@ -54,6 +56,13 @@ struct There {
     mode: u32,
     /// `None`: it is a link, and not counted.
     counted: Option<Replaced>,
+}
+
+impl There {
+    /// How many bytes that are counted go with it.
+    fn bytes(there: Option<&Self>) -> Option<u64> {
+        Some(there?.counted?.bytes)
+    }
 }
 
 /// What to do about the directory of a file.
@@ -85,7 +94,8 @@ impl Storage {
             retention.wait_until_counted().await;
         }
         let condition = Arc::new(condition);
-        let mut target = Target { path, condition, own_age, reservation: None };
+        let is_announced = expected.is_some();
+        let mut target = Target { path, condition, is_announced, own_age, reservation: None };
         let inner = self.0.clone();
         let begin = move || {
             let temporary = target.begin(&inner, expected.unwrap_or(0))?;
@@ -129,6 +139,7 @@ impl Upload {
         let pool = inner.pool.clone();
         let kind = if inner.sync { Kind::Sync } else { Kind::Write };
         let finish = move || {
+            target.receive(&inner, written + buffer.len() as u64, true)?;
             target.write(&inner, temporary.file(), &buffer, written)?;
             let version = target.commit(&inner, &mut temporary, Directory::Find)?;
             Ok::<_, Error>((version, inner, target, temporary))
@@ -163,6 +174,7 @@ impl Upload {
         let (inner, target) = (self.inner.clone(), self.target.clone());
         let file = self.temporary.file().clone();
         let write = move || {
+            target.receive(&inner, position + buffer.len() as u64, target.is_announced)?;
             target.write(&inner, &file, &buffer, position)?;
             buffer.clear();
             Ok::<_, Error>(buffer)
@@ -203,6 +215,17 @@ impl Target {
         Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
     }
 
+    /// Counts what has come, `total` bytes so far, before it is written. Files are only deleted for
+    /// it if `makes_room`.
+    fn receive(&self, inner: &Inner, total: u64, makes_room: bool) -> Result<(), Error> {
+        match (&inner.retention, &self.reservation) {
+            (Some(retention), Some(reservation)) => inner
+                .receive(retention, reservation, total, makes_room, &self.path)
+                .map_err(|full| self.no_room(full)),
+            _ => Ok(()),
+        }
+    }
+
     fn write(
         &self,
         inner: &Inner,
@@ -211,9 +234,6 @@ impl Target {
         position: u64,
     ) -> Result<(), Error> {
         let need = Need { bytes: bytes.len() as u64, inodes: 0 };
-        if let Some(reservation) = &self.reservation {
-            inner.receive(reservation, position + bytes.len() as u64, &self.path)?;
-        }
         self.check_space(inner, file, need)?;
         write_all(file, bytes, position).map_err(|errno| self.failed(errno))
     }
@@ -284,25 +304,30 @@ impl Target {
             fsync(&file).map_err(|errno| self.failed(errno))?;
         }
 
-        let lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = self.check(root, directory)?;
+        let new = fstat(&file).map_err(|errno| self.failed(errno))?.st_size as u64;
+        let mut lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replaced = self.check(root, directory)?;
+        let fits = |replaced: Option<&There>| {
+            let Some(reservation) = &self.reservation else { return Ok(()) };
+            reservation.check(There::bytes(replaced), new)
+        };
+        if let (Some(reservation), Err(_)) = (&self.reservation, fits(replaced.as_ref())) {
+            // The file that had room for it was deleted meanwhile.
+            drop(lock);
+            reservation.forgo();
+            self.receive(inner, new, true)?;
+            lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
+            replaced = self.check(root, directory)?;
+            fits(replaced.as_ref()).map_err(|full| self.no_room(full))?;
+        }
         let mode = replaced.as_ref().map_or(MODE, |there| there.mode);
         if mode != expected {
             self.set_mode(&file, mode)?;
         }
-        let counted = match &self.reservation {
-            None => None,
-            Some(reservation) => {
-                let old = replaced.as_ref().and_then(|there| there.counted).map(|it| it.bytes);
-                let new = fstat(&file).map_err(|errno| self.failed(errno))?.st_size as u64;
-                reservation.check(old, new).map_err(|full| self.no_room(full))?;
-                Some((reservation, old, new))
-            }
-        };
         let (_, name) = self.path.split();
         temporary.rename(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
-        if let Some((reservation, old, new)) = counted {
-            reservation.commit(old, new);
+        if let Some(reservation) = &self.reservation {
+            reservation.commit(There::bytes(replaced.as_ref()), new);
         }
         drop(lock);
         drop(replaced);

@@ -4,7 +4,7 @@
 //! An upload reserves what it will take beyond what it replaces, so that many at a time cannot
 //! exceed the limit. Nothing here touches a disk.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The limit, and what is taken of it.
@@ -49,6 +49,8 @@ pub(in crate::storage) struct Reservation {
     replaced: Option<Replaced>,
     /// The bytes of that file, if no other upload replaces it as well: the first one has them.
     credit: u64,
+    /// Whether it replaces that file no more.
+    is_gone: AtomicBool,
     /// As in [`Usage`]; changed while that is locked.
     reserved: AtomicU64,
     received: AtomicU64,
@@ -87,7 +89,8 @@ impl Quota {
         let credit = replaced.filter(|file| !self.is_replaced(file.inode));
         let credit = credit.map_or(0, |file| file.bytes);
         self.lock().replaced.extend(replaced);
-        let reservation = Reservation { quota: self.clone(), replaced, credit, reserved, received };
+        let (quota, is_gone) = (self.clone(), AtomicBool::new(false));
+        let reservation = Reservation { quota, replaced, credit, is_gone, reserved, received };
         reservation.reserve(&mut self.lock(), reservation.charge(expected))?;
         Ok(reservation)
     }
@@ -171,9 +174,13 @@ impl Sum {
 }
 
 impl Reservation {
+    /// Reserves room for `total` bytes, if that is more than was expected.
+    pub(super) fn expect(&self, total: u64) -> Result<(), NoRoom> {
+        self.reserve(&mut self.quota.lock(), self.charge(total))
+    }
+
     /// Counts what has been received, before it is written. Beyond what was expected it is
-    /// reserved now.
-    /// Returns whether it takes more than what it replaces.
+    /// reserved now. Returns whether it takes more than what it replaces.
     pub(super) fn receive(&self, total: u64) -> Result<bool, NoRoom> {
         let charge = self.charge(total);
         let usage = &mut *self.quota.lock();
@@ -195,6 +202,11 @@ impl Reservation {
         if after <= limit || after <= stored { Ok(()) } else { Err(NoRoom { limit }) }
     }
 
+    /// The file that was to be replaced is not there any more: what is received takes other room.
+    pub(in crate::storage) fn forgo(&self) {
+        self.release(&mut self.quota.lock());
+    }
+
     /// A file of `new` bytes has taken the place of one of `old`.
     pub(in crate::storage) fn commit(&self, old: Option<u64>, new: u64) {
         if let Some(old) = old {
@@ -206,6 +218,16 @@ impl Reservation {
         self.give_back(&mut usage);
     }
 
+    fn release(&self, usage: &mut Usage) {
+        if self.is_gone.swap(true, Relaxed) {
+            return;
+        }
+        let index = usage.replaced.iter().position(|replaced| Some(*replaced) == self.replaced);
+        if let Some(index) = index {
+            usage.replaced.swap_remove(index);
+        }
+    }
+
     fn give_back(&self, usage: &mut Usage) {
         usage.reserved -= self.reserved.swap(0, Relaxed);
         usage.received -= self.received.swap(0, Relaxed);
@@ -213,7 +235,7 @@ impl Reservation {
 
     /// What an upload of so many bytes takes in the end, beyond what it replaces.
     fn charge(&self, bytes: u64) -> u64 {
-        bytes.saturating_sub(self.credit)
+        bytes.saturating_sub(if self.is_gone.load(Relaxed) { 0 } else { self.credit })
     }
 
     fn reserve(&self, usage: &mut Usage, charge: u64) -> Result<(), NoRoom> {
@@ -236,10 +258,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         let mut usage = self.quota.lock();
         self.give_back(&mut usage);
-        let index = usage.replaced.iter().position(|replaced| Some(*replaced) == self.replaced);
-        if let Some(index) = index {
-            usage.replaced.swap_remove(index);
-        }
+        self.release(&mut usage);
     }
 }
 
