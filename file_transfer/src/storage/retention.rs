@@ -52,7 +52,7 @@ pub(super) use quota::{NoRoom, Replaced, Reservation};
 
 /// How often an upload looks whether all files are counted.
 const LOOK: Duration = Duration::from_millis(10);
-/// Reads are noted on the disk at most so often for each file.
+/// In milliseconds. Reads are noted on the disk at most so often for each file.
 const DAY: i64 = 24 * 60 * 60 * 1000;
 /// The age of a file is known to this part of `max_age` after a restart.
 const PARTS: i64 = 16;
@@ -114,13 +114,13 @@ impl Retention {
         }
         let failed = |error: Error| common::error::Error::Failed(error.to_string());
         let root = root.check().map_err(failed)?;
-        let max_age =
-            max_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX).min(1 << 56));
+        let max_age = max_age.map(|age| age.as_millis() as i64);
         let clocks = Clocks::default();
         let now = clocks.read();
         let clock = state::load(root.directories.root().as_fd(), now, pool);
         let granularity = max_age.map_or(DAY, |age| DAY.min(age / PARTS));
-        let reads = Reads::new(clock.now(now.boot), granularity);
+        let is_by_day = reads::is_by_day(root.directories.root().as_fd());
+        let reads = Reads::new(clock.now(now.boot), granularity, is_by_day);
         Ok(Some(Arc::new(Self {
             max_age,
             quota: Arc::new(Quota::new(max_total, make_room)),

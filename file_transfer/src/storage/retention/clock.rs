@@ -70,6 +70,11 @@ impl AgeClock {
         boot + self.shift
     }
 
+    /// What the device's clock says at this time.
+    pub(super) fn wall(&self, now: i64) -> i64 {
+        now - self.epochs.last().map_or(0, |epoch| epoch.offset)
+    }
+
     /// Compares the clocks. Returns how far the device's clock has jumped, if it has.
     pub(super) fn check(&mut self, now: Reading) -> Option<i64> {
         let steady = self.now(now.boot);

@@ -6,12 +6,24 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
+use rustix::fs::{Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstatfs, futimens};
 
+use super::DAY;
 use super::clock::AgeClock;
 
 /// How many files are noted in memory. If there are more, the half that was read first goes.
 const MOST: usize = 1024;
+
+/// What a time without a fraction may lack, in milliseconds. FAT counts in two seconds.
+const CUT: i64 = 2_000;
+
+/// Whether only the day of a read is on the disk, as on FAT. What is behind FUSE may be FAT.
+pub(super) fn is_by_day(directory: BorrowedFd<'_>) -> bool {
+    const MSDOS: u32 = 0x4d44;
+    const FUSE: u32 = 0x6573_5546;
+    let kind = fstatfs(directory).map(|about| about.f_type as u32);
+    matches!(kind, Ok(MSDOS | FUSE))
+}
 
 /// All times are those of the age clock.
 pub(super) struct Reads {
@@ -21,11 +33,14 @@ pub(super) struct Reads {
     known_since: i64,
     /// How old the time on the disk may be before a read is noted there.
     granularity: i64,
+    /// How much later than the time on the disk a file may have been read.
+    span: i64,
 }
 
 impl Reads {
-    pub(super) fn new(now: i64, granularity: i64) -> Self {
-        Self { seen: Vec::new(), known_since: now, granularity }
+    pub(super) fn new(now: i64, granularity: i64, is_by_day: bool) -> Self {
+        let span = if is_by_day { DAY } else { 0 };
+        Self { seen: Vec::new(), known_since: now, granularity, span }
     }
 
     /// Notes that a file is read now. Returns whether that should also be noted on the disk.
@@ -37,24 +52,29 @@ impl Reads {
             self.seen.drain(..MOST / 2);
         }
         self.seen.push((stat.st_ino, now));
-        now - on_disk(stat, clock, now) > self.granularity
+        now - self.on_disk(stat, clock, now) > self.granularity
     }
 
     /// The latest time at which a file can have been written or read.
     pub(super) fn last_use(&self, stat: &Stat, clock: &AgeClock, now: i64) -> i64 {
-        let on_disk = on_disk(stat, clock, now);
+        let on_disk = self.on_disk(stat, clock, now);
         let noted = self.seen.iter().find(|(inode, _)| *inode == stat.st_ino);
         let unnoted = (on_disk + self.granularity).min(self.known_since);
         on_disk.max(unnoted).max(noted.map_or(i64::MIN, |(_, time)| *time))
     }
-}
 
-/// The time of the last change covers the writing of a file, and unlike the time of modification
-/// nobody can set it: a file that was copied with its old time is new here.
-fn on_disk(stat: &Stat, clock: &AgeClock, now: i64) -> i64 {
-    let changed = clock.latest(milliseconds(stat.st_ctime, stat.st_ctime_nsec as i64), now);
-    let read = clock.known(milliseconds(stat.st_atime, stat.st_atime_nsec as i64), now);
-    changed.max(read.unwrap_or(i64::MIN))
+    /// The time of the last change covers the writing of a file, and unlike the time of modification
+    /// nobody can set it: a file that was copied with its old time is new here.
+    fn on_disk(&self, stat: &Stat, clock: &AgeClock, now: i64) -> i64 {
+        let wall = clock.wall(now);
+        let end = |start: i64, span| start.saturating_add(span).min(wall).max(start);
+        let changed = milliseconds(stat.st_ctime, stat.st_ctime_nsec as i64);
+        let cut = if stat.st_ctime_nsec == 0 { CUT } else { 0 };
+        let changed = clock.latest(end(changed, cut), now);
+        let read = milliseconds(stat.st_atime, stat.st_atime_nsec as i64);
+        let known = clock.known(end(read, self.span), now);
+        changed.max(known.or_else(|| clock.known(read, now)).unwrap_or(i64::MIN))
+    }
 }
 
 pub(super) fn milliseconds(seconds: i64, nanoseconds: i64) -> i64 {
@@ -67,4 +87,68 @@ pub(super) fn note_on_disk(file: BorrowedFd<'_>) {
     let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let (last_access, last_modification) = (time(UTIME_NOW), time(UTIME_OMIT));
     let _ = futimens(file, &Timestamps { last_access, last_modification });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::Reading;
+    use super::*;
+
+    const HOUR: i64 = 60 * 60 * 1000;
+    /// A midnight.
+    const TODAY: i64 = 1_764_028_800_000;
+
+    /// What FAT keeps of a file that was written and read at these times.
+    fn on_fat(written: i64, read: i64) -> Stat {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let mut stat = rustix::fs::fstat(file).unwrap();
+        stat.st_ctime = written / 2_000 * 2;
+        stat.st_atime = read / (24 * HOUR) * 24 * 60 * 60;
+        (stat.st_ctime_nsec, stat.st_atime_nsec) = (0, 0);
+        stat
+    }
+
+    #[test]
+    fn no_file_is_older_than_it_is_where_times_are_cut_to_days_and_to_two_seconds() {
+        for start in [TODAY, TODAY + 10 * HOUR, TODAY + 23 * HOUR + 1_999] {
+            for (written, read, now) in [
+                (1, 1, 1),
+                (1_999, 1_999, 3_000),
+                (0, 13 * HOUR, 13 * HOUR),
+                (0, 13 * HOUR + 1, 20 * HOUR),
+                (0, 13 * HOUR, 50 * HOUR),
+                (50 * HOUR, 13 * HOUR, 100 * HOUR),
+            ] {
+                // After a restart, so that nothing is in memory.
+                let begin = Reading { wall: start, boot: 0 };
+                let mut clock = AgeClock::new("a", begin);
+                clock.check(Reading { wall: start + now, boot: now });
+                let reads = Reads::new(clock.now(0), 0, true);
+                let stat = on_fat(start + written, start + read);
+                let age = clock.now(now) - reads.last_use(&stat, &clock, clock.now(now));
+                let exact = now - written.max(read);
+                assert!((0..=exact).contains(&age), "{start}: {age} {exact}");
+                assert!(exact - age <= 24 * HOUR, "{start}: {age} {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ages_nothing_where_times_are_cut() {
+        for jump in [365 * 24 * HOUR, -365 * 24 * HOUR, 5_000, -5_000] {
+            let mut clock = AgeClock::new("a", Reading { wall: TODAY + HOUR, boot: 0 });
+            let jumped = TODAY + HOUR + jump;
+            clock.check(Reading { wall: jumped, boot: 0 });
+            let reads = Reads::new(clock.now(0), 0, true);
+            for passed in [0, 1, 500, 1_999, 2_001, 30 * HOUR] {
+                clock.check(Reading { wall: jumped + passed, boot: passed });
+                let now = clock.now(passed);
+                for written in [0, passed / 2, passed] {
+                    let stat = on_fat(jumped + written, jumped + written);
+                    let age = now - reads.last_use(&stat, &clock, now);
+                    assert!((0..=passed - written).contains(&age), "{jump} {passed}: {age}");
+                }
+            }
+        }
+    }
 }
