@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Measures what a sweep over many files costs: latency of a neighbour, processor, memory.
 
-Usage: sweep.py PROGRAM [FILES]. GETs of one small file over one connection, in turn while a
-service without limits is at rest and while one with limits sweeps; each is started new, five rounds.
+Usage: sweep.py PROGRAM [FILES [ROUNDS]]. GETs of one small file over one connection, in turn while
+a service without limits is at rest and while one with limits sweeps; each is started new, five rounds.
+Private memory is that of a service without limits, and the most and the last of one that sweeps.
 """
 
 import http.client
@@ -12,21 +13,22 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
-ROUNDS = 5
 REQUESTS = 4000
 LIMITS = '[http.files]\nmax_age = "90d"\nmax_total = "10G"\nmake_room = true\n'
 
 
 def main():
-    program, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
+    program, *numbers = sys.argv[1:]
+    count, repeats = [int(number) for number in numbers] + [100_000, 5][len(numbers):]
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         fill(root / "data/file-transfer", count)
         rounds = []
-        for number in range(ROUNDS):
+        for number in range(repeats):
             order = ("", LIMITS) if number % 2 == 0 else (LIMITS, "")
             rounds.append({limits: measure(program, root, limits) for limits in order})
         for limits, name in (("", "at rest"), (LIMITS, "sweeping")):
@@ -68,9 +70,10 @@ class Service:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def peak(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    def private(self):
+        """In kB."""
+        lines = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
     def end(self):
         self.process.send_signal(signal.SIGKILL)
@@ -92,13 +95,30 @@ def measure(program, root, limits):
 
 
 def sweep_whole(program, root):
+    service = Service(program, root, "")
+    time.sleep(2)
+    idle = service.private()
+    service.end()
     service = Service(program, root, LIMITS, "debug")
-    begin, before = time.monotonic(), service.processor()
+    begin, before, seen = time.monotonic(), service.processor(), []
+    sampler = threading.Thread(target=sample, args=(service, seen), daemon=True)
+    sampler.start()
     service.wait_for("swept: ")
     took, processor = time.monotonic() - begin, service.processor() - before
-    peak = service.peak()
+    time.sleep(2)
+    after = service.private()
     service.end()
-    return f"{took:.0f} s, {100 * processor / took:.2f} % of a processor, peak {peak} kB"
+    memory = f"private memory {idle} kB, at most {max(seen)} kB, after it {after} kB"
+    return f"{took:.0f} s, {100 * processor / took:.2f} % of a processor, {memory}"
+
+
+def sample(service, seen):
+    while service.process.poll() is None:
+        try:
+            seen.append(service.private())
+        except OSError:
+            return
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":
