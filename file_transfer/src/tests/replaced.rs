@@ -30,7 +30,6 @@ fn with(limits: Limits) -> Service {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "no executor waits here")]
 fn a_file_that_expires_under_its_replacement_takes_nothing_with_it() {
     let service = with(Limits { max_age: Some(Duration::from_secs(86400)), ..Limits::default() });
     let long_ago = SystemTime::now() - Duration::from_secs(7200);
