@@ -13,13 +13,14 @@ use common::client::Options;
 use common::error::Error;
 use common::net::Origin;
 use common::settings::{AuthMethod, Profile, Settings, TokenFrom};
-use common::tls::ClientFiles;
+use common::tls::{ClientFiles, ServerCertVerifier};
 
 use self::http_proxy::HttpProxy;
 
 /// Where Cumulocity is, and how to connect to it.
 pub(crate) struct Upstream {
     pub(crate) options: Options,
+    verifier: Arc<dyn ServerCertVerifier>,
     http_proxy: HttpProxy,
 }
 
@@ -52,7 +53,8 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Error> {
     let http_proxy = HttpProxy::of(settings);
     warn(&http_proxy.warnings);
     let proxy = http_proxy.to(&origin, &roots.config);
-    Ok(Upstream { options: Options { proxy, origin, tls: Some(roots.config) }, http_proxy })
+    let options = Options { proxy, origin, tls: Some(roots.config) };
+    Ok(Upstream { options, verifier: roots.verifier, http_proxy })
 }
 
 /// How the device authenticates.
@@ -89,13 +91,17 @@ pub(crate) fn identity(method: &Method) -> Result<(), Error> {
 
 fn https(settings: &Settings, upstream: &Upstream) -> HttpsOptions {
     let origin = settings.c8y_proxy_token_url.as_ref().map(|url| url.0.clone());
-    let Upstream { options: Options { origin: Origin { host, .. }, tls, .. }, http_proxy } =
-        upstream;
+    let Upstream {
+        options: Options { origin: Origin { host, .. }, tls, .. },
+        verifier,
+        http_proxy,
+    } = upstream;
     let origin = origin.unwrap_or_else(|| Origin { host: host.clone(), port: 8443 });
     let proxy = tls.as_ref().and_then(|tls| http_proxy.to(&origin, tls));
     let client = Options { proxy, origin, tls: tls.clone() };
     HttpsOptions {
         client,
+        verifier: Arc::clone(verifier),
         certificate: settings.device_cert_path.clone(),
         key: settings.device_key_path.clone(),
     }

@@ -27,6 +27,7 @@ pub use explain::{explain, explain_io};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use reload::Client;
 pub use reload::ReloadingServer;
+pub use rustls::client::danger::ServerCertVerifier;
 pub use server::{ServerFiles, ServerIdentity};
 
 /// The application protocol that is agreed on in a handshake (ALPN).

@@ -15,7 +15,7 @@ use common::client::{self, Client, Options};
 use common::http::Body;
 use common::staging;
 use common::tasks::unblock;
-use common::tls::DeviceIdentity;
+use common::tls::{DeviceIdentity, ServerCertVerifier};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
@@ -44,8 +44,10 @@ const TRIES: usize = 3;
 /// Where a token is requested over HTTPS, and with which certificate.
 #[derive(Clone, Debug)]
 pub struct HttpsOptions {
-    /// The way there. Its TLS is that of all requests to Cumulocity.
+    /// The way there.
     pub client: Options,
+    /// What judges the server, as for all requests to Cumulocity.
+    pub verifier: Arc<dyn ServerCertVerifier>,
     /// `device.cert_path`.
     pub certificate: PathBuf,
     /// `device.key_path`.
@@ -60,10 +62,7 @@ impl HttpsOptions {
     /// Names the setting, the file and what is wrong with it.
     pub fn identity(&self) -> Result<DeviceIdentity, common::error::Error> {
         staging::refresh(&[&self.certificate, &self.key]);
-        let base = self.client.tls.as_deref().ok_or_else(|| {
-            common::error::Error::Failed("a token is requested over TLS alone".to_owned())
-        })?;
-        DeviceIdentity::load(base, &self.certificate, &self.key)
+        DeviceIdentity::load(&self.verifier, &self.certificate, &self.key)
     }
 }
 

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::authorities::{Accept, Authorities};
 use super::identity::Identity;
@@ -42,6 +44,8 @@ pub struct ClientFiles {
 pub struct ClientIdentity {
     /// What connections are made with. Sessions are resumed as long as it is kept.
     pub config: Arc<ClientConfig>,
+    /// What judges servers.
+    pub verifier: Arc<dyn ServerCertVerifier>,
     /// How many CAs vouch for servers.
     pub authorities: usize,
     /// What a person should look into, one sentence each.
@@ -61,7 +65,6 @@ impl ClientFiles {
     }
 
     fn load_with(&self, more: Option<&Path>) -> Result<ClientIdentity, Error> {
-        let provider = crate::crypto::provider();
         let roots = Source::new(self.roots_key.to_owned(), &self.roots);
         let identity = self.identity()?;
         let identity = match &identity {
@@ -78,25 +81,20 @@ impl ClientFiles {
         }
         let authorities = store.len();
         let unfit = |error: &dyn Display| roots.error(format_args!("cannot be used: {error}"));
+        let provider = crate::crypto::provider();
         let usual =
             WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
                 .build()
                 .map_err(|error| unfit(&error))?;
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unfit(&error))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier { usual, pins }));
-        let mut config = match identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => {
-                warnings.extend(identity.warnings);
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key)))
-            }
-        };
+        let verifier: Arc<dyn ServerCertVerifier> = Arc::new(Verifier { usual, pins });
+        let key = identity.map(|identity| {
+            warnings.extend(identity.warnings);
+            identity.key
+        });
+        let config = configure(provider, Arc::clone(&verifier), key, self.protocol);
+        let mut config = config.map_err(|error| unfit(&error))?;
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        config.alpn_protocols = self.protocol.map(|name| name.into()).into_iter().collect();
-        Ok(ClientIdentity { config: Arc::new(config), authorities, warnings })
+        Ok(ClientIdentity { config: Arc::new(config), verifier, authorities, warnings })
     }
 
     fn identity(&self) -> Result<Option<[Source; 2]>, Error> {
@@ -114,6 +112,25 @@ impl ClientFiles {
         };
         Err(Error::Configuration(format!("{} is set, but {} is not", key(is_set), key(is_not))))
     }
+}
+
+/// A configuration for the servers that `verifier` accepts, which shows the certificate of `key`.
+pub(super) fn configure(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    key: Option<CertifiedKey>,
+    protocol: Option<&str>,
+) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match key {
+        None => builder.with_no_client_auth(),
+        Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
+    };
+    config.alpn_protocols = protocol.map(|name| name.into()).into_iter().collect();
+    Ok(config)
 }
 
 #[cfg(test)]

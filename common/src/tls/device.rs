@@ -1,15 +1,17 @@
-//! The device's own certificate, shown on top of a configuration that is there already: the files
-//! are read for each connection, so that a renewed certificate needs no reload.
+//! The device's own certificate, shown to servers that are judged as others: the files are read for
+//! each connection, so that a renewed certificate needs no reload.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::sign::SingleCertAndKey;
+use rustls::client::danger::ServerCertVerifier;
 
+use super::client::configure;
 use super::identity::Identity;
 use super::source::Source;
+use crate::crypto;
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
 use crate::x509::pem;
@@ -28,13 +30,17 @@ pub struct DeviceIdentity {
 }
 
 impl DeviceIdentity {
-    /// Reads `device.cert_path` and `device.key_path`; servers are judged as `base` does. Blocks on
+    /// Reads `device.cert_path` and `device.key_path`, for servers that `verifier` accepts. Blocks on
     /// the disk.
     ///
     /// # Errors
     ///
     /// Names the setting, the file and what is wrong with it.
-    pub fn load(base: &ClientConfig, certificate: &Path, key: &Path) -> Result<Self, Error> {
+    pub fn load(
+        verifier: &Arc<dyn ServerCertVerifier>,
+        certificate: &Path,
+        key: &Path,
+    ) -> Result<Self, Error> {
         let certificate = Source::new("device.cert_path".to_owned(), certificate);
         let key = Source::new("device.key_path".to_owned(), key);
         let Identity { key, subject, warnings, .. } = Identity::load(&certificate, &key)?;
@@ -45,9 +51,10 @@ impl DeviceIdentity {
             let blocks: Vec<_> = key.cert.iter().map(|der| pem(der.as_ref())).collect();
             blocks.join(" ")
         });
-        let mut config = base.clone();
+        let (provider, verifier) = (crypto::provider(), Arc::clone(verifier));
+        let mut config = configure(provider, verifier, Some(key), Some("http/1.1"))
+            .map_err(|error| certificate.error(error))?;
         config.resumption = Resumption::disabled();
-        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key));
         let subject = format!("{subject}, issued by {issuer}");
         Ok(Self { config: Arc::new(config), chain, subject, warnings })
     }
