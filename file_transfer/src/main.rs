@@ -85,7 +85,7 @@ fn agent(settings: &Settings) -> Result<Option<&Origin>, Error> {
     if let Some(agent) = agent.filter(|agent| leads_to(agent, own)) {
         return Err(Error::Configuration(format!(
             "http.agent.address is {agent}, where this service itself listens: set it to the address \
-             of tedge-agent, such as 127.0.0.1:18000, or unset it"
+             of tedge-agent, unset it, or choose another http.bind.port"
         )));
     }
     Ok(agent)
