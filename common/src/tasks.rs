@@ -32,6 +32,9 @@ fn run(executor: &Executor<'static>, future: Pin<&mut dyn Future<Output = ()>>) 
     async_io::block_on(executor.run(future));
 }
 
+/// Work that may block its thread, of one type whatever it does and returns.
+pub(crate) struct Work(Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>);
+
 /// Work on a thread of the `blocking` crate, and what it returns.
 ///
 /// If it is dropped, work that has not started does not start; work that has runs to its end.
@@ -42,9 +45,28 @@ pub struct Job<T> {
 
 /// Starts work that may block its thread.
 pub fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-    let work = move || -> Box<dyn Any + Send> { Box::new(work()) };
-    let work: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send> = Box::new(work);
-    Job { task: blocking::unblock(work), returns: PhantomData }
+    Work::new(work).start()
+}
+
+impl Work {
+    pub(crate) fn new<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Self {
+        Self(Box::new(move || Box::new(work())))
+    }
+
+    /// The same, and then this.
+    pub(crate) fn then(self, end: impl FnOnce() + Send + 'static) -> Self {
+        let Self(work) = self;
+        Self(Box::new(move || {
+            let returned = work();
+            end();
+            returned
+        }))
+    }
+
+    /// Starts work that returns a `T`.
+    pub(crate) fn start<T>(self) -> Job<T> {
+        Job { task: blocking::unblock(self.0), returns: PhantomData }
+    }
 }
 
 impl<T> Job<T> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
 
-use crate::tasks::{Job, unblock};
+use crate::tasks::{Job, Work, unblock};
 
 /// Jobs of any kind at a time, which is also the number of threads.
 pub const JOBS: usize = 4;
@@ -71,13 +71,16 @@ impl DiskPool {
         kind: Kind,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Job<T> {
+        self.permit(kind, Work::new(job)).await.start()
+    }
+
+    /// Waits for a permit, which the work then gives back. Compiled once for all types of jobs.
+    async fn permit(self: &Arc<Self>, kind: Kind, work: Work) -> Work {
         let permits = self.permits(kind).await;
         let pool = self.clone();
-        unblock(move || {
-            let outcome = job();
+        work.then(move || {
             drop(permits);
             pool.start_deferred();
-            outcome
         })
     }
 
