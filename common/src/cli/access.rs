@@ -43,7 +43,7 @@ const ENTITIES: &str = "/te/v1/entities/";
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let method = line.text(0)?.unwrap_or_default().to_ascii_uppercase();
     let method = Method::from_bytes(method.as_bytes())
-        .map_err(|_| usage(format!("METHOD is '{method}': expected GET, PUT or another one")))?;
+        .map_err(|_| bad("METHOD", &method, "expected GET, PUT or another one"))?;
     let Request { service, area, path } = request(line)?;
     let name = line.value("--as").map(utf8).transpose()?;
     let address = line.value("--from").map(utf8).transpose()?.map(address).transpose()?;
@@ -87,18 +87,15 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
         Some(name) => [Program::FileTransfer, Program::C8yProxy]
             .into_iter()
             .find(|service| service.name() == name)
-            .ok_or_else(|| {
-                let name = name.to_string_lossy();
-                usage(format!("--service is '{name}': see --help"))
-            })?,
+            .ok_or_else(|| bad("--service", &name.to_string_lossy(), "see --help"))?,
         None if below(&CLOUD) => Program::C8yProxy,
         None if FILES.iter().any(below) || below(&ENTITIES) => Program::FileTransfer,
         None => return Err(usage(format!("no service has the path '{path}': add --service"))),
     };
     let is_odd = |c: char| matches!(c, '%' | '?' | '#' | '\\') || c.is_control();
     if path.contains(is_odd) || path.split('/').any(is_dots) {
-        let path = Escaped(path);
-        return Err(usage(format!("PATH is '{path}': write it decoded, without . and ..")));
+        let path = Escaped(path).to_string();
+        return Err(bad("PATH", &path, "write it decoded, without . and .."));
     }
     let is_within = below(&ENTITIES);
     let area = match service {
@@ -128,5 +125,9 @@ fn is_dots(part: &str) -> bool {
 }
 
 fn address(text: &str) -> Result<IpAddr, Exit> {
-    text.parse().map_err(|_| usage(format!("--from is '{text}': expected an IP address")))
+    text.parse().map_err(|_| bad("--from", text, "expected an IP address"))
+}
+
+fn bad(what: &str, is: &str, instead: &str) -> Exit {
+    usage(format!("{what} is '{is}': {instead}"))
 }

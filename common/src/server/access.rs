@@ -52,7 +52,7 @@ impl RulesFile {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::take(self.path.iter().map(PathBuf::as_path))
+        Fingerprint::take(&[self.path.as_deref()])
     }
 }
 

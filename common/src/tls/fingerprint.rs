@@ -12,9 +12,9 @@ pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
     /// Looks at these paths, and at what is in them where they are directories.
-    pub(crate) fn take<'a>(paths: impl Iterator<Item = &'a Path>) -> Self {
+    pub(crate) fn take(paths: &[Option<&Path>]) -> Self {
         let mut hasher = DefaultHasher::new();
-        for path in paths {
+        for &path in paths.iter().flatten() {
             look(path, path.as_os_str(), &mut hasher);
             let Ok(entries) = fs::read_dir(path) else { continue };
             // The order of a directory's entries means nothing: their hashes are added up.

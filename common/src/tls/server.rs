@@ -141,7 +141,7 @@ impl ServerFiles {
 
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let paths = [&self.cert_path, &self.key_path, &self.ca_path, &self.crl_path];
-        Fingerprint::take(paths.into_iter().flatten().map(PathBuf::as_path))
+        Fingerprint::take(&paths.map(|path| path.as_deref()))
     }
 }
 
