@@ -30,7 +30,7 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
 # In sequence, since time and memory are measured.
-test-faults: setup build ## Test for an hour with power cuts, full disks and attacks
+test-faults: setup build ## Test for two hours with power cuts, full disks and attacks
 	@packaging/setup slowhttptest e2fsprogs faketime openssl sslscan
 	cargo test --workspace --locked -- --ignored --skip promises:: --nocapture --test-threads=1
 

@@ -1,9 +1,9 @@
 //! The proxy between a flaky cloud and a flaky broker: fault after fault while clients keep asking,
 //! and every promise of its contract is checked.
 //!
-//! Each fault once and briefly in `make test`; for half an hour in `make test-faults`, or for
-//! `TEDGE_FAULTS_SECONDS`. `TEDGE_FAULTS_SEED` has the same happen in the same order again,
-//! `TEDGE_FAULTS_ONLY` only those whose names contain it.
+//! Each fault once and briefly in `make test`; with each source of tokens for half an hour in
+//! `make test-faults`, or for `TEDGE_FAULTS_SECONDS`. `TEDGE_FAULTS_SEED` has the same happen in the
+//! same order again, `TEDGE_FAULTS_ONLY` only those whose names contain it.
 #![allow(dead_code, reason = "what the tests stand on is shared by several test programs")]
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 #![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]
@@ -71,7 +71,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn every_answer_is_the_clouds_or_honest_and_the_proxy_is_soon_well_again() {
-    let Some(world) = World::start(1) else {
+    let Some(world) = World::start(1, "mqtt") else {
         eprintln!("skipped: no network with a cable of our own can be made here");
         return;
     };
@@ -81,11 +81,28 @@ fn every_answer_is_the_clouds_or_honest_and_the_proxy_is_soon_well_again() {
 #[test]
 #[ignore = "half an hour: make test-faults"]
 fn the_same_holds_for_half_an_hour() {
+    for_half_an_hour("mqtt");
+}
+
+#[test]
+#[ignore = "half an hour: make test-faults"]
+fn the_same_holds_for_half_an_hour_with_tokens_over_https() {
+    for_half_an_hour("https");
+}
+
+#[test]
+#[ignore = "half an hour: make test-faults"]
+fn the_same_holds_for_half_an_hour_with_tokens_from_either() {
+    for_half_an_hour("auto");
+}
+
+fn for_half_an_hour(source: &str) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seed = number("TEDGE_FAULTS_SEED").unwrap_or(now);
     let seconds = number("TEDGE_FAULTS_SECONDS").unwrap_or(1800);
     eprintln!("TEDGE_FAULTS_SECONDS={seconds} TEDGE_FAULTS_SEED={seed}");
-    let world = World::start(seed).expect("root, network namespaces, /dev/net/tun and python3");
+    let world =
+        World::start(seed, source).expect("root, network namespaces, /dev/net/tun and python3");
     assert!(world.clock.is_some(), "the clock cannot be moved: install libfaketime");
     Run::new(world, seed, Duration::from_secs(seconds)).all(seed);
 }

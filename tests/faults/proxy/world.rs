@@ -109,8 +109,8 @@ impl Certificates {
 }
 
 impl World {
-    /// Starts all of it; `None` where no network may be made.
-    pub(crate) fn start(seed: u64) -> Option<Self> {
+    /// Starts all of it, with tokens from this source; `None` where no network may be made.
+    pub(crate) fn start(seed: u64, source: &str) -> Option<Self> {
         let network = Network::lay(seed)?;
         let directory = Directory::new();
         let (certificates, authority) = Certificates::new(directory.path());
@@ -122,7 +122,6 @@ impl World {
         let tls = Options::new(&certificates.good.cert, &certificates.good.key);
         let tls = Options { trust: Some(trust), ..tls };
         let endpoint = cloud.on_beside(network.listen(), tls).unwrap();
-        let source = std::env::var("TEDGE_FAULTS_SOURCE").unwrap_or_else(|_| "mqtt".to_owned());
         let names = Names::serve(network.name_server(), FAR);
         let broker = Broker::start().unwrap();
         let bridge = Bridge::start(&cloud, broker.address(), "c8y");
@@ -137,7 +136,7 @@ impl World {
             setup.set("c8y.root_cert_path", &authority);
             setup.set_raw("c8y.proxy.bind.port", 0);
             setup.set_raw("mqtt.client.port", broker.address().port());
-            setup.set_own_path("c8y.proxy.token_source", &source);
+            setup.set_own_path("c8y.proxy.token_source", source);
             let url = format!("{NAME}:{}", endpoint.address().port());
             setup.set_own_path("c8y.proxy.token_url", url);
             setup.set("device.cert_path", &device.file.cert);
@@ -161,7 +160,7 @@ impl World {
             broker,
             cloud,
             endpoint,
-            source,
+            source: source.to_owned(),
             device,
             names,
             certificates,
