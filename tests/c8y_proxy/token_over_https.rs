@@ -126,7 +126,10 @@ fn each_answer_that_is_no_token_says_what_to_do() {
     };
     let answer = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
     for (answer, words) in [
-        (answer("400 Bad Request"), &["400", "not the certificate of a device", "CN=rpi4"][..]),
+        (
+            answer("400 Bad Request"),
+            &["400", "not the certificate of a device", "CN=rpi4", "config set device.cert_path"][..],
+        ),
         (answer("401 Unauthorized"), &["401", "upload the CA", "CN=device-ca"]),
         (
             answer("404 Not Found"),
@@ -136,7 +139,7 @@ fn each_answer_that_is_no_token_says_what_to_do() {
         (answer("503 Busy"), &["503", "again later"]),
         (
             answer("302 Found\r\nLocation: https://localhost:1/login"),
-            &["302", "https://localhost:1/login is not followed", "c8y.proxy.token_url"],
+            &["302", "localhost:1/login is not followed", "config set c8y.proxy.token_url"],
         ),
         (html("200 OK"), &["text/html", "not JSON", "c8y.proxy.token_url"]),
         (token_answer("not a token"), &["characters that no token has"]),

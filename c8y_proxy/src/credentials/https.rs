@@ -200,9 +200,15 @@ fn advice(head: &Parts) -> String {
     let words = match head.status.as_u16() {
         300..400 => {
             let to = text(head, LOCATION).unwrap_or("nowhere");
-            return format!("a redirect to {to} is not followed; see c8y.proxy.token_url");
+            return format!(
+                "a redirect to {to} is not followed: name the server with \
+                 `tedge config set c8y.proxy.token_url HOST:PORT`"
+            );
         }
-        400 => "it is not the certificate of a device; see device.cert_path",
+        400 => {
+            "it is not the certificate of a device: name that with \
+             `tedge config set device.cert_path FILE`, and its key with device.key_path"
+        }
         401 => {
             "the certificate is revoked, or its chain leads to no CA that the tenant trusts: \
              upload the CA to Cumulocity (Device management, Trusted certificates)"
