@@ -330,7 +330,8 @@ mod tests {
         let mut known = index.reserve(true);
         assert!(known.grow(50, &mut gone) && !known.grow(51, &mut gone));
         drop((one, known));
-        assert_eq!(index.lock().unmeasured + index.lock().reserved, 0);
+        let inner = index.lock();
+        assert_eq!((inner.unmeasured, inner.reserved), (0, 0));
     }
 
     #[test]
