@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use async_executor::Executor;
 use common::cli::Token;
-use common::tasks::block_on;
+use common::net::run;
 use common::x509::Time;
 
 use self::basic::Basic;
@@ -200,7 +200,7 @@ impl Sources {
         let executor = Arc::new(Executor::new());
         let source = self.start(&executor)?;
         let fetched = tokens::fetch(&*source, Timing::default().limit);
-        let fetched = block_on(&executor, fetched);
+        let fetched = run(&executor, fetched)?;
         let secret = fetched.map_err(|error| common::error::Error::Failed(error.to_string()))?;
         let [user, tenant] = jwt::bearer(&secret);
         let until = match jwt::end(&secret) {

@@ -65,7 +65,7 @@ fn play(upstream: Upstream, port: u16, scene: impl AsyncFnOnce(&Proxy)) {
         Timer::after(Duration::from_secs(20)).await;
         panic!("the scene does not end");
     };
-    async_io::block_on(executor.run(scene(&proxy).or(late)));
+    common::net::block_on(executor.run(scene(&proxy).or(late))).unwrap();
 }
 
 fn request(method: &str, target: &str) -> http::request::Builder {

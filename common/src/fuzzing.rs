@@ -7,11 +7,10 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use async_io::Async;
 use event_listener::Event;
 
 use crate::http::Routes;
-use crate::net::Host;
+use crate::net::{Host, Polled};
 use crate::server::places::Places;
 use crate::server::state::ConnectionState;
 use crate::server::{BrowserRules, Server, connection};
@@ -34,7 +33,7 @@ pub async fn serve(routes: Routes, stream: TcpStream) {
     let (access, tls) = (None, None);
     let server = Server { routes, browsers, access, tls, half_close: true, places, changed };
     let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let stream = Arc::new(Async::new(stream).unwrap());
+    let stream = Arc::new(Polled::new(stream).unwrap());
     connection::serve(stream, peer, &Arc::new(server), &Arc::new(ConnectionState::new())).await;
 }
 

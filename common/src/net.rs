@@ -4,6 +4,7 @@ mod below;
 pub(crate) mod clock;
 pub mod load;
 mod origin;
+mod polled;
 pub(crate) mod scratch;
 mod shared_fetch;
 pub(crate) mod socket;
@@ -12,6 +13,8 @@ pub(crate) mod unsent;
 
 pub(crate) use self::origin::without_brackets;
 pub use self::origin::{Host, Origin};
+pub(crate) use self::polled::Polled;
+pub use self::polled::{block_on, run};
 pub use self::shared_fetch::SharedFetch;
 pub use self::stream::Stream;
 

@@ -1,9 +1,9 @@
-//! Starts tasks and blocking jobs, and runs an executor. That is compiled anew for each type of
-//! future, 3 KB every time, so that all have one type here.
+//! Starts tasks and blocking jobs. An executor is compiled anew for each type of future, 3 KB every
+//! time, so that all have one type here.
 
 use std::any::Any;
 use std::marker::PhantomData;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use async_executor::{Executor, Task};
@@ -15,21 +15,6 @@ pub fn spawn(
     future: impl Future<Output = ()> + Send + 'static,
 ) -> Task<()> {
     executor.spawn(future.boxed())
-}
-
-/// Runs the tasks of an executor on this thread until `future` has its output.
-pub fn block_on<T>(executor: &Executor<'static>, future: impl Future<Output = T>) -> T {
-    let mut output = None;
-    run(executor, pin!(async { output = Some(future.await) }));
-    match output {
-        Some(output) => output,
-        None => unreachable!("it has run to its end"),
-    }
-}
-
-#[inline(never)]
-fn run(executor: &Executor<'static>, future: Pin<&mut dyn Future<Output = ()>>) {
-    async_io::block_on(executor.run(future));
 }
 
 /// Work that may block its thread, of one type whatever it does and returns.

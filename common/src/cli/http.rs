@@ -20,7 +20,6 @@ use super::command_line::{Command, CommandLine, Exit, PROFILE, Word};
 use super::print::warn;
 use crate::settings::Settings;
 use crate::staging;
-use crate::tasks::block_on;
 
 /// The subcommand.
 pub const COMMAND: Command = Command {
@@ -59,5 +58,5 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let destination = Destination::of(&invocation.path, &loaded.settings)?;
     let executor = Arc::new(Executor::new());
     let exchange = exchange(invocation, destination, &loaded.settings, &executor);
-    block_on(&executor, exchange)
+    crate::net::run(&executor, exchange)?
 }

@@ -12,12 +12,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_executor::Executor;
-use async_io::{Async, Timer};
+use async_io::Timer;
 use rustix::net::sockopt;
 
 use super::error::Error;
 use crate::net::socket::keep_alive;
-use crate::net::{Host, Origin, SharedFetch};
+use crate::net::{Host, Origin, Polled, SharedFetch};
 use crate::tasks::spawn;
 
 /// How long an address may take before the next one is tried beside it.
@@ -43,7 +43,7 @@ impl Dialer {
     }
 
     /// A socket that is connected.
-    pub(super) async fn dial(&self) -> Result<Async<TcpStream>, Error> {
+    pub(super) async fn dial(&self) -> Result<Polled<TcpStream>, Error> {
         let connected = race(take_turns(self.resolve().await?)).await;
         let failed = |source| Error::Connect { to: self.origin.to_string(), source };
         let stream = connected.map_err(failed)?;
@@ -77,7 +77,7 @@ impl Dialer {
 }
 
 /// Connects to the first address that accepts. The error is that of the last address to fail.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<Polled<TcpStream>> {
     let mut waiting = addresses.into_iter();
     let mut attempts = Vec::new();
     let mut head_start = Timer::never();
@@ -88,7 +88,7 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<Async<TcpStream>> {
         loop {
             if next_is_due {
                 if let Some(address) = waiting.next() {
-                    attempts.push(Box::pin(Async::<TcpStream>::connect(address)));
+                    attempts.push(Box::pin(Polled::<TcpStream>::connect(address)));
                     head_start.set_after(HEAD_START);
                     // Polled, so that it wakes this task.
                     next_is_due = Pin::new(&mut head_start).poll(cx).is_ready();
@@ -139,7 +139,7 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 ///
 /// A long poll or an upgraded connection may be silent for minutes or days; only the kernel's
 /// keep-alive ends it.
-fn tune(stream: &Async<TcpStream>) {
+fn tune(stream: &Polled<TcpStream>) {
     let _ = stream.get_ref().set_nodelay(true);
     let _ = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
     let _ = sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED);
@@ -154,26 +154,29 @@ mod tests {
     use rustix::net::{AddressFamily, SocketType};
 
     use super::*;
+    use crate::net::block_on;
 
     fn on_loopback(listener: &TcpListener) -> SocketAddr {
         listener.local_addr().unwrap()
     }
 
     /// An address where connecting never completes: a listener with a full queue.
-    fn silent() -> (rustix::fd::OwnedFd, SocketAddr, Vec<Async<TcpStream>>) {
+    fn silent() -> (rustix::fd::OwnedFd, SocketAddr, Vec<Polled<TcpStream>>) {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         rustix::net::bind(&socket, &any).unwrap();
         rustix::net::listen(&socket, 0).unwrap();
         let address = rustix::net::getsockname(&socket).unwrap().try_into().unwrap();
         let mut queue = Vec::new();
-        while let Some(stream) = async_io::block_on(futures_lite::future::or(
-            async { Some(Async::<TcpStream>::connect(address).await.unwrap()) },
+        while let Some(stream) = block_on(futures_lite::future::or(
+            async { Some(Polled::<TcpStream>::connect(address).await.unwrap()) },
             async {
                 Timer::after(Duration::from_millis(200)).await;
                 None
             },
-        )) {
+        ))
+        .unwrap()
+        {
             queue.push(stream);
         }
         (socket, address, queue)
@@ -194,7 +197,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (_socket, silent, _queue) = silent();
         let begin = Instant::now();
-        let stream = async_io::block_on(race(vec![silent, silent, on_loopback(&listener)]));
+        let stream = block_on(race(vec![silent, silent, on_loopback(&listener)])).unwrap();
         assert_eq!(stream.unwrap().get_ref().peer_addr().unwrap(), on_loopback(&listener));
         assert!(begin.elapsed() >= 2 * HEAD_START);
     }
@@ -204,11 +207,11 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let closed = on_loopback(&TcpListener::bind("127.0.0.1:0").unwrap());
         let begin = Instant::now();
-        async_io::block_on(race(vec![closed, closed, on_loopback(&listener)])).unwrap();
+        block_on(race(vec![closed, closed, on_loopback(&listener)])).unwrap().unwrap();
         assert!(begin.elapsed() < HEAD_START);
-        let error = async_io::block_on(race(vec![closed, closed])).unwrap_err();
+        let error = block_on(race(vec![closed, closed])).unwrap().err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        async_io::block_on(race(vec![])).unwrap_err();
+        assert!(block_on(race(vec![])).unwrap().is_err());
     }
 
     #[test]
@@ -217,7 +220,7 @@ mod tests {
         let dialer = Dialer::new(Origin::parse("localhost", 1).unwrap(), Arc::clone(&executor));
         let (first, second) = (dialer.lookup("localhost"), dialer.lookup("localhost"));
         assert!(Arc::ptr_eq(&first, &second));
-        let found = async_io::block_on(executor.run(first.outcome())).unwrap();
+        let found = block_on(executor.run(first.outcome())).unwrap().unwrap();
         assert!(found.contains(&SocketAddr::from(([127, 0, 0, 1], 1))), "{found:?}");
         assert!(!Arc::ptr_eq(&first, &dialer.lookup("localhost")));
     }

@@ -44,7 +44,7 @@ fn drive(executor: &Executor<'static>, test: impl Future<Output = ()>) {
         Timer::after(SOON).await;
         panic!("the test takes too long");
     };
-    async_io::block_on(executor.run(test.or(late)));
+    crate::net::block_on(executor.run(test.or(late))).unwrap();
 }
 
 fn surf_client(client: Client) -> surf::Client {

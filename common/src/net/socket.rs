@@ -3,7 +3,7 @@
 //! hyper and TLS poll for data again and again, and each poll without data costs a system call.
 //! After the kernel has reported that there is none, the socket waits for its next event.
 
-use std::io::{self, ErrorKind, IoSlice, Read};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Deref;
 use std::os::fd::AsFd;
@@ -12,23 +12,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
-use super::Observer;
+use super::{Observer, Polled};
 
 /// The only reader of its stream.
 pub(crate) struct Socket {
-    stream: Arc<Async<TcpStream>>,
+    stream: Arc<Polled<TcpStream>>,
     observer: Arc<dyn Observer>,
     /// The last read found nothing, and the reactor is waiting for the socket to become readable.
     is_dry: bool,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Arc<Async<TcpStream>>, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(stream: Arc<Polled<TcpStream>>, observer: Arc<dyn Observer>) -> Self {
         Self { stream, observer, is_dry: false }
     }
 
@@ -37,7 +36,7 @@ impl Socket {
     }
 
     /// The socket itself, for questions to the kernel.
-    pub(crate) fn handle(&self) -> Arc<Async<TcpStream>> {
+    pub(crate) fn handle(&self) -> Arc<Polled<TcpStream>> {
         Arc::clone(&self.stream)
     }
 
@@ -74,7 +73,7 @@ pub(crate) fn has_peer_closed(socket: &impl AsFd) -> bool {
 }
 
 impl Deref for Socket {
-    type Target = Async<TcpStream>;
+    type Target = Polled<TcpStream>;
 
     fn deref(&self) -> &Self::Target {
         &self.stream
@@ -90,7 +89,7 @@ impl AsyncRead for Socket {
         let this = self.get_mut();
         loop {
             if this.is_dry {
-                if this.stream.poll_readable(cx)?.is_pending() {
+                if this.stream.poll_readable(cx).is_pending() {
                     this.observer.waits_to_read();
                     return Poll::Pending;
                 }
@@ -118,7 +117,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &*self.stream).poll_write(cx, buffer);
+        let polled = self.stream.poll_write_with(cx, |mut stream| stream.write(buffer));
         self.wrote(polled)
     }
 
@@ -127,7 +126,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut &*self.stream).poll_write_vectored(cx, buffers);
+        let polled = self.stream.poll_write_with(cx, |mut stream| stream.write_vectored(buffers));
         self.wrote(polled)
     }
 
@@ -144,13 +143,12 @@ impl AsyncWrite for Socket {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::io::Write;
     use std::net::TcpListener;
 
-    use async_io::block_on;
     use futures_lite::future::poll_once;
     use futures_lite::{AsyncReadExt, FutureExt};
 
+    use super::super::block_on;
     use super::*;
 
     fn connected() -> (TcpStream, Socket) {
@@ -158,7 +156,7 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (
             peer,
-            Socket::new(Arc::new(Async::new(listener.accept().unwrap().0).unwrap()), Arc::new(())),
+            Socket::new(Arc::new(Polled::new(listener.accept().unwrap().0).unwrap()), Arc::new(())),
         )
     }
 
@@ -178,7 +176,8 @@ mod tests {
             }
             drop(peer);
             assert_eq!(socket.read(&mut buffer).await.unwrap(), 0);
-        });
+        })
+        .unwrap();
     }
 
     #[test]
@@ -193,6 +192,7 @@ mod tests {
                 std::future::pending().await
             };
             assert_eq!(read.or(write).await.unwrap(), 4);
-        });
+        })
+        .unwrap();
     }
 }

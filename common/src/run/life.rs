@@ -25,8 +25,8 @@ use crate::server::places::Places;
 use crate::server::state::Order;
 use crate::server::{ReloadingRules, RulesFile, Server};
 use crate::settings::{LoadedSettings, Profile, Settings};
-use crate::tasks::{block_on, spawn, unblock};
-use crate::{staging, tls};
+use crate::tasks::{spawn, unblock};
+use crate::{net, staging, tls};
 
 /// How long exchanges in progress may take when the service is asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -123,8 +123,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         accept.cancel().await;
         drain(&server.places, &mut signals).await;
     });
-    block_on(&executor, life);
-    Ok(())
+    net::run(&executor, life)
 }
 
 /// How many connections the descriptors allow, after raising their limit, and how many clients may

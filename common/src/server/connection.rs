@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use futures_lite::future::poll_once;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncWriteExt, FutureExt};
 use hyper::server::conn::http1;
 
 use super::Server;
@@ -24,7 +24,7 @@ use crate::access::Names;
 use crate::journal;
 use crate::net::clock::{self, DeadlineTimer};
 use crate::net::socket::{Socket, has_peer_closed};
-use crate::net::{Observer, Stream};
+use crate::net::{Observer, Polled, Stream};
 use crate::tls::{self, ReloadingServer};
 
 /// The limit for a head, and for what hyper buffers of an answer, in bytes. The limit for field
@@ -37,7 +37,7 @@ const LINGER: Duration = Duration::from_secs(30);
 
 /// Serves one accepted socket until its connection is closed.
 pub(crate) async fn serve(
-    socket: Arc<Async<TcpStream>>,
+    socket: Arc<Polled<TcpStream>>,
     peer: SocketAddr,
     server: &Arc<Server>,
     state: &Arc<ConnectionState>,
@@ -47,7 +47,7 @@ pub(crate) async fn serve(
         match socket.get_ref().peek(&mut first) {
             Ok(1) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let Some(Ok(())) = guarded(state, socket.readable()).await else { return };
+                let Some(()) = guarded(state, socket.readable()).await else { return };
             }
             Ok(_) | Err(_) => return,
         }
@@ -72,10 +72,12 @@ pub(crate) async fn serve(
             Stop::Doze => {
                 server.changed.notify(1);
                 if stream.is_drained() {
-                    let Some(Ok(())) = guarded(state, stream.socket().readable()).await else {
+                    let Some(()) = guarded(state, stream.socket().readable()).await else {
                         let _ = poll_once(stream.close()).await;
                         return;
                     };
+                    // What was reported here is not reported to hyper again.
+                    stream.look_again();
                 }
             }
             Stop::Cut if state.order() == Order::MakeRoom && state.awaits_answer() => {
@@ -239,7 +241,7 @@ async fn linger(mut stream: Stream, state: &ConnectionState) {
     state.enter(Phase::Linger);
     let discard = async {
         within(SILENCE, stream.close()).await?;
-        let mut socket: &Async<TcpStream> = stream.socket();
+        let socket = stream.socket();
         let mut waste = vec![0; 8 * 1024];
         while within(SILENCE, socket.read(&mut waste)).await? > 0 {}
         io::Result::Ok(())

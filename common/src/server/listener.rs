@@ -10,19 +10,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_executor::Executor;
-use async_io::{Async, Timer};
+use async_io::Timer;
 use futures_lite::{FutureExt, future};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::places::{Place, Places, Waiter, WaitingRoom};
 use super::{Server, connection};
 use crate::journal;
+use crate::net::Polled;
 use crate::net::socket::keep_alive;
 use crate::tasks::spawn;
 
 /// The listening socket, and whether its address is not (yet) one of this machine.
 pub(crate) struct Bound {
-    pub(crate) socket: Async<TcpListener>,
+    pub(crate) socket: Polled<TcpListener>,
     pub(crate) address: SocketAddr,
     pub(crate) is_foreign: bool,
 }
@@ -40,7 +41,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Bound> {
         bound => (bound?, false),
     };
     let address = socket.local_addr()?;
-    Ok(Bound { socket: Async::new(socket)?, address, is_foreign })
+    Ok(Bound { socket: Polled::new(socket)?, address, is_foreign })
 }
 
 fn open(address: SocketAddr, foreign: bool) -> io::Result<TcpListener> {
@@ -61,7 +62,7 @@ fn open(address: SocketAddr, foreign: bool) -> io::Result<TcpListener> {
 
 /// Accepts until it is dropped. At most `most_waiting` clients wait here for a place.
 pub(crate) async fn accept(
-    socket: Async<TcpListener>,
+    socket: Polled<TcpListener>,
     server: Arc<Server>,
     executor: Arc<Executor<'static>>,
     most_waiting: usize,
@@ -94,10 +95,10 @@ pub(crate) async fn accept(
 
 /// The next connection, or `None` when a waiting client may get a place.
 async fn next(
-    socket: &Async<TcpListener>,
+    socket: &Polled<TcpListener>,
     waiting: &mut WaitingRoom,
     places: &Places,
-) -> Option<io::Result<(Async<TcpStream>, SocketAddr)>> {
+) -> Option<io::Result<(Polled<TcpStream>, SocketAddr)>> {
     let has_room = waiting.has_room();
     let come = async {
         if !has_room {
@@ -115,7 +116,12 @@ async fn next(
     change.or(come).await
 }
 
-async fn serve(server: Arc<Server>, socket: Arc<Async<TcpStream>>, peer: SocketAddr, place: Place) {
+async fn serve(
+    server: Arc<Server>,
+    socket: Arc<Polled<TcpStream>>,
+    peer: SocketAddr,
+    place: Place,
+) {
     server.changed.notify(1);
     // In one expression: the compiler would keep a named future twice while it is awaited.
     if AssertUnwindSafe(connection::serve(socket, peer, &server, &place.state))

@@ -13,8 +13,8 @@ use async_executor::Executor;
 use async_io::{Async, Timer};
 use common::client::{Client, Options};
 use common::http::{Answer, Body, Routes};
-use common::net::Origin;
-use futures_lite::future::{block_on, or};
+use common::net::{Origin, block_on};
+use futures_lite::future::or;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use http::{Request, Response, StatusCode, header};
 
@@ -79,7 +79,7 @@ pub fn check(input: &[u8]) {
                 executor.spawn(serve).detach();
             }
         };
-        block_on(executor.run(or(ask, cloud)));
+        block_on(executor.run(or(ask, cloud))).unwrap();
     });
 }
 

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_io::Async;
+use common::net::block_on;
 use common::settings::Free;
-use futures_lite::future::{block_on, zip};
+use futures_lite::future::zip;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
 use crate::State;
@@ -42,7 +43,7 @@ pub fn check(input: &[u8]) {
     let (client, server) = UnixStream::pair().unwrap();
     let server = TcpStream::from(OwnedFd::from(server));
     let talk = talk(&conversation, Async::new(client).unwrap());
-    let (heard, ()) = block_on(zip(talk, common::fuzzing::serve(routes, server)));
+    let (heard, ()) = block_on(zip(talk, common::fuzzing::serve(routes, server))).unwrap();
 
     conversation.judge(&heard);
     if let Some(contents) = &conversation.contents {

@@ -4,9 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use async_io::Async;
-
 use crate::journal;
+use crate::net::Polled;
 use crate::net::clock::micros;
 use crate::net::unsent::unsent;
 use crate::server::state::{ConnectionState, Phase};
@@ -18,7 +17,7 @@ const RATE: u64 = 500;
 pub(super) struct Seat {
     pub(super) state: Arc<ConnectionState>,
     pub(super) address: IpAddr,
-    socket: Weak<Async<TcpStream>>,
+    socket: Weak<Polled<TcpStream>>,
     /// Bytes transferred up to the last measurement.
     moved: u64,
     /// Until when its transfer rate is sufficient: each byte counts for 1/[`RATE`] of a second.
@@ -71,7 +70,7 @@ impl Seat {
         Self { state, address, socket: Weak::new(), moved: 0, paid_until: now }
     }
 
-    pub(super) fn of_socket(self, socket: &Arc<Async<TcpStream>>) -> Self {
+    pub(super) fn of_socket(self, socket: &Arc<Polled<TcpStream>>) -> Self {
         Self { socket: Arc::downgrade(socket), ..self }
     }
 

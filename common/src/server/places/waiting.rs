@@ -5,21 +5,20 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use async_io::Async;
-
 use super::seat::{Holder, counted};
+use crate::net::Polled;
 use crate::net::clock::{micros, now};
 
 /// A client that waits for a place.
 pub(crate) struct Waiter {
-    pub(crate) socket: Arc<Async<TcpStream>>,
+    pub(crate) socket: Arc<Polled<TcpStream>>,
     pub(crate) peer: SocketAddr,
     pub(super) address: IpAddr,
     pub(super) since: u64,
 }
 
 impl Waiter {
-    pub(crate) fn new(socket: Async<TcpStream>, peer: SocketAddr) -> Self {
+    pub(crate) fn new(socket: Polled<TcpStream>, peer: SocketAddr) -> Self {
         let address = counted(peer.ip());
         Self { socket: Arc::new(socket), peer, address, since: now() }
     }

@@ -1,0 +1,334 @@
+//! Sockets without blocking, and the loop that waits for them: one epoll for each thread.
+//!
+//! A socket is registered once, for every change of its state (`EPOLLET`), where async-io registers
+//! it anew for each wait and takes five system calls to wait. What else is waited for (timers,
+//! signals, jobs on other threads) wakes the loop from its own thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{
+    AtomicBool, AtomicU8,
+    Ordering::{AcqRel, Acquire, Release},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use async_executor::Executor;
+use atomic_waker::AtomicWaker;
+use rustix::buffer::spare_capacity;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::error::Error;
+
+/// Runs the tasks of an executor on this thread until `future` has its output.
+///
+/// # Errors
+/// The kernel has no epoll for this thread.
+pub fn run<T>(executor: &Executor<'static>, future: impl Future<Output = T>) -> Result<T, Error> {
+    let mut output = None;
+    run_to_end(executor, pin!(async { output = Some(future.await) }))?;
+    match output {
+        Some(output) => Ok(output),
+        None => unreachable!("it has run to its end"),
+    }
+}
+
+#[inline(never)]
+fn run_to_end(
+    executor: &Executor<'static>,
+    future: Pin<&mut dyn Future<Output = ()>>,
+) -> Result<(), Error> {
+    block_on(executor.run(future))
+}
+
+/// Runs a future on this thread, and waits for the sockets that were made on it.
+///
+/// # Errors
+/// The kernel has no epoll for this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
+    /// How many events are taken at a time.
+    const EVENTS: usize = 128;
+    let failed = |error| Error::Failed(format!("cannot wait for sockets: {error}"));
+    let poller = Poller::of_this_thread().map_err(failed)?;
+    let waker = Waker::from(Arc::clone(&poller));
+    let mut future = pin!(future);
+    let (mut events, mut wakers) = (Vec::with_capacity(EVENTS), Vec::new());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Ok(output);
+        }
+        poller.wait(&mut events, &mut wakers).map_err(failed)?;
+    }
+}
+
+/// The sockets of one thread.
+struct Poller {
+    epoll: OwnedFd,
+    /// Wakes the thread while it waits.
+    alarm: OwnedFd,
+    state: AtomicU8,
+    sockets: Mutex<Sockets>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    /// The last key that was given. Keys are not used again, since events may come late.
+    last: u64,
+    readiness: HashMap<u64, Arc<Readiness>>,
+}
+
+/// The future is polled, or about to be.
+const AWAKE: u8 = 0;
+/// The same, and it has to be polled again.
+const WOKEN: u8 = 1;
+/// The thread waits, or is about to.
+const ASLEEP: u8 = 2;
+
+/// The key of the alarm.
+const ALARM: u64 = 0;
+
+impl Poller {
+    fn of_this_thread() -> io::Result<Arc<Self>> {
+        thread_local! {
+            static POLLER: RefCell<Option<Arc<Poller>>> = const { RefCell::new(None) };
+        }
+        POLLER.with_borrow_mut(|poller| {
+            let made = match poller.take() {
+                Some(poller) => poller,
+                None => Self::new()?,
+            };
+            Ok(Arc::clone(poller.insert(made)))
+        })
+    }
+
+    fn new() -> io::Result<Arc<Self>> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // Each write to it is an event, so that nobody has to read it.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), flags)?;
+        let (state, sockets) = (AtomicU8::new(AWAKE), Mutex::default());
+        Ok(Arc::new(Self { epoll, alarm, state, sockets }))
+    }
+
+    /// Waits for events, unless the future has to be polled already, and wakes who waits for them.
+    fn wait(&self, events: &mut Vec<epoll::Event>, wakers: &mut Vec<Waker>) -> io::Result<()> {
+        use epoll::EventFlags;
+        const READABLE: EventFlags = EventFlags::IN.union(EventFlags::HUP).union(EventFlags::ERR);
+        const OVER: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP);
+        const WRITABLE: EventFlags = EventFlags::OUT.union(EventFlags::HUP).union(EventFlags::ERR);
+        const NOT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let may_sleep = self.state.compare_exchange(AWAKE, ASLEEP, AcqRel, Acquire).is_ok();
+        events.clear();
+        let limit = if may_sleep { None } else { Some(&NOT) };
+        let waited = epoll::wait(&self.epoll, spare_capacity(events), limit);
+        self.state.swap(AWAKE, AcqRel);
+        if let Err(errno) = waited {
+            return if errno == Errno::INTR { Ok(()) } else { Err(errno.into()) };
+        }
+        let sockets = self.lock();
+        for event in &*events {
+            // Fields of a packed structure, hence copied.
+            let (flags, data) = (event.flags, event.data);
+            let Some(readiness) = sockets.readiness.get(&data.u64()) else { continue };
+            if flags.intersects(OVER) {
+                readiness.read.is_over.store(true, Release);
+            }
+            if flags.intersects(READABLE) {
+                readiness.read.set(wakers);
+            }
+            if flags.intersects(WRITABLE) {
+                readiness.write.set(wakers);
+            }
+        }
+        // A waker may drop a socket.
+        drop(sockets);
+        wakers.drain(..).for_each(Waker::wake);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Poller {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.state.swap(WOKEN, AcqRel) == ASLEEP {
+            let _ = rustix::io::write(&self.alarm, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+/// What was reported of a socket and not tried since.
+#[derive(Default)]
+struct Readiness {
+    read: Half,
+    write: Half,
+}
+
+#[derive(Default)]
+struct Half {
+    is_ready: AtomicBool,
+    /// The peer sends no more. That is reported once, maybe with the last data, and has to be read.
+    is_over: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Half {
+    fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_due() {
+            return Poll::Ready(());
+        }
+        self.waker.register(cx.waker());
+        if self.is_due() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn is_due(&self) -> bool {
+        self.is_over.load(Acquire) || self.is_ready.swap(false, AcqRel)
+    }
+
+    fn set(&self, wakers: &mut Vec<Waker>) {
+        self.is_ready.swap(true, AcqRel);
+        wakers.extend(self.waker.take());
+    }
+}
+
+/// A socket that does not block. It is waited for in [`block_on`] of the thread that made it.
+pub(crate) struct Polled<T> {
+    io: T,
+    key: u64,
+    readiness: Arc<Readiness>,
+    poller: Arc<Poller>,
+}
+
+impl<T: AsFd> Polled<T> {
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub(crate) fn new(io: T) -> io::Result<Self> {
+        use epoll::EventFlags;
+        ioctl_fionbio(&io, true)?;
+        let poller = Poller::of_this_thread()?;
+        let readiness = Arc::<Readiness>::default();
+        let key = {
+            let mut sockets = poller.lock();
+            sockets.last += 1;
+            let key = sockets.last;
+            sockets.readiness.insert(key, Arc::clone(&readiness));
+            key
+        };
+        let polled = Self { io, key, readiness, poller };
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&polled.poller.epoll, &polled.io, epoll::EventData::new_u64(key), flags)?;
+        Ok(polled)
+    }
+
+    /// Ready once something has happened to the socket since the last call that was ready, such that
+    /// it may have data. Only to be called after a read has found nothing, or fewer bytes than it
+    /// asked for.
+    pub(crate) fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        self.readiness.read.poll(cx)
+    }
+
+    /// See [`Polled::poll_readable`].
+    pub(crate) async fn readable(&self) {
+        poll_fn(|cx| self.poll_readable(cx)).await;
+    }
+
+    /// Reads by `attempt`, once the socket has something to read.
+    async fn read_with<R>(&self, mut attempt: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        poll_fn(|cx| self.poll_with(&self.readiness.read, cx, &mut attempt)).await
+    }
+
+    /// Writes by `attempt`, once the socket accepts data.
+    pub(crate) fn poll_write_with<R>(
+        &self,
+        cx: &Context<'_>,
+        attempt: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_with(&self.readiness.write, cx, attempt)
+    }
+
+    fn poll_with<R>(
+        &self,
+        half: &Half,
+        cx: &Context<'_>,
+        mut attempt: impl FnMut(&T) -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match attempt(&self.io) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(half.poll(cx)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    pub(crate) fn get_ref(&self) -> &T {
+        &self.io
+    }
+}
+
+impl Polled<TcpListener> {
+    /// The next connection.
+    pub(crate) async fn accept(&self) -> io::Result<(Polled<TcpStream>, SocketAddr)> {
+        let (stream, peer) = self.read_with(TcpListener::accept).await?;
+        Ok((Polled::new(stream)?, peer))
+    }
+}
+
+impl Polled<TcpStream> {
+    /// A connection to this address.
+    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // Not before: one that is not connecting is reported as closed.
+        let polled = Self::new(TcpStream::from(socket))?;
+        loop {
+            sockopt::socket_error(&polled.io)??;
+            match polled.io.peer_addr() {
+                Err(error) if error.kind() == ErrorKind::NotConnected => {
+                    poll_fn(|cx| polled.readiness.write.poll(cx)).await;
+                }
+                outcome => return outcome.map(|_| polled),
+            }
+        }
+    }
+
+    /// Reads at least a byte, or 0 at the end.
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_with(|mut stream| stream.read(buffer)).await
+    }
+}
+
+impl<T: AsFd> AsFd for Polled<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+impl<T> Drop for Polled<T> {
+    fn drop(&mut self) {
+        // The kernel takes it out of the epoll when it is closed.
+        self.poller.lock().readiness.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests;
