@@ -46,6 +46,7 @@ mod promises {
     mod life;
     mod links;
     mod long_limits;
+    mod making_room;
     mod multipart;
     mod mutual_tls;
     mod paths;

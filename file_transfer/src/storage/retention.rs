@@ -5,7 +5,7 @@
 //! - [`reads`] notes when files are read; [`own_age`] is the age that a file brings with it.
 //! - [`quota`] counts what all files together take.
 //! - [`walk`] visits all files, [`sweep`] does so every ten minutes, [`eviction`] lists what goes
-//!   first.
+//!   first, and [`room`] deletes it.
 //!
 //! A file that the service reads has a shared lock (flock(2)), and one that an upload is going to
 //! replace is listed in the quota. Neither is ever deleted here, nor is a file on which another
@@ -16,6 +16,7 @@ mod eviction;
 pub(super) mod own_age;
 mod quota;
 mod reads;
+mod room;
 mod state;
 mod sweep;
 mod walk;
@@ -41,11 +42,11 @@ use super::root::Root;
 use crate::error::Error;
 use crate::path::FilePath;
 use clock::AgeClock;
-use eviction::{Candidate, Candidates};
+use eviction::{Candidate, Oldest};
 use quota::Quota;
 use reads::Reads;
 use state::Clocks;
-use walk::{Visited, Walk};
+use walk::Visited;
 
 pub(crate) use quota::Sum;
 pub(super) use quota::{NoRoom, Replaced, Reservation};
@@ -78,8 +79,8 @@ pub(super) struct Retention {
     quota: Arc<Quota>,
     clocks: Clocks,
     time: Mutex<Time>,
-    /// The files to delete next for more room, the last one first.
-    candidates: Mutex<Vec<Candidate>>,
+    /// The files to delete next for more room. Locked for a few of them at a time.
+    oldest: Arc<async_lock::Mutex<Oldest>>,
     /// Set once all files were counted.
     is_counted: AtomicBool,
     /// Whether somebody waits for that.
@@ -126,7 +127,7 @@ impl Retention {
             quota: Arc::new(Quota::new(max_total, make_room)),
             clocks,
             time: Mutex::new(Time { clock, reads, saved: now.boot }),
-            candidates: Mutex::default(),
+            oldest: Arc::default(),
             is_counted: AtomicBool::new(false),
             is_hurried: AtomicBool::new(false),
         })))
@@ -234,66 +235,6 @@ impl Inner {
                 reads::note_on_disk(file.as_fd());
             }
         }
-    }
-
-    /// Counts what an upload has received. If files are deleted for it, not before `makes_room`.
-    pub(super) fn receive(
-        &self,
-        retention: &Retention,
-        reservation: &Reservation,
-        total: u64,
-        makes_room: bool,
-        path: &FilePath,
-    ) -> Result<(), NoRoom> {
-        if !retention.quota.makes_room() {
-            return reservation.receive(total).map(drop);
-        }
-        if !makes_room {
-            return reservation.expect(total);
-        }
-        if reservation.receive(total)? { self.make_room(retention, path) } else { Ok(()) }
-    }
-
-    /// Deletes the files that were used longest ago, until what has been received fits in.
-    fn make_room(&self, retention: &Retention, path: &FilePath) -> Result<(), NoRoom> {
-        if retention.quota.excess() == 0 {
-            return Ok(());
-        }
-        self.compare_clocks(retention);
-        let mut candidates = retention.candidates.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut deleted = Sum::default();
-        let mut was_listed_now = false;
-        let mut outcome = Ok(());
-        while retention.quota.excess() > 0 {
-            let Some(candidate) = candidates.pop() else {
-                if was_listed_now {
-                    outcome = Err(NoRoom { limit: retention.quota.limit().unwrap_or(u64::MAX) });
-                    break;
-                }
-                *candidates = self.list_candidates(retention);
-                was_listed_now = true;
-                continue;
-            };
-            if let Outcome::Deleted(bytes) = self.evict(retention, &candidate) {
-                retention.quota.removed(bytes);
-                deleted.add(bytes);
-                was_listed_now = false;
-            }
-        }
-        if deleted != Sum::default() {
-            let Sum { files, bytes } = deleted;
-            log::info!("deleted to make room for {path}: files {files}, bytes {bytes}");
-        }
-        outcome
-    }
-
-    fn list_candidates(&self, retention: &Retention) -> Vec<Candidate> {
-        let mut candidates = Candidates::new();
-        let walk = self.root.check().ok().map(|root| Walk::new(root.directories.root().as_fd()));
-        if let Some(Ok(mut walk)) = walk {
-            while walk.step(&mut |file| candidates.add(file, retention.last_use(file.stat))) {}
-        }
-        candidates.sorted()
     }
 
     fn evict(&self, retention: &Retention, candidate: &Candidate) -> Outcome {

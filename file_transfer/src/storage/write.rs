@@ -65,6 +65,15 @@ impl There {
     }
 }
 
+/// What has become of an upload that is whole.
+enum Step {
+    Done(Version),
+    /// It needs a directory that is not there.
+    MakeDirectory,
+    /// It needs the room of the file that it was to replace and that is gone.
+    MakeRoom,
+}
+
 /// What to do about the directory of a file.
 #[derive(Clone, Copy)]
 enum Directory {
@@ -134,25 +143,32 @@ impl Upload {
     }
 
     /// Puts the file in its place, and returns when it is safe there.
-    pub(crate) async fn finish(self) -> Result<Version, Error> {
-        let Self { inner, target, mut temporary, buffer, written } = self;
-        let pool = inner.pool.clone();
-        let kind = if inner.sync { Kind::Sync } else { Kind::Write };
-        let finish = move || {
-            target.receive(&inner, written + buffer.len() as u64, true)?;
-            target.write(&inner, temporary.file(), &buffer, written)?;
-            let version = target.commit(&inner, &mut temporary, Directory::Find)?;
-            Ok::<_, Error>((version, inner, target, temporary))
-        };
-        let (version, inner, target, mut temporary) = pool.run(kind, finish).await?;
-        if let Some(version) = version {
-            return Ok(version);
+    pub(crate) async fn finish(mut self) -> Result<Version, Error> {
+        let inner = self.inner.clone();
+        let size = self.written + self.buffer.len() as u64;
+        let mut directory = Directory::Find;
+        loop {
+            self.target.receive(&inner, size, true).await?;
+            let kind = match directory {
+                Directory::Make => Kind::MakeDirectories,
+                Directory::Find if inner.sync => Kind::Sync,
+                Directory::Find => Kind::Write,
+            };
+            let finish = move || {
+                let buffer = std::mem::take(&mut self.buffer);
+                let file = self.temporary.file();
+                self.target.write(&self.inner, file, &buffer, size - buffer.len() as u64)?;
+                let step = self.target.commit(&self.inner, &mut self.temporary, directory)?;
+                Ok::<_, Error>((step, self))
+            };
+            let (step, upload) = inner.pool.run(kind, finish).await?;
+            match step {
+                Step::Done(version) => return Ok(version),
+                Step::MakeDirectory => directory = Directory::Make,
+                Step::MakeRoom => {}
+            }
+            self = upload;
         }
-        let finish = move || {
-            let version = target.commit(&inner, &mut temporary, Directory::Make)?;
-            version.ok_or_else(|| target.failed(Errno::NOENT))
-        };
-        pool.run(Kind::MakeDirectories, finish).await
     }
 
     /// Grows the buffer by doubling, so that small files and slow uploads take little memory.
@@ -172,9 +188,9 @@ impl Upload {
         let position = self.written;
         self.written += buffer.len() as u64;
         let (inner, target) = (self.inner.clone(), self.target.clone());
+        target.receive(&inner, self.written, target.is_announced).await?;
         let file = self.temporary.file().clone();
         let write = move || {
-            target.receive(&inner, position + buffer.len() as u64, target.is_announced)?;
             target.write(&inner, &file, &buffer, position)?;
             buffer.clear();
             Ok::<_, Error>(buffer)
@@ -189,6 +205,16 @@ impl Upload {
 
 fn largest_buffer() -> usize {
     if load::is_light() { LARGE } else { SMALL }
+}
+
+impl Target {
+    /// Takes the room for what has come, `total` bytes so far, before it is written. Files are only
+    /// deleted for it if `makes_room`.
+    async fn receive(&self, inner: &Arc<Inner>, total: u64, makes_room: bool) -> Result<(), Error> {
+        let Some(reservation) = &self.reservation else { return Ok(()) };
+        let received = inner.receive(reservation, total, makes_room, &self.path).await;
+        received.map_err(|full| self.no_room(full))
+    }
 }
 
 /// What runs in the disk pool.
@@ -215,17 +241,6 @@ impl Target {
         Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
     }
 
-    /// Counts what has come, `total` bytes so far, before it is written. Files are only deleted for
-    /// it if `makes_room`.
-    fn receive(&self, inner: &Inner, total: u64, makes_room: bool) -> Result<(), Error> {
-        match (&inner.retention, &self.reservation) {
-            (Some(retention), Some(reservation)) => inner
-                .receive(retention, reservation, total, makes_room, &self.path)
-                .map_err(|full| self.no_room(full)),
-            _ => Ok(()),
-        }
-    }
-
     fn write(
         &self,
         inner: &Inner,
@@ -246,22 +261,22 @@ impl Target {
         }
     }
 
-    /// Renames the file, or returns `None` if its directory has to be made first.
+    /// Renames the file, or says what has to be made first.
     fn commit(
         &self,
         inner: &Inner,
         temporary: &mut Temporary,
         directory: Directory,
-    ) -> Result<Option<Version>, Error> {
+    ) -> Result<Step, Error> {
         let root = inner.root.check()?;
         let pin = root.directories.pin(&self.path);
         let outcome = match self.directory(inner, &root, directory) {
-            Ok(Some(directory)) => self.rename(inner, &root, temporary, &directory).map(Some),
-            Ok(None) => Ok(None),
+            Ok(Some(directory)) => self.rename(inner, &root, temporary, &directory),
+            Ok(None) => Ok(Step::MakeDirectory),
             Err(error) => Err(error),
         };
         drop(pin);
-        if outcome.is_err() {
+        if matches!(outcome, Err(_) | Ok(Step::MakeRoom)) {
             root.directories.prune(&self.path);
         }
         outcome
@@ -293,7 +308,7 @@ impl Target {
         root: &Opened,
         temporary: &mut Temporary,
         directory: &OwnedFd,
-    ) -> Result<Version, Error> {
+    ) -> Result<Step, Error> {
         let file = temporary.file().clone();
         let expected = self.check(root, directory)?.map_or(MODE, |there| there.mode);
         self.set_mode(&file, expected)?;
@@ -305,20 +320,15 @@ impl Target {
         }
 
         let new = fstat(&file).map_err(|errno| self.failed(errno))?.st_size as u64;
-        let mut lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut replaced = self.check(root, directory)?;
-        let fits = |replaced: Option<&There>| {
-            let Some(reservation) = &self.reservation else { return Ok(()) };
-            reservation.check(There::bytes(replaced), new)
-        };
-        if let (Some(reservation), Err(_)) = (&self.reservation, fits(replaced.as_ref())) {
-            // The file that had room for it was deleted meanwhile.
-            drop(lock);
-            reservation.forgo();
-            self.receive(inner, new, true)?;
-            lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
-            replaced = self.check(root, directory)?;
-            fits(replaced.as_ref()).map_err(|full| self.no_room(full))?;
+        let lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let replaced = self.check(root, directory)?;
+        if let Some(reservation) = &self.reservation {
+            match reservation.check(There::bytes(replaced.as_ref()), new) {
+                Ok(()) => {}
+                // The file that had room for it was deleted meanwhile.
+                Err(_) if reservation.forgo() => return Ok(Step::MakeRoom),
+                Err(full) => return Err(self.no_room(full)),
+            }
         }
         let mode = replaced.as_ref().map_or(MODE, |there| there.mode);
         if mode != expected {
@@ -336,7 +346,7 @@ impl Target {
             sync_names(directory.as_fd()).map_err(|errno| self.failed(errno))?;
         }
         let stat = fstat(&file).map_err(|errno| self.failed(errno))?;
-        Version::of(&stat).ok_or_else(|| self.failed(Errno::IO))
+        Version::of(&stat).map(Step::Done).ok_or_else(|| self.failed(Errno::IO))
     }
 
     /// The file that would be replaced.

@@ -9,10 +9,23 @@ use std::ffi::CString;
 
 use rustix::fs::Stat;
 
-use super::walk::Visited;
+use super::walk::{Visited, Walk};
 
 /// How much memory the list may take, in bytes.
 const MOST: usize = 64 * 1024;
+
+/// The files to delete next, listed again once they are used up.
+#[derive(Default)]
+pub(super) struct Oldest {
+    /// The last one first.
+    candidates: Vec<Candidate>,
+    /// A listing that is under way.
+    listing: Option<(Walk, Candidates)>,
+    /// How many listings were begun.
+    pub(super) listings: u64,
+    /// Whether a listed file was deleted since the last one began.
+    pub(super) has_deleted: bool,
+}
 
 /// Files, those used longest ago. While they are collected, the heap tells which one goes if there
 /// is one more.
@@ -63,6 +76,40 @@ impl Candidate {
     }
 }
 
+impl Oldest {
+    /// Replaces the list by a new one.
+    pub(super) fn renew(&mut self, candidates: Candidates) {
+        (self.candidates, self.listing) = (candidates.sorted(), None);
+    }
+
+    /// The next file, if one is listed.
+    pub(super) fn pop(&mut self) -> Option<Candidate> {
+        self.candidates.pop()
+    }
+
+    /// Whether all files are being listed.
+    pub(super) fn is_listing(&self) -> bool {
+        self.listing.is_some()
+    }
+
+    /// Begins to list all files.
+    pub(super) fn list(&mut self, walk: Walk) {
+        self.listing = Some((walk, Candidates::new()));
+        self.listings += 1;
+        self.has_deleted = false;
+    }
+
+    /// Lists some more files.
+    pub(super) fn list_more(&mut self, last_use: impl Fn(&Stat) -> i64) {
+        let Some((walk, candidates)) = &mut self.listing else { return };
+        if !walk.step(&mut |file| candidates.add(file, last_use(file.stat))) {
+            if let Some((_, candidates)) = self.listing.take() {
+                self.renew(candidates);
+            }
+        }
+    }
+}
+
 impl Candidates {
     pub(super) fn new() -> Self {
         Self { heap: BinaryHeap::new(), size: 0, end: i64::MAX }
@@ -86,7 +133,7 @@ impl Candidates {
     }
 
     /// The files, the one that was used longest ago at the end.
-    pub(super) fn sorted(self) -> Vec<Candidate> {
+    fn sorted(self) -> Vec<Candidate> {
         let mut sorted = self.heap.into_sorted_vec();
         sorted.reverse();
         sorted

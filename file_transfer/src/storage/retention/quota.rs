@@ -19,7 +19,7 @@ pub(super) struct Quota {
 #[derive(Default)]
 struct Usage {
     stored: Sum,
-    /// By uploads under way, in bytes: what they will take, and what they have received.
+    /// By uploads under way, in bytes: what they will take, and what they have room for so far.
     reserved: u64,
     received: u64,
     /// The files that these uploads replace.
@@ -95,11 +95,6 @@ impl Quota {
         Ok(reservation)
     }
 
-    /// How many bytes have to go before what has been received fits in.
-    pub(super) fn excess(&self) -> u64 {
-        self.lock().excess(self.limit)
-    }
-
     /// Whether an upload under way is going to replace this file.
     pub(super) fn is_replaced(&self, inode: u64) -> bool {
         self.lock().replaced.iter().any(|replaced| replaced.inode == inode)
@@ -148,10 +143,6 @@ impl Quota {
 }
 
 impl Usage {
-    fn excess(&self, limit: u64) -> u64 {
-        self.stored.bytes.saturating_add(self.received).saturating_sub(limit)
-    }
-
     /// What cannot be deleted for an upload: the files that uploads replace.
     fn protected(&self) -> u64 {
         let is_first = |(index, replaced): &(usize, &Replaced)| {
@@ -179,20 +170,25 @@ impl Reservation {
         self.reserve(&mut self.quota.lock(), self.charge(total))
     }
 
-    /// Counts what has been received, before it is written. Beyond what was expected it is
-    /// reserved now. Returns whether it takes more than what it replaces.
-    pub(super) fn receive(&self, total: u64) -> Result<bool, NoRoom> {
+    /// Takes the room for what has been received, before that is written. Beyond what was expected
+    /// it is reserved now. Returns how many bytes files have to be deleted for before all of it
+    /// has room: what is free until then is taken, so that each upload gets what it deletes.
+    pub(super) fn receive(&self, total: u64) -> Result<u64, NoRoom> {
         let charge = self.charge(total);
         let usage = &mut *self.quota.lock();
         self.reserve(usage, charge)?;
-        let received = self.received.load(Relaxed);
-        usage.received += charge.saturating_sub(received);
-        self.received.store(charge.max(received), Relaxed);
         let limit = self.quota.limit;
-        if charge > 0 && !self.quota.make_room && usage.excess(limit) > 0 {
-            return Err(NoRoom { limit });
+        let more = charge.saturating_sub(self.received.load(Relaxed));
+        let taken = usage.stored.bytes.saturating_add(usage.received);
+        let lacking = taken.saturating_add(more).saturating_sub(limit);
+        let now = more.min(limit.saturating_sub(taken));
+        usage.received += now;
+        self.received.fetch_add(now, Relaxed);
+        match lacking {
+            _ if charge == 0 => Ok(0),
+            1.. if !self.quota.make_room => Err(NoRoom { limit }),
+            _ => Ok(lacking),
         }
-        Ok(charge > 0)
     }
 
     /// Whether a file of `new` bytes may take the place of one of `old`.
@@ -203,8 +199,9 @@ impl Reservation {
     }
 
     /// The file that was to be replaced is not there any more: what is received takes other room.
-    pub(in crate::storage) fn forgo(&self) {
-        self.release(&mut self.quota.lock());
+    /// Returns whether that is new.
+    pub(in crate::storage) fn forgo(&self) -> bool {
+        self.release(&mut self.quota.lock())
     }
 
     /// A file of `new` bytes has taken the place of one of `old`.
@@ -218,14 +215,15 @@ impl Reservation {
         self.give_back(&mut usage);
     }
 
-    fn release(&self, usage: &mut Usage) {
+    fn release(&self, usage: &mut Usage) -> bool {
         if self.is_gone.swap(true, Relaxed) {
-            return;
+            return false;
         }
         let index = usage.replaced.iter().position(|replaced| Some(*replaced) == self.replaced);
         if let Some(index) = index {
             usage.replaced.swap_remove(index);
         }
+        true
     }
 
     fn give_back(&self, usage: &mut Usage) {
@@ -284,7 +282,7 @@ mod tests {
         let reservations: Vec<_> = (0..100).filter_map(|_| quota.reserve(9, None).ok()).collect();
         assert_eq!(reservations.len(), 10);
         for reservation in &reservations {
-            assert_eq!((reservation.receive(9), reservation.check(None, 9)), (Ok(true), Ok(())));
+            assert_eq!((reservation.receive(9), reservation.check(None, 9)), (Ok(0), Ok(())));
             reservation.commit(None, 9);
         }
         drop(reservations);
@@ -299,10 +297,10 @@ mod tests {
     fn an_upload_without_a_length_reserves_as_it_comes() {
         let quota = quota(100, false, &[]);
         let (first, second) = (quota.reserve(0, None).unwrap(), quota.reserve(60, None).unwrap());
-        assert_eq!(first.receive(40), Ok(true));
+        assert_eq!(first.receive(40), Ok(0));
         assert_eq!(first.receive(41), Err(NoRoom { limit: 100 }));
         drop(second);
-        assert_eq!(first.receive(100), Ok(true));
+        assert_eq!(first.receive(100), Ok(0));
         assert_eq!(first.receive(101), Err(NoRoom { limit: 100 }));
     }
 
@@ -310,7 +308,7 @@ mod tests {
     fn only_what_exceeds_the_replaced_file_counts() {
         let quota = quota(100, false, &[60, 40]);
         let upload = quota.reserve(60, file(1, 60)).unwrap();
-        assert_eq!(upload.receive(60), Ok(false));
+        assert_eq!(upload.receive(60), Ok(0));
         assert!(quota.reserve(1, None).is_err() && quota.reserve(61, file(1, 60)).is_err());
         assert!(quota.is_replaced(1) && !quota.is_replaced(2));
         upload.commit(Some(60), 60);
@@ -329,7 +327,7 @@ mod tests {
     fn what_already_exceeds_the_limit_may_shrink() {
         let quota = quota(100, false, &[150]);
         let upload = quota.reserve(120, file(1, 150)).unwrap();
-        assert_eq!((upload.receive(120), upload.check(Some(150), 120)), (Ok(false), Ok(())));
+        assert_eq!((upload.receive(120), upload.check(Some(150), 120)), (Ok(0), Ok(())));
         assert!(quota.reserve(151, file(1, 150)).is_err());
     }
 
@@ -338,16 +336,20 @@ mod tests {
         let quota = quota(100, true, &[60, 30]);
         assert!(quota.reserve(101, None).is_err());
         let upload = quota.reserve(90, None).unwrap();
-        assert_eq!(quota.excess(), 0);
         assert!(quota.reserve(11, None).is_err());
-        assert_eq!((upload.receive(15), quota.excess()), (Ok(true), 5));
-        quota.removed(30);
-        assert_eq!(quota.excess(), 0);
+        // Another one takes what is free, and no more than it needs.
+        let small = quota.reserve(5, None).unwrap();
+        assert_eq!((small.receive(5), upload.receive(15)), (Ok(0), Ok(10)));
+        quota.removed(4);
+        assert_eq!(upload.receive(15), Ok(6));
+        drop(small);
+        quota.removed(26);
+        assert_eq!((upload.receive(15), quota.lock().received), (Ok(0), 15));
         // What is being replaced stays, so there is less room for others.
         drop(upload);
         let replacing = quota.reserve(60, file(1, 60)).unwrap();
         assert!(quota.reserve(41, None).is_err() && quota.reserve(40, None).is_ok());
-        assert_eq!((replacing.receive(60), quota.excess()), (Ok(false), 0));
+        assert_eq!((replacing.receive(60), quota.lock().received), (Ok(0), 0));
     }
 
     #[test]

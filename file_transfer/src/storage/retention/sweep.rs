@@ -2,8 +2,8 @@
 //! others, and compares the clocks.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -156,8 +156,10 @@ impl Sweep {
         let Tally { kept, deleted, failed, candidates } = tally;
         retention.quota.end_sweep(kept, !retention.is_counted(), is_complete);
         if let Some(candidates) = candidates {
-            *retention.candidates.lock().unwrap_or_else(PoisonError::into_inner) =
-                candidates.sorted();
+            // If it is in use, it is about as new.
+            if let Some(mut oldest) = retention.oldest.try_lock() {
+                oldest.renew(candidates);
+            }
         }
         log::debug!("swept: files {}, bytes {}", kept.files, kept.bytes);
         if deleted != Sum::default() {

@@ -1,0 +1,124 @@
+//! Deletes the files that were used longest ago, for an upload that needs their room.
+//!
+//! Each upload deletes for itself, and takes the room of each file at once. It does so in short
+//! jobs, one upload after the other, and holds nothing in between: what others do, and a smaller
+//! upload that makes room too, waits for one such job at most. Nothing is synced: if the power
+//! fails, files that come back are counted at the next start.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_lock::MutexGuardArc;
+use common::storage::Kind;
+use rustix::fs::Stat;
+
+use super::super::Inner;
+use super::eviction::Oldest;
+use super::quota::{NoRoom, Reservation, Sum};
+use super::walk::Walk;
+use super::{Outcome, Retention};
+use crate::path::FilePath;
+
+/// How many files one job deletes at most, and how long it takes.
+const MOST: usize = 64;
+const LONGEST: Duration = Duration::from_millis(10);
+
+/// One upload that makes room.
+struct MakingRoom {
+    inner: Arc<Inner>,
+    retention: Arc<Retention>,
+    reservation: Arc<Reservation>,
+    /// How much has to fit in, in bytes.
+    total: u64,
+    path: FilePath,
+    /// How many listings had been begun before.
+    listings: Option<u64>,
+    deleted: Sum,
+}
+
+impl Inner {
+    /// Takes the room for what an upload has received, before that is written. If files are deleted
+    /// for it, not before `makes_room`.
+    pub(in crate::storage) async fn receive(
+        self: &Arc<Self>,
+        reservation: &Arc<Reservation>,
+        total: u64,
+        makes_room: bool,
+        path: &FilePath,
+    ) -> Result<(), NoRoom> {
+        let Some(retention) = &self.retention else { return Ok(()) };
+        if !makes_room && retention.quota.makes_room() {
+            return reservation.expect(total);
+        }
+        if reservation.receive(total)? == 0 {
+            return Ok(());
+        }
+        let mut making = MakingRoom {
+            inner: self.clone(),
+            retention: retention.clone(),
+            reservation: reservation.clone(),
+            total,
+            path: path.clone(),
+            listings: None,
+            deleted: Sum::default(),
+        };
+        loop {
+            let oldest = retention.oldest.lock_arc().await;
+            match self.pool.run(Kind::Write, move || making.part(oldest)).await? {
+                Some(next) => making = next,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl MakingRoom {
+    /// Deletes some files. Returns `None` once there is room.
+    fn part(mut self, mut oldest: MutexGuardArc<Oldest>) -> Result<Option<Self>, NoRoom> {
+        self.inner.compare_clocks(&self.retention);
+        let begin = Instant::now();
+        let mut looked_at = 0;
+        while self.reservation.receive(self.total)? > 0 {
+            if looked_at == MOST || begin.elapsed() >= LONGEST {
+                return Ok(Some(self));
+            }
+            let Some(candidate) = oldest.pop() else {
+                self.list(&mut oldest)?;
+                continue;
+            };
+            looked_at += 1;
+            if let Outcome::Deleted(bytes) = self.inner.evict(&self.retention, &candidate) {
+                self.retention.quota.removed(bytes);
+                self.deleted.add(bytes);
+                oldest.has_deleted = true;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lists files, or goes on with it. Fails if all were listed since this upload began to make
+    /// room, and none of them could be deleted.
+    fn list(&mut self, oldest: &mut Oldest) -> Result<(), NoRoom> {
+        if !oldest.is_listing() {
+            let before = *self.listings.get_or_insert(oldest.listings);
+            let full = NoRoom { limit: self.retention.quota.limit().unwrap_or(u64::MAX) };
+            if oldest.listings > before && !oldest.has_deleted {
+                return Err(full);
+            }
+            let Ok(root) = self.inner.root.check() else { return Err(full) };
+            oldest.list(Walk::new(root.directories.root().as_fd()).map_err(|_| full)?);
+        }
+        oldest.list_more(|stat: &Stat| self.retention.last_use(stat));
+        Ok(())
+    }
+}
+
+impl Drop for MakingRoom {
+    fn drop(&mut self) {
+        if self.deleted != Sum::default() {
+            let Self { path, deleted: Sum { files, bytes }, .. } = self;
+            log::info!("deleted to make room for {path}: files {files}, bytes {bytes}");
+        }
+    }
+}
