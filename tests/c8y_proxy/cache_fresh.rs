@@ -229,11 +229,35 @@ fn the_fields_of_a_304_replace_those_that_were_kept() {
 
 #[test]
 fn a_304_for_another_version_confirms_nothing() {
-    let device = kept(&Artifact::new(1, LENGTH), &[PATH]);
+    let dated = Artifact::new(1, LENGTH).with_date("Thu, 02 Jan 2025 03:04:05 GMT");
     let second = Artifact::new(2, LENGTH);
-    device.cloud().serve(PATH, &second);
-    not_modified(&device, "ETag: \"version-2\"");
-    assert_all(&get(&device, PATH), &second);
+    for (first, said) in [
+        (Artifact::new(1, LENGTH), "ETag: \"version-2\""),
+        (dated, "Last-Modified: Wed, 01 Jan 2025 03:04:05 GMT"),
+    ] {
+        let device = kept(&first, &[PATH]);
+        device.cloud().serve(PATH, &second);
+        not_modified(&device, said);
+        assert_all(&get(&device, PATH), &second);
+    }
+}
+
+#[test]
+fn head_that_the_cloud_answers_without_its_condition_confirms_the_same_version() {
+    let artifact = Artifact::new(1, LENGTH);
+    let device = kept(&artifact, &[PATH]);
+    for (said, is_kept) in [
+        ("ETag: \"version-1\"\r\nContent-Length: 1000003", true),
+        ("ETag: \"version-1\"\r\nContent-Length: 1000002", false),
+        ("ETag: \"version-2\"\r\nContent-Length: 1000003", false),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{said}\r\n\r\n");
+        device.cloud().answer(PATH, Script::new().send(answer).once());
+        assert_eq!(device.ask(request("HEAD", PATH, "")).status, 200);
+        device.cloud().forget();
+        assert_all(&get_settled(&device, PATH), &artifact);
+        assert_eq!(device.cloud().sent(PATH) == 0, is_kept, "{said}");
+    }
 }
 
 #[test]

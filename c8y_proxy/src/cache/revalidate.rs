@@ -7,14 +7,14 @@ use async_io::Timer;
 use common::client::Answer;
 use common::http::Body;
 use futures_lite::FutureExt;
-use http::header::ETAG;
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 
 use super::Shared;
 use super::entry::Entry;
 use super::key::Key;
-use super::validator::{Object, Validator};
+use super::validator::{self, Object, Validator};
 use crate::error::Error;
 use crate::upstream::Head;
 
@@ -68,9 +68,14 @@ impl Shared {
             Ok(answer) => match answer.response.status() {
                 StatusCode::NOT_MODIFIED => {
                     let fields = answer.response.into_parts().0.headers;
-                    let is_other =
-                        fields.contains_key(ETAG) && opaque(&fields) != opaque(&entry.fields);
-                    if is_other { Verdict::Changed(None) } else { Verdict::Unchanged(Some(fields)) }
+                    if is_of_another(&fields, &entry.fields) {
+                        Verdict::Changed(None)
+                    } else {
+                        Verdict::Unchanged(Some(fields))
+                    }
+                }
+                StatusCode::OK if head.method == Method::HEAD && is_same(&answer, entry) => {
+                    Verdict::Unchanged(None)
                 }
                 StatusCode::OK => Verdict::Changed(Some(answer)),
                 status if is_away(status) => Verdict::Away(Ok(answer)),
@@ -105,7 +110,8 @@ impl Shared {
         let Some(path) = key.object() else { return Ok(Err(Answer::default())) };
         let head = self.head(Method::GET, &path);
         let mut answer = self.upstream.send_as_the_device(head, Body::Empty).await?;
-        if answer.response.status() != StatusCode::OK {
+        let is_encoded = answer.response.headers().contains_key(CONTENT_ENCODING);
+        if answer.response.status() != StatusCode::OK || is_encoded {
             return Ok(Err(answer));
         }
         let mut text = Vec::new();
@@ -116,6 +122,7 @@ impl Shared {
             }
         }
         Ok(match serde_json::from_slice::<ManagedObject>(&text) {
+            Ok(object) if object.last_updated.is_empty() => Err(answer),
             Ok(object) => Ok(Object { updated: object.last_updated, length: object.length }),
             Err(_) => Err(answer),
         })
@@ -133,6 +140,25 @@ fn is_away(status: StatusCode) -> bool {
 /// Whether the answer is about the request or the server and not about what is kept.
 fn is_of_the_moment(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 407 | 408 | 421 | 425 | 429)
+}
+
+/// Whether the answer to HEAD describes what is kept (RFC 9111, 4.3.5).
+fn is_same(answer: &Answer, entry: &Entry) -> bool {
+    let (fields, kept) = (answer.response.headers(), &entry.fields);
+    let tag = entry.validator.range_condition(kept).filter(|_| entry.validator == Validator::Tag);
+    let length = fields.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+    tag.is_some_and(|tag| fields.get(ETAG) == Some(tag))
+        && length.is_none_or(|length| length == entry.length.to_string().as_bytes())
+        && validator::may_be_kept(fields)
+}
+
+/// Whether a `304 Not Modified` names another version than the one that is kept (RFC 9111, 4.3.4).
+fn is_of_another(confirmed: &HeaderMap, kept: &HeaderMap) -> bool {
+    if confirmed.contains_key(ETAG) {
+        return opaque(confirmed) != opaque(kept);
+    }
+    let dates = confirmed.get(LAST_MODIFIED).zip(kept.get(LAST_MODIFIED));
+    dates.is_some_and(|(confirmed, kept)| confirmed != kept)
 }
 
 /// The entity tag, weak or not.

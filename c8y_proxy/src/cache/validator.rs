@@ -38,7 +38,7 @@ impl Validator {
     /// The one that the fields of an answer have. A date counts only if the resource cannot have
     /// changed again within its second (RFC 9110, 8.8.2.2).
     pub(super) fn of(fields: &HeaderMap) -> Option<Self> {
-        if fields.get(ETAG).is_some_and(|tag| tag.as_bytes().ends_with(b"\"")) {
+        if fields.get(ETAG).is_some_and(is_tag) {
             return Some(Self::Tag);
         }
         let (modified, now) = (date(fields, &LAST_MODIFIED)?, date(fields, &DATE)?);
@@ -63,6 +63,15 @@ impl Validator {
             Self::Object(_) => None,
         }
     }
+}
+
+/// Whether the value of `ETag` is one entity tag (RFC 9110, 8.8.3).
+fn is_tag(value: &HeaderValue) -> bool {
+    let tag = value.as_bytes();
+    let opaque = tag.strip_prefix(b"W/").unwrap_or(tag);
+    opaque.len() > 1
+        && opaque[0] == b'"'
+        && opaque[1..].iter().position(|b| *b == b'"') == Some(opaque.len() - 2)
 }
 
 fn date(fields: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
@@ -168,7 +177,9 @@ mod tests {
     fn an_answer_is_kept_if_it_says_which_version_it_is() {
         assert_eq!(kept(&[("etag", "\"a\"")]), Some(Validator::Tag));
         assert_eq!(kept(&[("etag", "W/\"a\"")]), Some(Validator::Tag));
-        assert_eq!(kept(&[("etag", "a")]), None);
+        for tag in ["a", "a\"", "\"", "\"a\", \"b\"", "w/\"a\""] {
+            assert_eq!(kept(&[("etag", tag)]), None, "{tag}");
+        }
         let modified = |seconds| ("last-modified", seconds);
         let before = modified("Thu, 01 Jan 1970 00:16:40 GMT");
         assert_eq!(kept(&[AT, before]), Some(Validator::Date));
