@@ -48,6 +48,7 @@ mod promises {
     mod cache_fresh;
     pub(crate) mod cache_index;
     mod cache_killed;
+    mod cache_late;
     mod cache_oddities;
     mod cache_off;
     mod cache_offline;

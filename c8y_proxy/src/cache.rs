@@ -26,7 +26,6 @@ mod validator;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,18 +34,19 @@ use async_executor::Executor;
 use async_lock::Semaphore;
 use common::client::Answer;
 use common::http::Body;
-use common::settings::Free;
 use common::storage::{DiskPool, Kind, Reader};
 use common::tasks::spawn;
 use http::header::{AGE, HOST, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
 use http::{HeaderValue, Method, Response, Uri};
 
 use self::download::Download;
+use self::entries::Source;
 use self::entry::Entry;
 use self::fill::{Fill, Follower};
 use self::index::Index;
 use self::key::{Bypass, Key, Paths};
 use self::revalidate::Verdict;
+pub use self::start::Options;
 pub(crate) use self::status::Status;
 use crate::error::Error;
 use crate::upstream::{Head, Upstream};
@@ -56,22 +56,8 @@ const STORING: usize = 16;
 /// Upstream was asked, and has what is kept. RFC 9211, 2.1: that is no hit.
 const REVALIDATED: &str = "fwd=stale; fwd-status=304";
 
-/// What the cache may take and keep.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where the entries are. Made if it is missing.
-    pub directory: PathBuf,
-    /// What they may take, in bytes.
-    pub max_size: u64,
-    /// Answers that are smaller are not kept.
-    pub min_size: u64,
-    /// What has to stay free on the file system.
-    pub min_free: Free,
-    /// For how long an entry may be served while upstream cannot be asked.
-    pub offline: Duration,
-    /// Paths whose answers are kept, besides those of binaries.
-    pub paths: Vec<String>,
-}
+/// The answer is that of a download under way.
+const COLLAPSED: &str = "fwd=miss; collapsed";
 
 /// The cache. Clones share it.
 #[derive(Clone)]
@@ -149,17 +135,27 @@ impl Cache {
                 })));
             }
         };
-        let under_way = self.0.fills().get(&key.name).and_then(Fill::join);
-        if let Some(follower) = under_way {
-            return Ok(self.follow(follower, head, "fwd=miss; collapsed").await);
+        let under_way = self.0.fills().get(&key.name).cloned();
+        let mut found = None;
+        if let Some(fill) = under_way {
+            if let Some((entry, age)) = fill.old() {
+                found = Some((entry, Source::Fill(fill), age));
+            } else if let Some(follower) = fill.join() {
+                return Ok(self.follow(follower, head, COLLAPSED).await);
+            }
         }
-        let Some((mut entry, file, found)) = self.0.find(&key).await else {
+        if found.is_none() {
+            found =
+                self.0.find(&key).await.map(|(entry, file, found)| {
+                    (entry, Source::Entry(file, found.version), found.age)
+                });
+        }
+        let Some((mut entry, source, age)) = found else {
             return self.miss(key, head, None, "fwd=miss").await;
         };
         if !validator::answers(&entry.fields, &head.fields) {
             return Ok(Asked::PassedOn(Status::new("fwd=vary-miss")));
         }
-        let age = found.age;
         let is_allowed = validator::may_be_stale(&entry.fields);
         let may_be_stale = age < self.0.options.offline && is_allowed;
         let verdict = if may_be_stale {
@@ -174,26 +170,46 @@ impl Cache {
                 let status = if confirmed.is_some() { REVALIDATED } else { "hit" };
                 validator::update(&mut entry.fields, confirmed.unwrap_or_default());
                 let is_still = !is_allowed || validator::may_be_stale(&entry.fields);
-                self.0.confirm(key.name, &file, is_still);
-                if !validator::may_be_kept(&entry.fields) {
-                    self.0.remove(key.name, Some(found.version)).await;
+                let is_kept = validator::may_be_kept(&entry.fields);
+                match source {
+                    Source::Entry(file, version) => {
+                        self.0.confirm(key.name, &file, is_still);
+                        if !is_kept {
+                            self.0.remove(key.name, Some(version)).await;
+                        }
+                        Ok(Asked::Answered(self.hit(head, &entry, file, None, status)))
+                    }
+                    Source::Fill(fill) => {
+                        let follower = fill.join();
+                        if is_still && is_kept {
+                            fill.confirm();
+                        } else {
+                            fill.forget();
+                        }
+                        self.join(follower, key, head, COLLAPSED).await
+                    }
                 }
-                Ok(Asked::Answered(self.hit(head, &entry, file, None, status)))
             }
             Verdict::Changed(answer) => {
-                self.0.remove(key.name, Some(found.version)).await;
+                self.0.drop(&key, &source).await;
                 self.miss(key, head, answer, "fwd=stale").await
             }
             Verdict::Refused(answer) => {
-                self.0.remove(key.name, Some(found.version)).await;
+                self.0.drop(&key, &source).await;
                 Ok(forwarded(answer))
             }
             Verdict::Unclear(answer) => Ok(forwarded(answer)),
             Verdict::Away(outcome) if !may_be_stale => outcome.map(forwarded),
-            Verdict::Away(_) | Verdict::Silent => {
-                let status = "hit; detail=offline";
-                Ok(Asked::Answered(self.hit(head, &entry, file, Some(age), status)))
-            }
+            Verdict::Away(_) | Verdict::Silent => match source {
+                Source::Entry(file, _) => {
+                    let status = "hit; detail=offline";
+                    Ok(Asked::Answered(self.hit(head, &entry, file, Some(age), status)))
+                }
+                Source::Fill(fill) => {
+                    let status = "fwd=miss; collapsed; detail=offline";
+                    self.join(fill.join(), key, head, status).await
+                }
+            },
         }
     }
 
@@ -221,6 +237,20 @@ impl Cache {
             log::warn!("cannot read the directory of the cache: {errno}");
         }
         self.0.index.totals()
+    }
+
+    /// Follows a download that was under way, or downloads anew if it has come to nothing meanwhile.
+    async fn join(
+        &self,
+        follower: Option<Follower>,
+        key: Key,
+        head: &Head,
+        status: &str,
+    ) -> Result<Asked, Error> {
+        match follower {
+            Some(follower) => Ok(self.follow(follower, head, status).await),
+            None => self.miss(key, head, None, "fwd=miss").await,
+        }
     }
 
     /// Begins a download, unless somebody else has, and follows it. `answer`: it has begun upstream.
@@ -278,10 +308,10 @@ impl Cache {
         let Some(opened) = follower.opened().await else {
             return Asked::PassedOn(Status::new("fwd=miss"));
         };
-        if !validator::answers(&opened.fields, &head.fields) {
+        if !validator::answers(&opened.entry.fields, &head.fields) {
             return Asked::PassedOn(Status::new("fwd=vary-miss"));
         }
-        let (fields, length) = (opened.fields.clone(), opened.length);
+        let (fields, length) = (opened.entry.fields.clone(), opened.length);
         let pool = self.0.pool.clone();
         let mut response =
             reply::reply(head, &fields, length, |first, end| follower.body(first, end, pool));

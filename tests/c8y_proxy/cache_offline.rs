@@ -9,6 +9,7 @@ use crate::support::cloud::Script;
 use crate::support::cloud::artifact::Artifact;
 use crate::support::cloud::tokens::Claims;
 use crate::support::device::{Device, SOON};
+use crate::support::service::Setup;
 use crate::support::wait::eventually;
 
 const OTHER: &str = "/inventory/binaries/4712";
@@ -83,6 +84,27 @@ fn it_ends_when_the_time_is_over() {
     device.outside.cloud.restart().unwrap();
     assert_all(&get(&device, PATH), &artifact);
     assert_eq!(device.cloud().sent(PATH), 0, "it is still here");
+}
+
+#[test]
+fn the_time_of_a_long_download_counts_from_when_the_cloud_was_asked() {
+    let offline = |time: &'static str| {
+        move |setup: &mut Setup| {
+            setup.set_own("c8y.proxy.cache.offline", time);
+        }
+    };
+    let mut device = cached::start_with(offline("\"2s\""));
+    let artifact = Artifact::new(1, LENGTH);
+    device.cloud().serve(PATH, &artifact.clone().slowly(LENGTH / 3));
+    assert_all(&get_settled(&device, PATH), &artifact);
+    device.outside.cloud.stop();
+    assert_eq!(get(&device, PATH).status, 502);
+    device.proxy.stop();
+    let device = cached::start_again(device, offline("\"1h\""));
+    let answer = get(&device, PATH);
+    assert_all(&answer, &artifact);
+    let age: u64 = answer.field("age").unwrap().parse().unwrap();
+    assert!(age >= 2, "{age}");
 }
 
 #[test]

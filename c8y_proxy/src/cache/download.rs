@@ -1,9 +1,9 @@
 //! The one download of an answer: from upstream to a temporary file, and from there to its name
 //! once it is whole and on the disk.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_io::Timer;
 use common::client::Answer;
@@ -18,7 +18,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
-use rustix::fs::fsync;
+use rustix::fs::{Timespec, Timestamps, fsync, futimens};
 use rustix::io::Errno;
 
 use super::Shared;
@@ -108,25 +108,25 @@ impl Download {
 
     /// Downloads, or goes on with what upstream has answered already.
     pub(super) async fn run(self, answer: Option<Answer>) {
-        let (answer, file) = match self.begin(answer).await {
-            Ok((answer, Some(file))) => (answer, file),
+        let (answer, file, asked) = match self.begin(answer).await {
+            Ok((answer, Some((file, asked)))) => (answer, file, asked),
             Ok((answer, None)) => return self.fill.decline(Ok(answer)),
             Err(error) => return self.fill.decline(Err(error)),
         };
-        let opened = Opened {
-            file: file.temporary.file().clone(),
-            fields: file.entry.fields.clone(),
-            length: file.length,
-        };
-        self.fill.open(opened);
+        let (content, entry) = (file.temporary.file().clone(), file.entry.clone());
+        self.fill.open(Opened { file: content, entry, length: file.length }, asked);
         if let Some(file) = self.receive(answer.response.into_body(), file).await {
             self.fill.end(End::Whole);
             self.store(file).await;
         }
     }
 
-    /// Waits for the head of the answer. No file: it is not to be kept, or cannot be.
-    async fn begin(&self, answer: Option<Answer>) -> Result<(Answer, Option<File>), Error> {
+    /// Waits for the head of the answer, and notes when it came. No file: it is not to be kept, or
+    /// cannot be.
+    async fn begin(
+        &self,
+        answer: Option<Answer>,
+    ) -> Result<(Answer, Option<(File, Instant)>), Error> {
         let shared = &self.shared;
         let mut object = None;
         let answer = match answer {
@@ -141,10 +141,12 @@ impl Download {
                 shared.upstream.send_as_the_device(head, Body::Empty).await?
             }
         };
+        let asked = Instant::now();
         let response = &answer.response;
         if response.status() == StatusCode::OK && self.key.object().is_some() {
             shared.ask_inventory(Validator::of(response.headers()).is_none());
         }
+        let described = object.as_ref().and_then(|object| object.length);
         let Some(validator) = validator::keepable(response, object) else {
             return Ok((answer, None));
         };
@@ -153,13 +155,13 @@ impl Download {
         crossing::to_client(&mut fields);
         validator::strip(&mut fields);
         let url = self.key.url.clone();
-        let entry = Entry { url, validator, fields, length: length.unwrap_or(0) };
+        let entry = Entry { url, validator, fields, length: length.or(described).unwrap_or(0) };
         let is_small = length.is_some_and(|length| length < shared.options.min_size);
         if is_small || entry::is_too_long(&entry) {
             return Ok((answer, None));
         }
         let file = if self.has_time().await { self.create(entry, length).await } else { None };
-        Ok((answer, file))
+        Ok((answer, file.map(|file| (file, asked))))
     }
 
     /// Waits a moment if the disk is slower than what comes. Whether it has kept up.
@@ -355,20 +357,33 @@ impl Download {
             return;
         }
         let (shared, name) = (self.shared.clone(), self.key.name);
+        let asked = self.fill.asked().unwrap_or_else(Instant::now);
         let store = move || {
             let end = file.entry.encode();
             write_all(file.temporary.file(), &end, file.written)?;
+            date(file.temporary.file(), asked.elapsed())?;
             fsync(file.temporary.file())?;
             file.temporary.rename(shared.directory.as_fd(), &index::file_name(name))?;
             let size = file.written + end.len() as u64;
             drop(file.space);
-            shared.index.insert(name, size, file.temporary.file());
-            Ok::<_, Errno>(())
+            Ok::<_, Errno>(shared.index.insert(name, size, asked, file.temporary.file()))
         };
-        if let Err(errno) = self.shared.pool.run(Kind::Sync, store).await {
-            log::warn!("the cache cannot keep {}: {errno}", self.key.path);
+        match self.shared.pool.run(Kind::Sync, store).await {
+            Ok(version) if self.fill.is_forgotten() => {
+                self.shared.remove(name, Some(version)).await;
+            }
+            Ok(_) => {}
+            Err(errno) => log::warn!("the cache cannot keep {}: {errno}", self.key.path),
         }
     }
+}
+
+/// Has the file say that upstream was asked so long ago.
+fn date(file: &OwnedFd, ago: Duration) -> Result<(), Errno> {
+    let asked = SystemTime::now() - ago;
+    let asked = asked.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = Timespec { tv_sec: asked.as_secs() as _, tv_nsec: asked.subsec_nanos() as _ };
+    futimens(file, &Timestamps { last_access: time, last_modification: time })
 }
 
 impl Shared {

@@ -11,8 +11,17 @@ use rustix::io::Errno;
 
 use super::Shared;
 use super::entry::Entry;
+use super::fill::Fill;
 use super::index::{self, Found, Reservation};
 use super::key::Key;
+
+/// Where the body is that may answer a request.
+pub(super) enum Source {
+    /// In the file of an entry of this version.
+    Entry(Arc<OwnedFd>, u64),
+    /// In a download under way.
+    Fill(Arc<Fill>),
+}
 
 impl Shared {
     /// The entry, its open file, and for how long upstream has not been asked.
@@ -94,6 +103,18 @@ impl Shared {
         if let Err(errno) = self.pool.run(Kind::Sync, remove).await {
             log::warn!("cannot remove an entry of the cache: {errno}");
         }
+    }
+
+    /// Drops what is not what upstream has: it is served to nobody any more.
+    pub(super) async fn drop(self: &Arc<Self>, key: &Key, source: &Source) {
+        let version = match source {
+            Source::Entry(_, version) => Some(*version),
+            Source::Fill(fill) => {
+                fill.forget();
+                None
+            }
+        };
+        self.remove(key.name, version).await;
     }
 
     /// Takes space until there are `bytes` in all, and makes sure that enough stays free. Entries

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_executor::Task;
 use async_io::Timer;
@@ -20,13 +20,15 @@ use common::http::{Body, BodyError};
 use common::storage::{DiskPool, Reader};
 use event_listener::{Event, EventListener};
 use futures_lite::FutureExt;
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
+use super::entry::Entry;
 use crate::error::Error;
 
 /// How long a relayed piece waits for somebody who reads more slowly than the others.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long others may join without upstream being asked again.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// The shared state of a download.
 #[derive(Default)]
@@ -43,8 +45,8 @@ pub(super) struct Fill {
 /// What is known once the answer has begun.
 pub(super) struct Opened {
     pub(super) file: Arc<OwnedFd>,
-    /// The fields of the answer.
-    pub(super) fields: HeaderMap,
+    /// What is known of it; its length is 0 where upstream does not say it.
+    pub(super) entry: Entry,
     /// Of the body, if upstream says so.
     pub(super) length: Option<u64>,
 }
@@ -54,6 +56,8 @@ struct Progress {
     /// How many bytes are in the file.
     written: u64,
     end: Option<End>,
+    /// When upstream last said that this is what it has.
+    asked: Option<Instant>,
     /// What follows the file, and where it begins.
     relayed: Option<(u64, Bytes)>,
     /// The position of each reader.
@@ -96,9 +100,23 @@ impl Fill {
     /// A reader, or `None` if everybody has gone and the download is about to be dropped.
     pub(super) fn join(self: &Arc<Self>) -> Option<Follower> {
         let mut progress = self.lock();
-        let is_joinable =
-            progress.relayed.is_none() && progress.end.is_none_or(|end| end == End::Whole);
-        is_joinable.then(|| self.follower(&mut progress))
+        self.is_joinable(&progress).then(|| self.follower(&mut progress))
+    }
+
+    /// What upstream is to be asked about before somebody joins, and for how long it has not been;
+    /// `None` if it does not have to be. What is whole is like an entry.
+    pub(super) fn old(&self) -> Option<(Entry, Duration)> {
+        let progress = self.lock();
+        let age = progress.asked?.elapsed();
+        let is_old = age > FRESH || progress.end == Some(End::Whole);
+        let opened = self.opened.get().filter(|_| is_old && self.is_joinable(&progress))?;
+        Some((opened.entry.clone(), age))
+    }
+
+    fn is_joinable(&self, progress: &Progress) -> bool {
+        !self.is_forgotten()
+            && progress.relayed.is_none()
+            && progress.end.is_none_or(|end| end == End::Whole)
     }
 
     fn follower(self: &Arc<Self>, progress: &mut Progress) -> Follower {
@@ -108,10 +126,21 @@ impl Fill {
     }
 
     /// The answer has begun, and is kept.
-    pub(super) fn open(&self, opened: Opened) {
+    pub(super) fn open(&self, opened: Opened, asked: Instant) {
+        self.lock().asked = Some(asked);
         // It is set once, by the one task that writes.
         let _ = self.opened.set(opened);
         self.changed.notify(usize::MAX);
+    }
+
+    /// Upstream has just said that this is what it has.
+    pub(super) fn confirm(&self) {
+        self.lock().asked = Some(Instant::now());
+    }
+
+    /// When upstream last said so.
+    pub(super) fn asked(&self) -> Option<Instant> {
+        self.lock().asked
     }
 
     /// More bytes are in the file.
@@ -187,7 +216,7 @@ impl Fill {
         self.lock().declined.take()
     }
 
-    /// It is not to be kept.
+    /// It is not to be kept, and nobody joins.
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Relaxed);
     }
@@ -199,7 +228,7 @@ impl Fill {
     /// Whether the download goes on without a reader.
     fn is_half_done(&self, progress: &Progress) -> bool {
         let length = self.opened.get().and_then(|opened| opened.length);
-        length.is_some_and(|length| progress.written >= length / 2)
+        !self.is_forgotten() && length.is_some_and(|length| progress.written >= length / 2)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {

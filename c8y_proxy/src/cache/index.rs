@@ -122,15 +122,23 @@ impl Index {
         before.div_euclid(60) != confirmed.div_euclid(60)
     }
 
-    /// Adds an entry, or replaces one.
-    pub(super) fn insert(&self, name: u128, bytes: u64, file: &Arc<OwnedFd>) {
-        let confirmed = self.now();
+    /// Adds an entry about which upstream was asked at this time, or replaces one. Returns what
+    /// tells it from others.
+    pub(super) fn insert(
+        &self,
+        name: u128,
+        bytes: u64,
+        asked: Instant,
+        file: &Arc<OwnedFd>,
+    ) -> u64 {
+        let confirmed = asked.saturating_duration_since(self.start).as_secs() as i64;
         let mut inner = self.lock();
         let used = inner.tick();
         inner.remove(name);
         inner.bytes += bytes;
         let file = Arc::downgrade(file);
         inner.entries.insert(name, Known { bytes, used, version: used, confirmed, file });
+        used
     }
 
     /// Forgets the entries whose files somebody has removed. Waits for the disk.
@@ -283,7 +291,7 @@ mod tests {
     fn fill(index: &Index, names: &[u128]) {
         let file = Arc::new(std::fs::File::open("/dev/null").unwrap().into());
         for name in names {
-            index.insert(*name, 10, &file);
+            index.insert(*name, 10, Instant::now(), &file);
         }
     }
 
@@ -304,7 +312,7 @@ mod tests {
     #[test]
     fn an_entry_that_is_read_stays() {
         let (index, file) = index(20);
-        index.insert(1, 10, &file);
+        index.insert(1, 10, Instant::now(), &file);
         fill(&index, &[2]);
         let (mut space, mut gone) = (index.reserve(true), Vec::new());
         assert!(!space.grow(11, &mut gone));

@@ -3,14 +3,33 @@
 use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use common::error::Error;
+use common::settings::Free;
 use common::storage::temporary;
 use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock, fstat};
 use rustix::io::Errno;
 
-use super::Options;
 use super::index::{self, Index};
+
+/// What the cache may take and keep.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the entries are. Made if it is missing.
+    pub directory: PathBuf,
+    /// What they may take, in bytes.
+    pub max_size: u64,
+    /// Answers that are smaller are not kept.
+    pub min_size: u64,
+    /// What has to stay free on the file system.
+    pub min_free: Free,
+    /// For how long an entry may be served while upstream cannot be asked.
+    pub offline: Duration,
+    /// Paths whose answers are kept, besides those of binaries.
+    pub paths: Vec<String>,
+}
 
 /// Opens the directory, made if it is missing, for this service alone.
 pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
