@@ -7,14 +7,27 @@ mod read;
 pub mod space;
 pub mod temporary;
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fsync, openat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
+use crate::walk::{Follow, walk};
+
 pub use self::disk_pool::{DiskPool, JOBS, Kind};
 pub use self::read::{Reader, SMALL};
 pub use self::temporary::Temporary;
+
+/// Opens the directory at a path. As root, no link on the way may be one that others can change.
+///
+/// # Errors
+/// Those of openat(2), and such a link.
+pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let end = walk(path, Follow::to_read())?.filter(|end| end.stat.is_some());
+    end.ok_or(Errno::NOENT)?.open_directory()
+}
 
 /// Opens a directory in a directory. Follows no link.
 ///

@@ -1,18 +1,28 @@
 //! `tedge cache list` and `drop` beside a proxy that serves, and what `/health` says.
 
+use std::fs;
+use std::os::unix::fs::{chown, symlink};
+use std::path::Path;
 use std::process::Command;
 
 use crate::support::cached::{self, LENGTH, PATH, assert_all, begin, entries, get_settled, read};
+use crate::support::cloud::Gate;
 use crate::support::cloud::artifact::Artifact;
 use crate::support::device::{Device, PROGRAM, SOON};
+use crate::support::directory::Directory;
 use crate::support::wait::eventually;
 
 const EVENT: &str = "/event/events/42/binaries";
 
 /// Code, output and complaint of the command, with the settings of the device's proxy.
 fn cache(device: &Device, arguments: &[&str]) -> (i32, String, String) {
+    cache_of(device.proxy.directory().path(), arguments)
+}
+
+/// The same with the settings in this directory.
+fn cache_of(config_dir: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(PROGRAM);
-    command.env_clear().args(["tedge", "--config-dir"]).arg(device.proxy.directory().path());
+    command.env_clear().args(["tedge", "--config-dir"]).arg(config_dir);
     let output = command.arg("cache").args(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -84,6 +94,49 @@ fn one_who_reads_what_is_dropped_reads_it_to_its_end() {
     assert_eq!(cache(&device, &["drop"]).0, 0);
     let rest = read(&mut client, artifact.length - 1000);
     cached::assert_bytes(&[begun, rest].concat(), &artifact, 0);
+}
+
+#[test]
+fn what_is_being_downloaded_is_dropped_with_all_others() {
+    let device = cached::start();
+    device.warm();
+    let (gate, artifact) = (Gate::default(), Artifact::new(1, LENGTH));
+    device.cloud().serve(PATH, &artifact.clone().gated(500_000, &gate));
+    let (mut client, _) = begin(&device, PATH, "");
+    let begun = read(&mut client, 400_000);
+    assert_eq!(cache(&device, &["drop"]), (0, String::new(), String::new()));
+    gate.open();
+    let rest = read(&mut client, LENGTH - 400_000);
+    cached::assert_bytes(&[begun, rest].concat(), &artifact, 0);
+    let log = device.proxy.wait_for(&format!("{PATH} was dropped"), SOON);
+    assert!(!log.contains("WARN"), "{log}");
+    assert_eq!((entries(&device), cached::taken(&device)), (0, 0));
+    device.cloud().forget();
+    device.cloud().serve(PATH, &artifact);
+    assert_all(&get_settled(&device, PATH), &artifact);
+    assert_eq!((entries(&device), device.cloud().sent(PATH)), (1, LENGTH));
+}
+
+#[test]
+fn a_link_of_another_user_does_not_lead_root_to_other_files() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give a directory away");
+        return;
+    }
+    let device = kept();
+    let theirs = device.proxy.path("theirs");
+    fs::create_dir(&theirs).unwrap();
+    symlink(cached::directory(&device), theirs.join("cache")).unwrap();
+    chown(&theirs, Some(65534), Some(65534)).unwrap();
+    let config = Directory::new();
+    let path = theirs.join("cache");
+    config.write("tedge-http.toml", format!("c8y.proxy.cache.path = \"{}\"\n", path.display()));
+    for arguments in [&["list"][..], &["drop"], &["drop", "4711"]] {
+        let (code, out, err) = cache_of(config.path(), arguments);
+        assert_eq!((code, &*out), (1, ""), "{arguments:?} {err}");
+        assert!(err.contains("theirs/cache is a link that other users can change"), "{err}");
+    }
+    assert_eq!(entries(&device), 3);
 }
 
 #[test]

@@ -109,6 +109,7 @@ fn a_download_for_which_the_room_ends_goes_on_for_those_who_read_it() {
     });
     assert_eq!(downloads(&device), 1);
     assert!(device.get("/health").text().contains("\"entries\":0"));
+    device.proxy.wait_for("there is no room within c8y.proxy.cache.max_size", SOON);
 }
 
 #[test]

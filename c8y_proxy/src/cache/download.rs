@@ -277,7 +277,7 @@ impl Download {
                     self.fill.written(after);
                     return Some(file);
                 }
-                Err(errno) => self.lose(&mut file, errno),
+                Err(error) => self.lose(&mut file, &error),
             }
         }
         let piece = std::mem::take(&mut file.buffer);
@@ -287,14 +287,14 @@ impl Download {
     }
 
     /// Gives up keeping it.
-    fn lose(&self, file: &mut File, errno: Errno) {
-        let hint = if errno == Errno::NOSPC && file.length.is_none() {
-            " for an answer without Content-Length, which may take a quarter of \
-             c8y.proxy.cache.max_size from others"
+    fn lose(&self, file: &mut File, error: &std::io::Error) {
+        let hint = if file.length.is_none() {
+            "; an answer without Content-Length may take a quarter of c8y.proxy.cache.max_size from \
+             others"
         } else {
             ""
         };
-        log::warn!("the cache cannot keep {}: {errno}{hint}", self.key.path);
+        log::warn!("the cache cannot keep {}: {error}{hint}", self.key.path);
         file.is_lost = true;
         self.leave();
     }
@@ -373,6 +373,9 @@ impl Download {
                 self.shared.remove(name, Some(version)).await;
             }
             Ok(_) => {}
+            Err(Errno::NOENT) => {
+                log::info!("{} was dropped while it was downloaded", self.key.path);
+            }
             Err(errno) => log::warn!("the cache cannot keep {}: {errno}", self.key.path),
         }
     }
@@ -388,12 +391,14 @@ fn date(file: &OwnedFd, ago: Duration) -> Result<(), Errno> {
 
 impl Shared {
     /// Writes what was collected, up to `after`. Waits for the disk.
-    fn write(&self, file: &mut File, after: u64) -> Result<(), Errno> {
+    fn write(&self, file: &mut File, after: u64) -> std::io::Result<()> {
         let need = Need { bytes: after - file.written, inodes: 0 };
         let bytes = file.length.unwrap_or(0).max(after) + file.entry.encode().len() as u64;
         if !self.make_room(&mut file.space, bytes, need)? {
-            return Err(Errno::NOSPC);
+            return Err(std::io::Error::other(
+                "there is no room within c8y.proxy.cache.max_size and http.upload.min_free",
+            ));
         }
-        write_all(file.temporary.file(), &file.buffer, file.written)
+        Ok(write_all(file.temporary.file(), &file.buffer, file.written)?)
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use common::cli::Cached;
 use common::error::Error;
+use common::storage::{open_path, temporary};
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 
 use super::entry::Entry;
@@ -19,13 +20,17 @@ pub fn list(directory: &Path) -> Result<Vec<Cached>, Error> {
     Ok(read(directory)?.1.into_iter().map(|(_, cached)| cached).collect())
 }
 
-/// Removes the entries with this path or ID, or all, and returns how many these were. The service
-/// notices when it is next asked for one of them.
+/// Removes the entries with this path or ID, or all, with what is being downloaded, and returns how
+/// many entries these were. The service notices when it is next asked for one of them.
 ///
 /// # Errors
 /// If the directory cannot be read, or an entry not removed.
 pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
     let (opened, entries) = read(directory)?;
+    if named.is_none() {
+        let removed = temporary::remove_all(opened.as_fd());
+        removed.map_err(|errno| failed(directory, "change", errno.into()))?;
+    }
     let mut count = 0;
     let is_dropped = |cached: &Cached| named.is_none_or(|named| cached.is(named));
     for (name, _) in entries.into_iter().filter(|(_, cached)| is_dropped(cached)) {
@@ -36,10 +41,7 @@ pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
 }
 
 fn read(directory: &Path) -> Result<(OwnedFd, Vec<(u128, Cached)>), Error> {
-    let opened: OwnedFd = match std::fs::File::open(directory) {
-        Ok(opened) => opened.into(),
-        Err(error) => return Err(failed(directory, "read", error)),
-    };
+    let opened = open_path(directory).map_err(|error| failed(directory, "read", error))?;
     let names = Dir::read_from(&opened).map_err(|errno| failed(directory, "read", errno.into()))?;
     let names = names.filter_map(|file| parse(file.ok()?.file_name().to_str().ok()?));
     let mut entries: Vec<_> =

@@ -69,8 +69,11 @@ impl Drop for Temporary {
         // closed, so that has to be in the pool too.
         let file = self.file.clone();
         self.pool.defer(move || {
-            if let Err(errno) = unlinkat(directory, name.as_str(), AtFlags::empty()) {
-                log::warn!("cannot remove the unfinished upload {RESERVED}/{name}: {errno}");
+            match unlinkat(directory, name.as_str(), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    log::warn!("cannot remove the unfinished upload {RESERVED}/{name}: {errno}");
+                }
             }
             drop(file);
         });
