@@ -54,6 +54,7 @@ mod promises {
     mod cache_offline;
     mod cache_private;
     pub(crate) mod cache_shared;
+    mod cache_unusable;
     mod cached;
     mod check;
     mod chromium;

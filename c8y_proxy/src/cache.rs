@@ -46,7 +46,7 @@ use self::fill::{Fill, Follower};
 use self::index::Index;
 use self::key::{Bypass, Key, Paths};
 use self::revalidate::Verdict;
-pub use self::start::Options;
+pub use self::start::{Options, check};
 pub(crate) use self::status::Status;
 use crate::error::Error;
 use crate::upstream::{Head, Upstream};

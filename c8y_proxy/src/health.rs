@@ -24,6 +24,9 @@ pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Respon
             let (entries, bytes) = cache.totals().await;
             format!(r#","cache":{{"entries":{entries},"bytes":{bytes}}}"#)
         }
+        None if state.lacks_cache() => {
+            r#","cache":{"entries":0,"bytes":0,"error":"its directory cannot be used"}"#.to_owned()
+        }
         None => String::new(),
     };
     let text = format!(r#"{{"status":"{word}","token":"{token}","broker":"{broker}"{cache}}}"#);

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use c8y_proxy::State;
-use c8y_proxy::cache::files;
+use c8y_proxy::cache::{self, files};
 use c8y_proxy::credentials::{Credentials, Method};
 use common::cli::{CacheFiles, Token, TokenFetcher};
 use common::client::Client;
@@ -70,7 +70,12 @@ impl Service for C8yProxy {
         let method = configure::method(settings, &upstream)?;
         method.check()?;
         configure::identity(&method)?;
-        configure::cache(settings).map(drop)
+        // The start does without it.
+        if configure::cache(settings)?.is_some() {
+            let unusable = cache::check(&configure::cache_directory(settings)).err();
+            unusable.into_iter().for_each(|error| log::warn!("nothing would be cached: {error}"));
+        }
+        Ok(())
     }
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
@@ -93,7 +98,7 @@ impl Service for C8yProxy {
         let client = surf::Client::with_http_client(client);
         let state = State::new(&host, client, credentials, Arc::clone(&context.draining))?;
         let state = match configure::cache(settings)? {
-            Some(options) => state.with_cache(options, Arc::clone(&context.executor))?,
+            Some(options) => state.with_cache(options, Arc::clone(&context.executor)),
             None => state,
         };
         Ok(c8y_proxy::routes(state))

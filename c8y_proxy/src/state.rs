@@ -1,10 +1,11 @@
 //! What all requests share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use async_executor::Executor;
 use common::error::Error;
+use common::tasks::unblock;
 use http::HeaderValue;
 
 use crate::cache::{self, Cache};
@@ -17,7 +18,9 @@ pub struct State(Arc<Shared>);
 
 struct Shared {
     upstream: Arc<Upstream>,
-    cache: Option<Cache>,
+    cache: OnceLock<Cache>,
+    /// What the cache is opened with, where there is to be one.
+    options: Option<(cache::Options, Arc<Executor<'static>>)>,
     draining: Arc<AtomicBool>,
 }
 
@@ -38,32 +41,45 @@ impl State {
         let host = HeaderValue::try_from(host)
             .map_err(|_| Error::Configuration(format!("c8y.http: \"{host}\" is no host")))?;
         let upstream = Arc::new(Upstream::new(host, client, credentials));
-        Ok(Self(Arc::new(Shared { upstream, cache: None, draining })))
+        Ok(Self(Arc::new(Shared { upstream, cache: OnceLock::new(), options: None, draining })))
     }
 
-    /// The same, with a cache.
-    ///
-    /// # Errors
-    ///
-    /// The directory of the cache cannot be used.
-    pub fn with_cache(
-        self,
-        options: cache::Options,
-        executor: Arc<Executor<'static>>,
-    ) -> Result<Self, Error> {
+    /// The same, with a cache, if its directory can be used. A reload tries again. Waits for the
+    /// disk.
+    pub fn with_cache(self, options: cache::Options, executor: Arc<Executor<'static>>) -> Self {
         let upstream = Arc::clone(self.upstream());
         let draining = Arc::clone(&self.0.draining);
-        let cache = Some(Cache::open(options, Arc::clone(&upstream), executor)?);
-        Ok(Self(Arc::new(Shared { upstream, cache, draining })))
+        let options = Some((options, executor));
+        let state = Self(Arc::new(Shared { upstream, cache: OnceLock::new(), options, draining }));
+        state.open_cache();
+        state
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
-        self.0.cache.as_ref()
+        self.0.cache.get()
     }
 
-    /// Reads the device's credentials again, where they are in a file.
+    /// Whether there is to be a cache, and its directory cannot be used.
+    pub(crate) fn lacks_cache(&self) -> bool {
+        self.0.options.is_some() && self.cache().is_none()
+    }
+
+    fn open_cache(&self) {
+        let Some((options, executor)) = self.0.options.clone() else { return };
+        match Cache::open(options, Arc::clone(self.upstream()), executor) {
+            Ok(cache) => drop(self.0.cache.set(cache)),
+            Err(error) => log::warn!("nothing is cached: {error}, and reload this service"),
+        }
+    }
+
+    /// Reads the device's credentials again, where they are in a file, and opens the cache if it
+    /// could not be opened before.
     pub(crate) async fn reload(&self) {
         self.0.upstream.credentials().reload().await;
+        if self.lacks_cache() {
+            let state = self.clone();
+            unblock(move || state.open_cache()).await;
+        }
     }
 
     pub(crate) fn upstream(&self) -> &Arc<Upstream> {

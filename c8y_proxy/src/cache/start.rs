@@ -1,15 +1,18 @@
 //! Before the first request: opens the directory of the cache, and looks at what is there.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
+use std::io::ErrorKind::NotFound;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::error::Error;
 use common::settings::Free;
 use common::storage::temporary;
-use rustix::fs::{Access, AtFlags, FlockOperation, accessat, flock, fstat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, fstat, openat,
+};
 use rustix::io::Errno;
 
 use super::index::{self, Index};
@@ -31,21 +34,44 @@ pub struct Options {
     pub paths: Vec<String>,
 }
 
+/// Says why a start could not use the directory, without making or locking it.
+///
+/// # Errors
+/// If the directory cannot be used. The message says what to change.
+pub fn check(directory: &Path) -> Result<(), Error> {
+    let is_there =
+        |path: &&Path| !matches!(path.metadata(), Err(error) if error.kind() == NotFound);
+    let there = directory.ancestors().find(is_there);
+    match there.filter(|there| *there != directory) {
+        None => open_there(directory).map(drop),
+        Some(above) => accessat(CWD, above, Access::WRITE_OK, AtFlags::EACCESS)
+            .map_err(|errno| unusable(directory, "make", errno.into())),
+    }
+}
+
+fn open_there(directory: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = openat(CWD, directory, flags, Mode::empty());
+    opened.map_err(|errno| unusable(directory, "open", errno.into()))
+}
+
+fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
+    Error::Failed(format!(
+        "cannot {what} the directory of the cache, {}: {error}; make it for the user of this \
+         service, or set c8y.proxy.cache.path",
+        directory.display()
+    ))
+}
+
 /// Opens the directory, made if it is missing, for this service alone.
 pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     let shown = options.directory.display();
-    let failed = |what: &str, error: std::io::Error| {
-        Error::Failed(format!(
-            "cannot {what} the directory of the cache, {shown}: {error}; make it for the user of \
-             this service, or set c8y.proxy.cache.path"
-        ))
-    };
+    let failed = |what, error| unusable(&options.directory, what, error);
     if !options.directory.is_dir() {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&options.directory);
         made.map_err(|error| failed("make", error))?;
     }
-    let directory = File::open(&options.directory).map_err(|error| failed("open", error))?;
-    let directory = OwnedFd::from(directory);
+    let directory = open_there(&options.directory)?;
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN) => {
             let by = locked_by(&directory).unwrap_or_else(|| "another process".to_owned());

@@ -1,0 +1,60 @@
+//! A directory that cannot be used at the start costs the cache and nothing else.
+
+use std::fs;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::cached::{self, LENGTH, PATH, assert_all, get, get_settled};
+use crate::support::cloud::artifact::Artifact;
+use crate::support::device::{Device, PROGRAM, SOON};
+use crate::support::wait::eventually;
+
+fn health(device: &Device) -> Value {
+    let health: Value = serde_json::from_slice(&device.get("/health").body).unwrap();
+    health["cache"].clone()
+}
+
+/// Its code and what it says.
+fn check(device: &Device) -> (Option<i32>, String) {
+    let mut command = Command::new(PROGRAM);
+    command.env_clear().arg("--check").arg("--config-dir").arg(device.proxy.directory().path());
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn without_a_usable_directory_nothing_is_cached_until_a_reload_finds_one() {
+    let device = cached::start_with(|setup| {
+        let path = setup.directory().join("cache");
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "").unwrap();
+    });
+    device.warm();
+    let (artifact, path) = (Artifact::new(1, LENGTH), cached::directory(&device));
+    device.cloud().serve(PATH, &artifact);
+    for _ in 0..2 {
+        let answer = get(&device, PATH);
+        assert_all(&answer, &artifact);
+        assert_eq!(answer.field("cache-status"), None);
+    }
+    assert_eq!(device.cloud().sent(PATH), 2 * LENGTH);
+
+    let why = format!("directory of the cache, {}", path.display());
+    let log = device.proxy.log();
+    assert_eq!(log.matches(&why).count(), 1, "{log}");
+    assert!(log.contains("c8y.proxy.cache.path") && log.contains("reload"), "{log}");
+    let (code, said) = check(&device);
+    assert!(code == Some(0) && said.contains(&why), "{code:?} {said}");
+    assert!(health(&device)["error"].is_string() && health(&device)["entries"] == 0);
+
+    fs::remove_file(&path).unwrap();
+    device.proxy.signal(Signal::HUP);
+    eventually("there is a cache", SOON, || health(&device)["error"].is_null());
+    assert_all(&get_settled(&device, PATH), &artifact);
+    device.cloud().forget();
+    assert_all(&get(&device, PATH), &artifact);
+    assert_eq!(device.cloud().sent(PATH), 0);
+    assert_eq!(check(&device), (Some(0), String::new()));
+}
