@@ -125,16 +125,14 @@ impl Cache {
     /// # Errors
     /// Upstream cannot be asked, and what is kept may not be served without.
     pub(crate) async fn ask(&self, head: &Head) -> Result<Asked, Error> {
-        let key = match self.0.paths.key(head, self.0.upstream.host()) {
-            Ok(key) => key,
-            Err(bypass) => {
-                return Ok(Asked::PassedOn(Status::new(match bypass {
-                    Bypass::Method => "fwd=method",
-                    Bypass::Path => "fwd=bypass",
-                    Bypass::Request => "fwd=request",
-                })));
-            }
-        };
+        if let Err(bypass) = self.0.paths.check(head) {
+            return Ok(Asked::PassedOn(Status::new(match bypass {
+                Bypass::Method => "fwd=method",
+                Bypass::Path => "fwd=bypass",
+                Bypass::Request => "fwd=request",
+            })));
+        }
+        let key = self.0.key(head.target.path());
         let under_way = self.0.fills().get(&key.name).cloned();
         let mut found = None;
         if let Some(fill) = under_way {
@@ -222,7 +220,7 @@ impl Cache {
 
     /// Drops what is kept of a path, after a request that may have changed it.
     pub(crate) async fn invalidate(&self, path: &str) {
-        let key = Key::new(self.0.upstream.host(), path);
+        let key = self.0.key(path);
         if let Some(fill) = self.0.fills().remove(&key.name) {
             fill.forget();
         }
@@ -362,6 +360,11 @@ impl Cache {
 impl Shared {
     fn fills(&self) -> MutexGuard<'_, HashMap<u128, Arc<Fill>>> {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn key(&self, path: &str) -> Key {
+        let user = self.upstream.credentials().user();
+        Key::new(self.upstream.host(), user.as_deref(), path)
     }
 
     /// Whether the inventory has to be asked before a binary is downloaded.

@@ -134,6 +134,14 @@ impl Credentials {
         }
     }
 
+    /// The user name, where there is one with a password.
+    pub(crate) fn user(&self) -> Option<Vec<u8>> {
+        match &self.0 {
+            Kind::Basic(basic) => basic.user(),
+            Kind::Token(_) => None,
+        }
+    }
+
     /// What to send in place of `refused`, which was answered by 401. Nothing where no others are
     /// to be had within 5 s.
     pub async fn other_than(&self, refused: &Grant) -> Option<Grant> {

@@ -1,14 +1,19 @@
 //! With the cloud away nothing is served that it was not asked about, but for as long as
 //! `c8y.proxy.cache.offline` says.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::support::bridge::Answer;
 use crate::support::cached::{self, CacheStatus, LENGTH, PATH, assert_all, get, get_settled, said};
-use crate::support::cloud::Script;
 use crate::support::cloud::artifact::Artifact;
 use crate::support::cloud::tokens::Claims;
-use crate::support::device::{Device, SOON};
+use crate::support::cloud::{Cloud, Script};
+use crate::support::device::{Device, Outside, SOON, options};
 use crate::support::service::Setup;
 use crate::support::wait::eventually;
 
@@ -136,6 +141,34 @@ fn it_outlives_a_restart_of_the_proxy() {
         setup.set_own("c8y.proxy.cache.offline", "\"1h\"");
     });
     assert_all(&get(&device, PATH), &artifact);
+}
+
+#[test]
+fn another_user_is_not_served_what_was_cached_for_the_one_before() {
+    let mut options = options();
+    options.user = Some(("t1/one".into(), "secret".into()));
+    let write = |directory: &Path, user| {
+        let text = format!("[c8y]\nusername = \"{user}\"\npassword = \"secret\"\n");
+        let path = directory.join("credentials.toml");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let mut device = Device::among(Outside::with(Cloud::start(options).unwrap()), |setup| {
+        cached::keep(setup);
+        setup.set_own("c8y.proxy.cache.offline", "\"1h\"");
+        setup.set("c8y.auth_method", "basic");
+        write(setup.directory(), "t1/one");
+    });
+    let artifact = Artifact::new(1, LENGTH);
+    device.cloud().serve(PATH, &artifact);
+    assert_all(&get_settled(&device, PATH), &artifact);
+    device.outside.cloud.stop();
+    for (round, (user, status)) in [("t2/other", 502), ("t1/one", 200)].into_iter().enumerate() {
+        write(device.proxy.directory().path(), user);
+        device.proxy.signal(Signal::HUP);
+        device.proxy.wait_for_lines("credentials.toml: read again", round + 1, SOON);
+        assert_eq!(get(&device, PATH).status, status, "{user}");
+    }
 }
 
 #[test]

@@ -52,8 +52,8 @@ impl Paths {
         Self(known.into_iter().map(str::to_owned).chain(more.iter().cloned()).collect())
     }
 
-    /// What the request may be answered with.
-    pub(super) fn key(&self, head: &Head, host: &HeaderValue) -> Result<Key, Bypass> {
+    /// Whether the request may be answered with what is kept.
+    pub(super) fn check(&self, head: &Head) -> Result<(), Bypass> {
         let path = head.target.path();
         if head.target.query().is_some() || !is_plain(path) || !self.have(path) {
             return Err(Bypass::Path);
@@ -68,7 +68,7 @@ impl Paths {
         if is_other {
             return Err(Bypass::Request);
         }
-        Ok(Key::new(host, path))
+        Ok(())
     }
 
     /// Whether the answers of this path are kept.
@@ -78,11 +78,17 @@ impl Paths {
 }
 
 impl Key {
-    pub(super) fn new(host: &HeaderValue, path: &str) -> Self {
+    /// What this user has at that path; without a name, whoever the device's token is for.
+    pub(super) fn new(host: &HeaderValue, user: Option<&[u8]>, path: &str) -> Self {
         let host = String::from_utf8_lossy(host.as_bytes());
         let url = format!("https://{host}{path}");
+        let mut named = url.clone().into_bytes();
+        if let Some(user) = user {
+            named.push(b'\n');
+            named.extend_from_slice(user);
+        }
         let mut name = [0; 16];
-        name.copy_from_slice(&digest(&SHA256, url.as_bytes()).as_ref()[..16]);
+        name.copy_from_slice(&digest(&SHA256, &named).as_ref()[..16]);
         Self { path: path.to_owned(), url, name: u128::from_be_bytes(name) }
     }
 
@@ -123,14 +129,14 @@ fn matches(pattern: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn key(method: Method, target: &str, fields: &[(&str, &str)]) -> Result<Key, Bypass> {
+    fn key(method: Method, target: &str, fields: &[(&str, &str)]) -> Result<(), Bypass> {
         let paths = Paths::new(&["/service/firmware/".to_owned(), "/a/*/c".to_owned()]);
         let mut head = Head { method, target: target.parse().unwrap(), fields: HeaderMap::new() };
         for (name, value) in fields {
             let name: HeaderName = name.parse().unwrap();
             head.fields.insert(name, value.parse().unwrap());
         }
-        paths.key(&head, &HeaderValue::from_static("t.example"))
+        paths.check(&head)
     }
 
     #[test]
@@ -186,10 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_for_one_path_of_one_host() {
-        let name = |host, path| Key::new(&HeaderValue::from_static(host), path).name;
-        assert_eq!(name("a", "/b"), name("a", "/b"));
-        assert_ne!(name("a", "/b"), name("b", "/b"));
-        assert_ne!(name("a", "/b"), name("a", "/c"));
+    fn an_entry_is_for_one_path_of_one_host_and_for_one_user() {
+        let name = |host, user: Option<&str>, path| {
+            Key::new(&HeaderValue::from_static(host), user.map(str::as_bytes), path).name
+        };
+        let of = name("a", None, "/b");
+        assert_eq!(of, name("a", None, "/b"));
+        let by = name("a", Some("t1/u"), "/b");
+        assert_eq!(by, name("a", Some("t1/u"), "/b"));
+        let others =
+            [name("b", None, "/b"), name("a", None, "/c"), by, name("a", Some("t2/u"), "/b")];
+        assert!(!others.contains(&of) && others[3] != by);
     }
 }

@@ -37,6 +37,14 @@ impl Basic {
         self.current().clone()
     }
 
+    /// The user name, which has no colon.
+    pub(super) fn user(&self) -> Option<Vec<u8>> {
+        let grant = self.grant();
+        let pair = grant.value().as_bytes().strip_prefix(b"Basic ")?;
+        let pair = STANDARD.decode(pair).ok()?;
+        pair.split(|byte| *byte == b':').next().map(<[u8]>::to_vec)
+    }
+
     /// What the file holds now, if it is not what was refused.
     pub(super) async fn other_than(&self, refused: &Grant) -> Option<Grant> {
         if self.grant().number() == refused.number() {
