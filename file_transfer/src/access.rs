@@ -14,9 +14,11 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refu
         return judged;
     }
     match FilePath::parse(head.uri.path()) {
-        Ok(path) => {
-            judge.may(Area { is_within: false, ..entities::AREA }, &head.method, path.as_str())
-        }
+        Ok(path) => judge.may(
+            Area { is_within: false, ..entities::AREA },
+            head.method.as_str(),
+            path.as_str(),
+        ),
         Err(_) => Ok(()),
     }
 }

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use http::Method;
-
 use super::methods::Methods;
 use super::names::Names;
 use super::network::Network;
@@ -55,13 +53,7 @@ impl Rules {
     /// The line of the first rule that matches: this client, this method and this path, which is as
     /// [`Judge::may`] takes it. It allows the request; there is no rule that forbids. So a rule for
     /// other methods leaves the request to those below it.
-    pub fn find(
-        &self,
-        client: Client<'_>,
-        method: &Method,
-        area: Area,
-        path: &str,
-    ) -> Option<usize> {
+    pub fn find(&self, client: Client<'_>, method: &str, area: Area, path: &str) -> Option<usize> {
         let method = Methods::of(method);
         let matches = |rule: &&Rule| rule.matches(client, method, area, path);
         self.0.iter().find(matches).map(|rule| rule.line)
@@ -114,7 +106,7 @@ impl Judge<'_> {
     /// # Errors
     ///
     /// No rule does.
-    pub fn may(&self, area: Area, method: &Method, path: &str) -> Result<(), Refusal> {
+    pub fn may(&self, area: Area, method: &str, path: &str) -> Result<(), Refusal> {
         match self.rules.find(self.client, method, area, path) {
             Some(_) => Ok(()),
             None => Err(self.refuse(method, path)),
@@ -122,7 +114,7 @@ impl Judge<'_> {
     }
 
     /// The refusal of a request whose path could be read in more than one way.
-    pub fn refuse(&self, method: &Method, path: &str) -> Refusal {
+    pub fn refuse(&self, method: &str, path: &str) -> Refusal {
         let Client { names, address } = self.client;
         let who = names.iter().next().map(|name| Escaped(&name.text).to_string());
         let path = path.trim_end_matches('/');
@@ -169,8 +161,7 @@ exactly = "/motd"
     fn judged(name: Option<&str>, address: &str, method: &str, path: &str) -> Option<usize> {
         let names = name.map(Names::one).unwrap_or_default();
         let client = Client { names: &names, address: address.parse().ok() };
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        parse(LAYOUT.as_bytes()).unwrap().find(client, &method, Area::WHOLE, path)
+        parse(LAYOUT.as_bytes()).unwrap().find(client, method, Area::WHOLE, path)
     }
 
     #[test]
@@ -203,15 +194,13 @@ exactly = "/motd"
         let rules = "[[rule]]\nwho = \"*\"\nmay = \"read\"\nbelow = \"/device_{who}__/\"\n\
                      [[rule]]\nwho = \"main\"\nmay = \"write\"\nbelow = \"/\"\n";
         let rules = parse(rules.as_bytes()).unwrap();
-        for (name, method, line) in [
-            ("main", Method::GET, Some(1)),
-            ("main", Method::PUT, Some(5)),
-            ("child", Method::PUT, None),
-        ] {
+        for (name, method, line) in
+            [("main", "GET", Some(1)), ("main", "PUT", Some(5)), ("child", "PUT", None)]
+        {
             let names = Names::one(name);
             let client = Client { names: &names, address: None };
             let path = format!("device_{name}__/a");
-            assert_eq!(rules.find(client, &method, Area::WHOLE, &path), line, "{name}");
+            assert_eq!(rules.find(client, method, Area::WHOLE, &path), line, "{name}");
         }
     }
 
@@ -230,8 +219,7 @@ exactly = "/motd"
         let refused = |name: &str, address: &str, method: &str, path: &str| {
             let names = if name.is_empty() { Names::default() } else { Names::one(name) };
             let client = Client { names: &names, address: address.parse().ok() };
-            let method = Method::from_bytes(method.as_bytes()).unwrap();
-            rules.judge(client).may(Area::WHOLE, &method, path).unwrap_err().to_string()
+            rules.judge(client).may(Area::WHOLE, method, path).unwrap_err().to_string()
         };
         let text = refused("child1", "::1", "PUT", "a/b");
         assert_eq!(text, "child1 may not write below \"/a/\"");

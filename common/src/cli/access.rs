@@ -4,8 +4,6 @@
 
 use std::net::IpAddr;
 
-use http::Method;
-
 use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8};
 use super::print::{print_value, warn};
 use crate::access::{Area, Client, Names};
@@ -42,8 +40,9 @@ const ENTITIES: &str = "/te/v1/entities/";
 
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let method = line.text(0)?.unwrap_or_default().to_ascii_uppercase();
-    let method = Method::from_bytes(method.as_bytes())
-        .map_err(|_| bad("METHOD", &method, "expected GET, PUT or another one"))?;
+    if !is_token(&method) {
+        return Err(bad("METHOD", &method, "expected GET, PUT or another one"));
+    }
     let Request { service, area, path } = request(line)?;
     let name = line.value("--as").map(utf8).transpose()?;
     let address = line.value("--from").map(utf8).transpose()?.map(address).transpose()?;
@@ -82,7 +81,8 @@ struct Request {
 
 fn request(line: &CommandLine) -> Result<Request, Exit> {
     let path = line.text(1)?.unwrap_or_default();
-    let below = |prefix: &&str| format!("{path}/").starts_with(*prefix);
+    let slashed = format!("{path}/");
+    let below = |prefix: &&str| slashed.starts_with(*prefix);
     let service = match line.value("--service") {
         Some(name) => [Program::FileTransfer, Program::C8yProxy]
             .into_iter()
@@ -122,6 +122,12 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
 fn is_dots(part: &str) -> bool {
     let name = part.split(';').next().unwrap_or_default();
     name.contains('.') && name.chars().all(|c| matches!(c, '.' | '+') || c.is_whitespace())
+}
+
+/// Whether it can be a method (RFC 9110, section 5.6.2).
+fn is_token(text: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !text.is_empty() && text.chars().all(is_allowed)
 }
 
 fn address(text: &str) -> Result<IpAddr, Exit> {
