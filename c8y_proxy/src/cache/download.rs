@@ -1,9 +1,9 @@
 //! The one download of an answer: from upstream to a temporary file, and from there to its name
 //! once it is whole and on the disk.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use common::client::Answer;
@@ -18,11 +18,12 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
-use rustix::fs::{Timespec, Timestamps, fsync, futimens};
+use rustix::fs::fsync;
 use rustix::io::Errno;
 
 use super::Shared;
 use super::digest::Digests;
+use super::entries;
 use super::entry::{self, Entry};
 use super::fill::{End, Fill, Opened};
 use super::index::{self, Reservation};
@@ -361,7 +362,7 @@ impl Download {
         let store = move || {
             let end = file.entry.encode();
             write_all(file.temporary.file(), &end, file.written)?;
-            date(file.temporary.file(), asked.elapsed())?;
+            entries::date(file.temporary.file(), asked.elapsed())?;
             fsync(file.temporary.file())?;
             file.temporary.rename(shared.directory.as_fd(), &index::file_name(name))?;
             let size = file.written + end.len() as u64;
@@ -379,14 +380,6 @@ impl Download {
             Err(errno) => log::warn!("the cache cannot keep {}: {errno}", self.key.path),
         }
     }
-}
-
-/// Has the file say that upstream was asked so long ago.
-fn date(file: &OwnedFd, ago: Duration) -> Result<(), Errno> {
-    let asked = SystemTime::now() - ago;
-    let asked = asked.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let time = Timespec { tv_sec: asked.as_secs() as _, tv_nsec: asked.subsec_nanos() as _ };
-    futimens(file, &Timestamps { last_access: time, last_modification: time })
 }
 
 impl Shared {

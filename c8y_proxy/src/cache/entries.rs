@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, sync_names};
@@ -144,4 +145,12 @@ impl Shared {
         }
         Ok(has_room)
     }
+}
+
+/// Has the file say that upstream was asked so long ago.
+pub(super) fn date(file: &OwnedFd, ago: Duration) -> Result<(), Errno> {
+    let asked = SystemTime::now() - ago;
+    let asked = asked.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = Timespec { tv_sec: asked.as_secs() as _, tv_nsec: asked.subsec_nanos() as _ };
+    futimens(file, &Timestamps { last_access: time, last_modification: time })
 }
