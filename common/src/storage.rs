@@ -13,6 +13,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, fsync, openat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
+use rustix::path::Arg;
 
 use crate::walk::{Follow, walk};
 
@@ -33,7 +34,7 @@ pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of openat(2).
-pub fn open_directory(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+pub fn open_directory(directory: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, name, flags, Mode::empty())
 }

@@ -67,7 +67,7 @@ fn a_file_expires_if_it_is_old_or_brings_a_shorter_age() {
     assert!(log.contains(&format!("{DELETED}: files 1, bytes 7\n")), "{log}");
     assert_eq!(curl(&service, "a/b/short").answer().status, 404);
     assert_eq!(curl(&service, "old").answer().text(), "content");
-    assert!(files.join("a/b").is_dir() && files.join("empty").is_dir());
+    assert!(!files.join("a").exists() && files.join("empty").is_dir());
     service.stop();
     sleep(TWO_SECONDS);
 
@@ -77,6 +77,32 @@ fn a_file_expires_if_it_is_old_or_brings_a_shorter_age() {
     // What keeps the age cannot be asked for.
     assert!(files.join(".tedge-uploads-clock").exists());
     assert_eq!(curl(&service, ".tedge-uploads-clock").answer().status, 400);
+}
+
+#[test]
+fn directories_that_uploads_left_empty_go_with_the_next_sweep() {
+    let (directory, files) = new_directory();
+    let service = sweep(&directory, "1d", |_| {});
+    for path in ["killed/a/b/c/file", "used/a/b/file", "used/file", "later/file"] {
+        assert_eq!(curl(&service, path).put("content").answer().status, 201);
+    }
+    service.stop();
+    // As an upload that is killed leaves them.
+    for path in ["killed/a/b/c/file", "used/a/b/file", "later/file"] {
+        fs::remove_file(files.join(path)).unwrap();
+    }
+    fs::create_dir_all(files.join("later/by-hand")).unwrap();
+    fs::create_dir_all(files.join("by-hand")).unwrap();
+    sweep(&directory, "1d", |_| {}).stop();
+    for (path, stays) in [
+        ("killed", false),
+        ("used/a", false),
+        ("used/file", true),
+        ("later/by-hand", true),
+        ("by-hand", true),
+    ] {
+        assert_eq!(files.join(path).exists(), stays, "{path}");
+    }
 }
 
 #[test]

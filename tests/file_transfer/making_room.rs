@@ -75,3 +75,24 @@ fn an_upload_that_makes_much_room_holds_up_nobody_else() {
     assert!(bytes <= 10 * FILES, "{bytes}");
     assert_eq!(curl(&service, "large").answer().text(), large);
 }
+
+#[test]
+fn directories_go_with_the_files_that_made_room() {
+    let directory = Arc::new(Directory::new());
+    let stored = directory.path().join("data/file-transfer");
+    fs::create_dir_all(stored.join("by-hand")).unwrap();
+    let service = Service::start_in(&directory, PROGRAM, |setup| {
+        prepare(setup);
+        setup.set_own("http.files.max_total", "\"1k\"");
+        setup.set_own("http.files.make_room", true);
+    });
+    for number in 0..20 {
+        for path in [format!("child/{number}/a/b/f"), "by-hand/f".to_owned()] {
+            let answer = curl(&service, &path).put(&"x".repeat(900)).answer();
+            assert_eq!(answer.status, 201, "{path}");
+        }
+    }
+    assert!(stored.join("by-hand/f").exists() && !stored.join("child").exists());
+    assert_eq!(curl(&service, "child/1/a/f").put(&"x".repeat(900)).answer().status, 201);
+    assert!(stored.join("by-hand").is_dir() && !stored.join("by-hand/f").exists());
+}

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::storage::{open_directory, sync_names};
@@ -126,9 +127,14 @@ impl Directories {
         self.pins.pin(path)
     }
 
-    /// Removes the directories of a path that an upload made and that are empty.
+    /// Removes the directories of a path that uploads made and that are empty.
     pub(super) fn prune(&self, path: &FilePath) {
-        self.pins.prune(&self.root, path);
+        self.prune_directory(path.split().0.unwrap_or_default().as_ref());
+    }
+
+    /// Removes a directory and those above it, where uploads made them and they are empty.
+    pub(super) fn prune_directory(&self, directory: &Path) {
+        self.pins.prune(&self.root, directory);
     }
 
     /// The directory of a file, made if it is missing.

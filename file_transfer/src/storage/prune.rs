@@ -4,7 +4,9 @@
 //! those of others after a restart as well. Where the file system has no extended attributes,
 //! directories stay.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::storage::open_directory;
@@ -44,13 +46,13 @@ impl Pins {
         Pin { pins: self, directory }
     }
 
-    /// Removes the directories of a path that are empty, marked and not pinned, from the bottom.
-    pub(super) fn prune(&self, root: &OwnedFd, path: &FilePath) {
+    /// Removes this directory and those above it that are empty, marked and not pinned.
+    pub(super) fn prune(&self, root: &OwnedFd, directory: &Path) {
         let pins = self.lock();
-        let parts: Vec<_> = path.split().0.into_iter().flat_map(|path| path.split('/')).collect();
+        let parts: Vec<&OsStr> = directory.iter().collect();
         let is_pinned = |depth: usize| {
             pins.iter().any(|pinned| {
-                let mut pinned = pinned.split('/');
+                let mut pinned = Path::new(pinned).iter();
                 parts[..depth].iter().all(|part| pinned.next() == Some(part))
             })
         };
@@ -74,9 +76,9 @@ impl Drop for Pin<'_> {
 
 /// Removes these nested directories from the bottom, except the first `keep`. Returns whether all
 /// of them are gone.
-fn remove_below(directory: BorrowedFd<'_>, parts: &[&str], keep: usize) -> bool {
+fn remove_below(directory: BorrowedFd<'_>, parts: &[&OsStr], keep: usize) -> bool {
     let [part, rest @ ..] = parts else { return true };
-    match open_directory(directory, part) {
+    match open_directory(directory, *part) {
         Ok(next) => {
             remove_below(next.as_fd(), rest, keep.saturating_sub(1))
                 && keep == 0
@@ -96,7 +98,6 @@ mod tests {
     #[test]
     fn removes_what_is_empty_marked_and_not_pinned() {
         let directory = crate::tests::new_directory();
-        let path = FilePath::parse("/te/v1/files/a/b/c/file").unwrap();
         let pins = Pins::default();
         let make = |unmarked: &str, other: &str| {
             fs::create_dir_all(directory.join("a/b/c")).unwrap();
@@ -124,7 +125,7 @@ mod tests {
             make(unmarked, other);
             let pinned_path = FilePath::parse(&format!("/te/v1/files/{pinned}"));
             let pin = pinned_path.as_ref().ok().map(|path| pins.pin(path));
-            pins.prune(&fs::File::open(&directory).unwrap().into(), &path);
+            pins.prune(&fs::File::open(&directory).unwrap().into(), Path::new("a/b/c"));
             drop(pin);
             let deepest = ["a/b/c", "a/b", "a"].into_iter().find(|at| directory.join(at).exists());
             assert_eq!(deepest.unwrap_or_default(), left, "{unmarked} {other} {pinned}");

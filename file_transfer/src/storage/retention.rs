@@ -257,6 +257,13 @@ impl Inner {
         }
     }
 
+    /// Removes a directory and those above it, where uploads made them and they are empty.
+    fn prune(&self, directory: &[u8]) {
+        if let (false, Ok(root)) = (directory.is_empty(), self.root.check()) {
+            root.directories.prune_directory(Path::new(OsStr::from_bytes(directory)));
+        }
+    }
+
     /// Deletes a file that nobody uses.
     fn delete(
         &self,

@@ -9,7 +9,7 @@ use std::ffi::CString;
 
 use rustix::fs::Stat;
 
-use super::walk::{Visited, Walk};
+use super::walk::{Visit, Visited, Walk};
 
 /// How much memory the list may take, in bytes.
 const MOST: usize = 64 * 1024;
@@ -102,7 +102,13 @@ impl Oldest {
     /// Lists some more files.
     pub(super) fn list_more(&mut self, last_use: impl Fn(&Stat) -> i64) {
         let Some((walk, candidates)) = &mut self.listing else { return };
-        if !walk.step(&mut |file| candidates.add(file, last_use(file.stat))) {
+        let is_more = walk.step(&mut |visit| {
+            if let Visit::File(file) = visit {
+                candidates.add(file, last_use(file.stat));
+            }
+            false
+        });
+        if !is_more {
             if let Some((_, candidates)) = self.listing.take() {
                 self.renew(candidates);
             }

@@ -35,6 +35,8 @@ struct MakingRoom {
     /// How many listings had been begun before.
     listings: Option<u64>,
     deleted: Sum,
+    /// Where the last file was that this job has deleted.
+    directory: Box<[u8]>,
 }
 
 impl Inner {
@@ -62,6 +64,7 @@ impl Inner {
             path: path.clone(),
             listings: None,
             deleted: Sum::default(),
+            directory: Box::default(),
         };
         loop {
             let oldest = retention.oldest.lock_arc().await;
@@ -81,6 +84,7 @@ impl MakingRoom {
         let mut looked_at = 0;
         while self.reservation.receive(self.total)? > 0 {
             if looked_at == MOST || begin.elapsed() >= LONGEST {
+                self.prune();
                 return Ok(Some(self));
             }
             let Some(candidate) = oldest.pop() else {
@@ -92,9 +96,19 @@ impl MakingRoom {
                 self.retention.quota.removed(bytes);
                 self.deleted.add(bytes);
                 oldest.has_deleted = true;
+                // Where many in one directory follow each other, it is tried after the last.
+                if self.directory != candidate.path {
+                    self.prune();
+                    self.directory = candidate.path;
+                }
             }
         }
         Ok(None)
+    }
+
+    /// Removes the directory of the last file if it is empty.
+    fn prune(&mut self) {
+        self.inner.prune(&std::mem::take(&mut self.directory));
     }
 
     /// Lists files, or goes on with it. Fails if all were listed since this upload began to make
@@ -116,6 +130,7 @@ impl MakingRoom {
 
 impl Drop for MakingRoom {
     fn drop(&mut self) {
+        self.prune();
         if self.deleted != Sum::default() {
             let Self { path, deleted: Sum { files, bytes }, .. } = self;
             log::info!("deleted to make room for {path}: files {files}, bytes {bytes}");

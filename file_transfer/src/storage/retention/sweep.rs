@@ -1,5 +1,5 @@
 //! The sweep: visits all files every ten minutes, deletes those that have expired, counts the
-//! others, and compares the clocks.
+//! others, removes the directories that uploads made and that are empty, and compares the clocks.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::super::{Inner, Storage};
 use super::eviction::Candidates;
 use super::quota::Sum;
-use super::walk::{Visited, Walk};
+use super::walk::{Visit, Walk};
 use super::{Outcome, Retention};
 
 /// From the start of one sweep to the start of the next.
@@ -141,7 +141,7 @@ impl Sweep {
             }
         };
         while whole.elapsed() < PART {
-            if !walk.step(&mut |file| tally.visit(file, inner, retention)) {
+            if !walk.step(&mut |visit| tally.visit(visit, inner, retention)) {
                 let is_complete = walk.is_complete();
                 return Next::End(self.end(is_complete));
             }
@@ -174,12 +174,21 @@ impl Sweep {
 }
 
 impl Tally {
-    fn visit(&mut self, file: &Visited<'_>, inner: &Inner, retention: &Retention) {
+    /// Returns whether a file was deleted.
+    fn visit(&mut self, visit: Visit<'_>, inner: &Inner, retention: &Retention) -> bool {
+        let file = match visit {
+            Visit::File(file) => file,
+            Visit::Emptied(directory) => {
+                inner.prune(directory);
+                return false;
+            }
+        };
         if retention.is_expired(file) {
             match inner.delete(retention, file.directory, file.name, file.stat) {
                 Outcome::Deleted(bytes) => {
                     retention.quota.swept(bytes);
-                    return self.deleted.add(bytes);
+                    self.deleted.add(bytes);
+                    return true;
                 }
                 Outcome::Kept => {}
                 Outcome::Failed(errno) => self.failed = Some(errno),
@@ -189,6 +198,7 @@ impl Tally {
         if let Some(candidates) = &mut self.candidates {
             candidates.add(file, retention.last_use(file.stat));
         }
+        false
     }
 }
 

@@ -39,6 +39,15 @@ struct Level {
     waiting: Vec<CString>,
     /// How long the path was above it.
     above: usize,
+    /// How many entries it had, without those that were deleted on this walk.
+    entries: usize,
+}
+
+/// What a walk comes to.
+pub(super) enum Visit<'a> {
+    File(&'a Visited<'a>),
+    /// The path of a directory in which nothing is left.
+    Emptied(&'a [u8]),
 }
 
 /// A regular file.
@@ -56,12 +65,13 @@ impl Walk {
         // Another description of it: this one has a position.
         let directory = openat(root, c".", DIRECTORY, Mode::empty())?;
         let mount = mount_of(root)?;
-        let level = Level { directory, waiting: Vec::new(), above: 0 };
+        let level = Level { directory, waiting: Vec::new(), above: 0, entries: 0 };
         Ok(Self { levels: vec![level], path: Vec::new(), mount, is_complete: true })
     }
 
-    /// Visits the next few files. Returns whether there may be more.
-    pub(super) fn step(&mut self, visit: &mut dyn FnMut(&Visited<'_>)) -> bool {
+    /// Visits the next few files. `visit` says whether it has deleted the file. Returns whether there
+    /// may be more.
+    pub(super) fn step(&mut self, visit: &mut dyn FnMut(Visit<'_>) -> bool) -> bool {
         let Some(level) = self.levels.last_mut() else { return false };
         if let Some(name) = level.waiting.pop() {
             self.enter(&name);
@@ -74,7 +84,11 @@ impl Walk {
             let entry = match entries.next() {
                 Some(Ok(entry)) => entry,
                 end => {
-                    self.is_complete &= end.is_none();
+                    // It may have been removed meanwhile.
+                    self.is_complete &= matches!(end, None | Some(Err(Errno::NOENT)));
+                    if end.is_none() && level.entries == 0 && !self.path.is_empty() {
+                        visit(Visit::Emptied(&self.path));
+                    }
                     self.path.truncate(level.above);
                     self.levels.pop();
                     return !self.levels.is_empty();
@@ -83,6 +97,7 @@ impl Walk {
             let name = entry.file_name();
             let kind = entry.file_type();
             let may_be = |wanted| kind == wanted || kind == FileType::Unknown;
+            level.entries += usize::from(!matches!(name.to_bytes(), b"." | b".."));
             if !is_passed_over(name)
                 && (may_be(FileType::RegularFile) || may_be(FileType::Directory))
             {
@@ -90,7 +105,8 @@ impl Walk {
                     (FileType::Directory, _) => level.waiting.push(name.to_owned()),
                     (_, Ok(stat)) => match FileType::from_raw_mode(stat.st_mode) {
                         FileType::RegularFile => {
-                            visit(&Visited { directory, name, stat: &stat, path: &self.path });
+                            let file = Visited { directory, name, stat: &stat, path: &self.path };
+                            level.entries -= usize::from(visit(Visit::File(&file)));
                         }
                         FileType::Directory => level.waiting.push(name.to_owned()),
                         _ => {}
@@ -127,7 +143,7 @@ impl Walk {
             let above = self.path.len();
             self.path.extend_from_slice(name.to_bytes());
             self.path.push(b'/');
-            self.levels.push(Level { directory, waiting: Vec::new(), above });
+            self.levels.push(Level { directory, waiting: Vec::new(), above, entries: 0 });
         }
     }
 }
@@ -158,7 +174,12 @@ mod tests {
         let mut walk = Walk::new(root.as_fd()).unwrap();
         let mut seen = Vec::new();
         let mut step = |walk: &mut Walk| {
-            walk.step(&mut |file| seen.push([file.path, file.name.to_bytes()].concat()))
+            walk.step(&mut |visit| {
+                if let Visit::File(file) = visit {
+                    seen.push([file.path, file.name.to_bytes()].concat());
+                }
+                false
+            })
         };
         assert!(step(&mut walk));
         fs::rename(directory.join("a"), directory.join("old")).unwrap();
