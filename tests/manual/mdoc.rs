@@ -130,6 +130,10 @@ fn arguments(follows: &str) -> String {
 }
 
 pub(crate) fn capital(text: &str) -> String {
+    // A word to type stays as it is typed.
+    if ["mqtt,", "error,"].iter().any(|typed| text.starts_with(typed)) {
+        return text.to_owned();
+    }
     let mut letters = text.chars();
     letters
         .next()

@@ -57,7 +57,8 @@ pub(crate) fn tedge() -> String {
     page.text(
         "`tedge http` takes the same arguments on the main device and on a child device. \
          If the service redirects to HTTPS, the redirect is followed before any content is sent. \
-         The certificate of the service is checked against `c8y.root_cert_path`. \
+         The certificate of the service is verified with the CAs in `c8y.root_cert_path` and with \
+         those of the system. \
          If the service requires a client certificate, `http.client.auth.cert_file` is used.",
     );
     page.section("OPTIONS");
@@ -82,11 +83,12 @@ pub(crate) fn tedge() -> String {
     page.paragraph();
     page.text(
         "Make a certificate for a child device without copying its private key. \
-         On the child device:",
+         On the child device, make child1.key and child1.csr in `device-local-certs`:",
     );
-    page.example("tedge certs client tedge-client");
-    page.text("On the main device, sign the request that this command made:");
-    page.example("tedge certs client tedge-client --csr tedge-client.csr");
+    page.example("tedge certs client child1");
+    page.text("Copy child1.csr to the main device, and sign it there:");
+    page.example("tedge certs client child1 --csr child1.csr");
+    page.text("Copy child1.crt from `device-local-certs` back to the child device.");
     see_also(&mut page, &["tedge.toml 5", "tedge-c8y-proxy 8", "tedge-file-transfer 8"]);
     page.end()
 }
@@ -126,13 +128,14 @@ pub(crate) fn service(program: Program) -> String {
             );
             page.paragraph();
             page.text(
-                "Files stay until a request deletes them, unless `http.files.max_age`, or \
-                 `http.files.max_total` with `http.files.make_room`, is set. The first \
-                 deletes files that were neither written nor read for that time, the second the \
-                 least recently used files when an upload needs their space. \
+                "A file stays until a request deletes it. \
+                 With `http.files.max_age`, the service also deletes files that nobody has written \
+                 or read for that time. \
+                 With `http.files.max_total` and `http.files.make_room`, an upload that needs space \
+                 deletes the least recently used files. \
                  Neither deletes a file that is being sent or replaced, or that another program \
                  has locked with flock. \
-                 All files are looked at when the service starts and every ten minutes. \
+                 The service checks all files at its start and every ten minutes. \
                  The age of a file grows only while the device is on. \
                  A wrong or changed clock does not make it older, except at the first start with \
                  these settings.",
@@ -159,7 +162,7 @@ pub(crate) fn service(program: Program) -> String {
             page.paragraph();
             page.text(
                 "With `c8y.proxy.cache.max_size`, binaries that were downloaded are cached in \
-                 /var/cache/tedge-c8y-proxy or `c8y.proxy.cache.path`. Before the \
+                 `c8y.proxy.cache.path`; if that is not set, in /var/cache/tedge-c8y-proxy. Before the \
                  proxy serves a cached binary, it asks Cumulocity whether the binary is unchanged. \
                  If Cumulocity cannot be reached, `c8y.proxy.cache.offline` applies. \
                  `tedge cache` lists and drops what is cached.",
@@ -168,8 +171,14 @@ pub(crate) fn service(program: Program) -> String {
     }
     let prefix = if program == Program::FileTransfer { "http" } else { "c8y.proxy" };
     page.paragraph();
+    let address = match program {
+        Program::FileTransfer => {
+            "the address in `mqtt.external.bind.address`, else in `mqtt.bind.address`, else on 127.0.0.1"
+        }
+        _ => "127.0.0.1 only",
+    };
     page.text(&format!(
-        "By default it speaks HTTP and listens on 127.0.0.1 only. \
+        "By default it uses HTTP and listens on {address}. \
          `{prefix}.bind.address` makes it listen on the network, \
          `{prefix}.cert_path` and `{prefix}.key_path` turn HTTPS on, \
          `{prefix}.ca_path` makes it require a client certificate, \
@@ -322,7 +331,7 @@ fn rules(page: &mut Page) {
     page.text(
         "The files of `http.access_path` and `c8y.proxy.access_path` hold rules in TOML, each below \
          a line `[[rule]]`. Each key takes a string or a list of strings. A rule matches a request \
-         if each of its keys matches. The first rule that matches allows it. What no rule allows is answered \
+         if all its keys match. The first rule that matches allows it. What no rule allows is answered \
          with 403.",
     );
     let key = |key: &str, meaning: &str| (format!("Cm {key}"), meaning.to_owned());
@@ -330,11 +339,11 @@ fn rules(page: &mut Page) {
         key(
             "who",
             "Names of clients; `*` is any. They are the DNS names, URIs and email addresses in the \
-             client certificate or, if it has none, its common name. Without this key, clients \
-             need no name.",
+             client certificate or, if it has none, its common name. A rule \
+             without this key matches every client, also one without a certificate.",
         ),
         key("from", "Addresses and networks of clients, such as 192.168.1.0/24. Default: all."),
-        key("may", "read (GET, HEAD), write (PUT, DELETE, POST, PATCH), or methods in capitals."),
+        key("may", "Required: read (GET, HEAD), write (PUT, DELETE, POST, PATCH), or methods in capitals."),
         key(
             "below",
             "Directories, without the prefix /te/v1/files, /tedge/file-transfer or /c8y. \
@@ -342,7 +351,8 @@ fn rules(page: &mut Page) {
         ),
         key(
             "exactly",
-            "Single paths, instead of `below` or together with it: then one of them has to match.",
+            "Single paths. A rule needs `below`, `exactly` or both; with both, one matching path is \
+             enough.",
         ),
     ]);
     page.text("`tedge access check` prints the rule that allows a request.");

@@ -18,17 +18,17 @@ pub const COMMAND: Command = Command {
     verbs: &[Word::new("check METHOD PATH", "print the rule that allows a request")],
     options: &[
         Word::new("--as NAME", "name in the client certificate (default: no certificate)"),
-        Word::new("--from ADDRESS", "address of the client (default: in no network)"),
+        Word::new("--from ADDRESS", "IP address of the client (default: none)"),
         Word::new("--service SERVICE", "the service, tedge-file-transfer or tedge-c8y-proxy"),
         PROFILE,
     ],
     notes: "PATH is that of a request, such as /te/v1/files/child1/a, /c8y/event/events or\n\
-            /te/v1/entities/device/child1//. With --service, write it as in a rule:\n\
-            /child1/a. Write it decoded. Not accepted, since services can read them in\n\
-            more than one way, are % ? # \\ and control characters, and parts that are\n\
-            dots or dots before a semicolon.\n\
-            A rule matches if each of its keys, also may, matches the request. The first\n\
-            matching rule allows it. The rules are in the files of http.access_path and\n\
+            /te/v1/entities/device/child1//. With --service, it can also be\n\
+            that of a rule, /child1/a. PATH is decoded: a space is a space, not %20. It\n\
+            must not contain % ? # \\ or control characters, and no part of it may be dots\n\
+            only, or dots before a semicolon: services can read these in several ways.\n\
+            A rule matches if all its keys match the request; the key may counts too. The\n\
+            first matching rule allows it. The rules are in the files of http.access_path and\n\
             c8y.proxy.access_path. If no rule allows the request, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
     run,

@@ -20,7 +20,7 @@ pub const COMMAND: Command = Command {
         PROFILE,
     ],
     notes: "Settings used: c8y.url, c8y.proxy.token_*, mqtt.client.*, device.cert_path and\n\
-            device.key_path, which perhaps only root can read.\n\n\
+            device.key_path. If only root can read these files, use sudo.\n\n\
             Example: tedge c8y token --source https\n",
     run,
 };

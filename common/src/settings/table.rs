@@ -102,7 +102,8 @@ settings! {
         [FileTransfer], "/etc/tedge/device-local-certs/main-agent.key";
     /// CA certificates, a file or a directory. Clients of the File Transfer Service must present a
     /// certificate that one of these CAs has signed. Requires http.cert_path.
-    http_ca_path: Option<CaPath> = "http.ca_path", Unset, [FileTransfer], "/etc/ssl/certs";
+    http_ca_path: Option<CaPath> = "http.ca_path", Unset,
+        [FileTransfer], "/etc/tedge/device-local-certs/tedge-local-ca.crt";
     /// Certificate revocation lists, a file or a directory: revoked clients are refused. Requires
     /// http.ca_path.
     http_crl_path: Option<CrlPath> = "http.crl_path" (own), Unset,
@@ -121,7 +122,7 @@ settings! {
         [FileTransfer], "https://panel.example.com";
     /// The address of the HTTP server (without TLS) of thin-edge.io's tedge-agent. The service
     /// forwards requests for /te/v1/entities to it. If tedge-agent is installed, the packages set
-    /// this in the environment of the unit.
+    /// this in the environment of the unit, which overrides the settings files.
     http_agent_address: Option<HostPort<18000>> = "http.agent.address" (own), Unset,
         [FileTransfer], "127.0.0.1:18000";
     /// The host at which clients reach the File Transfer Service.
@@ -191,7 +192,8 @@ settings! {
         [C8yProxy], "/etc/tedge/device-local-certs/c8y-mapper.key";
     /// CA certificates, a file or a directory. Clients of the Cumulocity Proxy must present a
     /// certificate that one of these CAs has signed. Requires c8y.proxy.cert_path.
-    c8y_proxy_ca_path: Option<CaPath> = "c8y.proxy.ca_path", Unset, [C8yProxy], "/etc/ssl/certs";
+    c8y_proxy_ca_path: Option<CaPath> = "c8y.proxy.ca_path", Unset,
+        [C8yProxy], "/etc/tedge/device-local-certs/tedge-local-ca.crt";
     /// Certificate revocation lists, a file or a directory: revoked clients are refused. Requires
     /// c8y.proxy.ca_path.
     c8y_proxy_crl_path: Option<CrlPath> = "c8y.proxy.crl_path" (own), Unset,
@@ -208,9 +210,9 @@ settings! {
     /// Cumulocity Proxy.
     c8y_proxy_allowed_origins: WebOrigins = "c8y.proxy.allowed_origins" (own), Unset,
         [C8yProxy], "https://panel.example.com";
-    /// Where the device's token comes from: mqtt, the local broker; https, Cumulocity itself, which
-    /// checks device.cert_path; auto, the broker, and Cumulocity itself if the broker gives none
-    /// within 5 seconds.
+    /// Where the device's token comes from. mqtt: from the local broker. https: from Cumulocity,
+    /// which checks the certificate in device.cert_path. auto: from the broker, or from Cumulocity
+    /// if the broker gives no token within 5 seconds.
     c8y_proxy_token_source: TokenFrom = "c8y.proxy.token_source" (own), Const("mqtt"),
         [C8yProxy, Tedge], "https";
     /// The server that gives the token over HTTPS; the host of c8y.http, port 8443, if it is not set.
@@ -223,19 +225,20 @@ settings! {
     /// Binaries that one client has downloaded are served to the others from the cache.
     c8y_proxy_cache_max_size: Option<Size> = "c8y.proxy.cache.max_size" (own), Unset,
         [C8yProxy, Tedge], "2G";
-    /// The directory of the cache. If it is not set: /var/cache/tedge-c8y-proxy in the unit, else
-    /// c8y-cache in data.path.
+    /// The directory of the cache. If it is not set, the systemd service uses
+    /// /var/cache/tedge-c8y-proxy, and a program started by hand c8y-cache in data.path.
     c8y_proxy_cache_path: Option<DataPath> = "c8y.proxy.cache.path" (own), Unset,
         [C8yProxy, Tedge], "/data/c8y-cache";
-    /// How long after its last check a cached binary may be served while Cumulocity cannot be
-    /// reached or does not answer within 10 s; 0 for never.
+    /// If Cumulocity cannot be reached or does not answer within 10 s, a cached binary is served
+    /// if its last check is not older than this. 0: never.
     c8y_proxy_cache_offline: Duration = "c8y.proxy.cache.offline" (own), Const("0"),
         [C8yProxy], "12h";
     /// Answers that are smaller are not cached.
     c8y_proxy_cache_min_size: Size = "c8y.proxy.cache.min_size" (own), Const("64k"),
         [C8yProxy], "1M";
-    /// Paths of Cumulocity to cache besides /inventory/binaries/ID and /event/events/ID/binaries:
-    /// * is any part, and a / at the end is everything below.
+    /// More paths of Cumulocity to cache. /inventory/binaries/ID and /event/events/ID/binaries are
+    /// always cached. * stands for one part between slashes; a path that ends with / stands for
+    /// everything below it.
     c8y_proxy_cache_paths: Paths = "c8y.proxy.cache.paths" (own), Unset,
         [C8yProxy], "/service/firmware/*/image";
     /// The host at which clients reach the Cumulocity Proxy.
@@ -279,23 +282,23 @@ settings! {
     /// The file that holds the password for the MQTT broker.
     mqtt_client_auth_password_file: Option<PasswordPath> = "mqtt.client.auth.password_file", Unset,
         [C8yProxy], "/etc/tedge/mqtt-password";
-    /// The topics on the MQTT broker begin with this.
+    /// The first part of all thin-edge.io topics on the MQTT broker.
     mqtt_topic_root: Text = "mqtt.topic_root", Const("te"), [C8yProxy], "te";
-    /// What the topics of this device continue with.
+    /// The part of this device's topics that follows mqtt.topic_root.
     mqtt_device_topic_id: TopicId = "mqtt.device_topic_id", Const("device/main//"),
         [C8yProxy], "device/child01//";
-    /// The HTTP proxy (CONNECT) for connections to Cumulocity, by TLS if it begins with https://. A
-    /// user name and a password in it are used if proxy.username is not set. Without it, HTTPS_PROXY
-    /// or ALL_PROXY of the environment counts.
+    /// The HTTP proxy (CONNECT) for connections to Cumulocity. With https://, the connection to the
+    /// proxy uses TLS. A user name and a password in the address are used if proxy.username is not
+    /// set. If the address is not set, HTTPS_PROXY or ALL_PROXY in the environment is used.
     proxy_address: Option<Proxy> = "proxy.address", Unset,
         [C8yProxy], "http://proxy.example.com:3128";
     /// The user name for the HTTP proxy.
     proxy_username: Option<Text> = "proxy.username", Unset, [C8yProxy], "device";
     /// The password for the HTTP proxy.
     proxy_password: Option<Secret> = "proxy.password", Unset, [C8yProxy], "secret";
-    /// Hosts that are reached without the HTTP proxy: names, which stand for all below them too,
-    /// addresses, networks (10.0.0.0/8), each with a port if only that is meant; * is all. Without
-    /// it, NO_PROXY of the environment counts.
+    /// Hosts that are reached without the HTTP proxy. Each is a name, which includes all names below
+    /// it, an IP address, a network such as 10.0.0.0/8, or * for all. A name or an address can have a
+    /// port, and then means that port only. If it is not set, NO_PROXY in the environment is used.
     proxy_no_proxy: List = "proxy.no_proxy", Unset, [C8yProxy], "localhost,.example.com";
 }
 
