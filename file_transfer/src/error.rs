@@ -224,6 +224,26 @@ impl From<Refusal> for Error {
 }
 
 impl Error {
+    /// An upload failed. Somebody else may have replaced a part of its path meanwhile.
+    pub(crate) fn not_stored(path: &FilePath, errno: Errno) -> Self {
+        let (path, special) = (path.clone(), path.as_str().to_owned());
+        match errno {
+            Errno::ISDIR => Self::UploadOntoDirectory(path),
+            Errno::NOTDIR | Errno::LOOP => Self::UploadOntoSpecial { path, special },
+            _ => Self::disk("store", &path, errno),
+        }
+    }
+
+    /// The same of a deletion.
+    pub(crate) fn not_deleted(path: &FilePath, errno: Errno) -> Self {
+        let (path, special) = (path.clone(), path.as_str().to_owned());
+        match errno {
+            Errno::ISDIR => Self::DeleteDirectory(path),
+            Errno::NOTDIR | Errno::LOOP => Self::DeleteSpecial { path, special },
+            _ => Self::disk("delete", &path, errno),
+        }
+    }
+
     /// Sorts an error of the system by who can do something about it.
     pub(crate) fn disk(action: &'static str, path: &FilePath, errno: Errno) -> Self {
         let path = path.clone();

@@ -80,6 +80,35 @@ fn an_upload_that_fails_leaves_no_directory() {
     assert!(!is_there(&service, "a"));
 }
 
+/// The path was free, or a file, when the request looked at it.
+#[test]
+fn a_path_that_somebody_replaces_meanwhile_is_no_failure_of_the_service() {
+    if !can_trace() {
+        return;
+    }
+    for (method, inject, status) in [
+        ("PUT", "renameat:error=EISDIR", 409),
+        ("PUT", "renameat:error=ENOTDIR", 404),
+        ("PUT", "renameat:error=ELOOP", 404),
+        ("DELETE", "unlinkat:error=EISDIR", 404),
+        ("DELETE", "unlinkat:error=ELOOP", 404),
+        ("DELETE", "unlinkat:error=ENOENT", 202),
+    ] {
+        let (call, _) = inject.split_once(':').unwrap();
+        let service = start(|setup| {
+            fs::create_dir_all(setup.directory().join("data/file-transfer")).unwrap();
+            fs::write(setup.directory().join("data/file-transfer/file"), "content").unwrap();
+            trace(setup, call, &format!("inject={inject}"));
+        });
+        let mut client = Client::connect(service.address);
+        let sent = match method {
+            "PUT" => put("file", "new"),
+            _ => request(method, "file").into_bytes(),
+        };
+        assert_eq!(client.exchange(sent).status, status, "{method} {inject}");
+    }
+}
+
 /// Deleting one file removes the directory that another client is just storing a file in.
 #[test]
 fn an_upload_never_fails_because_a_neighbour_is_deleted() {

@@ -25,7 +25,7 @@ pub enum Unreadable {
     #[error("is not a regular file")]
     Irregular,
     /// It is larger than 32 MiB.
-    #[error("is too large to hold certificates")]
+    #[error("is too large: at most 32 MiB are read")]
     TooLarge,
     /// This process may not read it.
     #[error("cannot be read: it has to be readable for {}", reader())]

@@ -80,23 +80,25 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes the temporary files in the reserved directory of `base`.
+/// Removes the temporary files in the reserved directory of `base`: all, even if one cannot be.
 ///
 /// # Errors
-/// Those of the file system.
+/// The first of the file system.
 pub fn remove_all(base: BorrowedFd<'_>) -> Result<(), Errno> {
     let directory = match open_directory(base, RESERVED) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno),
     };
+    let mut outcome = Ok(());
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            unlinkat(&directory, entry.file_name(), AtFlags::empty())?;
+            let removed = unlinkat(&directory, entry.file_name(), AtFlags::empty());
+            outcome = outcome.and(removed);
         }
     }
-    Ok(())
+    outcome
 }
 
 fn reserve(base: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {

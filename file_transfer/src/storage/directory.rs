@@ -226,7 +226,10 @@ fn enter(directory: BorrowedFd<'_>, prefix: &str, part: &str) -> Result<Option<O
         Ok(next) => Ok(Some(next)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno @ (Errno::NOTDIR | Errno::LOOP)) => {
-            let stat = statat(directory, part, AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = match statat(directory, part, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => return Ok(None),
+                stat => stat?,
+            };
             Err(match FileType::from_raw_mode(stat.st_mode) {
                 FileType::RegularFile => Obstacle::File(prefix.to_owned()),
                 // It was replaced between the two calls.

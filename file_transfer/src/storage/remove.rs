@@ -33,7 +33,7 @@ impl Storage {
 
 impl Inner {
     fn remove(&self, path: FilePath, condition: impl Condition) -> Result<(), Error> {
-        let failed = |errno: Errno| Error::disk("delete", &path, errno);
+        let failed = |errno: Errno| Error::not_deleted(&path, errno);
         let special = |special: String| Error::DeleteSpecial { path: path.clone(), special };
         let root = self.root.check()?;
         let (directory, mount) = match root.directories.find(&path) {
@@ -70,7 +70,10 @@ impl Inner {
             return Err(Error::Precondition(path));
         }
         if file.is_some() {
-            unlinkat(&directory, name, AtFlags::empty()).map_err(failed)?;
+            match unlinkat(&directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
         }
         if let (Some(retention), Some(bytes)) = (&self.retention, counted) {
             retention.removed(bytes);

@@ -238,7 +238,8 @@ impl Target {
             let reservation = retention.reserve(expected, replaced);
             self.reservation = Some(Arc::new(reservation.map_err(|full| self.no_room(full))?));
         }
-        Temporary::create(base.as_fd(), inner.pool.clone()).map_err(|errno| self.failed(errno))
+        let temporary = Temporary::create(base.as_fd(), inner.pool.clone());
+        temporary.map_err(|errno| Error::disk("store", &self.path, errno))
     }
 
     fn write(
@@ -394,6 +395,6 @@ impl Target {
     }
 
     fn failed(&self, errno: Errno) -> Error {
-        Error::disk("store", &self.path, errno)
+        Error::not_stored(&self.path, errno)
     }
 }

@@ -46,11 +46,13 @@ fn removes_the_temporary_files_of_a_killed_process() {
     let directory = new_directory();
     let reserved = directory.join(crate::path::RESERVED);
     DirBuilder::new().recursive(true).mode(0o700).create(&reserved).unwrap();
-    for name in ["1-1", "4711-12"] {
-        std::fs::File::create(reserved.join(name)).unwrap();
+    for number in 0..30 {
+        std::fs::File::create(reserved.join(format!("4711-{number}"))).unwrap();
     }
+    // One that cannot be removed keeps no other.
+    std::fs::create_dir(reserved.join("4711-30")).unwrap();
     let service = Service::over(directory);
-    assert_eq!(std::fs::read_dir(reserved).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(reserved).unwrap().count(), 1);
     drop(service);
 }
 
