@@ -1,11 +1,12 @@
 //! Reads files: directly while the bytes are in memory, through the disk pool when they are not.
 
 use std::io::{self, IoSliceMut};
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_lite::future::Boxed;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
@@ -26,12 +27,23 @@ pub struct Reader {
     /// Whether the file system supports `RWF_NOWAIT`.
     has_nowait: bool,
     reading: Option<Boxed<Result<Bytes, Errno>>>,
+    /// The last chunk, while few connections are busy. Once it is sent, the next one is read into
+    /// it: a new one would be filled with zeros first.
+    last: Bytes,
 }
 
 impl Reader {
     /// Reads the first `length` bytes of a file.
     pub fn new(file: Arc<OwnedFd>, length: u64, pool: Arc<DiskPool>) -> Self {
-        Self { file, position: 0, end: length, pool, has_nowait: true, reading: None }
+        Self {
+            file,
+            position: 0,
+            end: length,
+            pool,
+            has_nowait: true,
+            reading: None,
+            last: Bytes::new(),
+        }
     }
 
     /// Limits what is read to the bytes from `first` to `last`, both included.
@@ -86,6 +98,9 @@ impl Reader {
             }
             Ok(chunk) => {
                 self.position += chunk.len() as u64;
+                if load::is_light() && self.remaining() > 0 {
+                    self.last = chunk.clone();
+                }
                 Ok(chunk)
             }
             Err(errno) => {
@@ -100,16 +115,28 @@ impl Reader {
         self.remaining().min(most as u64) as usize
     }
 
+    /// Room for the next chunk.
+    fn room(&mut self) -> BytesMut {
+        let length = self.next_length();
+        match mem::take(&mut self.last).try_into_mut() {
+            Ok(mut chunk) if chunk.len() >= length => {
+                chunk.truncate(length);
+                chunk
+            }
+            _ => BytesMut::zeroed(length),
+        }
+    }
+
     fn read_cached(&mut self) -> Result<Bytes, Errno> {
         if !self.has_nowait {
             return Err(Errno::AGAIN);
         }
-        let mut chunk = vec![0; self.next_length()];
+        let mut chunk = self.room();
         let into = &mut [IoSliceMut::new(&mut chunk)];
         match preadv2(&self.file, into, self.position, ReadWriteFlags::NOWAIT) {
             Ok(count) => {
                 chunk.truncate(count);
-                Ok(chunk.into())
+                Ok(chunk.freeze())
             }
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
                 self.has_nowait = false;
@@ -120,19 +147,51 @@ impl Reader {
         }
     }
 
-    fn read_in_pool(&self) -> impl Future<Output = Result<Bytes, Errno>> + Send + 'static {
+    fn read_in_pool(&mut self) -> impl Future<Output = Result<Bytes, Errno>> + Send + 'static {
         let (file, position) = (self.file.clone(), self.position);
-        let length = self.next_length();
-        let pool = self.pool.clone();
+        let (mut chunk, pool) = (self.room(), self.pool.clone());
         async move {
             let read = move || {
-                let mut chunk = vec![0; length];
-                let count =
-                    rustix::io::retry_on_intr(|| pread(&file, chunk.as_mut_slice(), position))?;
+                let count = rustix::io::retry_on_intr(|| pread(&file, &mut *chunk, position))?;
                 chunk.truncate(count);
-                Ok(chunk.into())
+                Ok(chunk.freeze())
             };
             pool.run(Kind::Read, read).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Write;
+
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_read_into_again_once_nobody_holds_it() {
+        let content: Vec<u8> = (0..5 * LARGE + 9).map(|number| (number / 7) as u8).collect();
+        let mut file = std::fs::File::from(
+            rustix::fs::memfd_create("content", rustix::fs::MemfdFlags::CLOEXEC).unwrap(),
+        );
+        file.write_all(&content).unwrap();
+        let length = content.len() as u64;
+        let mut reader = Reader::new(Arc::new(file.into()), length, Arc::default());
+        let mut next = || block_on(poll_fn(|cx| reader.poll_chunk(cx))).unwrap().unwrap();
+
+        let (first, second) = (next(), next());
+        let place = second.as_ptr();
+        assert_ne!(first.as_ptr(), place);
+        assert_eq!([&first[..], &second[..]].concat(), content[..2 * LARGE]);
+        drop(second);
+        let third = next();
+        assert_eq!(third.as_ptr(), place);
+        assert_eq!([&first[..], &third[..]].concat(), {
+            [&content[..LARGE], &content[2 * LARGE..3 * LARGE]].concat()
+        });
+        drop(third);
+        assert_eq!([next(), next(), next()].concat(), content[3 * LARGE..]);
     }
 }
