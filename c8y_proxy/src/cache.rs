@@ -36,7 +36,9 @@ use common::client::Answer;
 use common::http::Body;
 use common::storage::{DiskPool, Kind, Reader};
 use common::tasks::spawn;
-use http::header::{AGE, HOST, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AGE, HOST, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
 use http::{HeaderValue, Method, Response, Uri};
 
 use self::download::Download;
@@ -120,18 +122,23 @@ impl Cache {
         })))
     }
 
+    /// Whether the cache can be asked.
+    ///
+    /// # Errors
+    /// The request is passed on, and its answer gets this status.
+    pub(crate) fn check(&self, head: &Head) -> Result<(), Status> {
+        self.0.paths.check(head).map_err(|bypass| match bypass {
+            Bypass::Method => Status::METHOD,
+            Bypass::Path => Status::BYPASS,
+            Bypass::Request => Status::REQUEST,
+        })
+    }
+
     /// Answers from what is kept, or says how the request is passed on.
     ///
     /// # Errors
     /// Upstream cannot be asked, and what is kept may not be served without.
     pub(crate) async fn ask(&self, head: &Head) -> Result<Asked, Error> {
-        if let Err(bypass) = self.0.paths.check(head) {
-            return Ok(Asked::PassedOn(Status::new(match bypass {
-                Bypass::Method => "fwd=method",
-                Bypass::Path => "fwd=bypass",
-                Bypass::Request => "fwd=request",
-            })));
-        }
         let key = self.0.key(head.target.path());
         let under_way = self.0.fills().get(&key.name).cloned();
         let mut found = None;
@@ -311,8 +318,10 @@ impl Cache {
         }
         let (fields, length) = (opened.entry.fields.clone(), opened.length);
         let pool = self.0.pool.clone();
-        let mut response =
-            reply::reply(head, &fields, length, |first, end| follower.body(first, end, pool));
+        let (mut response, part) = reply::reply(head, &fields, length);
+        if let Some((first, end)) = part {
+            *response.body_mut() = follower.body(first, end, pool);
+        }
         Status::new(status).add(response.headers_mut());
         Asked::Answered(response)
     }
@@ -327,11 +336,12 @@ impl Cache {
     ) -> Response<Body> {
         let length = entry.length;
         let pool = self.0.pool.clone();
-        let mut response = reply::reply(head, &entry.fields, Some(length), |first, end| {
+        let (mut response, part) = reply::reply(head, &entry.fields, Some(length));
+        if let Some((first, end)) = part {
             let mut reader = Reader::new(file, length, pool);
             reader.select(first, end.unwrap_or(length).saturating_sub(1));
-            Body::file(reader)
-        });
+            *response.body_mut() = Body::file(reader);
+        }
         let fields = response.headers_mut();
         if let Some(age) = age {
             fields.insert(AGE, age.as_secs().into());
@@ -380,8 +390,8 @@ impl Shared {
     fn head(&self, method: Method, path: &str) -> Head {
         let mut fields = HeaderMap::new();
         fields.insert(HOST, self.upstream.host().clone());
-        fields.insert("accept", HeaderValue::from_static("*/*"));
-        fields.insert("accept-encoding", HeaderValue::from_static("identity"));
+        fields.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let target = Uri::try_from(path).unwrap_or_default();
         Head { method, target, fields }
     }

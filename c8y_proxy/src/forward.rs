@@ -56,7 +56,10 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
 
     // 3. What was downloaded before is not downloaded again, where there is a cache.
     let asked = match state.cache() {
-        Some(cache) => Some(Box::pin(cache.ask(&head)).await?),
+        Some(cache) => Some(match cache.check(&head) {
+            Ok(()) => Box::pin(cache.ask(&head)).await?,
+            Err(status) => Asked::PassedOn(status),
+        }),
         None => None,
     };
     let (status, answered) = match asked {

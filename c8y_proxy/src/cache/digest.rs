@@ -3,9 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::http::digest::Digests as Standard;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::md5::Md5;
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// The digests that are expected, and those of what has arrived. A field that cannot be understood
 /// says nothing.
@@ -17,7 +19,7 @@ pub(super) struct Digests {
 
 impl Digests {
     pub(super) fn expected_by(fields: &HeaderMap) -> Self {
-        let md5 = fields.get("content-md5").and_then(|value| STANDARD.decode(value).ok());
+        let md5 = fields.get(CONTENT_MD5).and_then(|value| STANDARD.decode(value).ok());
         Self {
             standard: Standard::expected_by(fields).unwrap_or_default(),
             md5: md5.filter(|digest| digest.len() == 16).map(|digest| (digest, Md5::default())),

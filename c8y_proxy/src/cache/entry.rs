@@ -38,11 +38,11 @@ impl Entry {
             Validator::Date => ("last-modified", ""),
             Validator::Object(updated) => ("object ", updated.as_str()),
         };
-        text.extend([kind, updated, "\n"].iter().flat_map(|part| part.bytes()));
+        let mut add =
+            |parts: [&[u8]; 4]| parts.iter().for_each(|part| text.extend_from_slice(part));
+        add([kind.as_bytes(), updated.as_bytes(), b"\n", b""]);
         for (name, value) in &self.fields {
-            for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\n"] {
-                text.extend_from_slice(part);
-            }
+            add([name.as_str().as_bytes(), b":", value.as_bytes(), b"\n"]);
         }
         let length = text.len() as u64;
         text.extend(self.length.to_le_bytes());

@@ -1,5 +1,6 @@
 //! The files of the cache, for the command `tedge cache`, beside a service that may be running.
 
+use std::collections::BinaryHeap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -17,7 +18,7 @@ use super::index::{self, parse};
 /// # Errors
 /// If the directory cannot be read.
 pub fn list(directory: &Path) -> Result<Vec<Cached>, Error> {
-    Ok(read(directory)?.1.into_iter().map(|(_, cached)| cached).collect())
+    Ok(read(directory)?.1.into_sorted_vec().into_iter().map(|(cached, _)| cached).collect())
 }
 
 /// Removes the entries with this path or ID, or all, with what is being downloaded, and returns how
@@ -33,21 +34,20 @@ pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
     }
     let mut count = 0;
     let is_dropped = |cached: &Cached| named.is_none_or(|named| cached.is(named));
-    for (name, _) in entries.into_iter().filter(|(_, cached)| is_dropped(cached)) {
+    for (_, name) in entries.into_iter().filter(|(cached, _)| is_dropped(cached)) {
         index::unlink(&opened, name).map_err(|errno| failed(directory, "change", errno.into()))?;
         count += 1;
     }
     Ok(count)
 }
 
-fn read(directory: &Path) -> Result<(OwnedFd, Vec<(u128, Cached)>), Error> {
+/// A heap, whose order is less code than a sort.
+fn read(directory: &Path) -> Result<(OwnedFd, BinaryHeap<(Cached, u128)>), Error> {
     let opened = open_path(directory).map_err(|error| failed(directory, "read", error))?;
     let names = Dir::read_from(&opened).map_err(|errno| failed(directory, "read", errno.into()))?;
     let names = names.filter_map(|file| parse(file.ok()?.file_name().to_str().ok()?));
-    let mut entries: Vec<_> =
-        names.filter_map(|name| Some((name, cached(&opened, name)?))).collect();
-    entries.sort_by(|(_, one), (_, other)| one.url.cmp(&other.url));
-    Ok((opened, entries))
+    let entries: Vec<_> = names.filter_map(|name| Some((cached(&opened, name)?, name))).collect();
+    Ok((opened, entries.into()))
 }
 
 /// What an entry is of; `None` if it is not one.

@@ -1,7 +1,7 @@
 //! What is in the directory of the cache, and how much: rebuilt from the directory at the start,
 //! with some 50 bytes for each entry.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
@@ -32,6 +32,8 @@ struct Inner {
 struct Known {
     bytes: u64,
     used: u64,
+    /// When its file was last looked for and found, as `used`.
+    seen: u64,
     /// When it was inserted, as [`Inner::used`]: tells it from one that replaces it.
     version: u64,
     /// When upstream last said that it is unchanged, in seconds since the start of the index;
@@ -86,7 +88,7 @@ impl Index {
             inner.bytes += bytes;
             inner.used = inner.used.max(used);
             let file = Weak::new();
-            let known = Known { bytes, used, version: 0, confirmed: -age, file };
+            let known = Known { bytes, used, seen: 0, version: 0, confirmed: -age, file };
             inner.entries.insert(name, known);
         }
         Ok(Self { max_size, start: Instant::now(), inner: Mutex::new(inner) })
@@ -137,23 +139,22 @@ impl Index {
         inner.remove(name);
         inner.bytes += bytes;
         let file = Arc::downgrade(file);
-        inner.entries.insert(name, Known { bytes, used, version: used, confirmed, file });
+        inner.entries.insert(name, Known { bytes, used, seen: 0, version: used, confirmed, file });
         used
     }
 
     /// Forgets the entries whose files somebody has removed. Waits for the disk.
     pub(super) fn look_again(&self, directory: &OwnedFd) -> Result<(), Errno> {
         let begun = self.lock().tick();
-        let names: Result<HashSet<u128>, Errno> = Dir::read_from(directory)?
-            .filter_map(|file| match file {
-                Ok(file) => file.file_name().to_str().ok().and_then(parse).map(Ok),
-                Err(errno) => Some(Err(errno)),
-            })
-            .collect();
-        let names = names?;
+        for file in Dir::read_from(directory)? {
+            let Some(name) = file?.file_name().to_str().ok().and_then(parse) else { continue };
+            if let Some(known) = self.lock().entries.get_mut(&name) {
+                known.seen = begun;
+            }
+        }
         let mut inner = self.lock();
         // One that has come since may not be among them.
-        inner.entries.retain(|name, known| names.contains(name) || known.used > begun);
+        inner.entries.retain(|_, known| known.seen == begun || known.used > begun);
         inner.bytes = inner.entries.values().map(|known| known.bytes).sum();
         Ok(())
     }

@@ -55,7 +55,7 @@ impl Paths {
     /// Whether the request may be answered with what is kept.
     pub(super) fn check(&self, head: &Head) -> Result<(), Bypass> {
         let path = head.target.path();
-        if head.target.query().is_some() || !is_plain(path) || !self.have(path) {
+        if !self.have(path) || head.target.query().is_some() || !is_plain(path) {
             return Err(Bypass::Path);
         }
         if !matches!(head.method, Method::GET | Method::HEAD) {

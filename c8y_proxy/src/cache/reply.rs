@@ -16,14 +16,13 @@ use crate::upstream::Head;
 const OF_NOT_MODIFIED: [HeaderName; 6] =
     [ETAG, LAST_MODIFIED, CACHE_CONTROL, CONTENT_LOCATION, EXPIRES, VARY];
 
-/// Answers a GET or a HEAD. `length` is that of the body, if it is known, and `body` reads it from
-/// a byte to before another, or to its end.
+/// Answers a GET or a HEAD. `length` is that of the body, if it is known. Returned is also which part
+/// of the body has to be added, if any: from a byte to before another, or to its end.
 pub(super) fn reply(
     head: &Head,
     kept: &HeaderMap,
     length: Option<u64>,
-    body: impl FnOnce(u64, Option<u64>) -> Body,
-) -> Response<Body> {
+) -> (Response<Body>, Option<(u64, Option<u64>)>) {
     let tag = kept.get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
     let modified = kept.get(LAST_MODIFIED).and_then(|value| value.to_str().ok());
     let modified = modified.and_then(|date| httpdate::parse_http_date(date).ok());
@@ -36,7 +35,7 @@ pub(super) fn reply(
     let (first, end) = match (&selection, length) {
         (Selection::Failed, _) => {
             *response.status_mut() = StatusCode::PRECONDITION_FAILED;
-            return response;
+            return (response, None);
         }
         (Selection::NotModified, _) => {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -45,13 +44,13 @@ pub(super) fn reply(
                 fields
                     .extend(kept.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
             }
-            return response;
+            return (response, None);
         }
         (Selection::Unsatisfiable, Some(length)) => {
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             let range = number(format!("bytes */{length}"));
             response.headers_mut().insert(CONTENT_RANGE, range);
-            return response;
+            return (response, None);
         }
         (Selection::Part(first, last), Some(_)) => (*first, Some(last + 1)),
         // Without a length there are no ranges.
@@ -69,10 +68,7 @@ pub(super) fn reply(
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
     }
-    if is_get {
-        *response.body_mut() = body(first, end);
-    }
-    response
+    (response, is_get.then_some((first, end)))
 }
 
 #[expect(clippy::unwrap_used, reason = "visible ASCII is a value")]

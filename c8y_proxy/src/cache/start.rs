@@ -1,9 +1,7 @@
 //! Before the first request: opens the directory of the cache, and looks at what is there.
 
-use std::fs::DirBuilder;
 use std::io::ErrorKind::NotFound;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use common::error::Error;
 use common::settings::Free;
 use common::storage::temporary;
 use rustix::fs::{
-    Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, fstat, openat,
+    Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, fstat, mkdir, openat,
 };
 use rustix::io::Errno;
 
@@ -68,8 +66,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     let shown = options.directory.display();
     let failed = |what, error| unusable(&options.directory, what, error);
     if !options.directory.is_dir() {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&options.directory);
-        made.map_err(|error| failed("make", error))?;
+        make(&options.directory).map_err(|errno| failed("make", errno.into()))?;
     }
     let directory = open_there(&options.directory)?;
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -104,6 +101,18 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     let (entries, bytes) = index.totals();
     log::info!("The cache in {shown} has {entries} entries with {bytes} bytes");
     Ok((directory, index))
+}
+
+/// Makes a directory, and those that it is in.
+fn make(directory: &Path) -> Result<(), Errno> {
+    match mkdir(directory, Mode::RWXU) {
+        Err(Errno::NOENT) => {
+            make(directory.parent().ok_or(Errno::NOENT)?)?;
+            mkdir(directory, Mode::RWXU)
+        }
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    }
 }
 
 /// Which process has locked it, if the kernel says so (proc_locks(5)).

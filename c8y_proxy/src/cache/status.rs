@@ -2,20 +2,28 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The cache's member of `Cache-Status`.
-pub(crate) struct Status(String);
+pub(crate) struct Status(HeaderValue);
 
 impl Status {
+    // Of what is not cached, which they cost nothing.
+    pub(super) const METHOD: Self = Self::fixed("tedge-c8y-proxy; fwd=method");
+    pub(super) const BYPASS: Self = Self::fixed("tedge-c8y-proxy; fwd=bypass");
+    pub(super) const REQUEST: Self = Self::fixed("tedge-c8y-proxy; fwd=request");
+
+    const fn fixed(member: &'static str) -> Self {
+        Self(HeaderValue::from_static(member))
+    }
+
+    #[expect(clippy::unwrap_used, reason = "visible ASCII is a value")]
     pub(super) fn new(parameters: &str) -> Self {
-        Self(format!("tedge-c8y-proxy; {parameters}"))
+        Self(HeaderValue::try_from(format!("tedge-c8y-proxy; {parameters}")).unwrap())
     }
 
     /// Adds it to the fields of an answer, after what caches on the way have said.
     pub(crate) fn add(self, fields: &mut HeaderMap) {
-        if let Ok(value) = HeaderValue::try_from(self.0) {
-            fields.append(CACHE_STATUS, value);
-        }
+        fields.append(CACHE_STATUS, self.0);
     }
 }

@@ -4,17 +4,32 @@ use std::time::{Duration, SystemTime};
 
 use common::http::{Body, crossing};
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
-    HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, VARY,
+    ACCEPT_RANGES, AGE, ALT_SVC, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    DATE, ETAG, HeaderMap, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, SET_COOKIE,
+    VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 
 use super::key::directives;
+use super::status::CACHE_STATUS;
 
 /// Fields that all requests differ in, or that the cache looks at itself: it asks for no encoding,
 /// and for nobody but the device.
 const ALWAYS_THE_SAME: [&str; 2] = ["accept-encoding", "authorization"];
+
+/// Fields that belong to one answer and not to what is kept.
+const OF_ONE_ANSWER: [HeaderName; 9] = [
+    SET_COOKIE,
+    HeaderName::from_static("set-cookie2"),
+    DATE,
+    AGE,
+    ACCEPT_RANGES,
+    CACHE_STATUS,
+    WWW_AUTHENTICATE,
+    ALT_SVC,
+    CONTENT_LENGTH,
+];
 
 /// What tells the version that is kept from the one that upstream has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,8 +134,10 @@ pub(super) fn update(kept: &mut HeaderMap, mut confirmed: HeaderMap) {
 
 /// Whether an answer to a request without fields of its own answers one with these too.
 pub(super) fn answers(kept: &HeaderMap, asked: &HeaderMap) -> bool {
-    varies_by(kept)
-        .all(|name| ALWAYS_THE_SAME.contains(&name.as_str()) || !asked.contains_key(name.as_str()))
+    varies_by(kept).all(|name| {
+        let has = |name| asked.contains_key::<HeaderName>(name);
+        ALWAYS_THE_SAME.contains(&&*name) || !HeaderName::try_from(name).is_ok_and(has)
+    })
 }
 
 fn varies_by(fields: &HeaderMap) -> impl Iterator<Item = String> {
@@ -140,19 +157,9 @@ pub(super) fn may_be_stale(fields: &HeaderMap) -> bool {
 
 /// Removes the fields that belong to one answer and not to what is kept.
 pub(super) fn strip(fields: &mut HeaderMap) {
-    for name in [
-        "set-cookie",
-        "set-cookie2",
-        "date",
-        "age",
-        "accept-ranges",
-        "cache-status",
-        "www-authenticate",
-        "alt-svc",
-    ] {
+    for name in OF_ONE_ANSWER {
         fields.remove(name);
     }
-    fields.remove(CONTENT_LENGTH);
 }
 
 #[cfg(test)]

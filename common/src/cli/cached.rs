@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::settings::Settings;
 
 /// Something in the cache.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cached {
     /// Where it was downloaded from.
     pub url: String,

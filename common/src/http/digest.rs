@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use ring::digest::{Algorithm, Context, SHA256, SHA512};
 
 /// RFC 9651, section 4.2.7: padding is optional.
@@ -12,7 +12,10 @@ pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-const FIELDS: [&str; 2] = ["Content-Digest", "Repr-Digest"];
+const FIELDS: [(HeaderName, &str); 2] = [
+    (HeaderName::from_static("content-digest"), "Content-Digest"),
+    (HeaderName::from_static("repr-digest"), "Repr-Digest"),
+];
 
 /// The digests that are expected, and those of what has arrived.
 #[derive(Default)]
@@ -34,8 +37,8 @@ impl Digests {
     /// The name of a field that is malformed.
     pub fn expected_by(fields: &HeaderMap) -> Result<Self, &'static str> {
         let mut digests = Self { expected: Vec::new(), hashes: Vec::new() };
-        for field in FIELDS {
-            for line in fields.get_all(field) {
+        for (name, field) in FIELDS {
+            for line in fields.get_all(name) {
                 let members = line.to_str().ok().and_then(parse).ok_or(field)?;
                 for (algorithm, digest) in members {
                     digests.expect(field, algorithm, digest);
