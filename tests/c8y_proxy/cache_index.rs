@@ -84,14 +84,14 @@ fn a_thousand_answers_are_found_quickly_and_take_little_memory() {
 #[test]
 fn a_second_proxy_on_the_same_directory_names_the_first_and_the_setting() {
     let device = cached::start();
-    let second = Service::run(PROGRAM, |setup| {
+    let second = Service::start(PROGRAM, |setup| {
         device.outside.settings(setup);
         setup.set_own("c8y.proxy.cache.max_size", "\"1M\"");
         setup.set_own_path("c8y.proxy.cache.path", cached::directory(&device));
     });
-    assert_eq!(second.code(), 1, "{}", second.log);
+    second.wait_for("is in use by", SOON);
     let first = format!("process {} (tedge-c8y-proxy)", device.proxy.pid().as_raw_nonzero());
     for said in [&*first, "c8y.proxy.cache.path"] {
-        assert!(second.log.contains(said), "{said} in {}", second.log);
+        assert!(second.log().contains(said), "{said} in {}", second.log());
     }
 }
