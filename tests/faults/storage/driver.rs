@@ -178,9 +178,15 @@ impl Driver {
         let tamper = Tamper::attach(self.service.pid(), &inject(fault));
         let answer = self.try_exchange(sent).expect("an answer");
         drop(tamper);
-        let (is_new, may_be_new) = (answer.status == status, fault_is_late(fault, status));
+        let (is_new, may_be_new) = (answer.status == status, fault.is_late(status));
         match fault {
-            _ if is_new && status < 300 => self.expect(&after),
+            _ if is_new && status < 300 => {
+                // A directory that could not be removed stays.
+                if matches!(fault, Fault::Fails { call: "unlinkat", .. }) {
+                    self.leftovers.extend(self.disk.look().0.empty_directories());
+                }
+                self.expect(&after);
+            }
             _ if is_new => {}
             Fault::Fails { call, .. } if matches!(answer.status, 500 | 507) => {
                 self.is_littered |= call == "unlinkat";
@@ -392,10 +398,4 @@ impl Driver {
         let _ = client.send(sent);
         client.try_answer().ok().flatten()
     }
-}
-
-/// Whether it may come after the change was made: as the directory is synced. Of an upload the
-/// content is synced first.
-fn fault_is_late(fault: Fault, status: u16) -> bool {
-    matches!(fault, Fault::Fails { call: "fsync", nth, .. } if nth > 0 || status == 202)
 }

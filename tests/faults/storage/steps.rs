@@ -145,6 +145,14 @@ pub(super) enum Fault {
     Slow { call: &'static str, delay: u64 },
 }
 
+impl Fault {
+    /// Whether it may come after the change was made: as the directory is synced. Of an upload the
+    /// content is synced first.
+    pub(super) fn is_late(self, status: u16) -> bool {
+        matches!(self, Self::Fails { call: "fsync", nth, .. } if nth > 0 || status == 202)
+    }
+}
+
 /// All that a change of the disk calls; the names are the same on each architecture of ours.
 const CALLS: [&str; 8] =
     ["fsync", "pwrite64", "renameat", "mkdirat", "openat", "fchmod", "unlinkat", "fstatfs"];
