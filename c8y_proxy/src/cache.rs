@@ -36,10 +36,8 @@ use common::client::Answer;
 use common::http::Body;
 use common::storage::{DiskPool, Kind, Reader};
 use common::tasks::spawn;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AGE, HOST, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
-};
-use http::{HeaderValue, Method, Response, Uri};
+use http::header::{AGE, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::{Method, Response};
 
 use self::download::Download;
 use self::entries::Source;
@@ -384,16 +382,6 @@ impl Shared {
 
     fn ask_inventory(&self, asks: bool) {
         self.asks_inventory.store(asks, Relaxed);
-    }
-
-    /// A request of the cache's own: nothing that a client sends has an influence on what is kept.
-    fn head(&self, method: Method, path: &str) -> Head {
-        let mut fields = HeaderMap::new();
-        fields.insert(HOST, self.upstream.host().clone());
-        fields.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let target = Uri::try_from(path).unwrap_or_default();
-        Head { method, target, fields }
     }
 }
 

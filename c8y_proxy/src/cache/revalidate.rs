@@ -7,8 +7,10 @@ use async_io::Timer;
 use common::client::Answer;
 use common::http::Body;
 use futures_lite::FutureExt;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HOST, LAST_MODIFIED,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::Shared;
@@ -47,6 +49,16 @@ pub(super) enum Verdict {
 }
 
 impl Shared {
+    /// A request of the cache's own: nothing that a client sends has an influence on what is kept.
+    pub(super) fn head(&self, method: Method, path: &str) -> Head {
+        let mut fields = HeaderMap::new();
+        fields.insert(HOST, self.upstream.host().clone());
+        fields.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let target = Uri::try_from(path).unwrap_or_default();
+        Head { method, target, fields }
+    }
+
     /// As [`Shared::validate`], for an entry that may be served without upstream's word: a cloud that
     /// is silent is not waited for.
     pub(super) async fn validate_soon(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
