@@ -15,10 +15,9 @@ use super::requests::{condition_line, inject, range_lines, with, wrapped};
 use super::steps::{Condition, Content, Envelope, Farewell, Fault, PATHS, Range, Step};
 use super::tamper::Tamper;
 use super::totals::TOTALS;
-use crate::support::answer::Answer;
-use crate::support::client::Client;
 use crate::support::service::{SOON, Service};
 use crate::support::wait::eventually;
+use crate::support::{answer::Answer, client::Client};
 use crate::{put, put_head, request};
 
 /// What is free is a matter of so many bytes more or less: a file is more than its content.
@@ -176,7 +175,7 @@ impl Driver {
         TOTALS.faults.fetch_add(1, Relaxed);
         let may_fail = self.may_not_fit(sent.len());
         let tamper = Tamper::attach(self.service.pid(), &inject(fault));
-        let answer = self.try_exchange(sent).expect("an answer");
+        let answer = self.exchange(sent);
         drop(tamper);
         let (is_new, may_be_new) = (answer.status == status, fault.is_late(status));
         match fault {
