@@ -45,7 +45,7 @@ use self::entry::Entry;
 use self::fill::{Fill, Follower};
 use self::index::Index;
 use self::key::{Bypass, Key, Paths};
-use self::revalidate::Verdict;
+use self::revalidate::{Verdict, forwarded};
 pub use self::start::{Options, check};
 pub(crate) use self::status::Status;
 use crate::error::Error;
@@ -383,9 +383,4 @@ impl Shared {
     fn ask_inventory(&self, asks: bool) {
         self.asks_inventory.store(asks, Relaxed);
     }
-}
-
-fn forwarded(answer: Answer) -> Asked {
-    let status = format!("fwd=stale; fwd-status={}", answer.response.status().as_u16());
-    Asked::Forwarded(answer, Status::new(&status))
 }

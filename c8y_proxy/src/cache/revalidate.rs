@@ -13,10 +13,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::Shared;
 use super::entry::Entry;
 use super::key::Key;
 use super::validator::{self, Object, Validator};
+use super::{Asked, Shared, Status};
 use crate::error::Error;
 use crate::upstream::Head;
 
@@ -177,4 +177,10 @@ fn is_of_another(confirmed: &HeaderMap, kept: &HeaderMap) -> bool {
 fn opaque(fields: &HeaderMap) -> Option<&[u8]> {
     let tag = fields.get(ETAG)?.as_bytes();
     Some(tag.strip_prefix(b"W/").unwrap_or(tag))
+}
+
+/// Passes on what upstream has answered in place of a confirmation.
+pub(super) fn forwarded(answer: Answer) -> Asked {
+    let status = format!("fwd=stale; fwd-status={}", answer.response.status().as_u16());
+    Asked::Forwarded(answer, Status::new(&status))
 }
