@@ -108,14 +108,7 @@ impl Storage {
         let inner = self.0.clone();
         let begin = move || {
             let temporary = target.begin(&inner, expected.unwrap_or(0))?;
-            // Of a large block only what is written to becomes memory.
-            let buffer = match expected {
-                Some(length) if length >= LARGE as u64 && load::is_light() => {
-                    Vec::with_capacity(LARGE)
-                }
-                _ => Vec::new(),
-            };
-            Ok(Upload { inner, target, temporary, buffer, written: 0 })
+            Ok(Upload { inner, target, temporary, buffer: Vec::new(), written: 0 })
         };
         self.0.pool.run(Kind::Write, begin).await
     }
