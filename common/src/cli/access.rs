@@ -27,8 +27,8 @@ pub const COMMAND: Command = Command {
             that of a rule, /child1/a. PATH is decoded: a space is a space, not %20. It\n\
             must not contain % ? # \\ or control characters, and no part of it may be dots\n\
             only, or dots before a semicolon: services can read these in several ways.\n\
-            A rule matches if all its keys match the request; the key may counts too. The\n\
-            first matching rule allows it. The rules are in the files of http.access_path and\n\
+            A rule matches if all its keys match the request; the key may counts too.\n\
+            The first that matches allows it. The rules are in http.access_path and\n\
             c8y.proxy.access_path. If no rule allows the request, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
     run,

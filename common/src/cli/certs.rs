@@ -25,12 +25,10 @@ pub const COMMAND: Command = Command {
         Word::with(MAKING, "--dir DIR", "directory of the files (default: device-local-certs)"),
         Word::with(MAKING, "--force", "replace existing files"),
     ],
-    notes: "NAME names the files NAME.crt and NAME.key. A client has this name in its\n\
-            certificate, too. The files of the CA are tedge-local-ca.crt and .key.\n\
-            For a service, set http.cert_path and http.key_path (or c8y.proxy.*) to its\n\
-            .crt and .key. To require client certificates, set http.ca_path to\n\
-            tedge-local-ca.crt. For a client, set http.client.auth.cert_file and\n\
-            http.client.auth.key_file to its .crt and .key.\n\n\
+    notes: "Files: NAME.crt and NAME.key. The certificate of a client is for this NAME.\n\
+            Service: set http.cert_path and http.key_path (or c8y.proxy.*) to its files.\n\
+            To require client certificates: set http.ca_path to tedge-local-ca.crt.\n\
+            Client: set http.client.auth.cert_file and .key_file to its files.\n\n\
             Example: tedge certs ca && tedge certs server main-agent --host 192.168.1.6\n",
     run,
 };
