@@ -98,13 +98,23 @@ fn one_who_reads_what_is_dropped_reads_it_to_its_end() {
 
 #[test]
 fn what_is_being_downloaded_is_dropped_with_all_others() {
+    assert_dropped(&["drop"]);
+}
+
+#[test]
+fn what_is_being_downloaded_is_dropped_by_its_id() {
+    assert_dropped(&["drop", "4711"]);
+}
+
+#[track_caller]
+fn assert_dropped(arguments: &[&str]) {
     let device = cached::start();
     device.warm();
     let (gate, artifact) = (Gate::default(), Artifact::new(1, LENGTH));
     device.cloud().serve(PATH, &artifact.clone().gated(500_000, &gate));
     let (mut client, _) = begin(&device, PATH, "");
     let begun = read(&mut client, 400_000);
-    assert_eq!(cache(&device, &["drop"]), (0, String::new(), String::new()));
+    assert_eq!(cache(&device, arguments), (0, String::new(), String::new()));
     gate.open();
     let rest = read(&mut client, LENGTH - 400_000);
     cached::assert_bytes(&[begun, rest].concat(), &artifact, 0);

@@ -21,18 +21,16 @@ pub fn list(directory: &Path) -> Result<Vec<Cached>, Error> {
     Ok(read(directory)?.1.into_sorted_vec().into_iter().map(|(cached, _)| cached).collect())
 }
 
-/// Removes the entries with this path or ID, or all, with what is being downloaded, and returns how
-/// many entries these were. The service notices when it is next asked for one of them.
+/// Removes the entries with this path or ID, or all, and returns how many files these were. What is
+/// being downloaded goes with them, whatever it is, since its file does not say. The service notices
+/// when it is next asked for one of them.
 ///
 /// # Errors
 /// If the directory cannot be read, or an entry not removed.
 pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
     let (opened, entries) = read(directory)?;
-    if named.is_none() {
-        let removed = temporary::remove_all(opened.as_fd());
-        removed.map_err(|errno| failed(directory, "change", errno.into()))?;
-    }
-    let mut count = 0;
+    let removed = temporary::remove_all(opened.as_fd());
+    let mut count = removed.map_err(|errno| failed(directory, "change", errno.into()))?;
     let is_dropped = |cached: &Cached| named.is_none_or(|named| cached.is(named));
     for (_, name) in entries.into_iter().filter(|(cached, _)| is_dropped(cached)) {
         index::unlink(&opened, name).map_err(|errno| failed(directory, "change", errno.into()))?;

@@ -81,21 +81,22 @@ impl Drop for Temporary {
 }
 
 /// Removes the temporary files in the reserved directory of `base`: all, even if one cannot be.
+/// Returns how many these were.
 ///
 /// # Errors
 /// The first of the file system.
-pub fn remove_all(base: BorrowedFd<'_>) -> Result<(), Errno> {
+pub fn remove_all(base: BorrowedFd<'_>) -> Result<usize, Errno> {
     let directory = match open_directory(base, RESERVED) {
         Ok(directory) => directory,
-        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(0),
         Err(errno) => return Err(errno),
     };
-    let mut outcome = Ok(());
+    let mut outcome = Ok(0);
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             let removed = unlinkat(&directory, entry.file_name(), AtFlags::empty());
-            outcome = outcome.and(removed);
+            outcome = outcome.and_then(|count| removed.map(|()| count + 1));
         }
     }
     outcome
