@@ -22,13 +22,13 @@ pub const COMMAND: Command = Command {
         Word::new("--service SERVICE", "the service, tedge-file-transfer or tedge-c8y-proxy"),
         PROFILE,
     ],
-    notes: "PATH is that of a request, such as /te/v1/files/child1/a, /c8y/event/events or\n\
-            /te/v1/entities/device/child1//. With --service, it can also be\n\
-            that of a rule, /child1/a. PATH is decoded: a space is a space, not %20. It\n\
-            must not contain % ? # \\ or control characters, and no part of it may be dots\n\
-            only, or dots before a semicolon: services can read these in several ways.\n\
-            A rule matches if all its keys match the request; the key may counts too.\n\
-            The first that matches allows it. The rules are in http.access_path and\n\
+    notes: "PATH is the path of a request, such as /te/v1/files/child1/a, /c8y/event/events\n\
+            or /te/v1/entities/device/child1//. With --service, it can also be the path in a\n\
+            rule, such as /child1/a. PATH is decoded: a space is a space, not %20. It must\n\
+            not contain % ? # \\ or control characters, and no part of it may be dots only,\n\
+            or dots before a semicolon: services can read these in several ways.\n\
+            A rule matches if all its keys match the request, including `may`. The first\n\
+            that matches allows it. The rules are in http.access_path and\n\
             c8y.proxy.access_path. If no rule allows the request, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
     run,
