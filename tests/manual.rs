@@ -9,6 +9,7 @@ mod made {
     pub(crate) mod bash;
     pub(crate) mod mdoc;
     pub(crate) mod pages;
+    pub(crate) mod rules;
     pub(crate) mod settings;
 }
 

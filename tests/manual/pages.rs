@@ -6,6 +6,7 @@ use common::settings::{OLD_SPELLINGS, Program, SETTINGS, Setting};
 
 use super::bash::profile;
 use super::mdoc::{Page, escaped, typed};
+use super::rules;
 
 /// `tedge(1)`.
 pub(crate) fn tedge() -> String {
@@ -290,7 +291,7 @@ pub(crate) fn tedge_toml() -> String {
     page.subsection("Old spellings");
     page.text("These old names are read too, with a warning:");
     page.list(OLD_SPELLINGS.iter().map(|(old, new)| (format!("Cm {old}"), format!("`{new}`"))));
-    rules(&mut page);
+    rules::section(&mut page);
     environment(&mut page);
     files(&mut page);
     page.section("EXAMPLES");
@@ -324,38 +325,6 @@ fn described(page: &mut Page, setting: &Setting) {
         setting.default_in_words(),
         setting.example
     ));
-}
-
-fn rules(page: &mut Page) {
-    page.section("RULES OF ACCESS");
-    page.text(
-        "The files of `http.access_path` and `c8y.proxy.access_path` hold rules in TOML, each below \
-         a line `[[rule]]`. Each key takes a string or a list of strings. A rule matches a request \
-         if all its keys match. The first rule that matches allows it. What no rule allows is answered \
-         with 403.",
-    );
-    let key = |key: &str, meaning: &str| (format!("Cm {key}"), meaning.to_owned());
-    page.list([
-        key(
-            "who",
-            "Names of clients; `*` is any. They are the DNS names, URIs and email addresses in the \
-             client certificate or, if it has none, its common name. A rule \
-             without this key matches every client, also one without a certificate.",
-        ),
-        key("from", "Addresses and networks of clients, such as 192.168.1.0/24. Default: all."),
-        key("may", "Required: read (GET, HEAD), write (PUT, DELETE, POST, PATCH), or methods in capitals."),
-        key(
-            "below",
-            "Directories, without the prefix /te/v1/files, /tedge/file-transfer or /c8y. \
-             `{who}` in them is the name of the client.",
-        ),
-        key(
-            "exactly",
-            "Single paths. A rule needs `below`, `exactly` or both; with both, one matching path is \
-             enough.",
-        ),
-    ]);
-    page.text("`tedge access check` prints the rule that allows a request.");
 }
 
 fn environment(page: &mut Page) {

@@ -23,7 +23,8 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; LARGE].into());
 }
 
-/// Reads once from the stream into hyper's buffer, and returns how much. The stream must not call this function.
+/// Reads once from the stream into hyper's buffer, and returns how much. The stream must not call
+/// this function.
 pub(crate) fn receive(
     stream: Pin<&mut impl AsyncRead>,
     cx: &mut Context<'_>,
