@@ -35,9 +35,9 @@ use crate::upstream::Head;
 
 /// Where the pieces end that are written, while few connections are busy. The kernel keeps a piece
 /// that is large and aligned as one: it is read again in half the time of one written in small ones.
-const LARGE: u64 = 128 * 1024;
+const LARGE: usize = 128 * 1024;
 /// The same while many are.
-const SMALL: u64 = 32 * 1024;
+const SMALL: usize = 32 * 1024;
 /// How long a piece may take: then the readers get what has come of it.
 const MOMENT: Duration = Duration::from_millis(50);
 /// How long a download waits until the disk has stored others.
@@ -77,7 +77,7 @@ struct File {
 impl File {
     /// How much is missing to the end of a piece.
     fn room(&self) -> usize {
-        let piece = if load::is_light() { LARGE } else { SMALL };
+        let piece = load::share(SMALL, LARGE) as u64;
         (piece - (self.written + self.buffer.len() as u64) % piece) as usize
     }
 }

@@ -13,9 +13,9 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use super::disk_pool::{DiskPool, Kind};
 use crate::net::load;
 
-/// How much is read at a time while few connections are busy.
+/// The most that is read at a time, while few connections are busy.
 const LARGE: usize = 64 * 1024;
-/// How much is read at a time while many are, so that memory stays small.
+/// The least, while many are.
 pub const SMALL: usize = 8 * 1024;
 
 /// A regular file that is being read, a chunk at a time.
@@ -27,7 +27,7 @@ pub struct Reader {
     /// Whether the file system supports `RWF_NOWAIT`.
     has_nowait: bool,
     reading: Option<Boxed<Result<Bytes, Errno>>>,
-    /// The last chunk, while few connections are busy. Once it is sent, the next one is read into
+    /// The last chunk, unless it has become too large. Once it is sent, the next one is read into
     /// it: a new one would be filled with zeros first.
     last: Bytes,
 }
@@ -98,7 +98,7 @@ impl Reader {
             }
             Ok(chunk) => {
                 self.position += chunk.len() as u64;
-                if load::is_light() && self.remaining() > 0 {
+                if self.remaining() > 0 && chunk.len() <= load::share(SMALL, LARGE) {
                     self.last = chunk.clone();
                 }
                 Ok(chunk)
@@ -111,8 +111,7 @@ impl Reader {
     }
 
     fn next_length(&self) -> usize {
-        let most = if load::is_light() { LARGE } else { SMALL };
-        self.remaining().min(most as u64) as usize
+        self.remaining().min(load::share(SMALL, LARGE) as u64) as usize
     }
 
     /// Room for the next chunk.

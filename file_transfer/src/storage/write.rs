@@ -204,7 +204,7 @@ impl Upload {
 }
 
 fn largest_buffer() -> usize {
-    if load::is_light() { LARGE } else { SMALL }
+    load::share(SMALL, LARGE)
 }
 
 impl Target {
