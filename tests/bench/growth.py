@@ -71,7 +71,7 @@ def sizes(bench):
                 server.forget_peak()
                 values += [*there_and_back(bench, server, step), server.peak() / 2**20]
         return [*values, values[-1] - values[2]]
-    return Measurement(rows, run, rounds=2)
+    return Measurement(rows, run, sides=("ours", "unsynced", "nginx"), rounds=2)
 
 
 def there_and_back(bench, server, megabytes):

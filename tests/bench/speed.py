@@ -23,6 +23,7 @@ def measurements(bench):
     for verb in "GET", "PUT":
         for key in None, "ecdsa":
             yield transfers(bench, verb, key)
+    yield many_transfers(bench)
     yield handshakes(bench, "ecdsa", "ECDSA P-256")
     yield handshakes(bench, "rsa", "RSA 2048")
     yield proxied(bench, "GET")
@@ -70,6 +71,21 @@ def transfers(bench, verb, key):
     rows = [Row(title, "MB/s", how, goal_ratio=1.0), cpu_row(title, "ms/GB", how)]
     sides = ("ours", *(["unsynced"] if is_upload else []), "nginx", "lighttpd")
     return Measurement(rows, run, sides, rounds=3 if is_upload else None)
+
+
+def many_transfers(bench):
+    """One file for all, so that the disk has no part in it."""
+    megabytes = 10
+    path = f"/tedge/file-transfer/{megabytes}mb"
+
+    def run(side):
+        with bench.file(megabytes), bench.file_server(side) as server:
+            found, cpu = rate(bench, server, path)
+        return megabytes * found.per_second, cpu / megabytes
+    title = f"GET of {megabytes} MB, 16 connections"
+    how = f"wrk -t1 -c16 -d{bench.seconds}s http://…{path}"
+    return Measurement([Row(title, "MB/s", how, goal_ratio=1.0), cpu_row(title, "ms/GB", how)],
+                       run, sides=("ours", "nginx", "lighttpd"))
 
 
 def handshakes(bench, key, title):
