@@ -205,6 +205,22 @@ fn the_directory_is_made_again_if_somebody_removes_it() {
 }
 
 #[test]
+fn looking_after_the_directory_takes_no_thread() {
+    let service = start(|setup| {
+        fs::create_dir_all(setup.directory().join("data/file-transfer")).unwrap();
+        fs::write(setup.directory().join("data/file-transfer/file"), "content").unwrap();
+    });
+    let mut client = Client::connect(service.address);
+    assert_eq!(client.exchange(request("GET", "file")).text(), "content");
+    let threads = service.threads();
+    let end = Instant::now() + Duration::from_millis(2500);
+    while Instant::now() < end {
+        assert_eq!(client.exchange(request("GET", "file")).text(), "content");
+        assert_eq!(service.threads(), threads);
+    }
+}
+
+#[test]
 fn a_directory_that_takes_its_place_is_served() {
     let service = start(|_| {});
     let files = service.path("data/file-transfer");

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{fstat, stat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, stat};
 
 use super::directory::Directories;
 use super::lookup::Lookup;
 use super::start;
 use crate::error::Error;
 
-/// How long [`Root::current`] may be used without another check of its path.
+/// How long a directory may be used without another check of its path.
 const CHECKED: Duration = Duration::from_secs(1);
 
 /// The directory, as it was opened last.
@@ -32,6 +32,18 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    fn is(&self, there: &Stat) -> bool {
+        let known = fstat(&*self.directory);
+        known.is_ok_and(|it| (it.st_dev, it.st_ino) == (there.st_dev, there.st_ino))
+    }
+
+    /// Whether it has this path still, as far as that can be told without waiting for the disk.
+    fn is_certainly_at(&self, path: &Path) -> bool {
+        let look = OFlags::PATH | OFlags::CLOEXEC;
+        let there = openat2(CWD, path, look, Mode::empty(), ResolveFlags::CACHED).and_then(fstat);
+        there.is_ok_and(|there| self.is(&there))
+    }
+
     /// Whether the directory was removed. Does not wait: an open directory is in memory.
     fn is_removed(&self) -> bool {
         fstat(&*self.directory).is_ok_and(|stat| stat.st_nlink == 0)
@@ -58,8 +70,12 @@ impl Root {
 
     /// The directory, without waiting for the disk. `None` if [`Root::check`] is due.
     pub(super) fn current(&self, now: Instant) -> Option<Arc<Opened>> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        (now.saturating_duration_since(opened.1) < CHECKED).then(|| opened.0.clone())
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(opened.1) >= CHECKED {
+            opened.0.is_certainly_at(&self.path).then_some(())?;
+            opened.1 = now;
+        }
+        Some(opened.0.clone())
     }
 
     /// Whether the directory is certainly not there. Does not wait.
@@ -73,9 +89,7 @@ impl Root {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let mut opened = lock().0.clone();
-        let there = stat(&self.path).map(|stat| (stat.st_dev, stat.st_ino));
-        let known = fstat(&*opened.directory).map(|stat| (stat.st_dev, stat.st_ino));
-        if there.is_err() || there != known {
+        if !stat(&self.path).is_ok_and(|there| opened.is(&there)) {
             opened = Arc::new(Self::open_now(&self.path, self.sync).map_err(Error::NoDirectory)?);
             let shown = self.path.display();
             log::warn!("{shown} was removed or replaced: it was opened again");
