@@ -22,14 +22,18 @@ const OVERRIDES: [HeaderName; 3] = [
 pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
     let Some(target) = target::upstream(&head.uri) else { return Ok(()) };
     let Some(path) = read(target.path()) else {
-        return Err(judge.refuse(head.method.as_str(), target.path().trim_start_matches('/')));
+        return Err(judge.refuse(
+            Area::WHOLE,
+            head.method.as_str(),
+            target.path().trim_start_matches('/'),
+        ));
     };
     judge.may(Area::WHOLE, head.method.as_str(), &path)?;
     for value in OVERRIDES.iter().flat_map(|name| head.headers.get_all(name)) {
         let name = value.as_bytes().trim_ascii().to_ascii_uppercase();
         match std::str::from_utf8(&name) {
             Ok(method) => judge.may(Area::WHOLE, method, &path)?,
-            Err(_) => return Err(judge.refuse(head.method.as_str(), &path)),
+            Err(_) => return Err(judge.refuse(Area::WHOLE, head.method.as_str(), &path)),
         }
     }
     Ok(())

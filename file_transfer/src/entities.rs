@@ -59,7 +59,7 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(
     let path = |rest: &str| format!("{}{}/", AREA.directory, rest.trim_end_matches('/'));
     Some(match plain(rest) {
         Some(text) => judge.may(AREA, head.method.as_str(), &path(&text)),
-        None => Err(judge.refuse(head.method.as_str(), &path(rest))),
+        None => Err(judge.refuse(AREA, head.method.as_str(), &path(rest))),
     })
 }
 

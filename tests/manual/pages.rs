@@ -73,9 +73,13 @@ pub(crate) fn tedge() -> String {
             "0".to_owned(),
             "Success. For `tedge http`: the status of the response is 2xx.".to_owned(),
         ),
-        ("1".to_owned(), "It failed, or the setting has no value.".to_owned()),
-        ("2".to_owned(), "The command line is wrong, or the setting is unknown.".to_owned()),
-        ("78".to_owned(), "A settings file, or a value in it, is wrong.".to_owned()),
+        (
+            "1".to_owned(),
+            "The command failed, the setting has no value, or no rule allows the request."
+                .to_owned(),
+        ),
+        ("2".to_owned(), "The command line is invalid, or the setting is unknown.".to_owned()),
+        ("78".to_owned(), "A settings file, or a value in it, is invalid.".to_owned()),
     ]);
     page.section("EXAMPLES");
     for example in examples {
@@ -119,13 +123,13 @@ pub(crate) fn service(program: Program) -> String {
                  `/tedge/file-transfer/`. The same files are at `/te/v1/files/`. \
                  The files are stored in the directory `file-transfer` below `data.path`. \
                  An upload is atomic: readers see the old file or the whole new one. \
-                 The file is synced to the disk before the answer.",
+                 The file is synced to the disk before the upload is answered.",
             );
             page.paragraph();
             page.text(
-                "Requests for `/te/v1/entities` are passed on to the tedge-agent of thin-edge.io \
-                 at `http.agent.address`, which keeps the entities. \
-                 If this is not set, or no agent listens there, the answer is 404.",
+                "The service passes requests for `/te/v1/entities` on to thin-edge.io's \
+                 `tedge-agent` at `http.agent.address`. \
+                 If that setting is not set, or no agent listens at that address, the answer is 404.",
             );
             page.paragraph();
             page.text(
@@ -134,11 +138,11 @@ pub(crate) fn service(program: Program) -> String {
                  or read for that time. \
                  With `http.files.max_total` and `http.files.make_room`, an upload that needs space \
                  deletes the least recently used files. \
-                 Neither deletes a file that is being sent or replaced, or that another program \
-                 has locked with flock. \
-                 The service checks all files at its start and every ten minutes. \
+                 The service never deletes a file that it is sending or replacing, or that another \
+                 program has locked with flock(2). \
+                 It checks all files when it starts and every ten minutes. \
                  The age of a file grows only while the device is on. \
-                 A wrong or changed clock does not make it older, except at the first start with \
+                 A wrong or changed clock does not make a file older, except at the first start with \
                  these settings.",
             );
         }
@@ -162,11 +166,11 @@ pub(crate) fn service(program: Program) -> String {
             );
             page.paragraph();
             page.text(
-                "With `c8y.proxy.cache.max_size`, binaries that were downloaded are cached in \
-                 `c8y.proxy.cache.path`; if that is not set, in /var/cache/tedge-c8y-proxy. Before the \
-                 proxy serves a cached binary, it asks Cumulocity whether the binary is unchanged. \
-                 If Cumulocity cannot be reached, `c8y.proxy.cache.offline` applies. \
-                 `tedge cache` lists and drops what is cached.",
+                "With `c8y.proxy.cache.max_size`, the proxy caches the binaries that it downloads, in \
+                 `c8y.proxy.cache.path` or, if that is not set, in /var/cache/tedge-c8y-proxy. \
+                 Before the proxy serves a cached binary, it asks Cumulocity whether the binary is \
+                 unchanged. If Cumulocity cannot be reached, `c8y.proxy.cache.offline` applies. \
+                 `tedge cache` lists and drops cached binaries.",
             );
         }
     }
@@ -174,19 +178,20 @@ pub(crate) fn service(program: Program) -> String {
     page.paragraph();
     let address = match program {
         Program::FileTransfer => {
-            "the address in `mqtt.external.bind.address`, else in `mqtt.bind.address`, else on 127.0.0.1"
+            "the address in `mqtt.external.bind.address`, or if that is not set in \
+             `mqtt.bind.address`, or if neither is set on 127.0.0.1"
         }
         _ => "127.0.0.1 only",
     };
     page.text(&format!(
-        "By default it uses HTTP and listens on {address}. \
-         `{prefix}.bind.address` makes it listen on the network, \
-         `{prefix}.cert_path` and `{prefix}.key_path` turn HTTPS on, \
-         `{prefix}.ca_path` makes it require a client certificate, \
-         and `{prefix}.crl_path` makes it refuse revoked certificates."
+        "By default the service uses HTTP and listens on {address}. \
+         To listen on the network, set `{prefix}.bind.address`. \
+         To turn HTTPS on, set `{prefix}.cert_path` and `{prefix}.key_path`. \
+         To require client certificates, set `{prefix}.ca_path`. \
+         To refuse revoked certificates, set `{prefix}.crl_path`."
     ));
     page.paragraph();
-    page.text("If its first argument or its name is `tedge`, it is the command described in");
+    page.text("If the program is called as `tedge`, or with `tedge` as its first argument, it is the command that is described in");
     page.line(".Xr tedge 1 .");
     page.section("OPTIONS");
     page.words(&[profile(program), run::OPTIONS].concat());
@@ -194,18 +199,19 @@ pub(crate) fn service(program: Program) -> String {
     page.list([
         (
             "Dv SIGHUP".to_owned(),
-            "Reads certificates, keys, CAs, revocation lists and rules of access again. \
-             If there is an error in them, the old ones stay in use."
+            "The service reads its certificates, keys, CAs, revocation lists and rules of access \
+             again. If there is an error in them, the old ones stay in use."
                 .to_owned(),
         ),
         (
             "Dv SIGTERM , SIGINT".to_owned(),
-            "Stops. Requests in progress have 30 seconds to finish. A second signal stops it at once."
+            "The service stops. Requests in progress have 30 seconds to finish. A second signal \
+             stops the service immediately."
                 .to_owned(),
         ),
     ]);
     page.section("SETTINGS");
-    page.text("These settings are read at the start. They are explained in");
+    page.text("The service reads these settings when it starts. They are explained in");
     page.line(".Xr tedge.toml 5 .");
     page.line(".Bl -tag -width Ds -compact");
     for setting in SETTINGS.iter().filter(|setting| setting.used_by.contains(&program)) {
@@ -217,10 +223,13 @@ pub(crate) fn service(program: Program) -> String {
     files(&mut page);
     page.section("EXIT STATUS");
     page.list([
-        ("0".to_owned(), "A signal stopped it.".to_owned()),
-        ("1".to_owned(), "It failed, for example because the port is in use.".to_owned()),
-        ("2".to_owned(), "The command line is wrong.".to_owned()),
-        ("78".to_owned(), "A setting, or a file that a setting names, is wrong.".to_owned()),
+        ("0".to_owned(), "A signal stopped the service.".to_owned()),
+        ("1".to_owned(), "The service failed, for example because the port is in use.".to_owned()),
+        ("2".to_owned(), "The command line is invalid.".to_owned()),
+        (
+            "78".to_owned(),
+            "A setting is invalid, or a file that a setting names cannot be used.".to_owned(),
+        ),
     ]);
     page.section("EXAMPLES");
     page.text("Check the settings and certificates:");
@@ -260,25 +269,25 @@ pub(crate) fn tedge_toml() -> String {
     page.paragraph();
     page.text(
         "A command-line option overrides the environment, the environment overrides the files, \
-         and the files override the defaults. Services read the settings at their start.",
+         and the files override the defaults. Services read the settings only when they start.",
     );
     page.paragraph();
     page.text(
         "Settings marked with a plus do not exist in thin-edge.io. \
          They are in a second file of the same directory, `tedge-http.toml`, since thin-edge.io \
          would delete them from its own file. \
-         If `mappers/c8y/mapper.toml` (thin-edge.io 2) or the file of a profile, \
-         `mappers/c8y.NAME/mapper.toml`, exists, the settings that begin with `c8y.` are in \
-         these files, without that prefix. \
+         thin-edge.io 2 has a file of its own for the settings that begin with `c8y.`: \
+         `mappers/c8y/mapper.toml` or, for a cloud profile, `mappers/c8y.NAME/mapper.toml`. \
+         If such a file exists, these settings are in it, without the prefix `c8y.`. \
          `tedge config` reads and writes each setting in the right file.",
     );
     page.paragraph();
     page.text(
-        "A cloud profile is a second set of all settings that begin with `c8y.`, for another tenant, \
-         with a name of letters, digits, `-` and `_`. Its settings are called \
-         `c8y.profiles.NAME.KEY`, and are in tables such as `[c8y.profiles.NAME.proxy]`. A \
-         setting that it does not contain has its default: nothing is inherited from the settings \
-         without a profile. \
+        "A cloud profile is another set of the settings that begin with `c8y.`, for another tenant. \
+         The name of a profile consists of letters, digits, `-` and `_`. The settings of a profile \
+         are called `c8y.profiles.NAME.KEY`, and are in tables such as `[c8y.profiles.NAME.proxy]`. \
+         A setting that a profile does not contain has its default: nothing is inherited from the \
+         settings without a profile. \
          Each profile has a service of its own, `tedge-c8y-proxy@NAME`, with its own port.",
     );
     page.section("SETTINGS");
@@ -336,14 +345,15 @@ fn environment(page: &mut Page) {
         ),
         (
             "Ev TEDGE_HTTP_BIND_PORT".to_owned(),
-            "The setting `http.bind.port`, and so on for each setting. It overrides the files. \
+            "Overrides the setting `http.bind.port` in the files. Each setting has such a variable: \
+             its key in capitals, with underscores for dots, after TEDGE_. \
              An empty value unsets the setting."
                 .to_owned(),
         ),
         (
             "Ev TEDGE_CLOUD_PROFILE".to_owned(),
-            "The cloud profile, unless `--profile` is given. A variable has the name of the profile in it: \
-             TEDGE_C8Y_PROFILES_NAME_URL."
+            "The cloud profile, unless `--profile` is given. The variables for the settings of a \
+             profile contain its name, for example TEDGE_C8Y_PROFILES_SECOND_URL."
                 .to_owned(),
         ),
         (

@@ -6,30 +6,34 @@ use super::mdoc::Page;
 pub(crate) fn section(page: &mut Page) {
     page.section("RULES OF ACCESS");
     page.text(
-        "The files of `http.access_path` and `c8y.proxy.access_path` hold rules in TOML, each below \
-         a line `[[rule]]`. Each key takes a string or a list of strings. A rule matches a request \
-         if all its keys match. The first rule that matches allows it. What no rule allows is answered \
-         with 403.",
+        "The files in `http.access_path` and `c8y.proxy.access_path` contain rules in TOML. Each rule \
+         begins with a line `[[rule]]`. Each key takes a string or a list of strings. A rule matches \
+         a request if all its keys match. A request is allowed if any rule matches it. All other \
+         requests are answered with 403.",
     );
     let key = |key: &str, meaning: &str| (format!("Cm {key}"), meaning.to_owned());
     page.list([
         key(
             "who",
-            "Names of clients; `*` is any. They are the DNS names, URIs and email addresses in the \
-             client certificate or, if it has none, its common name. A rule \
-             without this key matches every client, also one without a certificate.",
+            "Names of clients; `*` is any name. The names of a client are the DNS names, URIs and \
+             email addresses in its certificate. If the certificate has none of these, its common \
+             name is the name. A rule without this key also matches clients without a certificate.",
         ),
         key("from", "Addresses and networks of clients, such as 192.168.1.0/24. Default: all."),
-        key("may", "Required: read (GET, HEAD), write (PUT, DELETE, POST, PATCH), or methods in capitals."),
+        key(
+            "may",
+            "Required: read (GET, HEAD), write (PUT, DELETE, POST, PATCH), or methods in capitals.",
+        ),
         key(
             "below",
             "Directories, without the prefix /te/v1/files, /tedge/file-transfer or /c8y. \
-             `{who}` in them is the name of the client.",
+             `{who}` stands for the name of the client. A path that begins with /te/v1/entities/ \
+             is about the entities of tedge-agent, never about files.",
         ),
         key(
             "exactly",
-            "Single paths. A rule needs `below`, `exactly` or both; with both, one matching path is \
-             enough.",
+            "Single paths. A rule needs `below`, `exactly` or both. One matching path in either \
+             is enough.",
         ),
     ]);
     page.text("`tedge access check` prints the rule that allows a request.");

@@ -73,7 +73,14 @@ fn says_that_no_rule_allows_a_request() {
         (
             &["--as", "child1", "PUT", "/te/v1/files/te/v1/entities/device/child1/a"],
             "files.toml",
-            "child1 may not write below \"/te/v1/entities/device/child1/\"",
+            "child1 may not write below \"/te/v1/entities/device/child1/\" (this is a file, and rules \
+             below /te/v1/entities/ are about entities only; to check an entity, type \
+             /te/v1/entities/device/child1/a)",
+        ),
+        (
+            &["--as", "child1", "POST", "/te/v1/entities"],
+            "files.toml",
+            "child1 may not write below \"/te/v1/entities/\"",
         ),
         (
             &["--as", "child1", "DELETE", "/c8y/inventory/binaries/1"],

@@ -1,25 +1,26 @@
 //! The paths that a rule names: all below a directory, or exactly one.
 
-/// What a path belongs to. Rules that begin with the directory, as it is written, are about nothing
-/// but what is within it: it is no part of what is stored elsewhere under the same name.
+/// A directory with rules of its own. A path in a rule that begins with this directory, before
+/// `{who}` is replaced, is about requests within it only. Any other path in a rule is about all
+/// other requests only. `below = "/"` is about both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {
     /// Relative, without a slash at its end; empty if there is no such directory.
     pub directory: &'static str,
-    /// Whether the path is within it.
+    /// Whether the request is within it.
     pub is_within: bool,
 }
 
 impl Area {
-    /// All paths are alike.
+    /// No directory has rules of its own.
     pub const WHOLE: Self = Self { directory: "", is_within: true };
 }
 
-/// A directory or a path, in which the name of the client may stand.
+/// A directory or a path of a rule. It can contain `{who}`, the name of the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// What stands before, between and after the client's name; relative, a directory with a slash
-    /// at its end, the root empty.
+    /// The text before, between and after the client's name. It is relative: a directory ends with a
+    /// slash, the root is empty.
     pieces: Box<[String]>,
     is_exact: bool,
 }
@@ -42,7 +43,7 @@ impl Place {
     fn new(relative: &str, is_exact: bool) -> Result<Self, &'static str> {
         let pieces: Box<[_]> = relative.split("{who}").map(str::to_owned).collect();
         if pieces.iter().any(|piece| piece.contains(['{', '}'])) {
-            return Err("braces stand around {who} only");
+            return Err("{ and } are allowed only in {who}");
         }
         Ok(Self { pieces, is_exact })
     }
@@ -51,8 +52,8 @@ impl Place {
         self.pieces.len() > 1
     }
 
-    /// Whether it is about the paths of this area. The root is about all. A client whose name
-    /// happens to be that of the directory gets nothing by it.
+    /// Whether it is about requests of this area. `{who}` is not replaced: a client with the name of
+    /// the directory gains nothing by that name.
     pub(super) fn is_about(&self, area: Area) -> bool {
         let start = self.pieces.first().map_or("", String::as_str);
         let is_root = start.is_empty() && !self.is_exact && !self.has_name();
@@ -62,8 +63,8 @@ impl Place {
         area.directory.is_empty() || is_root || is_within == area.is_within
     }
 
-    /// Whether it holds this path: relative, decoded, no part empty, `.` or `..`. A slash at its
-    /// end says that it may be a directory.
+    /// Whether it contains this path. The path is relative and decoded, and no part of it is empty,
+    /// `.` or `..`. A slash at its end means that it may be a directory.
     pub(super) fn holds(&self, path: &str, name: &str) -> bool {
         self.rest(path, name).is_some_and(|rest| !self.is_exact || matches!(rest, "" | "/"))
     }
@@ -78,13 +79,13 @@ impl Place {
     }
 }
 
-/// The path without the slashes around it, if a request can have it.
+/// The path without its first and last slashes, if a request can have this path.
 fn checked(path: &str) -> Result<&str, &'static str> {
     let relative = path.strip_prefix('/').ok_or("a path begins with a slash")?;
     // Topic identifiers of thin-edge.io end in slashes: "/te/v1/entities/device/child1//".
     let relative = relative.trim_end_matches('/');
     if relative.contains(char::is_control) {
-        return Err("no request has a path with control characters");
+        return Err("a path has no control characters");
     }
     if path != "/" && relative.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err("write the path without empty parts, \".\" and \"..\"");

@@ -109,21 +109,25 @@ impl Judge<'_> {
     pub fn may(&self, area: Area, method: &str, path: &str) -> Result<(), Refusal> {
         match self.rules.find(self.client, method, area, path) {
             Some(_) => Ok(()),
-            None => Err(self.refuse(method, path)),
+            None => Err(self.refuse(area, method, path)),
         }
     }
 
-    /// The refusal of a request whose path could be read in more than one way.
-    pub fn refuse(&self, method: &str, path: &str) -> Refusal {
+    /// The refusal of a request. It names the directory of the path, but none above that of the area.
+    pub fn refuse(&self, area: Area, method: &str, path: &str) -> Refusal {
         let Client { names, address } = self.client;
         let who = names.iter().next().map(|name| Escaped(&name.text).to_string());
         let path = path.trim_end_matches('/');
+        let end = match path.rfind('/') {
+            _ if area.is_within && path == area.directory => path.len(),
+            slash => slash.unwrap_or_default(),
+        };
         Refusal {
             who: who
                 .or_else(|| address.map(|address| address.to_canonical().to_string()))
                 .unwrap_or_else(|| "a client without a name".to_owned()),
             verb: Methods::verb(method).to_owned(),
-            below: format!("/{}", &path[..path.rfind('/').map_or(0, |slash| slash + 1)]),
+            below: format!("/{}", &path[..end]) + if end == 0 { "" } else { "/" },
         }
     }
 }

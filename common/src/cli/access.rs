@@ -19,17 +19,17 @@ pub const COMMAND: Command = Command {
     options: &[
         Word::new("--as NAME", "name in the client certificate (default: no certificate)"),
         Word::new("--from ADDRESS", "IP address of the client (default: none)"),
-        Word::new("--service SERVICE", "the service, tedge-file-transfer or tedge-c8y-proxy"),
+        Word::new("--service SERVICE", "tedge-file-transfer or tedge-c8y-proxy (default: by PATH)"),
         PROFILE,
     ],
     notes: "PATH is the path of a request, such as /te/v1/files/child1/a, /c8y/event/events\n\
             or /te/v1/entities/device/child1//. With --service, it can also be the path in a\n\
-            rule, such as /child1/a. PATH is decoded: a space is a space, not %20. It must\n\
-            not contain % ? # \\ or control characters, and no part of it may be dots only,\n\
-            or dots before a semicolon: services can read these in several ways.\n\
+            rule, such as /child1/a. Write PATH decoded: a space, not %20. It must not\n\
+            contain % ? # \\ or control characters, or a part such as .. or ..;x, since\n\
+            servers differ in how they read these.\n\
             A rule matches if all its keys match the request, including `may`. The first\n\
-            that matches allows it. The rules are in http.access_path and\n\
-            c8y.proxy.access_path. If no rule allows the request, the exit status is 1.\n\n\
+            rule that matches allows the request. The rules are in http.access_path and\n\
+            c8y.proxy.access_path. If no rule matches, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
     run,
 };
@@ -65,8 +65,9 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     match rules.find(client, &method, area, &path) {
         Some(line) => Ok(print_value(&format!("allowed by {shown}:{line}"))?),
         None => {
-            let refusal = rules.judge(client).refuse(&method, &path);
-            print_value(&format!("refused: no rule in {shown} allows this: {refusal}"))?;
+            let refusal = rules.judge(client).refuse(area, &method, &path);
+            let hint = elsewhere(area, &path);
+            print_value(&format!("refused: no rule in {shown} allows this: {refusal}{hint}"))?;
             Err(Exit::Reported(1))
         }
     }
@@ -116,6 +117,19 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
     let parts: Vec<_> = relative.split('/').filter(|part| !part.is_empty()).collect();
     let end = if service == Program::C8yProxy && !parts.is_empty() { "/" } else { "" };
     Ok(Request { service, area, path: parts.join("/") + end })
+}
+
+/// What to check instead of a file below a directory whose rules are about no file.
+fn elsewhere(area: Area, path: &str) -> String {
+    let rest = path.strip_prefix(area.directory).filter(|_| !area.is_within);
+    match rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Some(_) => format!(
+            " (this is a file, and rules below {ENTITIES} are about entities only; to check an \
+             entity, type /{})",
+            Escaped(path)
+        ),
+        None => String::new(),
+    }
 }
 
 /// Whether some server could take a part for `.` or `..`.

@@ -13,7 +13,7 @@ use crate::staging;
 pub const COMMAND: Command = Command {
     name: "c8y",
     summary: "check how this device authenticates to Cumulocity",
-    verbs: &[Word::new("token", "fetch a token, and say who it is for")],
+    verbs: &[Word::new("token", "request a token, and print its user, source and expiry")],
     options: &[
         Word::new("--source SOURCE", "mqtt, https or auto (default: c8y.proxy.token_source)"),
         Word::new("--print", "print the token itself, which is a secret"),

@@ -14,8 +14,8 @@ pub const COMMAND: Command = Command {
     name: "cache",
     summary: "list or drop what the Cumulocity Proxy has cached",
     verbs: &[
-        Word::new("list", "print path, bytes, time since Cumulocity was asked"),
-        Word::new("drop [ID]", "drop a binary, by ID or path; without ID, all of them"),
+        Word::new("list", "print path, size and last check of each binary"),
+        Word::new("drop [ID]", "drop the binary with this ID or path; without ID, all"),
     ],
     options: &[PROFILE],
     notes: "Settings used: c8y.proxy.cache.path, data.path.\n\n\

@@ -15,17 +15,17 @@ pub const COMMAND: Command = Command {
     verbs: &[
         Word::new("ca", "create the local CA, which signs the certificates"),
         Word::new("server NAME", "create the certificate of a service"),
-        Word::new("client NAME", "create a client certificate; without a CA, a request"),
+        Word::new("client NAME", "create a client certificate (without a CA: a CSR)"),
         Word::new("show FILE…", "describe the contents of FILE; - is standard input"),
     ],
     options: &[
         Word::with(&["server"], "--host HOST", "add a host name or IP address (may be repeated)"),
-        Word::with(&["client"], "--csr FILE", "sign this certificate request"),
+        Word::with(&["client"], "--csr FILE", "sign this certificate request (CSR)"),
         Word::with(MAKING, "--days N", "validity in days (default: 100)"),
         Word::with(MAKING, "--dir DIR", "directory of the files (default: device-local-certs)"),
         Word::with(MAKING, "--force", "replace existing files"),
     ],
-    notes: "Files: NAME.crt and NAME.key. The certificate of a client is for this NAME.\n\
+    notes: "Files: NAME.crt and NAME.key. NAME is the common name of a client certificate.\n\
             Service: set http.cert_path and http.key_path (or c8y.proxy.*) to its files.\n\
             To require client certificates: set http.ca_path to tedge-local-ca.crt.\n\
             Client: set http.client.auth.cert_file and .key_file to its files.\n\n\

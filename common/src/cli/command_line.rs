@@ -257,7 +257,8 @@ pub(super) fn help_of_all(commands: &[Command]) -> String {
     text.push_str("\nOptions:\n");
     columns(&mut text, "", &[OPTIONS]);
     text.push_str(
-        "\n`tedge COMMAND --help` describes a command, `tedge config list --doc` settings.\n\n\
+        "\n`tedge COMMAND --help` describes a command.\n\
+         `tedge config list --doc` describes the settings.\n\n\
          Example: tedge config set http.bind.address 192.168.1.6\n",
     );
     text

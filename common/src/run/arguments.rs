@@ -97,8 +97,8 @@ Options:
     text.push_str(
         "
 Signals: SIGHUP reloads certificates, keys, revocation lists and access rules.
-SIGTERM and SIGINT finish running requests, then exit; a second one exits
-immediately.
+SIGTERM and SIGINT stop the service when running requests are finished, after
+30 s at most. A second signal stops it immediately.
 
 `tedge config set` changes settings, `tedge config list --doc` explains them.
 ",

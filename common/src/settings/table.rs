@@ -104,16 +104,16 @@ settings! {
     /// certificate that one of these CAs has signed. Requires http.cert_path.
     http_ca_path: Option<CaPath> = "http.ca_path", Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/tedge-local-ca.crt";
-    /// Certificate revocation lists, a file or a directory: revoked clients are refused. Requires
-    /// http.ca_path.
+    /// Certificate revocation lists, a file or a directory. Clients with a revoked certificate are
+    /// refused. Requires http.ca_path.
     http_crl_path: Option<CrlPath> = "http.crl_path" (own), Unset,
         [FileTransfer], "/etc/tedge/device-local-certs/revoked.pem";
-    /// The file with the rules that say who may read and write which files; without it, every
+    /// The file with the rules that say who may read and write which files. If it is not set, every
     /// client may read and write all files.
     http_access_path: Option<RulesPath> = "http.access_path" (own), Unset,
         [FileTransfer], "/etc/tedge/access/files.toml";
     /// Host names that clients may use for the File Transfer Service, besides those of this
-    /// machine: names, *.example.com for a domain, * for any name.
+    /// machine. *.example.com stands for all names below example.com, * for any name.
     http_allowed_hosts: HostPatterns = "http.allowed_hosts" (own), Unset,
         [FileTransfer], "gateway.example.com,*.plant.example";
     /// The origins (scheme, host and port) of other web sites whose pages may use the
@@ -145,14 +145,14 @@ settings! {
     /// Whether an upload is synced to the disk before it is answered. If false, it is still atomic,
     /// but a power cut may undo it.
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
-    /// Files that were neither written nor read for this time are deleted; none if it is not set.
-    /// An upload can set a shorter age for its file with Cache-Control: max-age or Expires.
+    /// Files that were neither written nor read for this time are deleted. If it is not set, no file
+    /// expires. An upload can set a shorter age for its file with Cache-Control: max-age or Expires.
     http_files_max_age: Option<Age> = "http.files.max_age" (own), Unset, [FileTransfer], "90d";
     /// The maximum total size of all files; no limit if it is not set. An upload beyond it is
     /// refused with 507, unless http.files.make_room is true.
     http_files_max_total: Option<Total> = "http.files.max_total" (own), Unset, [FileTransfer], "2G";
     /// If true, an upload that would exceed http.files.max_total deletes the least recently written
-    /// or read files until it fits. If false, it is refused.
+    /// or read files until it fits. If false, such an upload is refused.
     http_files_make_room: bool = "http.files.make_room" (own), Const("false"),
         [FileTransfer], "true";
     /// The maximum number of connections of the File Transfer Service.
@@ -169,10 +169,10 @@ settings! {
     /// also trusts the CAs of the system.
     c8y_root_cert_path: CaPath = "c8y.root_cert_path", Const("/etc/ssl/certs"),
         [C8yProxy, Tedge], "/etc/ssl/certs/ca-certificates.crt";
-    /// How the device authenticates to Cumulocity; auto means basic if the file in
-    /// c8y.credentials_path exists, else certificate.
+    /// How the device authenticates to Cumulocity. auto: basic if the file in c8y.credentials_path
+    /// exists, otherwise certificate.
     c8y_auth_method: AuthMethod = "c8y.auth_method", Const("certificate"), [C8yProxy], "basic";
-    /// The file with user name and password, for c8y.auth_method basic.
+    /// The file with the user name and the password for c8y.auth_method basic.
     c8y_credentials_path: CredentialsPath = "c8y.credentials_path", Below("credentials.toml"),
         [C8yProxy], "/etc/tedge/credentials.toml";
     /// The topic prefix of the MQTT bridge to Cumulocity.
@@ -194,16 +194,16 @@ settings! {
     /// certificate that one of these CAs has signed. Requires c8y.proxy.cert_path.
     c8y_proxy_ca_path: Option<CaPath> = "c8y.proxy.ca_path", Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/tedge-local-ca.crt";
-    /// Certificate revocation lists, a file or a directory: revoked clients are refused. Requires
-    /// c8y.proxy.ca_path.
+    /// Certificate revocation lists, a file or a directory. Clients with a revoked certificate are
+    /// refused. Requires c8y.proxy.ca_path.
     c8y_proxy_crl_path: Option<CrlPath> = "c8y.proxy.crl_path" (own), Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/revoked.pem";
-    /// The file with the rules that say who may send which requests to Cumulocity; without it,
+    /// The file with the rules that say who may send which requests to Cumulocity. If it is not set,
     /// every client may send all requests.
     c8y_proxy_access_path: Option<RulesPath> = "c8y.proxy.access_path" (own), Unset,
         [C8yProxy], "/etc/tedge/access/c8y.toml";
-    /// Host names that clients may use for the Cumulocity Proxy, besides those of this machine:
-    /// names, *.example.com for a domain, * for any name.
+    /// Host names that clients may use for the Cumulocity Proxy, besides those of this machine.
+    /// *.example.com stands for all names below example.com, * for any name.
     c8y_proxy_allowed_hosts: HostPatterns = "c8y.proxy.allowed_hosts" (own), Unset,
         [C8yProxy], "gateway.example.com,*.plant.example";
     /// The origins (scheme, host and port) of other web sites whose pages may use the
@@ -215,25 +215,25 @@ settings! {
     /// if the broker gives no token within 5 seconds.
     c8y_proxy_token_source: TokenFrom = "c8y.proxy.token_source" (own), Const("mqtt"),
         [C8yProxy, Tedge], "https";
-    /// The server that gives the token over HTTPS; the host of c8y.http, port 8443, if it is not set.
+    /// The server that gives the token over HTTPS. If it is not set: the host of c8y.http, port 8443.
     c8y_proxy_token_url: Option<HostPort<8443>> = "c8y.proxy.token_url" (own), Unset,
         [C8yProxy, Tedge], "example.cumulocity.com:8443";
     /// Whether the Cumulocity Proxy announces itself and its health on the local MQTT broker.
     c8y_proxy_publish_health: bool = "c8y.proxy.publish_health" (own), Const("true"),
         [C8yProxy], "false";
-    /// The maximum size of the cache of the Cumulocity Proxy on the disk; no cache if it is not set.
-    /// Binaries that one client has downloaded are served to the others from the cache.
+    /// The maximum size of the Cumulocity Proxy's cache on the disk. If it is not set, nothing is
+    /// cached. Binaries that one client has downloaded are served to other clients from the cache.
     c8y_proxy_cache_max_size: Option<Size> = "c8y.proxy.cache.max_size" (own), Unset,
         [C8yProxy, Tedge], "2G";
     /// The directory of the cache. If it is not set, the systemd service uses
-    /// /var/cache/tedge-c8y-proxy, and a program started by hand c8y-cache in data.path.
+    /// /var/cache/tedge-c8y-proxy. A proxy that is started by hand uses c8y-cache in data.path.
     c8y_proxy_cache_path: Option<DataPath> = "c8y.proxy.cache.path" (own), Unset,
         [C8yProxy, Tedge], "/data/c8y-cache";
-    /// If Cumulocity cannot be reached or does not answer within 10 s, a cached binary is served
-    /// if its last check is not older than this. 0: never.
+    /// While Cumulocity cannot be reached or does not answer within 10 s, a cached binary is served
+    /// for this time after its last check. 0: it is not served.
     c8y_proxy_cache_offline: Duration = "c8y.proxy.cache.offline" (own), Const("0"),
         [C8yProxy], "12h";
-    /// Answers that are smaller are not cached.
+    /// Answers smaller than this are not cached.
     c8y_proxy_cache_min_size: Size = "c8y.proxy.cache.min_size" (own), Const("64k"),
         [C8yProxy], "1M";
     /// More paths of Cumulocity to cache. /inventory/binaries/ID and /event/events/ID/binaries are
@@ -296,9 +296,9 @@ settings! {
     proxy_username: Option<Text> = "proxy.username", Unset, [C8yProxy], "device";
     /// The password for the HTTP proxy.
     proxy_password: Option<Secret> = "proxy.password", Unset, [C8yProxy], "secret";
-    /// Hosts that are reached without the HTTP proxy. Each is a name, which includes all names below
-    /// it, an IP address, a network such as 10.0.0.0/8, or * for all. A name or an address can have a
-    /// port, and then means that port only. If it is not set, NO_PROXY in the environment is used.
+    /// Hosts to which connections do not use the HTTP proxy. Each is a name (with all names below
+    /// it), an IP address, a network such as 10.0.0.0/8, or * for all. With a port, a name or an
+    /// address means that port only. If it is not set, NO_PROXY in the environment is used.
     proxy_no_proxy: List = "proxy.no_proxy", Unset, [C8yProxy], "localhost,.example.com";
 }
 
