@@ -114,6 +114,12 @@ fn is_plain(path: &str) -> bool {
 
 /// `*` is any part, and a slash at the end everything below.
 fn matches(pattern: &str, path: &str) -> bool {
+    // Most paths are others, which the first byte that differs shows.
+    let is_same = |(a, b): &(u8, u8)| a == b && *a != b'*';
+    let same = pattern.bytes().zip(path.bytes()).take_while(is_same).count();
+    if pattern.as_bytes().get(same).is_some_and(|byte| *byte != b'*') {
+        return false;
+    }
     let (mut patterns, mut parts) = (pattern.split('/'), path.split('/'));
     loop {
         match (patterns.next(), parts.next()) {
