@@ -4,10 +4,11 @@
 use std::any::Any;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use async_executor::{Executor, Task};
 use futures_lite::FutureExt;
+use futures_lite::future::Boxed;
 
 /// Starts a task. To drop it is to cancel it.
 pub fn spawn(
@@ -30,7 +31,7 @@ pub struct Job<T> {
 
 /// Starts work that may block its thread.
 pub fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-    Work::new(work).start()
+    Work::new(work).into_job()
 }
 
 impl Work {
@@ -48,9 +49,14 @@ impl Work {
         }))
     }
 
+    /// Starts it.
+    pub(crate) fn start(self) -> Task<Box<dyn Any + Send>> {
+        blocking::unblock(self.0)
+    }
+
     /// Starts work that returns a `T`.
-    pub(crate) fn start<T>(self) -> Job<T> {
-        Job { task: blocking::unblock(self.0), returns: PhantomData }
+    pub(crate) fn into_job<T>(self) -> Job<T> {
+        Job { task: self.start(), returns: PhantomData }
     }
 }
 
@@ -65,9 +71,36 @@ impl<T: 'static> Future for Job<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        match ready!(self.task.poll(cx)).downcast() {
-            Ok(returned) => Poll::Ready(*returned),
-            Err(_) => unreachable!("the work returns a T"),
-        }
+        self.task.poll(cx).map(returned)
+    }
+}
+
+/// What work returns, whatever has to be waited for before it starts.
+///
+/// If it is dropped, work that has not started does not start; work that has runs to its end.
+pub struct Returned<T> {
+    future: Boxed<Box<dyn Any + Send>>,
+    returns: PhantomData<fn() -> T>,
+}
+
+impl<T> Returned<T> {
+    /// The future is that of work that returns a `T`.
+    pub(crate) fn of(future: impl Future<Output = Box<dyn Any + Send>> + Send + 'static) -> Self {
+        Self { future: future.boxed(), returns: PhantomData }
+    }
+}
+
+impl<T: 'static> Future for Returned<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        self.future.as_mut().poll(cx).map(returned)
+    }
+}
+
+fn returned<T: 'static>(any: Box<dyn Any + Send>) -> T {
+    match any.downcast() {
+        Ok(returned) => *returned,
+        Err(_) => unreachable!("the work returns a T"),
     }
 }

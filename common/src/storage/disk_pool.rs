@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_lock::{Semaphore, SemaphoreGuardArc};
 
-use crate::tasks::{Job, Work, unblock};
+use crate::tasks::{Returned, Work, unblock};
 
 /// Jobs of any kind at a time, which is also the number of threads.
 pub const JOBS: usize = 4;
@@ -57,21 +57,13 @@ impl DiskPool {
     ///
     /// If this future is dropped, a job that has not started does not start; one that has runs to
     /// its end.
-    pub async fn run<T: Send + 'static>(
+    pub fn run<T: Send + 'static>(
         self: &Arc<Self>,
         kind: Kind,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        self.start(kind, job).await.await
-    }
-
-    /// Waits for a permit and starts a job.
-    async fn start<T: Send + 'static>(
-        self: &Arc<Self>,
-        kind: Kind,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Job<T> {
-        self.permit(kind, Work::new(job)).await.start()
+    ) -> Returned<T> {
+        let (pool, work) = (self.clone(), Work::new(job));
+        Returned::of(async move { pool.permit(kind, work).await.start().await })
     }
 
     /// Waits for a permit, which the work then gives back. Compiled once for all types of jobs.
@@ -133,8 +125,20 @@ mod tests {
     use futures_lite::future;
 
     use super::*;
+    use crate::tasks::Job;
 
     const LIMIT: Duration = Duration::from_secs(10);
+
+    impl DiskPool {
+        /// Waits for a permit and starts a job.
+        async fn start(
+            self: &Arc<Self>,
+            kind: Kind,
+            job: impl FnOnce() -> bool + Send + 'static,
+        ) -> Job<bool> {
+            self.permit(kind, Work::new(job)).await.into_job()
+        }
+    }
 
     /// Starts jobs of these kinds that wait until the sender is dropped.
     fn stall(pool: &Arc<DiskPool>, kinds: &[Kind]) -> (mpsc::Sender<()>, Vec<Job<bool>>) {
