@@ -24,7 +24,6 @@ mod start;
 mod status;
 mod validator;
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,11 +52,16 @@ use crate::upstream::{Head, Upstream};
 
 /// How many whole downloads may wait for the disk before others do not begin.
 const STORING: usize = 16;
+
+const HIT: &str = "hit";
+const MISS: &str = "fwd=miss";
+const VARY_MISS: &str = "fwd=vary-miss";
 /// Upstream was asked, and has what is kept. RFC 9211, 2.1: that is no hit.
 const REVALIDATED: &str = "fwd=stale; fwd-status=304";
-
 /// The answer is that of a download under way.
-const COLLAPSED: &str = "fwd=miss; collapsed";
+const COLLAPSED: &str = "; collapsed";
+const STORED: &str = "; stored";
+const OFFLINE: &str = "; detail=offline";
 
 /// The cache. Clones share it.
 #[derive(Clone)]
@@ -68,7 +72,8 @@ struct Shared {
     paths: Paths,
     directory: OwnedFd,
     index: Arc<Index>,
-    fills: Mutex<HashMap<u128, Arc<Fill>>>,
+    /// The downloads under way.
+    fills: Mutex<Vec<(u128, Arc<Fill>)>>,
     pool: Arc<DiskPool>,
     /// Downloads that are whole, and wait until the disk has them.
     storing: Semaphore,
@@ -83,13 +88,11 @@ struct Shared {
 }
 
 /// What the cache says to a request.
-pub(crate) enum Asked {
-    /// This answers it.
-    Answered(Response<Body>),
-    /// It is to be passed on. The answer gets this status.
-    PassedOn(Status),
-    /// Upstream has answered it already, with this. The answer gets this status.
-    Forwarded(Answer, Status),
+pub(crate) struct Asked {
+    /// This answers it; without one it is to be passed on.
+    pub(crate) answer: Option<Box<Answer>>,
+    /// What the answer gets in any case.
+    pub(crate) status: Status,
 }
 
 impl Cache {
@@ -138,13 +141,13 @@ impl Cache {
     /// Upstream cannot be asked, and what is kept may not be served without.
     pub(crate) async fn ask(&self, head: &Head) -> Result<Asked, Error> {
         let key = self.0.key(head.target.path());
-        let under_way = self.0.fills().get(&key.name).cloned();
+        let under_way = self.0.fill(key.name);
         let mut found = None;
         if let Some(fill) = under_way {
             if let Some((entry, age)) = fill.old() {
                 found = Some((entry, Source::Fill(fill), age));
             } else if let Some(follower) = fill.join() {
-                return Ok(self.follow(follower, head, COLLAPSED).await);
+                return Ok(self.follow(follower, head, MISS, COLLAPSED).await);
             }
         }
         if found.is_none() {
@@ -154,10 +157,10 @@ impl Cache {
                 });
         }
         let Some((mut entry, source, age)) = found else {
-            return self.miss(key, head, None, "fwd=miss").await;
+            return self.miss(key, head, None, MISS).await;
         };
         if !validator::answers(&entry.fields, &head.fields) {
-            return Ok(Asked::PassedOn(Status::new("fwd=vary-miss")));
+            return Ok(Asked::passed_on(VARY_MISS));
         }
         let is_allowed = validator::may_be_stale(&entry.fields);
         let may_be_stale = age < self.0.options.offline && is_allowed;
@@ -170,8 +173,11 @@ impl Cache {
         self.note(is_away);
         match verdict {
             Verdict::Unchanged(confirmed) => {
-                let status = if confirmed.is_some() { REVALIDATED } else { "hit" };
-                validator::update(&mut entry.fields, confirmed.unwrap_or_default());
+                let status = if confirmed.is_some() { REVALIDATED } else { HIT };
+                if let Some(confirmed) = confirmed {
+                    let fields = &mut Arc::make_mut(&mut entry).fields;
+                    validator::update(fields, confirmed.response.into_parts().0.headers);
+                }
                 let is_still = !is_allowed || validator::may_be_stale(&entry.fields);
                 let is_kept = validator::may_be_kept(&entry.fields);
                 match source {
@@ -180,7 +186,7 @@ impl Cache {
                         if !is_kept {
                             self.0.remove(key.name, Some(version)).await;
                         }
-                        Ok(Asked::Answered(self.hit(head, &entry, file, None, status)))
+                        Ok(self.hit(head, &entry, file, None, Status::new(status, "")))
                     }
                     Source::Fill(fill) => {
                         let follower = fill.join();
@@ -205,12 +211,11 @@ impl Cache {
             Verdict::Away(outcome) if !may_be_stale => outcome.map(forwarded),
             Verdict::Away(_) | Verdict::Silent => match source {
                 Source::Entry(file, _) => {
-                    let status = "hit; detail=offline";
-                    Ok(Asked::Answered(self.hit(head, &entry, file, Some(age), status)))
+                    let status = Status::new(HIT, OFFLINE);
+                    Ok(self.hit(head, &entry, file, Some(age), status))
                 }
                 Source::Fill(fill) => {
-                    let status = "fwd=miss; collapsed; detail=offline";
-                    self.join(fill.join(), key, head, status).await
+                    self.join(fill.join(), key, head, "; collapsed; detail=offline").await
                 }
             },
         }
@@ -226,9 +231,13 @@ impl Cache {
     /// Drops what is kept of a path, after a request that may have changed it.
     pub(crate) async fn invalidate(&self, path: &str) {
         let key = self.0.key(path);
-        if let Some(fill) = self.0.fills().remove(&key.name) {
-            fill.forget();
-        }
+        self.0.fills().retain(|(name, fill)| {
+            let is_another = *name != key.name;
+            if !is_another {
+                fill.forget();
+            }
+            is_another
+        });
         self.0.remove(key.name, None).await;
     }
 
@@ -248,11 +257,11 @@ impl Cache {
         follower: Option<Follower>,
         key: Key,
         head: &Head,
-        status: &str,
+        more: &str,
     ) -> Result<Asked, Error> {
         match follower {
-            Some(follower) => Ok(self.follow(follower, head, status).await),
-            None => self.miss(key, head, None, "fwd=miss").await,
+            Some(follower) => Ok(self.follow(follower, head, MISS, more).await),
+            None => self.miss(key, head, None, MISS).await,
         }
     }
 
@@ -261,67 +270,57 @@ impl Cache {
         &self,
         key: Key,
         head: &Head,
-        answer: Option<Answer>,
+        answer: Option<Box<Answer>>,
         status: &str,
     ) -> Result<Asked, Error> {
         if head.method != Method::GET {
-            return Ok(match answer {
-                Some(answer) => Asked::Forwarded(answer, Status::new(status)),
-                None => Asked::PassedOn(Status::new(status)),
-            });
+            return Ok(Asked { answer, status: Status::new(status, "") });
         }
         let (follower, begun) = self.begin(key, answer, head);
-        let Some(fill) = begun else {
-            return Ok(self.follow(follower, head, &format!("{status}; collapsed")).await);
-        };
-        let asked = self.follow(follower, head, &format!("{status}; stored")).await;
-        let Asked::PassedOn(_) = asked else { return Ok(asked) };
+        let more = if begun.is_some() { STORED } else { COLLAPSED };
+        let asked = self.follow(follower, head, status, more).await;
+        let (Some(fill), None) = (begun, &asked.answer) else { return Ok(asked) };
         // It is not kept. If it answers this request too, it is not asked for twice.
         let asks_for_more = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE];
         let is_conditional = asks_for_more.iter().any(|name| head.fields.contains_key(name));
-        match fill.take_declined() {
-            Some(Err(error)) => Err(error),
-            Some(Ok(answer)) if !is_conditional => {
-                Ok(Asked::Forwarded(answer, Status::new(status)))
-            }
-            _ => Ok(Asked::PassedOn(Status::new(status))),
-        }
+        let answer = fill.take_declined().transpose()?.filter(|_| !is_conditional);
+        Ok(Asked { answer, status: Status::new(status, "") })
     }
 
     /// Joins the download that is under way, or begins one, which is returned then.
     fn begin(
         &self,
         key: Key,
-        answer: Option<Answer>,
+        answer: Option<Box<Answer>>,
         head: &Head,
     ) -> (Follower, Option<Arc<Fill>>) {
         let mut fills = self.0.fills();
-        if let Some(follower) = fills.get(&key.name).and_then(Fill::join) {
+        let under_way = fills.iter().find(|(name, _)| *name == key.name);
+        if let Some(follower) = under_way.and_then(|(_, fill)| fill.join()) {
             return (follower, None);
         }
         let (fill, follower) = Fill::begin();
-        fills.insert(key.name, fill.clone());
+        fills.retain(|(name, _)| *name != key.name);
+        fills.push((key.name, fill.clone()));
         let download = Download::new(self.0.clone(), fill.clone(), key, head);
         fill.keep(spawn(&self.0.executor, download.run(answer)));
         (follower, Some(fill))
     }
 
     /// Answers from a download under way, once its answer has begun.
-    async fn follow(&self, follower: Follower, head: &Head, status: &str) -> Asked {
+    async fn follow(&self, follower: Follower, head: &Head, status: &str, more: &str) -> Asked {
         let Some(opened) = follower.opened().await else {
-            return Asked::PassedOn(Status::new("fwd=miss"));
+            return Asked::passed_on(MISS);
         };
-        if !validator::answers(&opened.entry.fields, &head.fields) {
-            return Asked::PassedOn(Status::new("fwd=vary-miss"));
+        let (entry, length) = (opened.entry.clone(), opened.length);
+        if !validator::answers(&entry.fields, &head.fields) {
+            return Asked::passed_on(VARY_MISS);
         }
-        let (fields, length) = (opened.entry.fields.clone(), opened.length);
-        let pool = self.0.pool.clone();
-        let (mut response, part) = reply::reply(head, &fields, length);
+        let (mut response, part) = reply::reply(head, &entry.fields, length);
         if let Some((first, end)) = part {
-            *response.body_mut() = follower.body(first, end, pool);
+            *response.body_mut() = follower.body(first, end, self.0.pool.clone());
         }
-        Status::new(status).add(response.headers_mut());
-        Asked::Answered(response)
+        Asked::answered(response, Status::new(status, more))
     }
 
     fn hit(
@@ -330,22 +329,19 @@ impl Cache {
         entry: &Entry,
         file: Arc<OwnedFd>,
         age: Option<Duration>,
-        status: &str,
-    ) -> Response<Body> {
+        status: Status,
+    ) -> Asked {
         let length = entry.length;
-        let pool = self.0.pool.clone();
         let (mut response, part) = reply::reply(head, &entry.fields, Some(length));
         if let Some((first, end)) = part {
-            let mut reader = Reader::new(file, length, pool);
+            let mut reader = Reader::new(file, length, self.0.pool.clone());
             reader.select(first, end.unwrap_or(length).saturating_sub(1));
             *response.body_mut() = Body::file(reader);
         }
-        let fields = response.headers_mut();
         if let Some(age) = age {
-            fields.insert(AGE, age.as_secs().into());
+            response.headers_mut().insert(AGE, age.as_secs().into());
         }
-        Status::new(status).add(fields);
-        response
+        Asked::answered(response, status)
     }
 
     /// Says once when upstream cannot be asked any more, and once when it can.
@@ -365,9 +361,24 @@ impl Cache {
     }
 }
 
+impl Asked {
+    fn passed_on(status: &str) -> Self {
+        Self { answer: None, status: Status::new(status, "") }
+    }
+
+    fn answered(response: Response<Body>, status: Status) -> Self {
+        Self { answer: Some(Box::new(Answer { response, upgraded: None })), status }
+    }
+}
+
 impl Shared {
-    fn fills(&self) -> MutexGuard<'_, HashMap<u128, Arc<Fill>>> {
+    fn fills(&self) -> MutexGuard<'_, Vec<(u128, Arc<Fill>)>> {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The download of this name that is under way.
+    fn fill(&self, name: u128) -> Option<Arc<Fill>> {
+        self.fills().iter().find(|(of, _)| *of == name).map(|(_, fill)| fill.clone())
     }
 
     fn key(&self, path: &str) -> Key {

@@ -6,7 +6,6 @@ use common::client::Answer;
 use common::http::{answer, crossing, received};
 use http::{Method, StatusCode, Uri, Version};
 
-use crate::cache::Asked;
 use crate::error::Error;
 use crate::state::State;
 use crate::target::Cost;
@@ -55,24 +54,22 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
     }
 
     // 3. What was downloaded before is not downloaded again, where there is a cache.
-    let asked = match state.cache() {
-        Some(cache) => Some(match cache.check(&head) {
-            Ok(()) => Box::pin(cache.ask(&head)).await?,
-            Err(status) => Asked::PassedOn(status),
-        }),
-        None => None,
-    };
-    let (status, answered) = match asked {
-        Some(Asked::Answered(response)) => return Ok(answer(response)),
-        Some(Asked::Forwarded(answer, status)) => (Some(status), Some(answer)),
-        Some(Asked::PassedOn(status)) => (Some(status), None),
-        None => (None, None),
-    };
+    let (mut answered, mut status) = (None, None);
+    if let Some(cache) = state.cache() {
+        status = Some(match cache.check(&head) {
+            Ok(()) => {
+                let asked = Box::pin(cache.ask(&head)).await?;
+                answered = asked.answer;
+                asked.status
+            }
+            Err(status) => status,
+        });
+    }
 
     // 4. Credentials: the client's own, and then nothing waits for a token, or the device's.
     let changed = state.cache().and_then(|cache| Some((cache, cache.changed_by(&head)?)));
     let Answer { mut response, upgraded } = if let Some(answer) = answered {
-        answer
+        *answer
     } else if is_authorized(&head.fields) {
         upstream.send(head.with(body)).await?
     } else {

@@ -64,7 +64,7 @@ pub(super) struct Download {
 struct File {
     temporary: Temporary,
     space: Reservation,
-    entry: Entry,
+    entry: Arc<Entry>,
     /// What upstream says that the body's length is.
     length: Option<u64>,
     written: u64,
@@ -100,15 +100,14 @@ impl Drop for Download {
 impl Download {
     pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, key: Key, first: &Head) -> Self {
         let mut conditions = HeaderMap::new();
-        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-            let values = first.fields.get_all(&name).iter().cloned();
-            conditions.extend(values.map(|value| (name.clone(), value)));
-        }
+        validator::copy(&first.fields, &mut conditions, |name| {
+            [IF_NONE_MATCH, IF_MODIFIED_SINCE].contains(name)
+        });
         Self { shared, fill, key, conditions }
     }
 
     /// Downloads, or goes on with what upstream has answered already.
-    pub(super) async fn run(self, answer: Option<Answer>) {
+    pub(super) async fn run(self, answer: Option<Box<Answer>>) {
         let (answer, file, asked) = match self.begin(answer).await {
             Ok((answer, Some((file, asked)))) => (answer, file, asked),
             Ok((answer, None)) => return self.fill.decline(Ok(answer)),
@@ -126,8 +125,8 @@ impl Download {
     /// cannot be.
     async fn begin(
         &self,
-        answer: Option<Answer>,
-    ) -> Result<(Answer, Option<(File, Instant)>), Error> {
+        answer: Option<Box<Answer>>,
+    ) -> Result<(Box<Answer>, Option<(Box<File>, Instant)>), Error> {
         let shared = &self.shared;
         let mut object = None;
         let answer = match answer {
@@ -138,8 +137,8 @@ impl Download {
                     object = shared.object(&self.key).await?.ok();
                 }
                 let mut head = shared.head(Method::GET, &self.key.path);
-                head.fields.extend(self.conditions.clone());
-                shared.upstream.send_as_the_device(head, Body::Empty).await?
+                validator::copy(&self.conditions, &mut head.fields, |_| true);
+                shared.send(head).await?
             }
         };
         let asked = Instant::now();
@@ -179,10 +178,10 @@ impl Download {
     }
 
     /// Makes the temporary file, and room for it. `None` if there is none.
-    async fn create(&self, entry: Entry, length: Option<u64>) -> Option<File> {
+    async fn create(&self, entry: Entry, length: Option<u64>) -> Option<Box<File>> {
         let shared = self.shared.clone();
         let mut space = shared.index.reserve(length.is_some());
-        let text = entry.encode().len() as u64;
+        let text = entry.encode(0).len() as u64;
         let create = move || {
             let bytes = length.unwrap_or(0) + text;
             if !shared.make_room(&mut space, bytes, Need { bytes, inodes: 1 })? {
@@ -191,7 +190,9 @@ impl Download {
             let temporary = Temporary::create(shared.directory.as_fd(), shared.pool.clone())?;
             let (written, buffer, is_lost) = (0, Vec::new(), false);
             let digests = Digests::expected_by(&entry.fields);
-            Ok(Some(File { temporary, space, entry, length, written, buffer, digests, is_lost }))
+            let entry = Arc::new(entry);
+            let file = File { temporary, space, entry, length, written, buffer, digests, is_lost };
+            Ok(Some(Box::new(file)))
         };
         let created: Result<_, Errno> = self.shared.pool.run(Kind::Write, create).await;
         created.unwrap_or_else(|errno| {
@@ -201,7 +202,7 @@ impl Download {
     }
 
     /// Writes the body to the file. `None` if it is not whole.
-    async fn receive(&self, mut body: Body, mut file: File) -> Option<File> {
+    async fn receive(&self, mut body: Body, mut file: Box<File>) -> Option<Box<File>> {
         let (mut waits, mut due) = (WAITS.iter(), Instant::now());
         loop {
             let next = if file.buffer.is_empty() {
@@ -258,7 +259,7 @@ impl Download {
     }
 
     /// Writes what was collected, or relays it. `None` if nobody reads that.
-    async fn flush(&self, mut file: File) -> Option<File> {
+    async fn flush(&self, mut file: Box<File>) -> Option<Box<File>> {
         if file.buffer.is_empty() {
             return Some(file);
         }
@@ -302,10 +303,7 @@ impl Download {
 
     /// Lets nobody follow any more.
     fn leave(&self) {
-        let mut fills = self.shared.fills();
-        if fills.get(&self.key.name).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
-            fills.remove(&self.key.name);
-        }
+        self.shared.fills().retain(|(_, fill)| !Arc::ptr_eq(fill, &self.fill));
     }
 
     /// Goes on where the download has broken off, with the same version.
@@ -319,8 +317,10 @@ impl Download {
         let mut head = self.shared.head(Method::GET, &self.key.path);
         let range = HeaderValue::try_from(format!("bytes={at}-")).map_err(|_| Broken::ForGood)?;
         head.fields.insert(RANGE, range);
-        head.fields.extend(condition.map(|condition| (IF_RANGE, condition.clone())));
-        let answer = self.shared.upstream.send_as_the_device(head, Body::Empty).await;
+        if let Some(condition) = condition {
+            head.fields.insert(IF_RANGE, condition.clone());
+        }
+        let answer = self.shared.send(head).await;
         let response = answer.map_err(|_| Broken::Now)?.response;
         let fields = response.headers();
         let is_rest = response.status() == StatusCode::PARTIAL_CONTENT
@@ -345,14 +345,13 @@ impl Download {
     }
 
     /// Gives the file its name, once it is on the disk.
-    async fn store(&self, mut file: File) {
+    async fn store(&self, mut file: Box<File>) {
         let _storing = self.shared.storing.acquire().await;
-        file.entry.length = file.written;
         let is_small = file.written < self.shared.options.min_size;
         if file.is_lost || is_small || self.fill.is_forgotten() {
             return;
         }
-        if let Some(field) = file.digests.wrong() {
+        if let Some(field) = std::mem::take(&mut file.digests).wrong() {
             let path = &self.key.path;
             log::warn!("{path} is not kept: it is not what {field} of Cumulocity's answer says");
             return;
@@ -360,7 +359,7 @@ impl Download {
         let (shared, name) = (self.shared.clone(), self.key.name);
         let asked = self.fill.asked().unwrap_or_else(Instant::now);
         let store = move || {
-            let end = file.entry.encode();
+            let end = file.entry.encode(file.written);
             write_all(file.temporary.file(), &end, file.written)?;
             entries::date(file.temporary.file(), asked.elapsed())?;
             fsync(file.temporary.file())?;
@@ -386,7 +385,7 @@ impl Shared {
     /// Writes what was collected, up to `after`. Waits for the disk.
     fn write(&self, file: &mut File, after: u64) -> std::io::Result<()> {
         let need = Need { bytes: after - file.written, inodes: 0 };
-        let bytes = file.length.unwrap_or(0).max(after) + file.entry.encode().len() as u64;
+        let bytes = file.length.unwrap_or(0).max(after) + file.entry.encode(0).len() as u64;
         if !self.make_room(&mut file.space, bytes, need)? {
             return Err(std::io::Error::other(
                 "there is no room within c8y.proxy.cache.max_size and http.upload.min_free",

@@ -26,7 +26,10 @@ pub(super) enum Source {
 
 impl Shared {
     /// The entry, its open file, and for how long upstream has not been asked.
-    pub(super) async fn find(self: &Arc<Self>, key: &Key) -> Option<(Entry, Arc<OwnedFd>, Found)> {
+    pub(super) async fn find(
+        self: &Arc<Self>,
+        key: &Key,
+    ) -> Option<(Arc<Entry>, Arc<OwnedFd>, Found)> {
         let mut found = self.index.find(key.name)?;
         let file = found.file.take();
         let (shared, url, name) = (self.clone(), key.url.clone(), key.name);
@@ -44,7 +47,7 @@ impl Shared {
                 }
             };
             let entry = Entry::read(&file)?.filter(|entry| entry.url == url);
-            Ok::<_, std::io::Error>(entry.map(|entry| (entry, file)))
+            Ok::<_, std::io::Error>(entry.map(|entry| (Arc::new(entry), file)))
         };
         match self.pool.run(Kind::Read, read).await {
             Ok(Some((entry, file))) => {

@@ -30,8 +30,8 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// What follows the body.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// What follows a body of this length.
+    pub(super) fn encode(&self, body: u64) -> Vec<u8> {
         let mut text = format!("{}\n", self.url).into_bytes();
         let (kind, updated) = match &self.validator {
             Validator::Tag => ("etag", ""),
@@ -45,9 +45,9 @@ impl Entry {
             add([name.as_str().as_bytes(), b":", value.as_bytes(), b"\n"]);
         }
         let length = text.len() as u64;
-        text.extend(self.length.to_le_bytes());
-        text.extend(length.to_le_bytes());
-        text.extend(MAGIC);
+        text.extend_from_slice(&body.to_le_bytes());
+        text.extend_from_slice(&length.to_le_bytes());
+        text.extend_from_slice(&MAGIC);
         text
     }
 
@@ -104,7 +104,7 @@ fn read_at(file: &OwnedFd, mut into: &mut [u8], mut at: u64) -> io::Result<()> {
 
 /// Whether the fields are too long to be kept.
 pub(super) fn is_too_long(entry: &Entry) -> bool {
-    entry.encode().len() as u64 > LONGEST
+    entry.encode(0).len() as u64 > LONGEST
 }
 
 #[cfg(test)]
@@ -139,14 +139,14 @@ mod tests {
     fn what_is_written_is_read_again() {
         for validator in [Validator::Tag, Validator::Date, entry().validator] {
             let entry = Entry { validator, ..entry() };
-            let content = [b"body".to_vec(), entry.encode()].concat();
+            let content = [b"body".to_vec(), entry.encode(4)].concat();
             assert_eq!(Entry::read(&file(&content)).unwrap(), Some(entry));
         }
     }
 
     #[test]
     fn a_file_that_is_not_whole_is_not_an_entry() {
-        let content = [b"body".to_vec(), entry().encode()].concat();
+        let content = [b"body".to_vec(), entry().encode(4)].concat();
         for length in 0..content.len() {
             assert_eq!(Entry::read(&file(&content[..length])).unwrap(), None, "{length}");
         }

@@ -46,7 +46,7 @@ pub(super) struct Fill {
 pub(super) struct Opened {
     pub(super) file: Arc<OwnedFd>,
     /// What is known of it; its length is 0 where upstream does not say it.
-    pub(super) entry: Entry,
+    pub(super) entry: Arc<Entry>,
     /// Of the body, if upstream says so.
     pub(super) length: Option<u64>,
 }
@@ -63,7 +63,7 @@ struct Progress {
     /// The position of each reader.
     readers: Vec<Arc<AtomicU64>>,
     /// The answer that is not kept, for whoever asked first.
-    declined: Option<Result<Answer, Error>>,
+    declined: Option<Result<Box<Answer>, Error>>,
     task: Option<Task<()>>,
 }
 
@@ -105,7 +105,7 @@ impl Fill {
 
     /// What upstream is to be asked about before somebody joins, and for how long it has not been;
     /// `None` if it does not have to be. What is whole is like an entry.
-    pub(super) fn old(&self) -> Option<(Entry, Duration)> {
+    pub(super) fn old(&self) -> Option<(Arc<Entry>, Duration)> {
         let progress = self.lock();
         let age = progress.asked?.elapsed();
         let is_old = age > FRESH || progress.end == Some(End::Whole);
@@ -206,13 +206,13 @@ impl Fill {
     }
 
     /// The answer is not kept: it goes to whoever asked first.
-    pub(super) fn decline(&self, answer: Result<Answer, Error>) {
+    pub(super) fn decline(&self, answer: Result<Box<Answer>, Error>) {
         self.lock().declined = Some(answer);
         self.end(End::Declined);
     }
 
     /// The answer that does not go through the cache, if nobody has taken it.
-    pub(super) fn take_declined(&self) -> Option<Result<Answer, Error>> {
+    pub(super) fn take_declined(&self) -> Option<Result<Box<Answer>, Error>> {
         self.lock().declined.take()
     }
 

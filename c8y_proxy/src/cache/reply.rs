@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
+use super::validator;
 use crate::upstream::Head;
 
 /// What goes with `304 Not Modified` (RFC 9110, 15.4.5).
@@ -40,10 +41,7 @@ pub(super) fn reply(
         (Selection::NotModified, _) => {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             let fields = response.headers_mut();
-            for name in OF_NOT_MODIFIED {
-                fields
-                    .extend(kept.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
-            }
+            validator::copy(kept, fields, |name| OF_NOT_MODIFIED.contains(name));
             return (response, None);
         }
         (Selection::Unsatisfiable, Some(length)) => {

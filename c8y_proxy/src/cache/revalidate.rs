@@ -7,6 +7,7 @@ use async_io::Timer;
 use common::client::Answer;
 use common::http::Body;
 use futures_lite::FutureExt;
+use futures_lite::future::Boxed;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HOST, LAST_MODIFIED,
 };
@@ -34,16 +35,16 @@ struct ManagedObject {
 
 /// What upstream says of an entry.
 pub(super) enum Verdict {
-    /// The fields are those of its `304 Not Modified`, if it sent one.
-    Unchanged(Option<HeaderMap>),
+    /// This is its `304 Not Modified`, if it sent one.
+    Unchanged(Option<Box<Answer>>),
     /// There is another version, which this may be.
-    Changed(Option<Answer>),
+    Changed(Option<Box<Answer>>),
     /// The entry must not be served.
-    Refused(Answer),
+    Refused(Box<Answer>),
     /// Upstream says nothing of the entry.
-    Unclear(Answer),
+    Unclear(Box<Answer>),
     /// Upstream cannot be asked.
-    Away(Result<Answer, Error>),
+    Away(Result<Box<Answer>, Error>),
     /// Upstream has not answered within [`PATIENCE`].
     Silent,
 }
@@ -57,6 +58,12 @@ impl Shared {
         fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let target = Uri::try_from(path).unwrap_or_default();
         Head { method, target, fields }
+    }
+
+    /// Sends one. All who do have this one future.
+    pub(super) fn send(&self, head: Head) -> Boxed<Result<Box<Answer>, Error>> {
+        let upstream = self.upstream.clone();
+        async move { upstream.send_as_the_device(head, Body::Empty).await.map(Box::new) }.boxed()
     }
 
     /// As [`Shared::validate`], for an entry that may be served without upstream's word: a cloud that
@@ -76,14 +83,13 @@ impl Shared {
         };
         let mut asked = self.head(head.method.clone(), &key.path);
         asked.fields.insert(name, value);
-        match self.upstream.send_as_the_device(asked, Body::Empty).await {
+        match self.send(asked).await {
             Ok(answer) => match answer.response.status() {
                 StatusCode::NOT_MODIFIED => {
-                    let fields = answer.response.into_parts().0.headers;
-                    if is_of_another(&fields, &entry.fields) {
+                    if is_of_another(answer.response.headers(), &entry.fields) {
                         Verdict::Changed(None)
                     } else {
-                        Verdict::Unchanged(Some(fields))
+                        Verdict::Unchanged(Some(answer))
                     }
                 }
                 StatusCode::OK if head.method == Method::HEAD && is_same(&answer, entry) => {
@@ -118,10 +124,10 @@ impl Shared {
     }
 
     /// Asks the inventory. `Ok(Err(_))`: it answers something else.
-    pub(super) async fn object(&self, key: &Key) -> Result<Result<Object, Answer>, Error> {
-        let Some(path) = key.object() else { return Ok(Err(Answer::default())) };
+    pub(super) async fn object(&self, key: &Key) -> Result<Result<Object, Box<Answer>>, Error> {
+        let Some(path) = key.object() else { return Ok(Err(Box::default())) };
         let head = self.head(Method::GET, &path);
-        let mut answer = self.upstream.send_as_the_device(head, Body::Empty).await?;
+        let mut answer = self.send(head).await?;
         let is_encoded = answer.response.headers().contains_key(CONTENT_ENCODING);
         if answer.response.status() != StatusCode::OK || is_encoded {
             return Ok(Err(answer));
@@ -180,7 +186,8 @@ fn opaque(fields: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Passes on what upstream has answered in place of a confirmation.
-pub(super) fn forwarded(answer: Answer) -> Asked {
-    let status = format!("fwd=stale; fwd-status={}", answer.response.status().as_u16());
-    Asked::Forwarded(answer, Status::new(&status))
+pub(super) fn forwarded(answer: Box<Answer>) -> Asked {
+    let code = answer.response.status();
+    let status = Status::new("fwd=stale; fwd-status=", code.as_str());
+    Asked { answer: Some(answer), status }
 }

@@ -18,8 +18,8 @@ impl Status {
     }
 
     #[expect(clippy::unwrap_used, reason = "visible ASCII is a value")]
-    pub(super) fn new(parameters: &str) -> Self {
-        Self(HeaderValue::try_from(format!("tedge-c8y-proxy; {parameters}")).unwrap())
+    pub(super) fn new(parameters: &str, more: &str) -> Self {
+        Self(HeaderValue::try_from(["tedge-c8y-proxy; ", parameters, more].concat()).unwrap())
     }
 
     /// Adds it to the fields of an answer, after what caches on the way have said.

@@ -129,7 +129,19 @@ pub(super) fn update(kept: &mut HeaderMap, mut confirmed: HeaderMap) {
     for name in [CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED] {
         confirmed.remove(name);
     }
-    kept.extend(confirmed);
+    for name in confirmed.keys() {
+        kept.remove(name);
+    }
+    copy(&confirmed, kept, |_| true);
+}
+
+/// Adds the fields of these names.
+pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, is_named: impl Fn(&HeaderName) -> bool) {
+    for (name, value) in from {
+        if is_named(name) {
+            to.append(name, value.clone());
+        }
+    }
 }
 
 /// Whether an answer to a request without fields of its own answers one with these too.
