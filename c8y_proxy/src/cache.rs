@@ -352,11 +352,11 @@ impl Cache {
         if is_away {
             let offline = self.0.options.offline.as_secs();
             log::warn!(
-                "Cumulocity cannot be asked what has changed: the cache serves for {offline} s what \
-                 was unchanged"
+                "Cumulocity cannot be asked whether binaries are unchanged: cached ones are served \
+                 for {offline} s after their last check"
             );
         } else {
-            log::info!("Cumulocity can be asked again what has changed");
+            log::info!("Cumulocity can be asked again whether binaries are unchanged");
         }
     }
 }

@@ -213,7 +213,7 @@ impl Sources {
         let [user, tenant] = jwt::bearer(&secret);
         let until = match jwt::end(&secret) {
             Some(end) => Time::from_unix(end as i64).to_string(),
-            None => "it does not say".to_owned(),
+            None => "unknown, the token does not say".to_owned(),
         };
         let from = source.name();
         let description =

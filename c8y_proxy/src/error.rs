@@ -33,7 +33,7 @@ pub enum Error {
     #[error("no answer from Cumulocity")]
     Late(#[source] BodyError),
     /// Cumulocity switches to another protocol without a request for it.
-    #[error("it switches protocols without a request for it")]
+    #[error("it switched protocols without a request to switch")]
     UnrequestedUpgrade,
 }
 

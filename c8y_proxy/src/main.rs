@@ -73,7 +73,9 @@ impl Service for C8yProxy {
         // The start does without it.
         if configure::cache(settings)?.is_some() {
             let unusable = cache::check(&configure::cache_directory(settings)).err();
-            unusable.into_iter().for_each(|error| log::warn!("nothing would be cached: {error}"));
+            unusable
+                .into_iter()
+                .for_each(|error| log::warn!("the service would cache nothing: {error}"));
         }
         Ok(())
     }
@@ -83,7 +85,7 @@ impl Service for C8yProxy {
         let host = upstream.options.origin.host_field(443);
         log::info!("Cumulocity is at https://{host}");
         if let Some(proxy) = &upstream.options.proxy {
-            log::info!("It is reached through the proxy at {}", proxy.origin);
+            log::info!("Cumulocity is reached through the HTTP proxy at {}", proxy.origin);
         }
         let method = configure::method(settings, &upstream)?;
         // The certificate may come later: it is read for each token.

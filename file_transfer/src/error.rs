@@ -143,8 +143,8 @@ pub enum Error {
     },
     /// Nothing answers at http.agent.address, or the setting has no value.
     #[error(
-        "There is no entity store here: tedge-agent of thin-edge.io keeps it, and does not run. \
-         Install or start tedge-agent, and see http.agent.address"
+        "The entity store belongs to thin-edge.io's tedge-agent, which does not run. Install or \
+         start tedge-agent, and see http.agent.address"
     )]
     NoAgent,
     /// The agent gives no answer that can be passed on.

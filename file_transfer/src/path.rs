@@ -51,7 +51,7 @@ impl FilePath {
             .filter(|rest| !rest.is_empty())
             .ok_or(Refusal::Elsewhere)?;
         let Ok(path) = percent_decode_str(encoded).decode_utf8() else {
-            return Err(Refusal::Invalid(encoded.to_owned(), "it is not UTF-8 once decoded"));
+            return Err(Refusal::Invalid(encoded.to_owned(), "it is not UTF-8 after decoding"));
         };
 
         if is_outside(&path) {

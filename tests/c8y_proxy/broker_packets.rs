@@ -16,7 +16,7 @@ use crate::support::wait::eventually;
 
 const MB: u64 = 1024 * 1024;
 
-const COMPLAINT: &str = "bytes, and 16384 are the most that is read";
+const COMPLAINT: &str = "bytes; the limit is 16384";
 
 /// Has the proxy fetch a new token.
 fn renew(device: &Device) {
@@ -136,7 +136,7 @@ fn a_topic_that_is_not_text_ends_the_connection_and_not_the_service() {
         endings.recv_timeout(2 * SOON).unwrap();
         assert!(device.proxy.is_running(), "{}", device.proxy.log());
     }
-    device.proxy.wait_for("whose topic is not text", SOON);
+    device.proxy.wait_for("a message with an invalid topic", SOON);
     assert_eq!(device.get("/health").status, 200);
 }
 
@@ -160,7 +160,7 @@ fn an_answer_to_a_subscription_without_a_code_ends_the_connection_and_not_the_se
         endings.recv_timeout(2 * SOON).unwrap();
         assert!(device.proxy.is_running(), "{}", device.proxy.log());
     }
-    device.proxy.wait_for("what it sends is not MQTT", SOON);
+    device.proxy.wait_for("it sent data that is not MQTT", SOON);
     assert_eq!(device.get("/health").status, 200);
 }
 

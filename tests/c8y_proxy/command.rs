@@ -108,7 +108,7 @@ fn the_same_line_reaches_the_cloud_from_main_device_and_child_at_every_level() {
     let proxy = serve(&machines[0], main.path());
     let (code, _, err) = http(&machines[1], child.path(), &["get", "/c8y/tenant/currentTenant"]);
     assert_eq!(code, 1);
-    assert!(err.contains("demands a certificate") && err.contains("http.client.auth"), "{err}");
+    assert!(err.contains("requires a certificate") && err.contains("http.client.auth"), "{err}");
     child.write("tedge.toml", format!("{known}{shown}"));
     every_line_works(&machines, directories);
     drop(proxy);

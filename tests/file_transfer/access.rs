@@ -320,7 +320,10 @@ fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
     assert_eq!((status("child1/a"), status("child2/a")), (200, 403));
     let log = secured.service.log();
     let serving = log.lines().find(|line| line.contains("Serving ")).unwrap();
-    assert!(serving.ends_with(", clients need a certificate by 1 CA, 3 rules of access"), "{log}");
+    assert!(
+        serving.ends_with(", clients need a certificate from 1 CA, 3 rules of access"),
+        "{log}"
+    );
     let rules = secured.service.path("access.toml");
     let reload = |text: &str, said: &str| {
         fs::write(&rules, text).unwrap();

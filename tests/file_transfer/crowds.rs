@@ -168,7 +168,7 @@ fn addresses_with_many_connections_keep_nobody_waiting_however_much_they_move() 
         let crowd = Crowd::gather(&service, Attack::Reader, times * PLACES, hosts);
         let what = format!("{times} times, from {} addresses", hosts.len());
         assert_somebody_new_is_answered(&service, &what);
-        let log = service.wait_for("somebody waits who has fewer", SOON);
+        let log = service.wait_for("a client with fewer connections waits", SOON);
         assert!(log.contains("127.0.0.6"), "{log}");
         drop(crowd);
     }
@@ -226,7 +226,7 @@ fn who_is_cut_is_told_so_and_the_log_too() {
         assert_eq!(upload.answer().status, 408);
         assert_eq!(upload.rest().unwrap(), b"");
     }
-    let why = "it moves less than 500 bytes a second";
+    let why = "it transfers less than 500 bytes a second";
     let log = service.wait_for(why, SOON);
     assert_eq!(log.matches(why).count(), 1, "{log}");
     drop(waiting);

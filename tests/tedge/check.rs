@@ -31,7 +31,7 @@ fn says_what_would_be_served_at_each_level() {
     assert!(said.contains("valid until "), "{said}");
     set(&device, "http.ca_path", authority.cert.to_str().unwrap());
     let said = check(&device).silent_success();
-    assert!(said.ends_with("clients need a certificate by 1 CA"), "{said}");
+    assert!(said.ends_with("clients need a certificate from 1 CA"), "{said}");
 }
 
 #[test]

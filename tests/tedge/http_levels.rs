@@ -133,7 +133,7 @@ fn the_same_line_works_on_main_device_and_child_at_every_level() {
         assert_eq!(unset.code, Some(0), "{unset:?}");
         network
             .tedge(place, &["http", "get", "/health"])
-            .failed(1, &["it demands a certificate", "http.client.auth.cert_file"]);
+            .failed(1, &["it requires a certificate", "http.client.auth.cert_file"]);
     }
     drop(service);
 }

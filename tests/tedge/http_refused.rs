@@ -84,7 +84,7 @@ fn a_client_that_is_refused_hears_which_setting_to_look_at() {
     });
     let device = child(&service, &ours);
     let get = || device.tedge(&["http", "get", "/health"]);
-    get().failed(1, &["it demands a certificate, and we sent none", "http.client.auth.cert_file"]);
+    get().failed(1, &["it requires a certificate, and we sent none", "http.client.auth.cert_file"]);
     show(&device, &other.client("foreign", Key::P256));
     get().failed(1, &["does not trust the CA of our certificate", "http.client.auth.cert_file"]);
     show(&device, &ours.client_until("late", Validity::Expired));

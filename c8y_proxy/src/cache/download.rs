@@ -196,7 +196,7 @@ impl Download {
         };
         let created: Result<_, Errno> = self.shared.pool.run(Kind::Write, create).await;
         created.unwrap_or_else(|errno| {
-            log::warn!("the cache cannot keep {}: {errno}", self.key.path);
+            log::warn!("cannot cache {}: {errno}", self.key.path);
             None
         })
     }
@@ -296,7 +296,7 @@ impl Download {
         } else {
             ""
         };
-        log::warn!("the cache cannot keep {}: {error}{hint}", self.key.path);
+        log::warn!("cannot cache {}: {error}{hint}", self.key.path);
         file.is_lost = true;
         self.leave();
     }
@@ -353,7 +353,7 @@ impl Download {
         }
         if let Some(field) = std::mem::take(&mut file.digests).wrong() {
             let path = &self.key.path;
-            log::warn!("{path} is not kept: it is not what {field} of Cumulocity's answer says");
+            log::warn!("{path} is not cached: it does not match {field} of Cumulocity's answer");
             return;
         }
         let (shared, name) = (self.shared.clone(), self.key.name);
@@ -374,9 +374,9 @@ impl Download {
             }
             Ok(_) => {}
             Err(Errno::NOENT) => {
-                log::info!("{} was dropped while it was downloaded", self.key.path);
+                log::info!("{} is not cached: it was dropped during its download", self.key.path);
             }
-            Err(errno) => log::warn!("the cache cannot keep {}: {errno}", self.key.path),
+            Err(errno) => log::warn!("cannot cache {}: {errno}", self.key.path),
         }
     }
 }

@@ -34,7 +34,7 @@ impl http_body::Body for FileBody {
         self.get_mut().0.poll_chunk(cx).map(|chunk| {
             chunk.map(|chunk| {
                 chunk.map(Frame::data).map_err(|error| {
-                    log::error!("a download was cut off: {error}");
+                    log::error!("a download was interrupted: {error}");
                     error.into()
                 })
             })

@@ -117,7 +117,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
                 Err(error) => log::error!("cannot read a signal: {error}"),
             }
         }
-        log::info!("stopping: what is under way has {} s to finish", DRAIN.as_secs());
+        log::info!("stopping: requests in progress have {} s to finish", DRAIN.as_secs());
         tell_systemd(&[NotifyState::Stopping]);
         draining.store(true, Relaxed);
         accept.cancel().await;
@@ -205,7 +205,7 @@ fn nameless(
 fn warn_of_the_network(bound: &Bound, is_encrypted: bool) {
     let address = bound.address.ip();
     if bound.is_foreign {
-        log::warn!("{address} is not an address of this machine yet: waiting for it to come");
+        log::warn!("{address} is not an address of this machine yet: waiting for it");
     }
     let is_local = match address {
         IpAddr::V4(address) => address.is_loopback(),
@@ -224,7 +224,7 @@ async fn reload(server: &Arc<Server>) {
     })
     .await;
     if certificates.is_none() && rules.is_none() {
-        log::info!("nothing to reload: no certificate is configured");
+        log::info!("nothing to reload: neither certificates nor rules are configured");
     }
     match rules {
         Some(Ok(rules)) => log::info!("reloaded: {} rules of access", rules.count()),

@@ -145,8 +145,8 @@ impl BrowserRules {
         let mut response = closing(text(
             StatusCode::FORBIDDEN,
             format!(
-                "This service does not answer web pages of other sites. {key} names those that it \
-                 answers."
+                "This service does not answer web pages of other sites. To allow a \
+                 site, add it to {key}."
             ),
         ));
         if !self.share_with_pages() {
@@ -157,10 +157,10 @@ impl BrowserRules {
 
     fn refuse_name(&self, host: &str) -> Response<Body> {
         let key = format!("{}.allowed_hosts", self.prefix);
-        journal::complain(&format!("is no name of this service, see {key}"), &host);
+        journal::complain(&format!("is not a name of this service, see {key}"), &host);
         closing(text(
             StatusCode::MISDIRECTED_REQUEST,
-            format!("This is not {host}. {key} names other hosts that it is."),
+            format!("This is not {host}. To allow this host name, add it to {key}."),
         ))
     }
 }

@@ -232,7 +232,7 @@ impl Open {
             if let Some(seat) = self.seats.get(&number) {
                 if standing == Standing::Slow {
                     seat.complain(
-                        "all places are taken, and it moves less than 500 bytes a second",
+                        "all places are taken, and it transfers less than 500 bytes a second",
                     );
                 }
                 let is_over = seat.state.phase() == Phase::Linger;
@@ -257,7 +257,7 @@ impl Open {
             .max_by_key(|seat| (survey.crowd(seat), seat.state.since()))
             .filter(|_| quiet.len() > share);
         if let Some(seat) = last {
-            seat.complain("too many requests wait for an answer from elsewhere");
+            seat.complain("too many requests wait for an answer from upstream");
             seat.state.ask(Order::Refuse);
         }
         last.is_some()
@@ -277,7 +277,7 @@ impl Open {
         };
         let rank = |seat: &&Seat| (Reverse(survey.crowd(seat)), seat.pace());
         if let Some(seat) = self.seats().filter(can_be_cut).min_by_key(rank) {
-            seat.complain("somebody waits who has fewer, or it moves little");
+            seat.complain("a client with fewer connections waits, or this one transfers little");
             let waits_for_us = seat.state.awaits_answer() && !seat.state.waits_for_peer();
             seat.state.ask(if waits_for_us { Order::Refuse } else { Order::MakeRoom });
         }

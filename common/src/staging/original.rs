@@ -111,6 +111,8 @@ fn reader() -> String {
     // A unit of ours, in which root hands over files that only root can read.
     match std::env::var_os("RUNTIME_DIRECTORY") {
         None => user,
-        Some(_) => format!("{user}, or for root, who hands it over when the unit is restarted"),
+        Some(_) => {
+            format!("{user}, or for root, who copies it for the service when the unit is restarted")
+        }
     }
 }

@@ -11,12 +11,16 @@ use crate::x509::signature::Algorithm;
 /// What went wrong, to be read after the peer's address: "sent no certificate, …".
 pub fn explain(error: &Error) -> String {
     match error {
-        Error::NoCertificatesPresented => "sent no certificate, and ca_path demands one".to_owned(),
+        Error::NoCertificatesPresented => {
+            "sent no certificate, and ca_path requires one".to_owned()
+        }
         Error::InvalidCertificate(error) => certificate(error),
         Error::AlertReceived(alert) => format!("refused us: {}", received(*alert)),
         Error::PeerIncompatible(reason) => incompatible(reason),
-        Error::InvalidMessage(_) => "does not speak TLS as it should".to_owned(),
-        Error::NoApplicationProtocol => "speaks no protocol of ours, only others".to_owned(),
+        Error::InvalidMessage(_) => "sent a message that is not valid TLS".to_owned(),
+        Error::NoApplicationProtocol => {
+            "offers only protocols that we do not support (ALPN)".to_owned()
+        }
         other => format!("broke the handshake: {other}"),
     }
 }
@@ -26,7 +30,7 @@ pub fn explain_io(error: &io::Error) -> String {
     match inner(error) {
         Some(inner) => explain(inner),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            "went away during the handshake".to_owned()
+            "closed the connection during the handshake".to_owned()
         }
         None => error.to_string(),
     }
@@ -85,7 +89,8 @@ fn certificate(error: &CertificateError) -> String {
         }
         CertificateError::Revoked => "its certificate is revoked".to_owned(),
         CertificateError::BadSignature => {
-            "its certificate, or what it proves its key with, has a wrong signature".to_owned()
+            "its certificate, or its proof that it has the private key, has a wrong signature"
+                .to_owned()
         }
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "its certificate is not for {}, but for {}",
@@ -109,20 +114,20 @@ fn certificate(error: &CertificateError) -> String {
         ),
         CertificateError::Other(other) => match cause(error) {
             Some(webpki::Error::CaUsedAsEndEntity) => "its certificate is that of a CA \
-                (basicConstraints CA:TRUE), which vouches for others: it needs one of its own, \
+                (basicConstraints CA:TRUE), which only signs others: it needs its own certificate, \
                 signed by that CA"
                 .to_owned(),
             Some(webpki::Error::UnsupportedCertVersion) => {
                 "its certificate is of X.509 version 1, without extensions".to_owned()
             }
             Some(webpki::Error::NameConstraintViolation) => "its certificate has a name for which \
-                its CA may sign none (nameConstraints)"
+                its CA may not sign certificates (nameConstraints)"
                 .to_owned(),
             Some(webpki::Error::PathLenConstraintViolated) => "its certificate is signed by a CA \
-                that may not be below the CA above it (pathlen in basicConstraints)"
+                that the CA above it does not allow (pathlen in basicConstraints)"
                 .to_owned(),
             Some(webpki::Error::UnsupportedCriticalExtension) => "its certificate, or that of its \
-                CA, has a critical extension that is not understood here"
+                CA, has an unknown critical extension"
                 .to_owned(),
             _ => match other.0.downcast_ref::<WeakKey>() {
                 Some(weak) => weak.to_string(),
@@ -144,7 +149,7 @@ fn received(alert: AlertDescription) -> String {
         }
         AlertDescription::CertificateRevoked => "our certificate is revoked".to_owned(),
         AlertDescription::CertificateRequired => {
-            "it demands a certificate, and we sent none".to_owned()
+            "it requires a certificate, and we sent none".to_owned()
         }
         AlertDescription::AccessDenied => "it denies us access".to_owned(),
         AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure => {
@@ -170,7 +175,7 @@ fn incompatible(reason: &PeerIncompatible) -> String {
         | PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
             "has no signature algorithm in common that fits the certificate".to_owned()
         }
-        other => format!("does not fit: {other:?}"),
+        other => format!("is not compatible: {other:?}"),
     }
 }
 

@@ -59,8 +59,8 @@ impl fmt::Display for ServerIdentity {
         write!(f, "certificate {}, valid until {}", self.subject, self.not_after)?;
         match self.authorities {
             0 => Ok(()),
-            1 => f.write_str(", clients need a certificate by 1 CA"),
-            many => write!(f, ", clients need a certificate by one of {many} CAs"),
+            1 => f.write_str(", clients need a certificate from 1 CA"),
+            many => write!(f, ", clients need a certificate from one of {many} CAs"),
         }
     }
 }

@@ -66,8 +66,8 @@ impl Source {
 pub(super) fn guess(contents: &Contents) -> &'static str {
     let mut kinds = contents.sections.iter().map(|section| section.kind);
     if contents.first(Kind::EncryptedKey).is_some() {
-        return "; it holds a key under a passphrase, which no service can type: take it off with \
-                `openssl pkey -in FILE -out NEW`";
+        return "; it holds a key with a passphrase, which a service cannot use: remove the passphrase \
+                with `openssl pkey -in FILE -out NEW`";
     }
     match kinds.next() {
         Some(Kind::PrivateKey) => "; it holds a private key",

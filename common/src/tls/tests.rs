@@ -110,13 +110,13 @@ fn says_what_is_wrong_with_a_file() {
             "server.crt",
             "secret.key",
             "http.key_path: DIR/secret.key holds no private key; it holds \
-                                      a key under a passphrase",
+                                      a key with a passphrase",
         ),
         (
             "server.crt",
             "old.key",
             "http.key_path: DIR/old.key holds no private key; it holds a key \
-                                   under a passphrase",
+                                   with a passphrase",
         ),
         (
             "server.crt",
@@ -151,7 +151,7 @@ fn demands_a_certificate_by_a_trusted_authority() {
     assert_eq!(why(&loaded.config, client(&dir, Some("child"))), "was let in");
     assert_eq!(
         why(&loaded.config, client(&dir, None)),
-        "sent no certificate, and ca_path demands one"
+        "sent no certificate, and ca_path requires one"
     );
     assert_eq!(
         why(&loaded.config, client(&dir, Some("intruder"))),

@@ -28,7 +28,7 @@ pub struct Malformed;
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not well-formed (damaged, or something else under this name)")
+        f.write_str("not well-formed (damaged, or the file has other content)")
     }
 }
 

@@ -31,8 +31,8 @@ pub enum Unusable {
     /// It is damaged, or in no known encoding.
     #[error("holds a key that is damaged, or of an unknown kind")]
     Unknown,
-    /// An EC key without its public part, which is not that of the certificate.
-    #[error("holds a key without its public part, which is not that of the certificate")]
+    /// An EC key without its public part that does not belong to the certificate.
+    #[error("holds a key that does not belong to the first certificate, and has no public part")]
     Stranger,
 }
 

@@ -163,7 +163,7 @@ fn unfit(mut extensions: Reader<'_>) -> Result<Option<&'static str>, Malformed> 
 
 const INCOMPLETE: &str = "a delta or an indirect list; a complete one is needed";
 const SOME_REASONS: &str = "a list for some reasons of revocation; one for all is needed";
-const NOT_UNDERSTOOD: &str = "a list with a critical extension that is not understood";
+const NOT_UNDERSTOOD: &str = "a list with an unknown critical extension";
 
 #[cfg(test)]
 mod tests {

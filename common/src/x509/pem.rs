@@ -82,7 +82,7 @@ const END: &[u8] = b"-----END ";
 /// The byte order marks of UTF-16.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// The label that stands for DER of an unknown kind.
-const UNKNOWN_DER: &str = "DER that is no certificate, list, request or key";
+const UNKNOWN_DER: &str = "DER that is not a certificate, list, request or key";
 
 /// Formats that are not read, and how to convert them to PEM.
 const FOREIGN: [(&str, &str); 6] = [
@@ -91,7 +91,7 @@ const FOREIGN: [(&str, &str); 6] = [
     ("CMS", "`openssl pkcs7 -print_certs -in FILE -out NEW`"),
     ("PKCS #7 in DER", "`openssl pkcs7 -inform DER -print_certs -in FILE -out NEW`"),
     ("PKCS #12", "`openssl pkcs12 -nodes -in FILE -out NEW`"),
-    ("OPENSSH PRIVATE KEY", "`ssh-keygen -p -m PKCS8 -f FILE`; Ed25519 keys cannot be rewritten"),
+    ("OPENSSH PRIVATE KEY", "`ssh-keygen -p -m PKCS8 -f FILE`; Ed25519 keys cannot be converted"),
 ];
 
 /// As openssl reads it: without regard to padding and the last bits.
@@ -111,12 +111,12 @@ impl fmt::Display for Fault {
             Damage::Marker => f.write_str("has a damaged BEGIN or END line"),
             Damage::Unknown(label) => match FOREIGN.iter().find(|(known, _)| known == label) {
                 Some((label, command)) => {
-                    write!(f, "holds {label}, which is not read: rewrite it with {command}")
+                    write!(f, "holds {label}, which cannot be used: convert it with {command}")
                 }
-                None => write!(f, "holds what is not understood: {}", Escaped(label)),
+                None => write!(f, "holds unknown data: {}", Escaped(label)),
             },
             Damage::Utf16 => f.write_str("is UTF-16: save it as UTF-8"),
-            Damage::Binary => f.write_str("holds bytes that are no text"),
+            Damage::Binary => f.write_str("holds bytes that are not text"),
         }?;
         write!(f, " (line {})", self.line)
     }

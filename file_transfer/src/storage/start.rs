@@ -58,8 +58,8 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
     match flock(&root, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => remove_leftovers(directory, &root),
         Err(errno) => log::warn!(
-            "cannot lock {shown} ({errno}): another service may be using it, so that unfinished \
-             uploads in it stay"
+            "cannot lock {shown} ({errno}): another service may be using it, so unfinished \
+             uploads in it are not removed"
         ),
     }
     Ok(Arc::new(root))

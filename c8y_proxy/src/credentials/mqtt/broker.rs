@@ -59,21 +59,21 @@ pub(super) fn read_password(path: &Path) -> Result<Vec<u8>, Outage> {
 pub(super) enum Outage {
     #[error("it has not answered yet")]
     NotTried,
-    #[error("it takes no connection; see mqtt.client.host and mqtt.client.port")]
+    #[error("it does not accept connections; see mqtt.client.host and mqtt.client.port")]
     NotReached,
-    #[error("it takes no connection; see mqtt.client.host and mqtt.client.port ({0})")]
+    #[error("it does not accept connections; see mqtt.client.host and mqtt.client.port ({0})")]
     Socket(Arc<io::Error>),
     #[error("no answer within {0} s")]
     Silent(u64),
     #[error("it refuses the connection: {0}; see mqtt.client.auth.username")]
     Refused(paho_mqtt::ConnectReturnCode),
-    #[error("it does not let us subscribe to {0}: {1}")]
+    #[error("it refuses the subscription to {0}: {1}")]
     NotSubscribed(String, String),
     #[error("the connection was lost")]
     Lost,
     #[error("{0}")]
     Other(String),
-    #[error("no TLS: {}", explain_io(.0))]
+    #[error("TLS failed: {}", explain_io(.0))]
     Tls(Arc<io::Error>),
     #[error("the connection was interrupted: {}", explain_io(.0))]
     Broken(Arc<io::Error>),

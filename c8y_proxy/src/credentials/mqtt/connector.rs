@@ -163,7 +163,7 @@ impl Connector {
         drop(self.client.publish(health.up()));
         for check in health.checks() {
             if let Err(error) = self.client.subscribe(check.as_str(), QOS).await {
-                log::debug!("the broker does not let us subscribe to {check}: {error}");
+                log::debug!("the broker refuses the subscription to {check}: {error}");
             }
         }
         loop {

@@ -30,15 +30,15 @@ fn shortest(kind: u8) -> u32 {
 /// Why a broker's packet is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPacket {
-    #[error("it sends a packet of {0} bytes, and {LONGEST} are the most that is read")]
+    #[error("it sent a packet of {0} bytes; the limit is {LONGEST}")]
     TooLong(u32),
     /// The client keeps such a message until the broker releases it, which it may never do.
-    #[error("it sends a message with QoS 2, and QoS 1 is the most that was subscribed to")]
+    #[error("it sent a message with QoS 2, but the subscription is for QoS 1")]
     Qos2,
     /// The client ends the process where it finds such a topic.
-    #[error("it sends a message whose topic is not text")]
+    #[error("it sent a message with an invalid topic")]
     Topic,
-    #[error("what it sends is not MQTT")]
+    #[error("it sent data that is not MQTT")]
     Malformed,
 }
 

@@ -71,7 +71,7 @@ fn a_server_that_wants_a_certificate_says_so() {
     let upstream = serve(identified(config), |session, number, _| echo(session, number));
     with_client(over_tls(upstream.port), async |client| {
         let error = send(&client, get("/")).await.unwrap_err().to_string();
-        assert!(error.contains("demands a certificate, and we sent none"), "{error}");
+        assert!(error.contains("requires a certificate, and we sent none"), "{error}");
     });
 }
 

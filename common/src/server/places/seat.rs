@@ -106,7 +106,10 @@ impl Seat {
 
     /// Logs why it is closed for another client.
     pub(super) fn complain(&self, why: &str) {
-        journal::complain(&format!("a connection made room: {why}"), &self.address);
+        journal::complain(
+            &format!("a connection was closed for another client: {why}"),
+            &self.address,
+        );
     }
 
     /// We wait for the peer, and it is barely fast enough. A modem with 2 KB a second is faster

@@ -75,7 +75,7 @@ impl WaitingRoom {
         match self.waiters.iter().position(gone) {
             Some(index) => {
                 self.waiters.remove(index);
-                crate::journal::complain("more connections wait than there is room for", &address);
+                crate::journal::complain("too many clients wait for a connection", &address);
                 true
             }
             None => false,

@@ -53,13 +53,13 @@ fn variants(first: &[u8], second: &[u8], der: &[u8], label: &str) -> Vec<(&'stat
 /// What becomes of a file with that variant: of a list the start stops where a CA's is a warning.
 fn verdict(variant: &str) -> Verdict {
     match variant {
-        "foreign label" => Fails("holds what is not understood: FOO (line"),
-        "PKCS #7" => Fails("holds PKCS7, which is not read: rewrite it with `openssl pkcs7"),
+        "foreign label" => Fails("holds unknown data: FOO (line"),
+        "PKCS #7" => Fails("holds PKCS7, which cannot be used: convert it with `openssl pkcs7"),
         "utf-16" => Fails("is UTF-16: save it as UTF-8 (line 1)"),
         "no end" | "cut" => Fails("is cut off: no line END"),
         "no begin" | "four hyphens" | "dashes" => Fails("has a damaged BEGIN or END line (line"),
         "no base64" => Fails("is damaged: not base64 between BEGIN and END (line"),
-        "binary after text" => Fails("holds bytes that are no text (line"),
+        "binary after text" => Fails("holds bytes that are not text (line"),
         _ => Read,
     }
 }
@@ -127,7 +127,7 @@ fn whatever_lies_among_lists_is_understood_or_stops_the_start() {
     let lying = [
         ("empty", Vec::new(), Some("holds no revocation list; PEM is expected")),
         ("README", b"lists of our CA\n".to_vec(), Some("holds no revocation list; PEM is")),
-        ("ca.p7b", found("ca.p7b"), Some("holds PKCS #7 in DER, which is not read")),
+        ("ca.p7b", found("ca.p7b"), Some("holds PKCS #7 in DER, which cannot be used")),
         ("half.der", found("ca.crl.der")[..99].to_vec(), Some("holds no revocation list; PEM")),
         ("lie.crl", found("ca.crt"), None),
         ("ca.key", found("ca.key"), None),

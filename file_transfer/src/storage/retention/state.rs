@@ -73,8 +73,8 @@ pub(super) fn tell(moved: Option<i64>) {
     let Some(moved) = moved else { return };
     let direction = if moved > 0 { "forward" } else { "back" };
     log::warn!(
-        "the clock of the device has moved {direction} by {} seconds since the last look, or the \
-         device was off: files do not count as older for that, and none is deleted for it",
+        "the clock of the device has moved {direction} by {} seconds since the last check, or \
+         the device was off: this makes no file older, and no file is deleted because of it",
         moved.unsigned_abs() / 1000
     );
 }
