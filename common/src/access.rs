@@ -7,10 +7,10 @@ mod methods;
 mod names;
 mod network;
 mod parse;
-mod place;
+mod pattern;
 mod rules;
 
 pub use names::Names;
 pub(crate) use parse::parse;
-pub use place::Area;
+pub use pattern::Area;
 pub use rules::{Client, Judge, Refusal, Rules};

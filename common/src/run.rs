@@ -23,7 +23,7 @@ use crate::server::{BrowserRules, RulesFile};
 use crate::settings::{self, Settings};
 use crate::tls::ServerFiles;
 use crate::{cli, journal, staging};
-use arguments::{Arguments, Wish};
+use arguments::{Action, Arguments};
 pub use arguments::{OPTIONS, PROFILE};
 pub use memory::give_back as give_back_memory;
 
@@ -116,13 +116,13 @@ pub fn main<S: Service>() -> ExitCode {
 
 fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     let arguments = match Arguments::parse(arguments, S::PROFILES)? {
-        Wish::Help => {
+        Action::Help => {
             return say(&arguments::help(S::PROGRAM, S::SUMMARY, S::PROFILES));
         }
-        Wish::Version => {
+        Action::Version => {
             return say(&format!("{} {}\n", S::PROGRAM, env!("CARGO_PKG_VERSION")));
         }
-        Wish::Run(arguments) => arguments,
+        Action::Run(arguments) => arguments,
     };
     journal::start(arguments.level());
     let config_dir = settings::config_dir(arguments.config_dir.clone());

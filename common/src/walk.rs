@@ -36,7 +36,7 @@ impl Follow {
 }
 
 /// What a walk may pass, and where absolute paths begin.
-pub(crate) trait Rules {
+pub(crate) trait Policy {
     /// Where the walk to an absolute path begins, by a descriptor and in words.
     fn start(&self, _path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
         Ok((openat(CWD, "/", SEARCH, Mode::empty())?, PathBuf::from("/")))
@@ -52,7 +52,7 @@ pub(crate) trait Rules {
     }
 }
 
-impl Rules for Follow {
+impl Policy for Follow {
     fn check_link(&self, path: &Path, link: &Stat, is_fixed: bool) -> io::Result<()> {
         if *self == Self::All || is_fixed && is_owned(link) {
             return Ok(());
@@ -135,11 +135,11 @@ pub(crate) fn walk(path: &Path, follow: Follow) -> io::Result<Option<End>> {
     }
 }
 
-/// Walks an absolute path by other rules.
-pub(crate) fn walk_by(rules: &dyn Rules, path: &Path) -> io::Result<Option<End>> {
-    let (start, start_path) = rules.start(path)?;
+/// Walks an absolute path by another policy.
+pub(crate) fn walk_by(policy: &dyn Policy, path: &Path) -> io::Result<Option<End>> {
+    let (start, start_path) = policy.start(path)?;
     let below = path.strip_prefix(&start_path).unwrap_or(path).to_owned();
-    walk_from(start, start_path, &below, rules)
+    walk_from(start, start_path, &below, policy)
 }
 
 /// Walks a path below a directory that is called `start` in messages.
@@ -156,7 +156,7 @@ fn walk_from(
     mut parent: OwnedFd,
     mut path: PathBuf,
     below: &Path,
-    rules: &dyn Rules,
+    policy: &dyn Policy,
 ) -> io::Result<Option<End>> {
     /// As many links as Linux follows.
     const LINKS_MAX: usize = 40;
@@ -189,7 +189,7 @@ fn walk_from(
         let is_fixed = is_reached && is_fixed(&directory, &stat);
         let mut flags = SEARCH | OFlags::NOFOLLOW;
         if is_link(&stat) {
-            rules.check_link(&path, &stat, is_fixed)?;
+            policy.check_link(&path, &stat, is_fixed)?;
             links += 1;
             is_linked |= rest.is_empty();
             if links > LINKS_MAX {
@@ -203,7 +203,7 @@ fn walk_from(
                 let target = Path::new(OsStr::from_bytes(target.as_bytes()));
                 path.pop();
                 if target.is_absolute() {
-                    (parent, path) = rules.start(target)?;
+                    (parent, path) = policy.start(target)?;
                     directory = fstat(&parent)?;
                     is_reached = true;
                 }
@@ -224,7 +224,7 @@ fn walk_from(
         }
         parent = openat(&parent, &name, flags, Mode::empty())?;
         directory = fstat(&parent)?;
-        rules.check_directory(&path, &directory)?;
+        policy.check_directory(&path, &directory)?;
         is_reached = is_fixed;
     }
     // The path ends in a slash or in a link to one.

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::methods::Methods;
 use super::network::Network;
-use super::place::Place;
+use super::pattern::Pattern;
 use super::rules::{Rule, Rules};
 use crate::settings::toml_read::{Item, items};
 
@@ -22,11 +22,11 @@ pub(crate) struct Flaw {
     what: &'static str,
 }
 
-/// A text, in which flaws are at offsets.
+/// The content of the file, to find the line of an offset.
 #[derive(Clone, Copy)]
-struct Source<'a>(&'a [u8]);
+struct RulesText<'a>(&'a [u8]);
 
-impl Source<'_> {
+impl RulesText<'_> {
     /// The line of an offset, from 1; the first without one.
     fn line(self, offset: Option<usize>) -> usize {
         let before = &self.0[..offset.unwrap_or_default().min(self.0.len())];
@@ -40,43 +40,43 @@ impl Source<'_> {
 
 /// The rules in a file.
 pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
-    let source = Source(content);
+    let file = RulesText(content);
     if content.len() > LONGEST {
-        return Err(source.flaw(Some(LONGEST), "a file of rules has at most 256 KiB"));
+        return Err(file.flaw(Some(LONGEST), "a file of rules has at most 256 KiB"));
     }
     let text = std::str::from_utf8(content)
-        .map_err(|error| source.flaw(Some(error.valid_up_to()), "this is not UTF-8"))?;
+        .map_err(|error| file.flaw(Some(error.valid_up_to()), "this is not UTF-8"))?;
     let document = DeTable::parse(text)
-        .map_err(|error| source.flaw(error.span().map(|span| span.start), "this is not TOML"))?;
+        .map_err(|error| file.flaw(error.span().map(|span| span.start), "this is not TOML"))?;
     let mut rules = Vec::new();
     for item in items(document.get_ref()) {
         let tables = match item.value() {
             DeValue::Array(tables) if item.name() == "rule" && !item.is_value() => tables,
             _ => {
                 let what = "this is no rule: each rule has [[rule]] above it";
-                return Err(source.flaw(Some(item.start()), what));
+                return Err(file.flaw(Some(item.start()), what));
             }
         };
         for table in tables {
             if let DeValue::Table(keys) = table.get_ref() {
-                rules.push(rule(keys, table.span().start, source)?);
+                rules.push(rule(keys, table.span().start, file)?);
             }
         }
     }
     if rules.is_empty() {
-        return Err(source.flaw(None, "there is no rule, and so nobody may do anything"));
+        return Err(file.flaw(None, "there is no rule, and so nobody may do anything"));
     }
     Ok(Rules(rules))
 }
 
-fn rule(table: &DeTable<'_>, start: usize, source: Source<'_>) -> Result<Rule, Flaw> {
-    let line = source.line(Some(start));
-    let (from, places) = (Vec::new(), Vec::new());
-    let mut rule = Rule { line, who: None, from, may: Methods::NONE, places };
+fn rule(table: &DeTable<'_>, start: usize, file: RulesText<'_>) -> Result<Rule, Flaw> {
+    let line = file.line(Some(start));
+    let (from, patterns) = (Vec::new(), Vec::new());
+    let mut rule = Rule { line, who: None, from, may: Methods::NONE, patterns };
     for item in items(table) {
         let at = Some(item.start());
-        for (value, offset) in strings(item).map_err(|what| source.flaw(at, what))? {
-            let bad = |what| source.flaw(Some(offset), what);
+        for (value, offset) in strings(item).map_err(|what| file.flaw(at, what))? {
+            let bad = |what| file.flaw(Some(offset), what);
             match item.name() {
                 "who" => rule.who.get_or_insert_default().push(value.to_owned()),
                 "from" => {
@@ -86,25 +86,25 @@ fn rule(table: &DeTable<'_>, start: usize, source: Source<'_>) -> Result<Rule, F
                     let methods = Methods::parse(value).ok_or_else(|| bad(Methods::EXPECTED))?;
                     rule.may = rule.may.with(methods);
                 }
-                "below" => rule.places.push(Place::below(value).map_err(bad)?),
-                "exactly" => rule.places.push(Place::exactly(value).map_err(bad)?),
+                "below" => rule.patterns.push(Pattern::below(value).map_err(bad)?),
+                "exactly" => rule.patterns.push(Pattern::exactly(value).map_err(bad)?),
                 _ => {
                     let what = "no such key: expected who, from, may, below or exactly";
-                    return Err(source.flaw(at, what));
+                    return Err(file.flaw(at, what));
                 }
             }
         }
     }
     let missing = if rule.may == Methods::NONE {
         "the rule lacks may"
-    } else if rule.places.is_empty() {
+    } else if rule.patterns.is_empty() {
         "the rule lacks below or exactly"
-    } else if rule.who.is_none() && rule.places.iter().any(Place::has_name) {
+    } else if rule.who.is_none() && rule.patterns.iter().any(Pattern::has_name) {
         "the rule lacks who, which {who} stands for"
     } else {
         return Ok(rule);
     };
-    Err(source.flaw(Some(start), missing))
+    Err(file.flaw(Some(start), missing))
 }
 
 /// A string, or the strings of a list that has some, each with its offset.
@@ -175,7 +175,7 @@ mod tests {
         let rules = parse(text.as_bytes()).unwrap();
         assert_eq!(rules.0.iter().map(|rule| rule.line).collect::<Vec<_>>(), [2, 6]);
         assert_eq!(rules.0[1].who.as_deref().unwrap(), ["a", "b"]);
-        assert_eq!(rules.0[1].places.len(), 3);
+        assert_eq!(rules.0[1].patterns.len(), 3);
         assert_eq!((rules.count(), rules.first_with_name()), (2, Some(6)));
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::methods::Methods;
 use super::names::Names;
 use super::network::Network;
-use super::place::{Area, Place};
+use super::pattern::{Area, Pattern};
 use crate::escape::Escaped;
 
 /// Rules, in the order of their file.
@@ -23,7 +23,7 @@ pub(super) struct Rule {
     /// Where they connect from; empty: from anywhere.
     pub(super) from: Vec<Network>,
     pub(super) may: Methods,
-    pub(super) places: Vec<Place>,
+    pub(super) patterns: Vec<Pattern>,
 }
 
 /// Who sends a request.
@@ -81,20 +81,19 @@ impl Rule {
         if !self.may.has(method) {
             return false;
         }
-        let holds = |place: &Place, name| place.is_about(area) && place.holds(path, name);
+        let holds = |pattern: &Pattern, name| pattern.is_about(area) && pattern.holds(path, name);
         let is_from = |address| self.from.iter().any(|network| network.holds(address));
         if !self.from.is_empty() && !client.address.is_some_and(is_from) {
             return false;
         }
         let Some(who) = &self.who else {
-            return self.places.iter().any(|place| holds(place, ""));
+            return self.patterns.iter().any(|pattern| holds(pattern, ""));
         };
         client.names.iter().any(|name| {
             who.iter().any(|who| who == "*" || *who == name.text)
-                && self
-                    .places
-                    .iter()
-                    .any(|place| (name.is_part || !place.has_name()) && holds(place, &name.text))
+                && self.patterns.iter().any(|pattern| {
+                    (name.is_part || !pattern.has_name()) && holds(pattern, &name.text)
+                })
         })
     }
 }

@@ -71,8 +71,8 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
 /// The sockets of one thread.
 struct Poller {
     epoll: OwnedFd,
-    /// Wakes the thread while it waits.
-    alarm: OwnedFd,
+    /// An eventfd that wakes the thread while it waits.
+    wakeup: OwnedFd,
     state: AtomicU8,
     sockets: Mutex<Sockets>,
 }
@@ -91,8 +91,8 @@ const WOKEN: u8 = 1;
 /// The thread waits, or is about to.
 const ASLEEP: u8 = 2;
 
-/// The key of the alarm.
-const ALARM: u64 = 0;
+/// The key of the eventfd that wakes the thread.
+const WAKEUP: u64 = 0;
 
 impl Poller {
     fn of_this_thread() -> io::Result<Arc<Self>> {
@@ -110,12 +110,12 @@ impl Poller {
 
     fn new() -> io::Result<Arc<Self>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         // Each write to it is an event, so that nobody has to read it.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), flags)?;
+        epoll::add(&epoll, &wakeup, epoll::EventData::new_u64(WAKEUP), flags)?;
         let (state, sockets) = (AtomicU8::new(AWAKE), Mutex::default());
-        Ok(Arc::new(Self { epoll, alarm, state, sockets }))
+        Ok(Arc::new(Self { epoll, wakeup, state, sockets }))
     }
 
     /// Waits for events, unless the future has to be polled already, and wakes who waits for them.
@@ -166,7 +166,7 @@ impl Wake for Poller {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if self.state.swap(WOKEN, AcqRel) == ASLEEP {
-            let _ = rustix::io::write(&self.alarm, &1_u64.to_ne_bytes());
+            let _ = rustix::io::write(&self.wakeup, &1_u64.to_ne_bytes());
         }
     }
 }

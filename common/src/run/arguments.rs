@@ -32,14 +32,14 @@ pub(super) struct Arguments {
     pub(super) stage: bool,
 }
 
-pub(super) enum Wish {
+pub(super) enum Action {
     Help,
     Version,
     Run(Arguments),
 }
 
 impl Arguments {
-    pub(super) fn parse(arguments: Vec<OsString>, has_profiles: bool) -> Result<Wish, Error> {
+    pub(super) fn parse(arguments: Vec<OsString>, has_profiles: bool) -> Result<Action, Error> {
         use lexopt::prelude::{Long, Short, ValueExt};
 
         let usage = |error: lexopt::Error| Error::Usage(format!("{error}; see --help"));
@@ -59,12 +59,12 @@ impl Arguments {
                 }
                 Long("check") => parsed.check = true,
                 Long("stage") => parsed.stage = true,
-                Long("help") | Short('h') => return Ok(Wish::Help),
-                Long("version") | Short('V') => return Ok(Wish::Version),
+                Long("help") | Short('h') => return Ok(Action::Help),
+                Long("version") | Short('V') => return Ok(Action::Version),
                 other => return Err(usage(other.unexpected())),
             }
         }
-        Ok(Wish::Run(parsed))
+        Ok(Action::Run(parsed))
     }
 
     /// The variables of the environment, with those that options stand for.

@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 use super::original::{self, Unreadable};
 use super::walk::{self, PathWalk};
 use crate::regular::FLAGS;
-use crate::walk::{Rules, walk_by};
+use crate::walk::{Policy, walk_by};
 use crate::x509::pem::{self, Kind};
 
 static GUARD: OnceLock<Guard> = OnceLock::new();
@@ -78,7 +78,7 @@ impl Readable {
     }
 }
 
-impl Rules for Readable {
+impl Policy for Readable {
     fn check_link(&self, _path: &Path, _link: &Stat, _is_fixed: bool) -> io::Result<()> {
         Ok(())
     }

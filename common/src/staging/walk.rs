@@ -16,7 +16,7 @@ use rustix::process::geteuid;
 
 use super::original::{self, Unreadable};
 use crate::regular::FLAGS;
-use crate::walk::{Rules, is_kept, walk_by};
+use crate::walk::{Policy, is_kept, walk_by};
 
 /// No larger file is read in a configuration directory of another user.
 const MAX_SIZE_OF_OTHERS: i64 = 1024 * 1024;
@@ -94,7 +94,7 @@ impl PathWalk {
     }
 }
 
-impl Rules for PathWalk {
+impl Policy for PathWalk {
     /// In the configuration directory, or at the root.
     fn start(&self, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
         let leaves = path.components().any(|component| component == Component::ParentDir);

@@ -18,14 +18,14 @@ impl Area {
 
 /// A directory or a path of a rule. It can contain `{who}`, the name of the client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Pattern {
     /// The text before, between and after the client's name. It is relative: a directory ends with a
     /// slash, the root is empty.
     pieces: Box<[String]>,
     is_exact: bool,
 }
 
-impl Place {
+impl Pattern {
     /// The directory of this path.
     pub(super) fn below(path: &str) -> Result<Self, &'static str> {
         let mut relative = checked(path)?.to_owned();
@@ -121,7 +121,7 @@ mod tests {
             ("/{who}/{who}/", "me/me/x", true),
             ("/{who}/{who}/", "me/you/x", false),
         ] {
-            assert_eq!(Place::below(below).unwrap().holds(path, "me"), is_held, "{below} {path}");
+            assert_eq!(Pattern::below(below).unwrap().holds(path, "me"), is_held, "{below} {path}");
         }
     }
 
@@ -140,8 +140,8 @@ mod tests {
             ("/", "", true),
             ("/", "a", false),
         ] {
-            let place = Place::exactly(exactly).unwrap();
-            assert_eq!(place.holds(path, "me"), is_held, "{exactly} {path}");
+            let pattern = Pattern::exactly(exactly).unwrap();
+            assert_eq!(pattern.holds(path, "me"), is_held, "{exactly} {path}");
         }
     }
 
@@ -149,7 +149,7 @@ mod tests {
     fn a_directory_of_its_own_is_meant_where_it_is_named() {
         let within = Area { directory: "te/v1/entities", is_within: true };
         let outside = Area { is_within: false, ..within };
-        let is_about = |place: &Place| (place.is_about(within), place.is_about(outside));
+        let is_about = |pattern: &Pattern| (pattern.is_about(within), pattern.is_about(outside));
         for (below, expected) in [
             ("/te/v1/entities/device/{who}/", (true, false)),
             ("/te/v1/entities/", (true, false)),
@@ -161,18 +161,18 @@ mod tests {
             ("/{who}/", (false, true)),
             ("/te/{who}/entities/", (false, true)),
         ] {
-            let place = Place::below(below).unwrap();
-            assert_eq!(is_about(&place), expected, "{below}");
-            assert!(place.is_about(Area::WHOLE), "{below}");
+            let pattern = Pattern::below(below).unwrap();
+            assert_eq!(is_about(&pattern), expected, "{below}");
+            assert!(pattern.is_about(Area::WHOLE), "{below}");
         }
-        assert_eq!(is_about(&Place::exactly("/te/v1/entities").unwrap()), (true, false));
-        assert_eq!(is_about(&Place::exactly("/").unwrap()), (false, true));
+        assert_eq!(is_about(&Pattern::exactly("/te/v1/entities").unwrap()), (true, false));
+        assert_eq!(is_about(&Pattern::exactly("/").unwrap()), (false, true));
     }
 
     #[test]
     fn a_path_that_no_request_has_is_refused() {
         for bad in ["", "a/", "//", "/a//b", "/../", "/a/./b", "/a/..", "/a\0b", "/{Who}/", "/{"] {
-            assert!(Place::below(bad).is_err(), "{bad}");
+            assert!(Pattern::below(bad).is_err(), "{bad}");
         }
     }
 }
