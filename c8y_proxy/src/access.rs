@@ -1,4 +1,4 @@
-//! What a request asks of Cumulocity, as rules of access judge it: methods, and a path.
+//! How the rules of access judge a request to Cumulocity: by its methods and its path.
 
 use common::access::{Area, Judge, Refusal};
 use http::{HeaderName, request};
@@ -9,16 +9,16 @@ use crate::target;
 /// A path that is percent-encoded more often than this is not judged but refused.
 const DEPTH: usize = 4;
 
-/// The fields that tell a server to take a request for one of another method. Cumulocity does so
-/// for `X-HTTP-METHOD` in a POST (its REST documentation, "Limited HTTP clients").
+/// The fields by which a client can name another method. Cumulocity applies `X-HTTP-METHOD` to a
+/// POST (its REST documentation, "Limited HTTP clients").
 const OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-method-override"),
 ];
 
-/// Asks whether the client may send this: by its method, and by each other method that it could
-/// be taken for.
+/// Checks that the rules allow the client to send this, with its method and with each method that
+/// one of these fields names.
 pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
     let Some(target) = target::upstream(&head.uri) else { return Ok(()) };
     let Some(path) = read(target.path()) else {
@@ -39,12 +39,11 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refu
     Ok(())
 }
 
-/// The path, decoded but for slashes, without empty parts, with a slash at its end; empty for the
-/// root.
+/// The path, decoded except for slashes, without empty parts, with a slash at its end; empty for
+/// the root.
 ///
-/// `None`: some server could find `.` or `..` in it, however often it decodes the path and whatever
-/// it cuts away. In a path without these, what is below a directory here is below it for every
-/// server.
+/// `None`: a server could find `.` or `..` in the path, by decoding it repeatedly or by cutting
+/// parts of it off. A path without these is below the same directory for every server.
 pub(crate) fn read(path: &str) -> Option<String> {
     let mut decoded = path.to_owned();
     for depth in 0.. {
@@ -66,8 +65,9 @@ pub(crate) fn read(path: &str) -> Option<String> {
     Some(clean)
 }
 
-/// Whether one of the parts could be taken for `.` or `..`: with the other slash, without what
-/// follows a `;`, `?` or `#`, without blanks. A control character may be dropped, or end the path.
+/// Whether a server could read one of the parts as `.` or `..`. A server may take `\` for a slash,
+/// cut a part at `;`, `?` or `#`, and drop blanks. A control character may be dropped, or end the
+/// path.
 fn has_dots(path: &str) -> bool {
     path.contains(char::is_control)
         || path.split(['/', '\\']).any(|part| {

@@ -1,13 +1,12 @@
-//! What one client has downloaded is served to the others, after Cumulocity was asked whether it is
-//! unchanged. Read it in the order in which a request passes:
+//! The cache: an answer that one client has downloaded is served to other clients after Cumulocity
+//! has confirmed that it is unchanged. Read it in the order in which a request passes:
 //!
 //! 1. `key` says which requests the cache answers.
-//! 2. `start` opens the directory. `index` knows what is in it, and what has to go for what comes.
-//!    `entries` finds an entry there, and `entry` is its file.
-//! 3. `revalidate` asks whether an entry is what upstream has; `validator` says by what, and which
-//!    answers are kept.
-//! 4. `download` writes an answer to a file while `fill` lets everybody who asks read it.
-//! 5. `reply` answers from either: conditions, ranges, fields. `status` says which it was.
+//! 2. `start` opens the directory. `index` lists the entries in it, and chooses which to remove for
+//!    new ones. `entries` finds an entry, and `entry` is its file.
+//! 3. `revalidate` asks upstream whether an entry is unchanged, by its `validator`.
+//! 4. `download` writes an answer to a file, and `fill` lets all clients that request it read it.
+//! 5. `reply` builds the answer: conditions, ranges, fields. `status` is its `Cache-Status`.
 
 mod digest;
 mod download;
@@ -50,15 +49,15 @@ pub(crate) use self::status::Status;
 use crate::error::Error;
 use crate::upstream::{Head, Upstream};
 
-/// How many whole downloads may wait for the disk before others do not begin.
+/// How many complete downloads may wait for the disk before new downloads have to wait.
 const STORING: usize = 16;
 
 const HIT: &str = "hit";
 const MISS: &str = "fwd=miss";
 const VARY_MISS: &str = "fwd=vary-miss";
-/// Upstream was asked, and has what is kept. RFC 9211, 2.1: that is no hit.
+/// Upstream has confirmed the entry. By RFC 9211, 2.1, this is not a hit.
 const REVALIDATED: &str = "fwd=stale; fwd-status=304";
-/// The answer is that of a download under way.
+/// The answer is that of a download in progress.
 const COLLAPSED: &str = "; collapsed";
 const STORED: &str = "; stored";
 const OFFLINE: &str = "; detail=offline";
@@ -75,29 +74,29 @@ struct Shared {
     /// The downloads under way.
     fills: Mutex<Vec<(u128, Arc<Fill>)>>,
     pool: Arc<DiskPool>,
-    /// Downloads that are whole, and wait until the disk has them.
+    /// Limits how many complete downloads wait for the disk.
     storing: Semaphore,
     upstream: Arc<Upstream>,
     executor: Arc<Executor<'static>>,
-    /// When the directory was changed last, as far as is known.
+    /// When the directory was last changed, as far as is known.
     changed: Mutex<Option<(i64, u64)>>,
-    /// Binaries come without a validator, so that the inventory has to be asked about them.
+    /// Whether binaries come without a validator, so that the inventory must be asked about them.
     asks_inventory: AtomicBool,
-    /// Upstream could not be asked the last time.
+    /// Whether upstream could not be asked the last time.
     is_offline: AtomicBool,
 }
 
-/// What the cache says to a request.
+/// What the cache decides about a request.
 pub(crate) struct Asked {
-    /// This answers it; without one it is to be passed on.
+    /// The answer of the cache. `None`: the request is passed on.
     pub(crate) answer: Option<Box<Answer>>,
     /// What the answer gets in any case.
     pub(crate) status: Status,
 }
 
 impl Cache {
-    /// Opens the directory, made if it is missing, removes what unfinished downloads have left, and
-    /// looks at what is there. Waits for the disk.
+    /// Opens the directory, creates it if it is missing, removes the files of unfinished downloads,
+    /// and reads its entries. Waits for the disk.
     ///
     /// # Errors
     /// If the directory cannot be used. The message says what to change.
@@ -123,10 +122,11 @@ impl Cache {
         })))
     }
 
-    /// Whether the cache can be asked.
+    /// Whether the cache can answer the request.
     ///
     /// # Errors
-    /// The request is passed on, and its answer gets this status.
+    ///
+    /// It cannot: the request is passed on, and its answer gets this status.
     pub(crate) fn check(&self, head: &Head) -> Result<(), Status> {
         self.0.paths.check(head).map_err(|bypass| match bypass {
             Bypass::Method => Status::METHOD,
@@ -135,10 +135,11 @@ impl Cache {
         })
     }
 
-    /// Answers from what is kept, or says how the request is passed on.
+    /// Answers from an entry, or says how the request is passed on.
     ///
     /// # Errors
-    /// Upstream cannot be asked, and what is kept may not be served without.
+    ///
+    /// Upstream cannot be asked, and the entry may not be served without its confirmation.
     pub(crate) async fn ask(&self, head: &Head) -> Result<Asked, Error> {
         let key = self.0.key(head.target.path());
         let under_way = self.0.fill(key.name);
@@ -221,14 +222,14 @@ impl Cache {
         }
     }
 
-    /// The path whose entry a request makes invalid.
+    /// The path whose entry becomes invalid by a request.
     pub(crate) fn changed_by(&self, head: &Head) -> Option<String> {
         let is_safe = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
         let path = head.target.path();
         (!is_safe && self.0.paths.have(path)).then(|| path.to_owned())
     }
 
-    /// Drops what is kept of a path, after a request that may have changed it.
+    /// Drops the entry of a path after a request that may have changed it.
     pub(crate) async fn invalidate(&self, path: &str) {
         let key = self.0.key(path);
         self.0.fills().retain(|(name, fill)| {
@@ -251,7 +252,7 @@ impl Cache {
         self.0.index.totals()
     }
 
-    /// Follows a download that was under way, or downloads anew if it has come to nothing meanwhile.
+    /// Follows the download in progress. If that download has failed meanwhile, starts a new one.
     async fn join(
         &self,
         follower: Option<Follower>,
@@ -265,7 +266,8 @@ impl Cache {
         }
     }
 
-    /// Begins a download, unless somebody else has, and follows it. `answer`: it has begun upstream.
+    /// Begins a download, unless another task has begun it, and follows it. `answer` is given if
+    /// upstream has answered already.
     async fn miss(
         &self,
         key: Key,
@@ -280,14 +282,14 @@ impl Cache {
         let more = if begun.is_some() { STORED } else { COLLAPSED };
         let asked = self.follow(follower, head, status, more).await;
         let (Some(fill), None) = (begun, &asked.answer) else { return Ok(asked) };
-        // It is not kept. If it answers this request too, it is not asked for twice.
+        // The answer is not cached. If it also answers this request, upstream is not asked twice.
         let asks_for_more = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE];
         let is_conditional = asks_for_more.iter().any(|name| head.fields.contains_key(name));
         let answer = fill.take_declined().transpose()?.filter(|_| !is_conditional);
         Ok(Asked { answer, status: Status::new(status, "") })
     }
 
-    /// Joins the download that is under way, or begins one, which is returned then.
+    /// Joins the download in progress. If there is none, begins one and returns it.
     fn begin(
         &self,
         key: Key,
@@ -307,7 +309,7 @@ impl Cache {
         (follower, Some(fill))
     }
 
-    /// Answers from a download under way, once its answer has begun.
+    /// Answers from a download in progress, after its head has arrived.
     async fn follow(&self, follower: Follower, head: &Head, status: &str, more: &str) -> Asked {
         let Some(opened) = follower.opened().await else {
             return Asked::passed_on(MISS);
@@ -344,7 +346,7 @@ impl Cache {
         Asked::answered(response, status)
     }
 
-    /// Says once when upstream cannot be asked any more, and once when it can.
+    /// Logs once when upstream cannot be asked any more, and once when it can again.
     fn note(&self, is_away: bool) {
         if self.0.options.offline.is_zero() || self.0.is_offline.swap(is_away, Relaxed) == is_away {
             return;
@@ -386,7 +388,7 @@ impl Shared {
         Key::new(self.upstream.host(), user.as_deref(), path)
     }
 
-    /// Whether the inventory has to be asked before a binary is downloaded.
+    /// Whether the inventory must be asked before a binary is downloaded.
     fn asks_inventory(&self) -> bool {
         self.asks_inventory.load(Relaxed)
     }

@@ -1,6 +1,8 @@
-//! What the settings mean for the proxy: where upstream is and how the device authenticates.
+//! The configuration of the proxy from the settings: where upstream is, and how the device
+//! authenticates.
 //!
-//! It reads certificates and opens no socket. `http_proxy` is the proxy on the way.
+//! It reads certificates and opens no socket. `http_proxy` is the HTTP proxy for connections to
+//! upstream.
 
 mod http_proxy;
 
@@ -17,14 +19,14 @@ use common::tls::{ClientFiles, ServerCertVerifier};
 
 use self::http_proxy::HttpProxy;
 
-/// Where Cumulocity is, and how to connect to it.
+/// The address of Cumulocity, and how to connect to it.
 pub(crate) struct Upstream {
     pub(crate) options: Options,
     verifier: Arc<dyn ServerCertVerifier>,
     http_proxy: HttpProxy,
 }
 
-/// Reads where Cumulocity is, and how to connect to it.
+/// Reads the address of Cumulocity, and how to connect to it.
 ///
 /// # Errors
 ///
@@ -76,11 +78,11 @@ pub(crate) fn method(settings: &Settings, upstream: &Upstream) -> Result<Method,
     })))
 }
 
-/// Looks at the certificate that asks for tokens over HTTPS.
+/// Reads the certificate with which tokens are requested over HTTPS.
 ///
 /// # Errors
 ///
-/// It is missing, or it cannot be used.
+/// The certificate is missing or cannot be used.
 pub(crate) fn identity(method: &Method) -> Result<(), Error> {
     let Method::Certificate(sources) = method else { return Ok(()) };
     if let Sources::Https(https) | Sources::Auto(_, https) = &**sources {
@@ -147,11 +149,11 @@ fn broker(settings: &Settings) -> Result<BrokerOptions, Error> {
     })
 }
 
-/// What the cache may take and keep; `None` without a cache.
+/// The options of the cache; `None` without a cache.
 ///
 /// # Errors
 ///
-/// Its path is relative.
+/// The path of the cache is relative.
 pub(crate) fn cache(settings: &Settings) -> Result<Option<cache::Options>, Error> {
     let Some(max_size) = settings.c8y_proxy_cache_max_size else { return Ok(None) };
     if let Some(path) = settings.c8y_proxy_cache_path.as_ref().filter(|path| path.is_relative()) {
@@ -178,7 +180,7 @@ fn directory_of_cache(settings: &Settings, given: Option<PathBuf>) -> PathBuf {
     directory.unwrap_or_else(|| settings.data_path.join(name))
 }
 
-/// Where the service has its cache, as far as can be told from outside.
+/// The directory of the service's cache, as far as another process can tell.
 pub(crate) fn cache_directory(settings: &Settings) -> PathBuf {
     let unit = Profile::unit(settings.profile.as_ref(), "tedge-c8y-proxy");
     let of_unit = Some(Path::new("/var/cache").join(unit));
@@ -198,12 +200,12 @@ fn health(settings: &Settings) -> Option<Health> {
     health
 }
 
-/// The first of systemd's `RuntimeDirectory=`, else the directory for temporary files.
+/// The first directory of systemd's `RuntimeDirectory=`, or the directory for temporary files.
 fn runtime_directory() -> PathBuf {
     given_by_systemd("RUNTIME_DIRECTORY").unwrap_or_else(std::env::temp_dir)
 }
 
-/// The first of the directories in this variable (systemd.exec(5)).
+/// The first directory in this variable (systemd.exec(5)).
 fn given_by_systemd(variable: &str) -> Option<PathBuf> {
     let given = std::env::var(variable).ok()?;
     given.split(':').next().filter(|first| !first.is_empty()).map(Into::into)

@@ -1,7 +1,8 @@
-//! The device's credentials: one set for all requests, renewed once for everybody who waits.
+//! The device's credentials: one set for all requests, renewed once for all requests that wait.
 //!
 //! Read [`Credentials`] first, then `basic` (user name and password from a file), or `tokens` (one
-//! token for everybody), `cache` (when to fetch), and from where: `mqtt`, `https`, or `either`.
+//! token for all requests), `cache` (when to fetch), and the token sources `mqtt`, `https` and
+//! `either`.
 
 mod basic;
 mod cache;
@@ -35,7 +36,7 @@ use self::tokens::{TokenSource, Tokens};
 /// Where the credentials come from (`c8y.auth_method`).
 #[derive(Clone, Debug)]
 pub enum Method {
-    /// A token for which the device's certificate vouches.
+    /// A token, which Cumulocity gives for the device's certificate.
     Certificate(Box<Sources>),
     /// User name and password in this file (`c8y.credentials_path`).
     Basic(PathBuf),
@@ -48,12 +49,12 @@ pub enum Sources {
     Mqtt(BrokerOptions),
     /// From Cumulocity, over mutual TLS.
     Https(HttpsOptions),
-    /// From the broker, and over HTTPS where it gives none in time.
+    /// From the broker, and over HTTPS if the broker gives none in time.
     Auto(BrokerOptions, HttpsOptions),
 }
 
 impl Method {
-    /// Reads what the start would read, and what a connection to the broker would.
+    /// Reads the files that the start and a connection to the broker read.
     ///
     /// # Errors
     ///
@@ -93,11 +94,12 @@ enum Kind {
 }
 
 impl Credentials {
-    /// Reads what there is to read, and begins to connect to the broker.
+    /// Reads the files, and begins to connect to the broker.
     ///
     /// # Errors
     ///
-    /// Only of the configuration: a broker that is away is waited for.
+    /// Only errors of the configuration: if the broker is not available, the connection is tried
+    /// again.
     pub fn new(
         method: Method,
         executor: &Arc<Executor<'static>>,
@@ -111,7 +113,7 @@ impl Credentials {
         }
     }
 
-    /// Credentials that nobody accepts, for requests that bring their own.
+    /// Credentials that are never accepted, for requests that bring their own.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn none() -> Self {
         Self::fixed(http::HeaderValue::from_static("Basic Og=="))
@@ -122,11 +124,11 @@ impl Credentials {
         Self(Kind::Basic(Basic::new(PathBuf::new(), value)))
     }
 
-    /// What to send the next request with.
+    /// The credentials for the next request.
     ///
     /// # Errors
     ///
-    /// No token came within 20 s, or what came is none.
+    /// No token arrived within 20 s, or the answer is not a token.
     pub async fn grant(&self) -> Result<Grant, Error> {
         match &self.0 {
             Kind::Basic(basic) => Ok(basic.grant()),
@@ -134,7 +136,7 @@ impl Credentials {
         }
     }
 
-    /// The user name, where there is one with a password.
+    /// The user name, if the credentials are a user name and a password.
     pub(crate) fn user(&self) -> Option<Vec<u8>> {
         match &self.0 {
             Kind::Basic(basic) => basic.user(),
@@ -142,8 +144,8 @@ impl Credentials {
         }
     }
 
-    /// What to send in place of `refused`, which was answered by 401. Nothing where no others are
-    /// to be had within 5 s.
+    /// The credentials to send in place of `refused`, which was answered by 401. `None` if there
+    /// are no others within 5 s.
     pub async fn other_than(&self, refused: &Grant) -> Option<Grant> {
         match &self.0 {
             Kind::Basic(basic) => basic.other_than(refused).await,
@@ -151,7 +153,7 @@ impl Credentials {
         }
     }
 
-    /// Upstream answered 401 to these, and the request is not sent again.
+    /// Upstream answered 401 to these credentials, and the request is not sent again.
     pub async fn refused(&self, grant: &Grant) {
         match &self.0 {
             Kind::Basic(basic) => drop(basic.other_than(grant).await),
@@ -159,22 +161,22 @@ impl Credentials {
         }
     }
 
-    /// Reads again what was read at the start.
+    /// Reads the files again.
     pub async fn reload(&self) {
         if let Kind::Basic(basic) = &self.0 {
             basic.read_again().await;
         }
     }
 
-    /// Upstream accepted these.
+    /// Upstream accepted these credentials.
     pub fn accepted(&self, grant: &Grant) {
         if let Kind::Token(tokens) = &self.0 {
             tokens.accepted(grant);
         }
     }
 
-    /// Whether upstream accepted these within the last minute, so that a body that cannot be sent
-    /// twice may be sent with them.
+    /// Whether upstream accepted these credentials within the last minute. If so, a body that
+    /// cannot be sent twice may be sent with them.
     pub fn is_proved(&self, grant: &Grant) -> bool {
         match &self.0 {
             Kind::Basic(_) => true,
@@ -182,7 +184,7 @@ impl Credentials {
         }
     }
 
-    /// In one word each, for `/health`: the token's state, and the broker's.
+    /// For `/health`, in one word each: the state of the token, and that of the broker.
     pub fn health(&self) -> (&'static str, &'static str) {
         match &self.0 {
             Kind::Basic(_) => ("basic", "unused"),
@@ -195,13 +197,13 @@ impl Credentials {
 }
 
 impl Sources {
-    /// One token, for a person who wants to see whether there is one. Blocks.
+    /// Fetches one token, for `tedge c8y token`. Blocks.
     ///
     /// # Errors
     ///
-    /// Why none is to be had.
+    /// Why there is no token.
     pub fn fetch(mut self) -> Result<Token, common::error::Error> {
-        // This is not the service.
+        // This process is not the service, so it publishes no health.
         if let Self::Mqtt(broker) | Self::Auto(broker, _) = &mut self {
             broker.health = None;
         }

@@ -1,4 +1,4 @@
-//! The errors that the proxy answers itself: each variant has a status and a text.
+//! The errors that the proxy answers itself. Each variant has a status and a text.
 
 use common::client;
 use common::http::BodyError;
@@ -8,22 +8,22 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::credentials;
 
-/// An answer that does not come from Cumulocity.
+/// An answer that is not from Cumulocity.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The proxy does not serve this path.
     #[error("Not found: the Cumulocity API is below /c8y")]
     NotFound,
-    /// The path does not take this method.
+    /// The path does not support this method.
     #[error("Method not allowed: use one of {0}")]
     Method(&'static str),
-    /// Cumulocity would revoke the device's token. The client gets no text.
+    /// The request would make Cumulocity revoke the device's token. The client gets no text.
     #[error("")]
     Forbidden,
-    /// The client's body ended too early: the client may be unable to read this.
+    /// The client's body ended too early. The client may not be able to read this answer.
     #[error("The request body is incomplete: send it again")]
     RequestBody(#[source] BodyError),
-    /// The device has no credentials to offer.
+    /// The device has no credentials.
     #[error("no credentials for Cumulocity")]
     Credentials(#[from] credentials::Error),
     /// Cumulocity cannot be reached, or ends the connection before it answers.
@@ -38,7 +38,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why the client has no answer.
+    /// Why there is no answer for the client.
     pub(crate) fn of_client(error: client::Error) -> Self {
         match error {
             client::Error::RequestBody(source) => Self::RequestBody(source.into()),

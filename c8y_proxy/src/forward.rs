@@ -1,6 +1,6 @@
-//! A request's way to Cumulocity and back, from top to bottom.
+//! Passes a request on to Cumulocity, and its answer back. Read it from top to bottom.
 //!
-//! It knows neither how a connection is made nor where credentials come from.
+//! It does not know how a connection is made or where credentials come from.
 
 use common::client::Answer;
 use common::http::{answer, crossing, received};
@@ -12,7 +12,7 @@ use crate::target::Cost;
 use crate::upstream::{Head, is_authorized};
 use crate::{target, upgrade};
 
-/// Every method that Cumulocity knows.
+/// The methods that Cumulocity supports.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 fn is_known(method: &Method) -> bool {
@@ -33,7 +33,7 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
     let (state, request) = received(request);
     let (received, body) = request.into_parts();
 
-    // 1. The target has to be one that Cumulocity can be asked for.
+    // 1. The target must be one that may be requested from Cumulocity.
     if !is_known(&received.method) {
         return Err(Error::Method(METHODS));
     }
@@ -43,7 +43,7 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
         return Err(Error::Forbidden);
     }
 
-    // 2. The fields cross, except those of this one connection.
+    // 2. All fields are passed on, except those of this one connection.
     let protocols = crossing::upgrade(&received);
     let mut head =
         Head { method: received.method, target: Uri::from(target), fields: received.headers };
@@ -53,7 +53,7 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
         crossing::set_upgrade(&mut head.fields, protocols);
     }
 
-    // 3. What was downloaded before is not downloaded again, where there is a cache.
+    // 3. If the cache is on, it may answer the request.
     let (mut answered, mut status) = (None, None);
     if let Some(cache) = state.cache() {
         status = Some(match cache.check(&head) {
@@ -66,7 +66,7 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
         });
     }
 
-    // 4. Credentials: the client's own, and then nothing waits for a token, or the device's.
+    // 4. The credentials are the client's own, which need no token, or the device's.
     let changed = state.cache().and_then(|cache| Some((cache, cache.changed_by(&head)?)));
     let Answer { mut response, upgraded } = if let Some(answer) = answered {
         *answer
@@ -80,7 +80,7 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
         cache.invalidate(&path).await;
     }
 
-    // 5. The answer goes back, and where upstream switches protocols the connection follows.
+    // 5. The answer goes back. If upstream switches protocols, the connection does too.
     match (upgraded, protocols) {
         (Some(upstream), Some(protocols)) => Ok(upgrade::switch(response, upstream, protocols)),
         (None, _) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {

@@ -1,15 +1,17 @@
-//! The Cumulocity Proxy: `/c8y/{path}` here is `/{path}` there, with the device's credentials.
+//! The Cumulocity Proxy: it passes a request for `/c8y/{path}` on to `/{path}` of Cumulocity, with
+//! the device's credentials.
 //!
 //! Read it in the order in which a request passes:
 //!
-//! 1. [`routes`] lead it on; [`State`] is what all requests share.
-//! 2. `forward` takes it to Cumulocity and its answer back, step by step, by `upstream`.
-//! 3. `target` says what is asked upstream, and what may not be asked; `access`, by whom.
-//! 4. [`common::http::crossing`] says which fields cross.
-//! 5. [`cache`] answers again what was downloaded before, where it is on.
-//! 6. [`credentials`] adds the device's, from a file, from the broker, or from Cumulocity itself.
-//! 7. `upgrade` takes over where upstream switches protocols; `relay` carries the bytes.
-//! 8. [`error`] is everything that is answered without Cumulocity.
+//! 1. [`routes`] are the routes, and [`State`] is what all requests share.
+//! 2. `forward` passes a request on and its answer back. It sends the request by `upstream`.
+//! 3. `target` is the upstream target, and refuses dangerous ones. `access` applies the rules of
+//!    access.
+//! 4. [`common::http::crossing`] says which fields are passed on.
+//! 5. [`cache`] answers with what was downloaded before, if the cache is on.
+//! 6. [`credentials`] are the device's: from a file, from the broker, or from Cumulocity itself.
+//! 7. `upgrade` handles a switch of protocols, and `relay` carries the bytes after it.
+//! 8. [`error`] has the answers that the proxy gives itself.
 //!
 //! `health` answers `/health`.
 

@@ -1,4 +1,4 @@
-//! The Cumulocity Proxy's program: settings in, [`c8y_proxy::routes`] out.
+//! The program of the Cumulocity Proxy: builds [`c8y_proxy::routes`] from the settings.
 
 mod configure;
 
@@ -27,7 +27,7 @@ struct C8yProxy;
 impl Service for C8yProxy {
     const PROGRAM: &'static str = "tedge-c8y-proxy";
     const SUMMARY: &'static str = "the Cumulocity REST API, with the device's credentials added";
-    // When a client goes, its request upstream is dropped.
+    // If a client closes its connection, its upstream request is dropped.
     const HALF_CLOSE: bool = false;
     // A name server that does not answer occupies one thread for each connection that is opened.
     const POOL: usize = 8;
@@ -70,7 +70,7 @@ impl Service for C8yProxy {
         let method = configure::method(settings, &upstream)?;
         method.check()?;
         configure::identity(&method)?;
-        // The start does without it.
+        // The service starts without a cache if its directory cannot be used.
         if configure::cache(settings)?.is_some() {
             let unusable = cache::check(&configure::cache_directory(settings)).err();
             unusable
@@ -88,13 +88,13 @@ impl Service for C8yProxy {
             log::info!("Cumulocity is reached through the HTTP proxy at {}", proxy.origin);
         }
         let method = configure::method(settings, &upstream)?;
-        // The certificate may come later: it is read for each token.
+        // The certificate may be created later: it is read for each token.
         if let Err(error) = configure::identity(&method) {
             log::warn!("{error}");
         }
         let client = Client::new(upstream.options, Arc::clone(&context.executor));
-        // The MQTT library allocates 125 KB that it never writes to. What reading the roots has left
-        // behind was written to, and would stay for that.
+        // The MQTT library allocates 125 KB that it never writes to. Without this call, it would
+        // get pages that were written while the roots were read, and these would stay resident.
         run::give_back_memory();
         let credentials = Credentials::new(method, &context.executor)?;
         let client = surf::Client::with_http_client(client);

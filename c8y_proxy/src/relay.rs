@@ -1,7 +1,8 @@
-//! Bytes both ways between two connections, untouched, until both sides have ended.
+//! Carries bytes between two connections in both directions, unchanged, until both sides have
+//! ended.
 //!
-//! Each direction reads only after what it has is written: a slow reader slows the writer down and
-//! costs no memory, and a quiet connection holds no buffer. It knows no protocol.
+//! Each direction reads only after its data is written: a slow reader slows the writer down and
+//! costs no memory. A quiet connection holds no buffer. It knows no protocol.
 
 use std::io;
 use std::pin::Pin;
@@ -12,24 +13,24 @@ use async_io::Timer;
 use bytes::{Buf, Bytes};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 
-/// What one read takes, and so what each direction holds at most.
+/// The size of one read, and the maximum that each direction holds.
 const PIECE: usize = 8 * 1024;
 
-/// Pieces carried in one direction before other tasks get their turn.
+/// How many pieces are carried in one direction before other tasks run.
 const TURN: usize = 32;
 
-/// When one side has ended, the other may be silent this long before the connection is dropped.
+/// After one side has ended, the other may be silent this long before the connection is dropped.
 const HALF_CLOSED_LIMIT: Duration = Duration::from_secs(60);
 
-/// Carries bytes until both sides have closed, or one of them fails. `poll_close` has to shut down
-/// the sending half alone: that of `async_net` does, that of `async_io::Async` does not.
+/// Carries bytes until both sides have closed, or one of them fails. `poll_close` must shut down
+/// only the sending half.
 ///
-/// The end of what one side sends is passed on to the other, which may continue to send. While both
-/// may send there is no limit on how long they are silent.
+/// The end of one side's data is passed on to the other side, which may continue to send. While
+/// both may send, there is no limit for silence.
 ///
 /// # Errors
 ///
-/// The first error of a read or a write on either side. Both connections are dropped by then.
+/// The first error of a read or a write on either side. Both connections are then dropped.
 pub(crate) async fn relay<A, B>(mut a: A, mut b: B) -> io::Result<()>
 where
     A: AsyncRead + AsyncWrite + Unpin,
@@ -60,11 +61,11 @@ where
 /// One direction.
 #[derive(Default)]
 struct Direction {
-    /// Read and not yet written.
+    /// The bytes that were read and not yet written.
     left: Bytes,
-    /// Written and perhaps not yet on its way.
+    /// Whether bytes were written and perhaps not flushed.
     unflushed: bool,
-    /// There is nothing more to read.
+    /// Whether the reader has ended.
     ended: bool,
     closed: bool,
     /// Pieces read so far.
@@ -72,7 +73,7 @@ struct Direction {
 }
 
 impl Direction {
-    /// Ready when everything is written and the end is passed on.
+    /// Ready when everything is written and the end is passed on to the other side.
     fn poll<A, B>(&mut self, cx: &mut Context<'_>, from: &mut A, to: &mut B) -> Poll<io::Result<()>>
     where
         A: AsyncRead + Unpin,

@@ -12,26 +12,26 @@ use crate::cache::{self, Cache};
 use crate::credentials::Credentials;
 use crate::upstream::Upstream;
 
-/// The way to Cumulocity, and whether the service is about to stop.
+/// The upstream, and whether the service is stopping.
 #[derive(Clone)]
 pub struct State(Arc<Shared>);
 
 struct Shared {
     upstream: Arc<Upstream>,
     cache: OnceLock<Cache>,
-    /// What the cache is opened with, where there is to be one.
+    /// The options of the cache, if it is on.
     options: Option<(cache::Options, Arc<Executor<'static>>)>,
     draining: Arc<AtomicBool>,
 }
 
 impl State {
-    /// A proxy to the Cumulocity that `client` connects to, which has to be made of
-    /// [`common::client::Client`]. `host` is what the field `Host` names there. `draining` is set
-    /// by whoever stops the service.
+    /// A proxy to the Cumulocity that `client` connects to. `client` must be made of
+    /// [`common::client::Client`]. `host` is the value of the field `Host` there. `draining` is set
+    /// when the service stops.
     ///
     /// # Errors
     ///
-    /// `host` is no value of a header field.
+    /// `host` is not a valid header value.
     pub fn new(
         host: &str,
         client: surf::Client,
@@ -44,8 +44,8 @@ impl State {
         Ok(Self(Arc::new(Shared { upstream, cache: OnceLock::new(), options: None, draining })))
     }
 
-    /// The same, with a cache, if its directory can be used. A reload tries again. Waits for the
-    /// disk.
+    /// The same, with a cache, if its directory can be used. If not, a reload tries again. Waits
+    /// for the disk.
     pub fn with_cache(self, options: cache::Options, executor: Arc<Executor<'static>>) -> Self {
         let upstream = Arc::clone(self.upstream());
         let draining = Arc::clone(&self.0.draining);
@@ -59,7 +59,7 @@ impl State {
         self.0.cache.get()
     }
 
-    /// Whether there is to be a cache, and its directory cannot be used.
+    /// Whether the cache is on, but its directory cannot be used.
     pub(crate) fn lacks_cache(&self) -> bool {
         self.0.options.is_some() && self.cache().is_none()
     }
@@ -72,8 +72,8 @@ impl State {
         }
     }
 
-    /// Reads the device's credentials again, where they are in a file, and opens the cache if it
-    /// could not be opened before.
+    /// Reads the device's credentials again, if they are in a file. Opens the cache, if that failed
+    /// before.
     pub(crate) async fn reload(&self) {
         self.0.upstream.credentials().reload().await;
         if self.lacks_cache() {

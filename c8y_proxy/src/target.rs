@@ -1,17 +1,17 @@
-//! The target of a request upstream, byte for byte, and whether it may be asked for. Pure, and no
-//! URL parser, which would resolve, decode and encode.
+//! The upstream target of a request, byte for byte, and whether it may be requested. Pure. It uses
+//! no URL parser, which would resolve, decode and encode.
 
 use http::Uri;
 use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
-/// Where the proxied API is mounted.
+/// The prefix of the proxied API.
 const MOUNT: &str = "/c8y";
 
-/// A path that is percent-encoded more often than this counts as one that costs the token.
+/// A path that is percent-encoded more often than this is treated as one that revokes the token.
 const DEPTH: usize = 8;
 
-/// The target upstream of a request for `/c8y`, `/c8y/` or something below it.
+/// The upstream target of a request for `/c8y`, `/c8y/` or a path below it.
 pub(crate) fn upstream(uri: &Uri) -> Option<PathAndQuery> {
     let target = uri.path_and_query()?.as_str();
     let rest = target.strip_prefix(MOUNT)?;
@@ -22,30 +22,30 @@ pub(crate) fn upstream(uri: &Uri) -> Option<PathAndQuery> {
     }
 }
 
-/// What a request for a path may cost the device.
+/// The harm that a request for a path can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cost {
-    /// Nothing.
+    /// None.
     Nothing,
-    /// The session of the token that the request is sent with: `user/logout` ends it.
+    /// It ends the session of the token that it is sent with: `user/logout`.
     Session,
-    /// The device's token, whoever asks.
+    /// It makes Cumulocity revoke the device's token, whichever client sends it.
     Token,
 }
 
-/// What a request for this path may cost. Cumulocity revokes the device's token when it is asked
-/// for parts of its user interface: what ends in `.js`, and what is below `apps`.
+/// The harm that a request for this path can do. Cumulocity revokes the device's token when the
+/// token is used for parts of its user interface: paths that end in `.js`, and paths below `apps`.
 ///
-/// The path is judged as the laxest server would read it: decoded any number of times, with or
-/// without the encoded slashes; `;` parameters cut, `\` as `/` or not, cut at a decoded `?`, `#` or
-/// control character; without trailing slashes, dots, blanks and control characters; `.`, `..` and
-/// empty segments resolved; in lower case.
+/// The path is judged as the most lenient server would read it: decoded any number of times, with
+/// or without the encoded slashes; `;` parameters cut; `\` as `/` or not; cut at a decoded `?`, `#`
+/// or control character; without trailing slashes, dots, blanks and control characters; `.`, `..`
+/// and empty segments resolved; in lower case.
 pub(crate) fn cost(path: &str) -> Cost {
     if is_plain(path) { Cost::Nothing } else { cost_in_lower_case(&path.to_ascii_lowercase()) }
 }
 
-/// Whether the path has nothing to decode or to drop, and neither `pps`, `.js` nor `ogo` anywhere.
-/// Nearly every path is plain, and this costs a twentieth of judging how servers would read it.
+/// Whether the path has nothing to decode or to drop, and does not contain `pps`, `.js` or `ogo`.
+/// Nearly every path is plain, and this check costs a twentieth of the full one.
 fn is_plain(path: &str) -> bool {
     let is_kept = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
     let is_suspicious = |part: &[u8]| {
@@ -64,7 +64,7 @@ fn cost_in_lower_case(path: &str) -> Cost {
     cost_as_it_is(path).max(decoded)
 }
 
-/// What the path may cost once it is decoded, however often.
+/// The harm after any number of decodings.
 fn decoded_cost(path: &str, decode: fn(&str) -> String) -> Cost {
     let (mut encoded, mut cost) = (path.to_owned(), Cost::Nothing);
     for _ in 0..DEPTH {
@@ -85,7 +85,7 @@ fn decode(path: &str) -> String {
     percent_decode_str(path).decode_utf8_lossy().to_ascii_lowercase()
 }
 
-/// To some servers an encoded slash is a character of a segment, which one `..` removes.
+/// For some servers an encoded slash is a character of a segment, which one `..` removes.
 fn decode_all_but_slashes(path: &str) -> String {
     decode(&path.replace("%2f", "%252f").replace("%5c", "%255c"))
 }
@@ -97,25 +97,26 @@ fn cost_as_it_is(path: &str) -> Cost {
     costs.max().unwrap_or(Cost::Nothing)
 }
 
-/// What a server may drop, or take for the end. Bytes that are not UTF-8 were replaced by one.
+/// A character that a server may drop, or read as the end. Bytes that are not UTF-8 were replaced
+/// by one.
 fn is_removed(character: char) -> bool {
     character.is_control() || character == char::REPLACEMENT_CHARACTER
 }
 
-/// `+` is a blank for servers that decode a path as a form.
+/// `+` is a blank for servers that decode a path like a form.
 fn is_blank(character: char) -> bool {
     character.is_whitespace() || character == '+'
 }
 
 fn cost_of(path: &str, slashes: &[char]) -> Cost {
-    // How many segments there are at least once dot segments are resolved, in all and below the
-    // last one that ends in `.js`.
+    // The minimum number of segments after dot segments are resolved: in all, and below the last
+    // one that ends in `.js`.
     let (mut depth, mut below_js) = (0_usize, None);
     let (mut below_user, mut cost) = (false, Cost::Nothing);
     for segment in path.split(slashes) {
         let named = segment.split(';').next().unwrap_or_default().trim_matches(is_blank);
         let name = without_end(named);
-        // Some servers take `logout.json` for `logout`.
+        // Some servers read `logout.json` as `logout`.
         let stem = name.split('.').next();
         match depth {
             0 if name == "apps" => return Cost::Token,

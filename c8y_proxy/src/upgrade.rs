@@ -1,6 +1,6 @@
-//! WebSocket and whatever else a connection may switch to, once upstream has agreed to it.
+//! A switch of the connection to WebSocket or another protocol, after upstream has agreed.
 //!
-//! It knows nothing of the protocol that follows.
+//! It does not know the protocol that follows.
 
 use common::http::{Body, Upgrade, answer_with_upgrade, crossing};
 use common::net::Stream;
@@ -9,7 +9,7 @@ use http::{HeaderValue, Response};
 
 use crate::relay::relay;
 
-/// Passes upstream's `101 Switching Protocols` on, and then bytes both ways.
+/// Passes upstream's `101 Switching Protocols` on, and then carries bytes in both directions.
 pub(crate) fn switch(
     mut response: Response<Body>,
     upstream: Stream,

@@ -1,6 +1,6 @@
 //! Sends requests to Cumulocity, with the client's own credentials or the device's.
 //!
-//! It knows neither how a connection is made nor where credentials come from.
+//! It does not know how a connection is made or where credentials come from.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use http_body::Body as _;
 use crate::credentials::{Credentials, Grant};
 use crate::error::Error;
 
-/// A body of known length up to this one is kept, so that it can be sent a second time.
+/// A body of known length up to this size is kept, so that it can be sent a second time.
 const RESENDABLE: u64 = 64 * 1024;
 
-/// The body of a 401 in place of which the request is sent again is read up to this length, for this
-/// long.
+/// If a request is sent again after a 401, the body of the 401 is read up to this length and for
+/// this long.
 const LONGEST_DISCARDED: usize = 16 * 1024;
 const DISCARDED_WITHIN: Duration = Duration::from_millis(100);
 
-/// What every device may ask, to see whether its token is good.
+/// A path that every device may request, to check whether its token is good.
 const PROOF: &str = "/tenant/currentTenant";
 
-/// The way to Cumulocity: a client that connects there, what the field `Host` names, and the
-/// device's credentials.
+/// Cumulocity: a client that connects to it, the value of the field `Host`, and the device's
+/// credentials.
 pub(crate) struct Upstream {
     host: HeaderValue,
     client: surf::Client,
@@ -49,17 +49,17 @@ impl Upstream {
         &self.credentials
     }
 
-    /// Sends a request that has credentials.
+    /// Sends a request with the given credentials.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Answer, Error> {
         client::send(&self.client, request).await.map_err(Error::of_client)
     }
 
-    /// Sends with the device's credentials. They may have been revoked since they were fetched: a 401
-    /// is answered by other credentials and a second sending, once.
+    /// Sends with the device's credentials. They may have been revoked since they were fetched:
+    /// after a 401, the request is sent once more with other credentials.
     pub(crate) async fn send_as_the_device(&self, head: Head, body: Body) -> Result<Answer, Error> {
         let credentials = &self.credentials;
-        // Until there are credentials nothing is read: a client that waits for `100 Continue` gets it
-        // when the body is first asked for.
+        // Nothing is read until there are credentials: a client that waits for `100 Continue` gets
+        // it when the body is first read.
         let grant = credentials.grant().await?;
 
         let kept = match RequestBody::read(body).await? {
@@ -102,11 +102,11 @@ impl Upstream {
         Ok(self.credentials.other_than(&grant).await.unwrap_or(grant))
     }
 
-    /// Sends with these credentials, and notes it where upstream accepts them.
+    /// Sends with these credentials, and records if upstream accepts them.
     async fn send_with(&self, grant: &Grant, mut head: Head, body: Body) -> Result<Answer, Error> {
         head.fields.insert(AUTHORIZATION, grant.value().clone());
         let answer = self.send(head.with(body)).await?;
-        // A gateway that is out of order has not looked at them.
+        // A gateway that fails has not checked them.
         if !is_refused(&answer) && !answer.response.status().is_server_error() {
             self.credentials.accepted(grant);
         }
@@ -139,7 +139,7 @@ enum RequestBody {
 }
 
 impl RequestBody {
-    /// Reads a body that is short and of known length.
+    /// Reads a short body of known length.
     async fn read(mut body: Body) -> Result<Self, Error> {
         if body.is_end_stream() {
             return Ok(Self::Kept(Bytes::new()));
@@ -155,8 +155,8 @@ impl RequestBody {
     }
 }
 
-/// Reads an answer that is not passed on to its end, so that its connection carries the next
-/// request. One that is long or slow is dropped, and its connection closed.
+/// Reads an answer that is not passed on to its end, so that its connection can be used again. If
+/// the answer is long or slow, it is dropped and its connection closed.
 async fn discard(answer: Answer) {
     let mut body = answer.response.into_body();
     let mut length = 0;
@@ -178,7 +178,7 @@ fn is_refused(answer: &Answer) -> bool {
     answer.response.status() == StatusCode::UNAUTHORIZED
 }
 
-/// Whether the client brings credentials of its own.
+/// Whether the client sends its own credentials.
 pub(crate) fn is_authorized(fields: &HeaderMap) -> bool {
     fields.contains_key(AUTHORIZATION)
 }

@@ -1,4 +1,4 @@
-//! The digests that upstream's answer has of its body: it is kept only if they are right.
+//! The digests of the body in upstream's answer: the answer is cached only if they match.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,8 +9,7 @@ use super::md5::Md5;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
-/// The digests that are expected, and those of what has arrived. A field that cannot be understood
-/// says nothing.
+/// The expected digests, and those of the bytes so far. A field that cannot be parsed is ignored.
 #[derive(Default)]
 pub(super) struct Digests {
     standard: Standard,
@@ -33,7 +32,7 @@ impl Digests {
         }
     }
 
-    /// The field whose digest is not that of the body, if there is one.
+    /// The first field whose digest does not match the body.
     pub(super) fn wrong(self) -> Option<&'static str> {
         let is_wrong = |(expected, md5): (Vec<u8>, Md5)| md5.finish()[..] != expected;
         let wrong = self.standard.verify().err();

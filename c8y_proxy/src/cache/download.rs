@@ -1,5 +1,5 @@
-//! The one download of an answer: from upstream to a temporary file, and from there to its name
-//! once it is whole and on the disk.
+//! The download of an answer: from upstream to a temporary file, which is renamed when it is
+//! complete and on the disk.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -33,16 +33,16 @@ use super::validator::{self, Validator};
 use crate::error::Error;
 use crate::upstream::Head;
 
-/// Where the pieces end that are written, while few connections are busy. The kernel keeps a piece
-/// that is large and aligned as one: it is read again in half the time of one written in small ones.
+/// The size to which pieces are aligned while few connections are busy. The kernel keeps a large,
+/// aligned piece as one, and reads it in half the time.
 const LARGE: usize = 128 * 1024;
-/// The same while many are.
+/// The same while many connections are busy.
 const SMALL: usize = 32 * 1024;
-/// How long a piece may take: then the readers get what has come of it.
+/// How long a piece may take. After that, the readers get the part that has arrived.
 const MOMENT: Duration = Duration::from_millis(50);
-/// How long a download waits until the disk has stored others.
+/// How long a download waits while other downloads are stored.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long to wait before each attempt to go on with a download that has broken off.
+/// The pauses before the attempts to resume an interrupted download.
 const WAITS: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_secs(1),
@@ -51,42 +51,43 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(8),
 ];
 
-/// A download. While there is one, everybody who asks for the same follows it.
+/// A download. All clients that request the same answer during this time follow it.
 pub(super) struct Download {
     shared: Arc<Shared>,
     fill: Arc<Fill>,
     key: Key,
-    /// The conditions of the first request: upstream may say that its client has it already.
+    /// The conditions of the first request: by them, upstream may answer that its client has the
+    /// current version.
     conditions: HeaderMap,
 }
 
-/// What of it is here.
+/// The file and what has been written to it.
 struct File {
     temporary: Temporary,
     space: Reservation,
     entry: Arc<Entry>,
-    /// What upstream says that the body's length is.
+    /// The length of the body, as upstream states it.
     length: Option<u64>,
     written: u64,
     buffer: Vec<u8>,
     digests: Digests,
-    /// It could not be written to: what follows is relayed, and nothing kept.
+    /// The file cannot be written to any more: the rest is relayed, and the answer is not cached.
     is_lost: bool,
 }
 
 impl File {
-    /// How much is missing to the end of a piece.
+    /// How many bytes are missing to the end of a piece.
     fn room(&self) -> usize {
         let piece = load::share(SMALL, LARGE) as u64;
         (piece - (self.written + self.buffer.len() as u64) % piece) as usize
     }
 }
 
-/// Why an attempt to go on with a download has failed.
+/// Why an attempt to resume a download has failed.
 enum Broken {
-    /// Another may succeed.
+    /// Another attempt may succeed.
     Now,
-    /// Upstream has another version, or cannot go on in the middle.
+    /// Upstream has another version, or does not support ranges.
     ForGood,
 }
 
@@ -106,7 +107,7 @@ impl Download {
         Self { shared, fill, key, conditions }
     }
 
-    /// Downloads, or goes on with what upstream has answered already.
+    /// Downloads, or continues with the answer that upstream has begun.
     pub(super) async fn run(self, answer: Option<Box<Answer>>) {
         let (answer, file, asked) = match self.begin(answer).await {
             Ok((answer, Some((file, asked)))) => (answer, file, asked),
@@ -121,8 +122,8 @@ impl Download {
         }
     }
 
-    /// Waits for the head of the answer, and notes when it came. No file: it is not to be kept, or
-    /// cannot be.
+    /// Waits for the head of the answer, and notes when it arrived. Returns no file if the answer
+    /// may not be, or cannot be, cached.
     async fn begin(
         &self,
         answer: Option<Box<Answer>>,
@@ -132,7 +133,8 @@ impl Download {
         let answer = match answer {
             Some(answer) => answer,
             None => {
-                // Before the download: so it is not newer than what is downloaded.
+                // Asked before the download, so that this state is not newer than the downloaded
+                // bytes.
                 if shared.asks_inventory() && self.key.object().is_some() {
                     object = shared.object(&self.key).await?.ok();
                 }
@@ -164,7 +166,8 @@ impl Download {
         Ok((answer, file.map(|file| (file, asked))))
     }
 
-    /// Waits a moment if the disk is slower than what comes. Whether it has kept up.
+    /// Waits a moment if the disk is slower than the download. Returns whether the disk has kept
+    /// up.
     async fn has_time(&self) -> bool {
         let storing = async {
             drop(self.shared.storing.acquire().await);
@@ -177,7 +180,7 @@ impl Download {
         storing.or(late).await
     }
 
-    /// Makes the temporary file, and room for it. `None` if there is none.
+    /// Creates the temporary file and reserves space for it. `None` if that fails.
     async fn create(&self, entry: Entry, length: Option<u64>) -> Option<Box<File>> {
         let shared = self.shared.clone();
         let mut space = shared.index.reserve(length.is_some());
@@ -201,7 +204,7 @@ impl Download {
         })
     }
 
-    /// Writes the body to the file. `None` if it is not whole.
+    /// Writes the body to the file. `None` if the body is incomplete.
     async fn receive(&self, mut body: Body, mut file: Box<File>) -> Option<Box<File>> {
         let (mut waits, mut due) = (WAITS.iter(), Instant::now());
         loop {
@@ -258,7 +261,7 @@ impl Download {
         }
     }
 
-    /// Writes what was collected, or relays it. `None` if nobody reads that.
+    /// Writes the collected bytes, or relays them. `None` if no client reads them.
     async fn flush(&self, mut file: Box<File>) -> Option<Box<File>> {
         if file.buffer.is_empty() {
             return Some(file);
@@ -288,7 +291,7 @@ impl Download {
         is_read.then_some(file)
     }
 
-    /// Gives up keeping it.
+    /// Stops caching the download.
     fn lose(&self, file: &mut File, error: &std::io::Error) {
         let hint = if file.length.is_none() {
             "; an answer without Content-Length may take a quarter of c8y.proxy.cache.max_size from \
@@ -301,12 +304,12 @@ impl Download {
         self.leave();
     }
 
-    /// Lets nobody follow any more.
+    /// Lets no more clients follow the download.
     fn leave(&self) {
         self.shared.fills().retain(|(_, fill)| !Arc::ptr_eq(fill, &self.fill));
     }
 
-    /// Goes on where the download has broken off, with the same version.
+    /// Resumes an interrupted download, with the same version.
     async fn resume(&self, file: &File) -> Result<Body, Broken> {
         let (entry, at) = (&file.entry, file.written);
         let length = file.length.ok_or(Broken::ForGood)?;
@@ -333,7 +336,7 @@ impl Download {
             && fields.get_all(LAST_MODIFIED).iter().eq(entry.fields.get_all(LAST_MODIFIED));
         match response.status() {
             _ if is_rest && condition.is_some() => Ok(response.into_body()),
-            // It has begun already: what the inventory says now holds for all of it.
+            // The download has begun already: what the inventory says now is true for all of it.
             _ if is_rest => match self.shared.validate_by_inventory(&self.key, entry).await {
                 Verdict::Unchanged(_) => Ok(response.into_body()),
                 Verdict::Away(_) | Verdict::Unclear(_) => Err(Broken::Now),
@@ -344,7 +347,7 @@ impl Download {
         }
     }
 
-    /// Gives the file its name, once it is on the disk.
+    /// Renames the file, after it is on the disk.
     async fn store(&self, mut file: Box<File>) {
         let _storing = self.shared.storing.acquire().await;
         let is_small = file.written < self.shared.options.min_size;
@@ -382,7 +385,7 @@ impl Download {
 }
 
 impl Shared {
-    /// Writes what was collected, up to `after`. Waits for the disk.
+    /// Writes the collected bytes, up to `after`. Waits for the disk.
     fn write(&self, file: &mut File, after: u64) -> std::io::Result<()> {
         let need = Need { bytes: after - file.written, inodes: 0 };
         let bytes = file.length.unwrap_or(0).max(after) + file.entry.encode(0).len() as u64;

@@ -1,4 +1,4 @@
-//! The entries on the disk: found, confirmed and removed, by name or to make room.
+//! The entries on the disk: finds, confirms and removes them.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,16 +16,16 @@ use super::fill::Fill;
 use super::index::{self, Found, Reservation};
 use super::key::Key;
 
-/// Where the body is that may answer a request.
+/// Where the body of an answer comes from.
 pub(super) enum Source {
-    /// In the file of an entry of this version.
+    /// From the file of an entry of this version.
     Entry(Arc<OwnedFd>, u64),
-    /// In a download under way.
+    /// From a download in progress.
     Fill(Arc<Fill>),
 }
 
 impl Shared {
-    /// The entry, its open file, and for how long upstream has not been asked.
+    /// The entry, its open file, and the time since upstream was last asked.
     pub(super) async fn find(
         self: &Arc<Self>,
         key: &Key,
@@ -65,7 +65,8 @@ impl Shared {
         }
     }
 
-    /// Forgets what somebody else has removed, if the directory has changed. Waits for the disk.
+    /// Forgets entries that another process has removed, if the directory has changed. Waits for
+    /// the disk.
     pub(super) fn look_again(&self) -> Result<(), Errno> {
         let stat = fstat(&self.directory)?;
         let changed = Some((stat.st_mtime, stat.st_mtime_nsec as u64));
@@ -77,8 +78,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Notes that the entry is unchanged, and now and then in its file, for after a restart: when
-    /// that was, or a time long ago if it may not be served without asking again.
+    /// Notes that the entry is unchanged. Writes this to its file at times, for the next start: the
+    /// current time, or a time long ago if the entry may not be served without asking again.
     pub(super) fn confirm(&self, name: u128, file: &Arc<OwnedFd>, may_be_stale: bool) {
         if !self.index.confirm(name, may_be_stale) {
             return;
@@ -94,7 +95,7 @@ impl Shared {
         });
     }
 
-    /// Drops an entry, unless it is not of this version, and returns when that is on the disk.
+    /// Drops an entry, if it is of this version, and returns when this is on the disk.
     pub(super) async fn remove(self: &Arc<Self>, name: u128, version: Option<u64>) {
         if !self.index.remove(name, version) {
             return;
@@ -109,7 +110,7 @@ impl Shared {
         }
     }
 
-    /// Drops what is not what upstream has: it is served to nobody any more.
+    /// Drops an entry that upstream has changed: it is not served any more.
     pub(super) async fn drop(self: &Arc<Self>, key: &Key, source: &Source) {
         let version = match source {
             Source::Entry(_, version) => Some(*version),
@@ -121,8 +122,9 @@ impl Shared {
         self.remove(key.name, version).await;
     }
 
-    /// Takes space until there are `bytes` in all, and makes sure that enough stays free. Entries
-    /// that are not read go for it. Whether there is room. Waits for the disk.
+    /// Takes space until there are `bytes` in all, and checks that enough stays free. Removes
+    /// entries that are not being read to make room. Returns whether there is room. Waits for the
+    /// disk.
     pub(super) fn make_room(
         &self,
         space: &mut Reservation,
@@ -136,7 +138,7 @@ impl Shared {
         }
         let is_short = |need| shortage(self.options.min_free, &self.directory, need);
         while has_room && is_short(need)?.is_some() {
-            // None goes where all of them would not be enough.
+            // If removing all entries would not be enough, none is removed.
             let (entries, taken) = self.index.totals();
             let bytes = need.bytes.saturating_sub(taken);
             let inodes = need.inodes.saturating_sub(entries as u64);
@@ -150,7 +152,7 @@ impl Shared {
     }
 }
 
-/// Has the file say that upstream was asked so long ago.
+/// Writes to the file how long ago upstream was asked.
 pub(super) fn date(file: &OwnedFd, ago: Duration) -> Result<(), Errno> {
     let asked = SystemTime::now() - ago;
     let asked = asked.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The file of an entry: the body, then what else is known of it, then where that begins. A file
-//! has its name only once it is whole and on the disk.
+//! The file of an entry: the body, then a text with what else is known of it, then the offset of
+//! this text. A file has its final name only when it is complete and on the disk.
 //!
-//! What is known is text: the URL, the validator, and the fields of the answer, each on a line.
+//! The text has one line for each: the URL, the validator, and each field of the answer.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,9 +14,9 @@ use rustix::io::{pread, retry_on_intr};
 use super::validator::Validator;
 
 const MAGIC: [u8; 8] = *b"tedgeC1\n";
-/// The length of the body, that of the text, and [`MAGIC`].
+/// The length of the body, the length of the text, and [`MAGIC`].
 const END: usize = 8 + 8 + MAGIC.len();
-/// The longest text: upstream's fields are at most 32 KiB.
+/// The longest text. Upstream's fields take at most 32 KiB.
 const LONGEST: u64 = 40 * 1024;
 
 /// What is known of a body.
@@ -25,12 +25,12 @@ pub(super) struct Entry {
     pub(super) url: String,
     pub(super) validator: Validator,
     pub(super) fields: HeaderMap,
-    /// Of the body, in bytes.
+    /// The length of the body in bytes.
     pub(super) length: u64,
 }
 
 impl Entry {
-    /// What follows a body of this length.
+    /// The bytes that follow a body of this length.
     pub(super) fn encode(&self, body: u64) -> Vec<u8> {
         let mut text = format!("{}\n", self.url).into_bytes();
         let (kind, updated) = match &self.validator {
@@ -51,7 +51,7 @@ impl Entry {
         text
     }
 
-    /// Reads it from a file; `None` if the file is not one of an entry. Waits for the disk.
+    /// Reads the entry from a file. `None` if the file is not one of an entry. Waits for the disk.
     pub(super) fn read(file: &OwnedFd) -> io::Result<Option<Self>> {
         let size = fstat(file)?.st_size as u64;
         let Some(at) = size.checked_sub(END as u64) else { return Ok(None) };
@@ -102,7 +102,7 @@ fn read_at(file: &OwnedFd, mut into: &mut [u8], mut at: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the fields are too long to be kept.
+/// Whether the fields are too long to be cached.
 pub(super) fn is_too_long(entry: &Entry) -> bool {
     entry.encode(0).len() as u64 > LONGEST
 }

@@ -1,4 +1,4 @@
-//! The files of the cache, for the command `tedge cache`, beside a service that may be running.
+//! The files of the cache, for the command `tedge cache`. A service may use them at the same time.
 
 use std::collections::BinaryHeap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +13,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use super::entry::Entry;
 use super::index::{self, parse};
 
-/// The entries in a directory. It may belong to somebody else than who asks.
+/// The entries in a directory, which may belong to another user.
 ///
 /// # Errors
 /// If the directory cannot be read.
@@ -21,9 +21,9 @@ pub fn list(directory: &Path) -> Result<Vec<Cached>, Error> {
     Ok(read(directory)?.1.into_sorted_vec().into_iter().map(|(cached, _)| cached).collect())
 }
 
-/// Removes the entries with this path or ID, or all, and returns how many files these were. What is
-/// being downloaded goes with them, whatever it is, since its file does not say. The service notices
-/// when it is next asked for one of them.
+/// Removes the entries with this path or ID, or all entries, and returns how many were removed. It
+/// also removes all downloads in progress, since their files do not say what they are. The service
+/// notices this when an entry is requested.
 ///
 /// # Errors
 /// If the directory cannot be read, or an entry not removed.
@@ -39,7 +39,7 @@ pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
     Ok(count)
 }
 
-/// A heap, whose order is less code than a sort.
+/// A heap, since sorting takes more code.
 fn read(directory: &Path) -> Result<(OwnedFd, BinaryHeap<(Cached, u128)>), Error> {
     let opened = open_path(directory).map_err(|error| failed(directory, "read", error))?;
     let names = Dir::read_from(&opened).map_err(|errno| failed(directory, "read", errno.into()))?;
@@ -48,7 +48,7 @@ fn read(directory: &Path) -> Result<(OwnedFd, BinaryHeap<(Cached, u128)>), Error
     Ok((opened, entries.into()))
 }
 
-/// What an entry is of; `None` if it is not one.
+/// The entry with this name. `None` if the file is not one of an entry.
 fn cached(directory: impl AsFd, name: u128) -> Option<Cached> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(directory, index::file_name(name), flags, Mode::empty()).ok()?;

@@ -1,8 +1,8 @@
-//! A download under way, shared by the task that writes it and by everybody who reads it.
+//! A download in progress, shared by the task that writes it and the clients that read it.
 //!
-//! Each reader has a position of its own in the file, and waits only for bytes that are not there yet.
-//! Where the file cannot be written to any more, the rest is relayed: it goes to the readers of now in
-//! step, a piece at a time.
+//! Each reader has its own position in the file, and waits only for bytes that have not arrived. If
+//! the file cannot be written to any more, the rest is relayed: all current readers get it in step,
+//! one piece at a time.
 
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -25,9 +25,9 @@ use http_body::{Frame, SizeHint};
 use super::entry::Entry;
 use crate::error::Error;
 
-/// How long a relayed piece waits for somebody who reads more slowly than the others.
+/// How long a relayed piece waits for a reader that is slower than the others.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For how long others may join without upstream being asked again.
+/// For how long other clients may join without asking upstream again.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// The shared state of a download.
@@ -36,18 +36,18 @@ pub(super) struct Fill {
     opened: OnceLock<Opened>,
     progress: Mutex<Progress>,
     changed: Event,
-    /// A reader has read a relayed piece, or has gone.
+    /// A reader has read a relayed piece, or has stopped.
     taken: Event,
-    /// What is downloaded may not be what upstream has any more.
+    /// The downloaded version may not be the current one any more.
     is_forgotten: AtomicBool,
 }
 
-/// What is known once the answer has begun.
+/// What is known once the head of the answer has arrived.
 pub(super) struct Opened {
     pub(super) file: Arc<OwnedFd>,
-    /// What is known of it; its length is 0 where upstream does not say it.
+    /// The entry. Its length is 0 if upstream does not state it.
     pub(super) entry: Arc<Entry>,
-    /// Of the body, if upstream says so.
+    /// The length of the body, if upstream states it.
     pub(super) length: Option<u64>,
 }
 
@@ -56,13 +56,13 @@ struct Progress {
     /// How many bytes are in the file.
     written: u64,
     end: Option<End>,
-    /// When upstream last said that this is what it has.
+    /// When upstream last confirmed this version.
     asked: Option<Instant>,
-    /// What follows the file, and where it begins.
+    /// The relayed bytes after the end of the file, and their offset.
     relayed: Option<(u64, Bytes)>,
     /// The position of each reader.
     readers: Vec<Arc<AtomicU64>>,
-    /// The answer that is not kept, for whoever asked first.
+    /// The answer that is not cached, for the first client that requested it.
     declined: Option<Result<Box<Answer>, Error>>,
     task: Option<Task<()>>,
 }
@@ -70,11 +70,11 @@ struct Progress {
 /// How a download has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The body is whole.
+    /// The body is complete.
     Whole,
-    /// It is not, and will not be.
+    /// The body is incomplete, and stays so.
     Broken,
-    /// It does not go through the cache.
+    /// The answer does not go through the cache.
     Declined,
 }
 
@@ -86,7 +86,7 @@ impl Fill {
         (fill, follower)
     }
 
-    /// Where the task is kept. It is dropped when nobody reads any more and too little is there.
+    /// The task of the download. It is dropped when no client reads and too little has arrived.
     pub(super) fn keep(&self, task: Task<()>) {
         let mut progress = self.lock();
         if progress.end.is_none() {
@@ -97,14 +97,14 @@ impl Fill {
         }
     }
 
-    /// A reader, or `None` if everybody has gone and the download is about to be dropped.
+    /// A new reader. `None` if all readers have stopped and the download is about to be dropped.
     pub(super) fn join(self: &Arc<Self>) -> Option<Follower> {
         let mut progress = self.lock();
         self.is_joinable(&progress).then(|| self.follower(&mut progress))
     }
 
-    /// What upstream is to be asked about before somebody joins, and for how long it has not been;
-    /// `None` if it does not have to be. What is whole is like an entry.
+    /// What to ask upstream before another client joins, and the time since it was last asked.
+    /// `None` if it need not be asked. A complete download is treated like an entry.
     pub(super) fn old(&self) -> Option<(Arc<Entry>, Duration)> {
         let progress = self.lock();
         let age = progress.asked?.elapsed();
@@ -125,20 +125,20 @@ impl Fill {
         Follower { fill: self.clone(), position }
     }
 
-    /// The answer has begun, and is kept.
+    /// The head of the answer has arrived, and the answer is cached.
     pub(super) fn open(&self, opened: Opened, asked: Instant) {
         self.lock().asked = Some(asked);
-        // It is set once, by the one task that writes.
+        // This is set once, by the only task that writes.
         let _ = self.opened.set(opened);
         self.changed.notify(usize::MAX);
     }
 
-    /// Upstream has just said that this is what it has.
+    /// Upstream has just confirmed this version.
     pub(super) fn confirm(&self) {
         self.lock().asked = Some(Instant::now());
     }
 
-    /// When upstream last said so.
+    /// When upstream last confirmed this version.
     pub(super) fn asked(&self) -> Option<Instant> {
         self.lock().asked
     }
@@ -149,14 +149,14 @@ impl Fill {
         self.changed.notify(usize::MAX);
     }
 
-    /// Hands a piece that follows the file, or the last piece, to everybody who reads, and returns
-    /// once they have it. Who takes longer than the others, and than [`PATIENCE`], is broken off.
-    /// False: nobody reads any more.
+    /// Gives a piece that follows the file, or the last piece, to all readers, and returns when
+    /// they have read it. A reader that is slower than the others and takes longer than
+    /// [`PATIENCE`] is disconnected. Returns false if no reader is left.
     pub(super) async fn relay(&self, start: u64, piece: Bytes) -> bool {
         let end = start + piece.len() as u64;
         self.lock().relayed = Some((start, piece));
         self.changed.notify(usize::MAX);
-        // At the first piece they may all be far behind, in the file.
+        // At the first piece, all readers may be far behind, in the file.
         let is_first = self.lock().written == start;
         let mut late = Timer::after(PATIENCE);
         loop {
@@ -182,7 +182,7 @@ impl Fill {
         }
     }
 
-    /// Whether some readers are beyond a relayed piece, and whether some are to be waited for.
+    /// Whether some readers have passed a relayed piece, and whether others must be waited for.
     fn readers_of(&self, piece: Range<u64>, is_first: bool) -> (bool, bool) {
         let progress = self.lock();
         let positions = progress.readers.iter().map(|position| position.load(Relaxed));
@@ -192,7 +192,7 @@ impl Fill {
         })
     }
 
-    /// Nothing more will be written.
+    /// No more bytes will be written.
     pub(super) fn end(&self, end: End) {
         let mut progress = self.lock();
         if progress.end.is_none() {
@@ -205,18 +205,18 @@ impl Fill {
         self.changed.notify(usize::MAX);
     }
 
-    /// The answer is not kept: it goes to whoever asked first.
+    /// The answer is not cached: the first client that requested it gets it.
     pub(super) fn decline(&self, answer: Result<Box<Answer>, Error>) {
         self.lock().declined = Some(answer);
         self.end(End::Declined);
     }
 
-    /// The answer that does not go through the cache, if nobody has taken it.
+    /// The answer that does not go through the cache, unless a client has taken it.
     pub(super) fn take_declined(&self) -> Option<Result<Box<Answer>, Error>> {
         self.lock().declined.take()
     }
 
-    /// It is not to be kept, and nobody joins.
+    /// The answer must not be cached, and no other client joins.
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Relaxed);
     }
@@ -225,7 +225,7 @@ impl Fill {
         self.is_forgotten.load(Relaxed)
     }
 
-    /// Whether the download goes on without a reader.
+    /// Whether the download continues without a reader.
     fn is_half_done(&self, progress: &Progress) -> bool {
         let length = self.opened.get().and_then(|opened| opened.length);
         !self.is_forgotten() && length.is_some_and(|length| progress.written >= length / 2)
@@ -236,14 +236,15 @@ impl Fill {
     }
 }
 
-/// Somebody who waits for a download, or reads it.
+/// A client that waits for a download, or reads it.
 pub(super) struct Follower {
     fill: Arc<Fill>,
     position: Arc<AtomicU64>,
 }
 
 impl Follower {
-    /// Waits until the answer has begun. `None`: it does not go through the cache.
+    /// Waits until the head of the answer has arrived. `None`: the answer does not go through the
+    /// cache.
     pub(super) async fn opened(&self) -> Option<&Opened> {
         loop {
             let changed = self.fill.changed.listen();
@@ -257,7 +258,7 @@ impl Follower {
         }
     }
 
-    /// The bytes from `first` to before `end`, or to the end of the body.
+    /// The bytes from `first` up to `end` (exclusive), or to the end of the body.
     pub(super) fn body(self, first: u64, end: Option<u64>, pool: Arc<DiskPool>) -> Body {
         let Some(opened) = self.fill.opened.get() else { return Body::Empty };
         let mut reader = Reader::new(opened.file.clone(), first, pool);
@@ -319,7 +320,7 @@ impl http_body::Body for Following {
             if Some(this.position) == this.end {
                 return Poll::Ready(None);
             }
-            // It listens before it looks, so that nothing is missed.
+            // It listens before it checks, so that it misses no event.
             let is_listening = this.changed.is_some();
             let fill = &this.follower.fill;
             let changed = this.changed.get_or_insert_with(|| Box::pin(fill.changed.listen()));

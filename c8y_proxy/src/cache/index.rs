@@ -1,5 +1,5 @@
-//! What is in the directory of the cache, and how much: rebuilt from the directory at the start,
-//! with some 50 bytes for each entry.
+//! The entries in the directory of the cache, and their size. The index is rebuilt from the
+//! directory at the start, and takes about 50 bytes for each entry.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,56 +19,57 @@ pub(super) struct Index {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<u128, Known>,
-    /// Of the entries.
+    /// The bytes of the entries.
     bytes: u64,
-    /// Of what is being downloaded.
+    /// The bytes of the downloads in progress.
     reserved: u64,
-    /// Of these, for downloads of unknown length.
+    /// Of these, the bytes of downloads of unknown length.
     unmeasured: u64,
-    /// When something was used last, in milliseconds since 1970; never the same twice.
+    /// The time of the last use, in milliseconds since 1970. Each value is given only once.
     used: u64,
 }
 
 struct Known {
     bytes: u64,
     used: u64,
-    /// When its file was last looked for and found, as `used`.
+    /// When its file was last found in the directory, on the scale of `used`.
     seen: u64,
-    /// When it was inserted, as [`Inner::used`]: tells it from one that replaces it.
+    /// When it was inserted, on the scale of [`Inner::used`]. Distinguishes it from an entry that
+    /// replaces it.
     version: u64,
-    /// When upstream last said that it is unchanged, in seconds since the start of the index;
-    /// negative if that was before.
+    /// When upstream last confirmed it, in seconds since the start of the index; negative if
+    /// before.
     confirmed: i64,
-    /// The file, while somebody reads it.
+    /// The open file, while a client reads it.
     file: Weak<OwnedFd>,
 }
 
 /// An entry that was found.
 pub(super) struct Found {
-    /// The open file, if somebody reads it.
+    /// The open file, if a client reads it.
     pub(super) file: Option<Arc<OwnedFd>>,
-    /// For how long upstream has not been asked.
+    /// The time since upstream was last asked.
     pub(super) age: Duration,
-    /// Tells it from an entry that replaces it.
+    /// Distinguishes the entry from one that replaces it.
     pub(super) version: u64,
 }
 
-/// The space of a download, until it is dropped.
+/// The space of a download. It is given back when this is dropped.
 pub(super) struct Reservation {
     index: Arc<Index>,
     bytes: u64,
     has_length: bool,
 }
 
-/// The part of the cache that downloads of unknown length may take from entries: they may turn out
-/// to be too large, and then the entries have gone for nothing.
+/// The part of the cache that downloads of unknown length may take from entries. Such a download
+/// may turn out to be too large, and then entries were removed in vain.
 const UNMEASURED: u64 = 4;
 
-/// Upstream forbids to serve it without having been asked: this was too long ago.
+/// The time of an entry that upstream forbids to serve without asking: long ago.
 const NEVER: i64 = i64::MIN;
 
 impl Index {
-    /// Looks at the names and the sizes of the files. Waits for the disk.
+    /// Reads the names and sizes of the files. Waits for the disk.
     pub(super) fn read(directory: &OwnedFd, max_size: u64) -> Result<Self, Errno> {
         let mut inner = Inner::default();
         let now = SystemTime::now();
@@ -81,7 +82,7 @@ impl Index {
             }
             let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
             let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            // A time to come says nothing.
+            // A time in the future is ignored.
             let age = now.duration_since(modified).map_or(i64::MAX, |age| age.as_secs() as i64);
             let used = seconds * 1000 + u64::from(stat.st_mtime_nsec as u32 / 1_000_000);
             let bytes = stat.st_size as u64;
@@ -94,7 +95,7 @@ impl Index {
         Ok(Self { max_size, start: Instant::now(), inner: Mutex::new(inner) })
     }
 
-    /// The entry of this name, which counts as used now.
+    /// The entry with this name. Counts as a use.
     pub(super) fn find(&self, name: u128) -> Option<Found> {
         let mut inner = self.lock();
         let used = inner.tick();
@@ -105,7 +106,7 @@ impl Index {
         Some(Found { file, age: Duration::from_secs(age), version })
     }
 
-    /// Notes that the file is being read.
+    /// Notes that a client reads the file.
     pub(super) fn open(&self, name: u128, version: u64, file: &Arc<OwnedFd>) {
         let mut inner = self.lock();
         let known = inner.entries.get_mut(&name).filter(|known| known.version == version);
@@ -114,8 +115,8 @@ impl Index {
         }
     }
 
-    /// Notes that upstream has just said that the entry is unchanged, and whether that may be relied
-    /// on later. Whether the file should say so too, for after a restart: once a minute.
+    /// Notes that upstream has just confirmed the entry, and whether this may be relied on later.
+    /// Returns whether this should also be written to the file, for the next start: once a minute.
     pub(super) fn confirm(&self, name: u128, may_be_stale: bool) -> bool {
         let confirmed = if may_be_stale { self.now() } else { NEVER };
         let mut inner = self.lock();
@@ -124,8 +125,7 @@ impl Index {
         before.div_euclid(60) != confirmed.div_euclid(60)
     }
 
-    /// Adds an entry about which upstream was asked at this time, or replaces one. Returns what
-    /// tells it from others.
+    /// Adds or replaces an entry. Upstream was asked about it at this time. Returns its version.
     pub(super) fn insert(
         &self,
         name: u128,
@@ -143,7 +143,7 @@ impl Index {
         used
     }
 
-    /// Forgets the entries whose files somebody has removed. Waits for the disk.
+    /// Forgets the entries whose files another process has removed. Waits for the disk.
     pub(super) fn look_again(&self, directory: &OwnedFd) -> Result<(), Errno> {
         let begun = self.lock().tick();
         for file in Dir::read_from(directory)? {
@@ -153,13 +153,13 @@ impl Index {
             }
         }
         let mut inner = self.lock();
-        // One that has come since may not be among them.
+        // An entry that was added since may be missing in the list.
         inner.entries.retain(|_, known| known.seen == begun || known.used > begun);
         inner.bytes = inner.entries.values().map(|known| known.bytes).sum();
         Ok(())
     }
 
-    /// Forgets an entry, unless it is not of this version. Whether there was one.
+    /// Forgets an entry, if it is of this version. Returns whether there was one.
     pub(super) fn remove(&self, name: u128, version: Option<u64>) -> bool {
         let mut inner = self.lock();
         let is_it = inner
@@ -169,12 +169,12 @@ impl Index {
         is_it && inner.remove(name)
     }
 
-    /// Space for a download, none of it taken yet.
+    /// The space of a new download, at first none.
     pub(super) fn reserve(self: &Arc<Self>, has_length: bool) -> Reservation {
         Reservation { index: self.clone(), bytes: 0, has_length }
     }
 
-    /// Forgets the entry that was used least recently and that nobody reads.
+    /// Forgets the least recently used entry that no client reads.
     pub(super) fn evict(&self) -> Option<u128> {
         let mut inner = self.lock();
         let name = inner.oldest()?;
@@ -221,8 +221,8 @@ impl Inner {
 }
 
 impl Reservation {
-    /// Takes space until there are `bytes` in all. Whether there are; entries had to go for it in
-    /// any case, whose names are added to `gone`.
+    /// Takes space until there are `bytes` in all. Returns whether this succeeded. In both cases,
+    /// the names of entries that were removed for it are added to `gone`.
     pub(super) fn grow(&mut self, bytes: u64, gone: &mut Vec<u128>) -> bool {
         let mut inner = self.index.lock();
         let max_size = self.index.max_size;
@@ -244,7 +244,7 @@ impl Reservation {
         true
     }
 
-    /// Whether entries may go for the space that was taken.
+    /// Whether entries may be removed for this space.
     pub(super) fn may_evict(&self) -> bool {
         self.has_length || self.index.lock().unmeasured <= self.index.max_size / UNMEASURED
     }
@@ -263,13 +263,13 @@ pub(super) fn file_name(name: u128) -> String {
     format!("{name:032x}")
 }
 
-/// The name that a file has, if it is one of an entry.
+/// The name of the entry that a file has, or `None` if it is not one of an entry.
 pub(super) fn parse(file_name: &str) -> Option<u128> {
     let name = u128::from_str_radix(file_name, 16).ok()?;
     (self::file_name(name) == file_name).then_some(name)
 }
 
-/// Removes a file that may be missing. Waits for the disk.
+/// Removes a file, which may be missing. Waits for the disk.
 pub(super) fn unlink(directory: impl AsFd, name: u128) -> Result<(), Errno> {
     match rustix::fs::unlinkat(directory, file_name(name), AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),

@@ -9,7 +9,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::upstream::{Head, is_authorized};
 
-/// A request with one of these asks for something else than a request without.
+/// A request with one of these fields has another answer than a request without.
 const OTHERS: [HeaderName; 7] = [
     COOKIE,
     CONTENT_LENGTH,
@@ -20,15 +20,15 @@ const OTHERS: [HeaderName; 7] = [
     HeaderName::from_static("x-method-override"),
 ];
 
-/// The paths whose answers are kept.
+/// The paths whose answers are cached.
 pub(super) struct Paths(Vec<String>);
 
 /// What an entry is for.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
-    /// The path upstream.
+    /// The upstream path.
     pub(super) path: String,
-    /// The scheme, host and path, which the entry has in it.
+    /// The scheme, host and path. The entry contains them.
     pub(super) url: String,
     /// The name of its file, in hexadecimal.
     pub(super) name: u128,
@@ -39,20 +39,20 @@ pub(super) struct Key {
 pub(super) enum Bypass {
     /// Its method is neither GET nor HEAD.
     Method,
-    /// Its path, or its query.
+    /// Its path or its query is not cached.
     Path,
-    /// Its fields.
+    /// Its fields prevent it.
     Request,
 }
 
 impl Paths {
-    /// The paths of Cumulocity's binaries, and these.
+    /// The paths of Cumulocity's binaries, and the given ones.
     pub(super) fn new(more: &[String]) -> Self {
         let known = ["/inventory/binaries/*", "/event/events/*/binaries"];
         Self(known.into_iter().map(str::to_owned).chain(more.iter().cloned()).collect())
     }
 
-    /// Whether the request may be answered with what is kept.
+    /// Whether the request may be answered from the cache.
     pub(super) fn check(&self, head: &Head) -> Result<(), Bypass> {
         let path = head.target.path();
         if !self.have(path) || head.target.query().is_some() || !is_plain(path) {
@@ -71,14 +71,14 @@ impl Paths {
         Ok(())
     }
 
-    /// Whether the answers of this path are kept.
+    /// Whether the answers of this path are cached.
     pub(super) fn have(&self, path: &str) -> bool {
         self.0.iter().any(|pattern| matches(pattern, path))
     }
 }
 
 impl Key {
-    /// What this user has at that path; without a name, whoever the device's token is for.
+    /// The key of this path for this user. Without a user name, it is for the user of the token.
     pub(super) fn new(host: &HeaderValue, user: Option<&[u8]>, path: &str) -> Self {
         let host = String::from_utf8_lossy(host.as_bytes());
         let url = format!("https://{host}{path}");
@@ -105,14 +105,14 @@ pub(super) fn directives(fields: &HeaderMap) -> impl Iterator<Item = String> {
     values.filter_map(|value| value.to_str().ok()).flat_map(items).map(str::to_ascii_lowercase)
 }
 
-/// Whether every server reads the path in the same way: nothing in it is encoded, or is resolved.
+/// Whether every server reads the path in the same way: it contains nothing to decode or resolve.
 fn is_plain(path: &str) -> bool {
     let is_kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     path.bytes().all(is_kept)
         && path.split('/').skip(1).all(|part| !part.is_empty() && !part.bytes().all(|b| b == b'.'))
 }
 
-/// `*` is any part, and a slash at the end everything below.
+/// Whether a pattern matches: `*` is any part, and a slash at its end means everything below.
 fn matches(pattern: &str, path: &str) -> bool {
     // Most paths are others, which the first byte that differs shows.
     let is_same = |(a, b): &(u8, u8)| a == b && *a != b'*';

@@ -1,5 +1,4 @@
-//! MD5 (RFC 1321), for `Content-MD5`: it finds bytes that were damaged on the way, and protects from
-//! nobody.
+//! MD5 (RFC 1321), for `Content-MD5`. It detects accidental damage, and gives no security.
 
 const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 

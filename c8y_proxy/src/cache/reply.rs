@@ -1,4 +1,4 @@
-//! The answer to a request from what is kept: conditions, ranges, fields. Knows no disk.
+//! The answer to a request from the cache: conditions, ranges, fields. Does not access the disk.
 
 use std::time::SystemTime;
 
@@ -13,12 +13,13 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::validator;
 use crate::upstream::Head;
 
-/// What goes with `304 Not Modified` (RFC 9110, 15.4.5).
+/// The fields that go with `304 Not Modified` (RFC 9110, 15.4.5).
 const OF_NOT_MODIFIED: [HeaderName; 6] =
     [ETAG, LAST_MODIFIED, CACHE_CONTROL, CONTENT_LOCATION, EXPIRES, VARY];
 
-/// Answers a GET or a HEAD. `length` is that of the body, if it is known. Returned is also which part
-/// of the body has to be added, if any: from a byte to before another, or to its end.
+/// Answers a GET or a HEAD. `length` is that of the body, if it is known. Also returns the part of
+/// the body to send, if any: its first byte, and the end (exclusive) if it is not the end of the
+/// body.
 pub(super) fn reply(
     head: &Head,
     kept: &HeaderMap,

@@ -1,5 +1,5 @@
-//! Asks upstream whether an entry is what it has: by a conditional request, or where the answer did
-//! not say which version it was, by what the inventory says of the binary.
+//! Asks upstream whether an entry is unchanged: by a conditional request or, if the answer had no
+//! validator, by the binary's managed object in the inventory.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use super::{Asked, Shared, Status};
 use crate::error::Error;
 use crate::upstream::Head;
 
-/// How long upstream may take before something is served without its word, where that is allowed.
+/// How long to wait for upstream before an entry is served without confirmation, if that is
+/// allowed.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest description of a managed object.
 const LONGEST: usize = 64 * 1024;
@@ -33,15 +34,15 @@ struct ManagedObject {
     length: Option<u64>,
 }
 
-/// What upstream says of an entry.
+/// Upstream's verdict about an entry.
 pub(super) enum Verdict {
-    /// This is its `304 Not Modified`, if it sent one.
+    /// It is unchanged. This is the `304 Not Modified`, if upstream sent it.
     Unchanged(Option<Box<Answer>>),
-    /// There is another version, which this may be.
+    /// There is another version. The answer may contain it.
     Changed(Option<Box<Answer>>),
     /// The entry must not be served.
     Refused(Box<Answer>),
-    /// Upstream says nothing of the entry.
+    /// The answer does not concern the entry.
     Unclear(Box<Answer>),
     /// Upstream cannot be asked.
     Away(Result<Box<Answer>, Error>),
@@ -50,7 +51,8 @@ pub(super) enum Verdict {
 }
 
 impl Shared {
-    /// A request of the cache's own: nothing that a client sends has an influence on what is kept.
+    /// A request that the cache sends itself: no field of a client's request influences what is
+    /// cached.
     pub(super) fn head(&self, method: Method, path: &str) -> Head {
         let mut fields = HeaderMap::new();
         fields.insert(HOST, self.upstream.host().clone());
@@ -66,8 +68,8 @@ impl Shared {
         async move { upstream.send_as_the_device(head, Body::Empty).await.map(Box::new) }.boxed()
     }
 
-    /// As [`Shared::validate`], for an entry that may be served without upstream's word: a cloud that
-    /// is silent is not waited for.
+    /// Like [`Shared::validate`], for an entry that may be served without confirmation: does not
+    /// wait long for a silent cloud.
     pub(super) async fn validate_soon(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
         let late = async {
             Timer::after(PATIENCE).await;
@@ -76,7 +78,7 @@ impl Shared {
         self.validate(key, entry, head).or(late).await
     }
 
-    /// Asks upstream whether it has what is kept.
+    /// Asks upstream whether the entry is unchanged.
     pub(super) async fn validate(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
         let Some((name, value)) = entry.validator.condition(&entry.fields) else {
             return self.validate_by_inventory(key, entry).await;
@@ -104,7 +106,7 @@ impl Shared {
         }
     }
 
-    /// Asks the inventory whether a binary is what it was.
+    /// Asks the inventory whether a binary is unchanged.
     pub(super) async fn validate_by_inventory(&self, key: &Key, entry: &Entry) -> Verdict {
         let Validator::Object(updated) = &entry.validator else { return Verdict::Changed(None) };
         match self.object(key).await {
@@ -117,13 +119,13 @@ impl Shared {
             Ok(Err(answer)) if is_of_the_moment(answer.response.status()) => {
                 Verdict::Unclear(answer)
             }
-            // Upstream itself says what is wrong, when it is asked for the binary.
+            // Upstream reports the error when it is asked for the binary.
             Ok(Err(_)) => Verdict::Changed(None),
             Err(error) => Verdict::Away(Err(error)),
         }
     }
 
-    /// Asks the inventory. `Ok(Err(_))`: it answers something else.
+    /// Asks the inventory. `Ok(Err(_))`: it gives another answer.
     pub(super) async fn object(&self, key: &Key) -> Result<Result<Object, Box<Answer>>, Error> {
         let Some(path) = key.object() else { return Ok(Err(Box::default())) };
         let head = self.head(Method::GET, &path);
@@ -147,7 +149,7 @@ impl Shared {
     }
 }
 
-/// Whether a gateway answers in place of upstream.
+/// Whether a gateway has answered in place of upstream.
 fn is_away(status: StatusCode) -> bool {
     matches!(
         status,
@@ -155,12 +157,12 @@ fn is_away(status: StatusCode) -> bool {
     )
 }
 
-/// Whether the answer is about the request or the server and not about what is kept.
+/// Whether the answer is about the request or the server, not about the entry.
 fn is_of_the_moment(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 407 | 408 | 421 | 425 | 429)
 }
 
-/// Whether the answer to HEAD describes what is kept (RFC 9111, 4.3.5).
+/// Whether the answer to HEAD describes the entry (RFC 9111, 4.3.5).
 fn is_same(answer: &Answer, entry: &Entry) -> bool {
     let (fields, kept) = (answer.response.headers(), &entry.fields);
     let tag = entry.validator.range_condition(kept).filter(|_| entry.validator == Validator::Tag);
@@ -170,7 +172,7 @@ fn is_same(answer: &Answer, entry: &Entry) -> bool {
         && validator::may_be_kept(fields)
 }
 
-/// Whether a `304 Not Modified` names another version than the one that is kept (RFC 9111, 4.3.4).
+/// Whether a `304 Not Modified` names another version than that of the entry (RFC 9111, 4.3.4).
 fn is_of_another(confirmed: &HeaderMap, kept: &HeaderMap) -> bool {
     if confirmed.contains_key(ETAG) {
         return opaque(confirmed) != opaque(kept);
@@ -179,13 +181,13 @@ fn is_of_another(confirmed: &HeaderMap, kept: &HeaderMap) -> bool {
     dates.is_some_and(|(confirmed, kept)| confirmed != kept)
 }
 
-/// The entity tag, weak or not.
+/// The entity tag, weak or strong.
 fn opaque(fields: &HeaderMap) -> Option<&[u8]> {
     let tag = fields.get(ETAG)?.as_bytes();
     Some(tag.strip_prefix(b"W/").unwrap_or(tag))
 }
 
-/// Passes on what upstream has answered in place of a confirmation.
+/// Passes on the answer that upstream has given in place of a confirmation.
 pub(super) fn forwarded(answer: Box<Answer>) -> Asked {
     let code = answer.response.status();
     let status = Status::new("fwd=stale; fwd-status=", code.as_str());

@@ -1,4 +1,4 @@
-//! Before the first request: opens the directory of the cache, and looks at what is there.
+//! Before the first request: opens the directory of the cache, and reads its entries.
 
 use std::io::ErrorKind::NotFound;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,24 +15,24 @@ use rustix::io::Errno;
 
 use super::index::{self, Index};
 
-/// What the cache may take and keep.
+/// The options of the cache.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the entries are. Made if it is missing.
+    /// The directory of the entries. It is created if it is missing.
     pub directory: PathBuf,
-    /// What they may take, in bytes.
+    /// The maximum size of all entries, in bytes.
     pub max_size: u64,
-    /// Answers that are smaller are not kept.
+    /// Smaller answers are not cached.
     pub min_size: u64,
-    /// What has to stay free on the file system.
+    /// The space that must stay free on the file system.
     pub min_free: Free,
     /// For how long an entry may be served while upstream cannot be asked.
     pub offline: Duration,
-    /// Paths whose answers are kept, besides those of binaries.
+    /// Paths whose answers are cached, in addition to those of binaries.
     pub paths: Vec<String>,
 }
 
-/// Says why a start could not use the directory, without making or locking it.
+/// Checks whether a start could use the directory. Does not create or lock it.
 ///
 /// # Errors
 /// If the directory cannot be used. The message says what to change.
@@ -61,7 +61,7 @@ fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
     ))
 }
 
-/// Opens the directory, made if it is missing, for this service alone.
+/// Opens the directory for this service alone. Creates it if it is missing.
 pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     let shown = options.directory.display();
     let failed = |what, error| unusable(&options.directory, what, error);
@@ -82,7 +82,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     if let Err(errno) = temporary::remove_all(directory.as_fd()) {
         log::warn!("cannot remove unfinished downloads from {shown}: {errno}");
     }
-    // A read-only one still serves what is in it.
+    // Entries in a read-only directory are still served.
     if let Err(errno) = accessat(&directory, ".", Access::WRITE_OK, AtFlags::EACCESS) {
         log::warn!(
             "nothing can be added to the cache in {shown}: {errno}; under systemd, another directory \
@@ -91,7 +91,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     }
     let index = Index::read(&directory, options.max_size);
     let index = index.map_err(|errno| failed("read", errno.into()))?;
-    // The setting may have been larger.
+    // The previous limit may have been larger.
     while index.is_too_large() {
         let Some(name) = index.evict() else { break };
         if let Err(errno) = index::unlink(&directory, name) {
@@ -103,7 +103,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     Ok((directory, index))
 }
 
-/// Makes a directory, and those that it is in.
+/// Creates a directory and its parents.
 fn make(directory: &Path) -> Result<(), Errno> {
     match mkdir(directory, Mode::RWXU) {
         Err(Errno::NOENT) => {
@@ -115,7 +115,7 @@ fn make(directory: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Which process has locked it, if the kernel says so (proc_locks(5)).
+/// The process that has locked the directory, if the kernel reports it (proc_locks(5)).
 fn locked_by(directory: &OwnedFd) -> Option<String> {
     let place = format!(":{} ", fstat(directory).ok()?.st_ino);
     let locks = std::fs::read_to_string("/proc/locks").ok()?;

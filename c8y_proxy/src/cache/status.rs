@@ -1,4 +1,4 @@
-//! What the cache says of an answer (RFC 9211).
+//! The field `Cache-Status` of an answer (RFC 9211).
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -8,7 +8,7 @@ pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-statu
 pub(crate) struct Status(HeaderValue);
 
 impl Status {
-    // Of what is not cached, which they cost nothing.
+    // The statuses of answers that are not cached. As constants they cost nothing.
     pub(super) const METHOD: Self = Self::fixed("tedge-c8y-proxy; fwd=method");
     pub(super) const BYPASS: Self = Self::fixed("tedge-c8y-proxy; fwd=bypass");
     pub(super) const REQUEST: Self = Self::fixed("tedge-c8y-proxy; fwd=request");
@@ -22,7 +22,7 @@ impl Status {
         Self(HeaderValue::try_from(["tedge-c8y-proxy; ", parameters, more].concat()).unwrap())
     }
 
-    /// Adds it to the fields of an answer, after what caches on the way have said.
+    /// Appends it to the fields of an answer, after the members of caches on the way.
     pub(crate) fn add(self, fields: &mut HeaderMap) {
         fields.append(CACHE_STATUS, self.0);
     }

@@ -1,4 +1,4 @@
-//! How upstream is asked whether what is kept is what it has, and which answers are kept.
+//! The validators of entries, and which answers are cached.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,11 +14,11 @@ use http_body::Body as _;
 use super::key::directives;
 use super::status::CACHE_STATUS;
 
-/// Fields that all requests differ in, or that the cache looks at itself: it asks for no encoding,
-/// and for nobody but the device.
+/// Fields in which all requests differ, or that the cache handles itself: it requests no encoding,
+/// and only with the device's credentials.
 const ALWAYS_THE_SAME: [&str; 2] = ["accept-encoding", "authorization"];
 
-/// Fields that belong to one answer and not to what is kept.
+/// Fields that belong to one answer, not to the entry.
 const OF_ONE_ANSWER: [HeaderName; 9] = [
     SET_COOKIE,
     HeaderName::from_static("set-cookie2"),
@@ -31,7 +31,7 @@ const OF_ONE_ANSWER: [HeaderName; 9] = [
     CONTENT_LENGTH,
 ];
 
-/// What tells the version that is kept from the one that upstream has.
+/// What distinguishes the version of an entry from upstream's current one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Validator {
     /// The field `ETag`.
@@ -42,7 +42,7 @@ pub(super) enum Validator {
     Object(String),
 }
 
-/// What the inventory says of a binary.
+/// The inventory's description of a binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Object {
     pub(super) updated: String,
@@ -50,7 +50,7 @@ pub(super) struct Object {
 }
 
 impl Validator {
-    /// The one that the fields of an answer have. A date counts only if the resource cannot have
+    /// The validator in the fields of an answer. A date counts only if the resource cannot have
     /// changed again within its second (RFC 9110, 8.8.2.2).
     pub(super) fn of(fields: &HeaderMap) -> Option<Self> {
         if fields.get(ETAG).is_some_and(is_tag) {
@@ -60,8 +60,7 @@ impl Validator {
         (modified + Duration::from_secs(1) <= now).then_some(Self::Date)
     }
 
-    /// The condition of a request that asks for any other version; `None` if there is no such
-    /// condition.
+    /// The condition that requests any other version. `None` if there is no such condition.
     pub(super) fn condition(&self, fields: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Tag => Some((IF_NONE_MATCH, fields.get(ETAG)?.clone())),
@@ -70,7 +69,7 @@ impl Validator {
         }
     }
 
-    /// What `If-Range` names this version by, if anything does.
+    /// The value of `If-Range` for this version, if there is one.
     pub(super) fn range_condition<'a>(&self, fields: &'a HeaderMap) -> Option<&'a HeaderValue> {
         match self {
             Self::Tag => fields.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")),
@@ -93,7 +92,7 @@ fn date(fields: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(fields.get(name)?.to_str().ok()?).ok()
 }
 
-/// How the answer of upstream may be kept; `None`: it may not. `object` is what the inventory said
+/// How upstream's answer may be cached; `None`: it may not. `object` is the inventory's description
 /// just before.
 pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Option<Validator> {
     let fields = response.headers();
@@ -112,17 +111,17 @@ pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Opt
     Validator::of(fields).or_else(|| of_object.map(|object| Validator::Object(object.updated)))
 }
 
-/// Whether the answer may be kept (RFC 9111, 5.2.2).
+/// Whether the answer may be cached (RFC 9111, 5.2.2).
 pub(super) fn may_be_kept(fields: &HeaderMap) -> bool {
     directives(fields).all(|directive| {
-        // `private="name"` too.
+        // Also `private="name"`.
         let name = directive.split('=').next().unwrap_or_default();
         !matches!(name.trim_end(), "no-store" | "private")
     })
 }
 
-/// The fields of a `304 Not Modified` replace those of what is kept (RFC 9111, 3.2 and 4.3.4), but
-/// for the ones that describe its body.
+/// Replaces the fields of the entry by those of a `304 Not Modified`, except those that describe
+/// its body (RFC 9111, 3.2 and 4.3.4).
 pub(super) fn update(kept: &mut HeaderMap, mut confirmed: HeaderMap) {
     crossing::to_client(&mut confirmed);
     strip(&mut confirmed);
@@ -144,7 +143,7 @@ pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, is_named: impl Fn(&Head
     }
 }
 
-/// Whether an answer to a request without fields of its own answers one with these too.
+/// Whether the answer to a request without these fields also answers one with them.
 pub(super) fn answers(kept: &HeaderMap, asked: &HeaderMap) -> bool {
     varies_by(kept).all(|name| {
         let has = |name| asked.contains_key::<HeaderName>(name);
@@ -160,14 +159,14 @@ fn varies_by(fields: &HeaderMap) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether the answer may be served without a word of upstream (RFC 9111, 5.2.2).
+/// Whether the answer may be served without asking upstream (RFC 9111, 5.2.2).
 pub(super) fn may_be_stale(fields: &HeaderMap) -> bool {
     directives(fields).all(|directive| {
         !matches!(directive.as_str(), "no-cache" | "must-revalidate" | "proxy-revalidate")
     })
 }
 
-/// Removes the fields that belong to one answer and not to what is kept.
+/// Removes the fields that belong to one answer, not to the entry.
 pub(super) fn strip(fields: &mut HeaderMap) {
     for name in OF_ONE_ANSWER {
         fields.remove(name);

@@ -1,5 +1,5 @@
-//! The HTTP proxy on the way to Cumulocity: that of the settings, else that of the environment, as
-//! reqwest reads it for thin-edge.io. It opens no socket.
+//! The HTTP proxy for connections to Cumulocity: from the settings or, if they have none, from the
+//! environment, which is read as reqwest does for thin-edge.io. It opens no socket.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use common::settings::{Proxy, Secret, Settings, ValueType, items};
 use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 
-/// The proxy, if there is one, and what is reached without it.
+/// The proxy, if there is one, and the hosts that are reached without it.
 pub(super) struct HttpProxy {
     proxy: Option<Proxy>,
     credentials: Option<(String, String)>,
     no_proxy: Vec<String>,
-    /// What was not understood and so is not used.
+    /// The entries that could not be parsed and are not used.
     pub(super) warnings: Vec<String>,
 }
 
 impl HttpProxy {
-    /// That of the settings. What they do not say is taken from the environment.
+    /// The proxy of the settings. Values that they lack come from the environment.
     pub(super) fn of(settings: &Settings) -> Self {
         let login = settings.proxy_username.clone().map(|user| {
             let password = settings.proxy_password.as_ref().map(Secret::reveal).unwrap_or_default();
@@ -37,7 +37,7 @@ impl HttpProxy {
         no_proxy: &[String],
         environment: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        // Name and password of the settings are for the proxy of the settings.
+        // The user name and password of the settings are only for the proxy of the settings.
         let login = login.filter(|_| address.is_some());
         let mut warnings = Vec::new();
         let mut variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter();
@@ -57,7 +57,7 @@ impl HttpProxy {
         } else {
             ("proxy.no_proxy", Some(no_proxy.join(",")))
         };
-        // Commas and blanks separate.
+        // The list is separated by commas and blanks.
         let entries = items(list.as_deref().unwrap_or_default()).flat_map(str::split_whitespace);
         let no_proxy: Vec<String> = entries.map(str::to_owned).collect();
         for entry in no_proxy.iter().filter(|_| proxy.is_some()) {
@@ -66,7 +66,7 @@ impl HttpProxy {
                 warnings.push(format!("{source}: '{entry}' {fault}"));
             }
         }
-        // Those in the address count if there are no others.
+        // Those in the address are used if there are no others.
         let credentials = login.or_else(|| {
             let (user, password) = proxy.as_ref()?.login.as_ref()?;
             let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -75,7 +75,7 @@ impl HttpProxy {
         Self { proxy, credentials, no_proxy, warnings }
     }
 
-    /// The proxy on the way to this target. TLS to a proxy has the same roots as TLS to the target.
+    /// The proxy for this target. TLS to the proxy uses the same roots as TLS to the target.
     pub(super) fn to(&self, target: &Origin, tls: &Arc<ClientConfig>) -> Option<ConnectProxy> {
         let proxy = self.proxy.as_ref().filter(|_| !self.is_reached_directly(target))?;
         Some(ConnectProxy {
@@ -93,17 +93,17 @@ impl HttpProxy {
     }
 }
 
-/// What is reached without the proxy.
+/// Hosts that are reached without the proxy.
 enum Exception {
     All,
     /// An address, or a name and all names below it.
     Host(Origin),
-    /// The addresses that begin with so many bits of this one.
+    /// The addresses that share so many leading bits with this one.
     Network(IpAddr, u32),
 }
 
 impl Exception {
-    /// Reads an entry, which means this port if it names none.
+    /// Parses an entry. If it names no port, it is for `port`.
     fn parse(entry: &str, port: u16) -> Option<Self> {
         if entry == "*" {
             return Some(Self::All);

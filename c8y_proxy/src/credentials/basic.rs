@@ -45,7 +45,7 @@ impl Basic {
         pair.split(|byte| *byte == b':').next().map(<[u8]>::to_vec)
     }
 
-    /// What the file holds now, if it is not what was refused.
+    /// The current content of the file, if it differs from the refused credentials.
     pub(super) async fn other_than(&self, refused: &Grant) -> Option<Grant> {
         if self.grant().number() == refused.number() {
             self.read_again().await;
@@ -53,7 +53,7 @@ impl Basic {
         Some(self.grant()).filter(|grant| grant.number() != refused.number())
     }
 
-    /// Credentials that cannot be read leave those in use.
+    /// If the file cannot be read, the old credentials stay in use.
     pub(super) async fn read_again(&self) {
         let path = self.path.clone();
         match unblock(move || authorization(&path)).await {
@@ -73,11 +73,11 @@ impl Basic {
     }
 }
 
-/// The value of `Authorization` that the file at `c8y.credentials_path` stands for.
+/// The value of `Authorization` for the file at `c8y.credentials_path`.
 ///
 /// # Errors
 ///
-/// Names the file and what is wrong with it; never what is in it.
+/// Names the file and its fault, but never quotes its content.
 fn authorization(path: &Path) -> Result<HeaderValue, Error> {
     staging::read(path).and_then(|bytes| parse(&bytes)).map_err(|error| {
         Error::Configuration(format!("c8y.credentials_path: {} {error}", path.display()))

@@ -1,7 +1,6 @@
-//! When to use the token that is here, when to fetch another, and who has to wait for it.
+//! Decides when to use the current token, when to fetch another, and which requests wait for it.
 //!
-//! It decides and does nothing: the time comes in as an argument, and what is to be done goes out
-//! as a [`Decision`].
+//! It has no side effects: the time is an argument, and the action is returned as a [`Decision`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,21 +11,21 @@ use http::HeaderValue;
 use super::error::Error;
 use super::grant::Grant;
 
-/// A fetch that failed keeps those who were answered by 401 from waiting for this long.
+/// After a failed fetch, requests that were answered by 401 do not wait for a token for this long.
 const FAILURE_COUNTS: Duration = Duration::from_secs(60);
 
 /// The time limits of tokens.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
-    /// A fetch takes this long at most.
+    /// The maximum duration of a fetch.
     pub(super) limit: Duration,
-    /// From the beginning of one fetch to that of the next, unless a 401 calls for it.
+    /// The minimum time between the beginnings of two fetches, except after a 401.
     pub(super) spacing: Duration,
     /// A token is renewed this long before its end.
     pub(super) ahead: Duration,
-    /// An answer proves a token for this long.
+    /// For how long an accepted request shows that a token is good.
     pub(super) proof: Duration,
-    /// From the beginning of a fetch on, those who were answered by 401 wait this long for it.
+    /// How long requests that were answered by 401 wait, from the beginning of a fetch.
     pub(super) patience: Duration,
 }
 
@@ -42,7 +41,7 @@ impl Default for Timing {
     }
 }
 
-/// What to do for a request that needs a token.
+/// The decision for a request that needs a token.
 #[derive(Debug)]
 pub(super) struct Decision {
     /// A fetch to begin.
@@ -51,24 +50,24 @@ pub(super) struct Decision {
     pub(super) answer: Answer,
 }
 
-/// A fetch to begin, not before its time.
+/// A fetch to begin, and the earliest time for it.
 #[derive(Debug)]
 pub(super) struct Fetch {
     pub(super) shared: Arc<SharedFetch<Grant, Error>>,
     pub(super) not_before: Instant,
 }
 
-/// What a request gets.
+/// The token for a request.
 #[derive(Debug)]
 pub(super) enum Answer {
     Use(Grant),
     Wait(Arc<SharedFetch<Grant, Error>>),
-    /// Wait, but not for longer than this.
+    /// Wait, at most for this long.
     WaitUntil(Arc<SharedFetch<Grant, Error>>, Instant),
     Fail(Error),
 }
 
-/// The token, the fetch under way, and how the last one went.
+/// The token, the fetch in progress, and the result of the last one.
 #[derive(Debug)]
 pub(super) struct Cache {
     timing: Timing,
@@ -77,21 +76,21 @@ pub(super) struct Cache {
     under_way: Option<Arc<SharedFetch<Grant, Error>>>,
     began: Option<Instant>,
     failure: Option<Error>,
-    /// Whether a request needs what the fetch under way brings; else it renews a good token ahead
-    /// of its end, and its failure keeps no refused request from a fetch of its own.
+    /// Whether a request needs the token of the fetch in progress. Otherwise the fetch renews a
+    /// good token in advance, and if it fails, a refused request may still begin its own.
     is_wanted: bool,
 }
 
 #[derive(Debug)]
 struct Token {
     grant: Grant,
-    /// Where that is known; else it is used until a 401.
+    /// The end of the token, if known. If not, it is used until a 401.
     end: Option<Instant>,
     proved: Option<Instant>,
-    /// Upstream answered 401 to it. It is used until another one comes, since upstream may refuse
-    /// one request and accept others.
+    /// Upstream answered 401 to this token. It is used until there is another, since upstream may
+    /// refuse one request and accept others.
     refused: bool,
-    /// It came in place of one that was refused, and upstream has not accepted it yet.
+    /// It replaces a refused token, and upstream has not accepted it yet.
     on_trial: bool,
 }
 
@@ -123,9 +122,9 @@ impl Cache {
         Decision { fetch, answer: Answer::Use(grant) }
     }
 
-    /// A request was answered by 401 to the token of this number. Whoever waits for another does so
-    /// while the fetch is new, and not if the one before failed within the last minute: a 401 is
-    /// passed on soon while no tokens come.
+    /// A request was answered by 401 to the token of this number. It waits for another token while
+    /// the fetch is new, but not if the fetch before failed within the last minute: while no tokens
+    /// arrive, a 401 is passed on soon.
     pub(super) fn refused(&mut self, number: u64, now: Instant) -> Decision {
         if self.began.is_some_and(|began| began + FAILURE_COUNTS <= now) {
             self.failure = None;
@@ -186,7 +185,7 @@ impl Cache {
         Fetch { shared, not_before }
     }
 
-    /// The fetch brought this token.
+    /// The fetch returned this token.
     pub(super) fn fetched(
         &mut self,
         value: HeaderValue,
@@ -204,7 +203,7 @@ impl Cache {
         Ok(grant)
     }
 
-    /// The fetch brought nothing. A token that is still good stays.
+    /// The fetch failed. A token that is still good stays.
     pub(super) fn failed(&mut self, error: Error) -> Result<Grant, Error> {
         self.under_way = None;
         if self.is_wanted {
@@ -228,7 +227,7 @@ impl Cache {
         })
     }
 
-    /// Whether there is a token that upstream accepts, as far as is known.
+    /// Whether there is a token that upstream accepts, as far as known.
     pub(super) fn is_valid(&self, now: Instant) -> bool {
         self.token.as_ref().is_some_and(|token| token.is_alive(now) && !token.refused)
     }

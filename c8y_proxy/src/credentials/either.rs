@@ -1,4 +1,4 @@
-//! A token from the broker, and from Cumulocity itself where the broker gives none in time.
+//! A token from the broker, or from Cumulocity itself if the broker gives none in time.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,10 +14,10 @@ use super::https::Https;
 use super::mqtt::Mqtt;
 use super::tokens::TokenSource;
 
-/// How long the broker is waited for before Cumulocity is asked as well.
+/// How long to wait for the broker before Cumulocity is asked as well.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Both sources, and which of them gave the last token.
+/// Both token sources, and the one that gave the last token.
 pub(super) struct Either {
     mqtt: Mqtt,
     https: Https,
@@ -29,11 +29,12 @@ impl Either {
         Self { mqtt, https, is_over_https: AtomicBool::new(false) }
     }
 
-    /// Asks the broker all the time, and Cumulocity once.
+    /// Asks the broker continuously, and Cumulocity once.
     async fn ask(&self) -> Result<String, Error> {
         let mut by_broker = pin!(self.mqtt.fetch());
         let mut over_https = pin!(async {
-            // A broker that was away for the last token, and is, needs no patience.
+            // If the broker was not available for the last token and still is not, there is no
+            // wait.
             if self.mqtt.is_connected() || !self.is_over_https.load(Relaxed) {
                 Timer::after(PATIENCE).await;
             }

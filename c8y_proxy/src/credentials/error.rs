@@ -1,30 +1,30 @@
-//! Why there are no credentials to be had.
+//! Why there are no credentials.
 
-/// No token. Everybody who waited gets the same error.
+/// There is no token. All requests that waited get the same error.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing came in time.
+    /// No token arrived in time.
     #[error("no token within {limit} s: {waiting}")]
     Late {
-        /// How long was waited, in seconds.
+        /// The waiting time, in seconds.
         limit: u64,
-        /// What had not happened by then.
+        /// What was still missing.
         waiting: String,
     },
     /// Cumulocity gives no token over HTTPS.
     #[error("no token from {from}: {fault}")]
     Refused {
-        /// Who was asked.
+        /// The server that was asked.
         from: String,
-        /// Why not, and what to do.
+        /// Why, and what to do.
         fault: String,
     },
-    /// What came is no token.
+    /// The answer is not a token.
     #[error("the answer on {topic} is not a token: {fault}")]
     Malformed {
-        /// Where it came.
+        /// The topic of the answer.
         topic: String,
-        /// What is wrong with it.
+        /// The fault of the answer.
         fault: &'static str,
     },
 }

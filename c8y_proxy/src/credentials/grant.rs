@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 
-/// What one request is sent with.
+/// The credentials of one request.
 #[derive(Clone, Debug)]
 pub struct Grant {
     value: HeaderValue,
@@ -10,7 +10,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// `number` tells these credentials from those before and after.
+    /// `number` distinguishes these credentials from earlier and later ones.
     pub(super) fn new(value: HeaderValue, number: u64) -> Self {
         Self { value, number }
     }

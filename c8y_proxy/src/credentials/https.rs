@@ -1,7 +1,7 @@
-//! A token from Cumulocity itself, over mutual TLS: the device's certificate asks for it.
+//! A token from Cumulocity itself, requested over mutual TLS with the device's certificate.
 //!
-//! The certificate and its key are read for each token, so that a renewed certificate needs no
-//! restart. This module does not know how long a token lives or who waits for it.
+//! The certificate and its key are read for each token, so a renewed certificate needs no restart.
+//! This module does not know how long a token is valid or which requests wait for it.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -26,27 +26,27 @@ use super::tokens::TokenSource;
 
 const PATH: &str = "/devicecontrol/deviceAccessToken";
 
-/// The certificates up to the root that the tenant knows, PEM with blanks for line ends.
+/// The certificates up to the root that the tenant knows: PEM, with blanks in place of line ends.
 const CHAIN: HeaderName = HeaderName::from_static("x-ssl-cert-chain");
 
-/// No answer with a token is longer.
+/// The longest accepted answer.
 const LONGEST: usize = 16 * 1024;
 
-/// Certificate and key are replaced one after the other: a pair that does not fit is read again
-/// after this pause, this often.
+/// Certificate and key are replaced one after the other. If they do not belong together, they are
+/// read again after this pause, this many times.
 const PAUSE: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 5;
 
-/// A connection that brings no answer is made again, this often in all: a failure that passes is not
-/// one for all who wait, and for the seconds until the next fetch.
+/// A connection without an answer is tried again, up to this many times in all. A transient failure
+/// then does not fail all waiting requests until the next fetch.
 const TRIES: usize = 3;
 
 /// Where a token is requested over HTTPS, and with which certificate.
 #[derive(Clone, Debug)]
 pub struct HttpsOptions {
-    /// The way there.
+    /// The client that connects there.
     pub client: Options,
-    /// What judges the server, as for all requests to Cumulocity.
+    /// The verifier of the server's certificate, as for all requests to Cumulocity.
     pub verifier: Arc<dyn ServerCertVerifier>,
     /// `device.cert_path`.
     pub certificate: PathBuf,
@@ -59,14 +59,14 @@ impl HttpsOptions {
     ///
     /// # Errors
     ///
-    /// Names the setting, the file and what is wrong with it.
+    /// Names the setting, the file and its fault.
     pub fn identity(&self) -> Result<DeviceIdentity, common::error::Error> {
         staging::refresh(&[&self.certificate, &self.key]);
         DeviceIdentity::load(&self.verifier, &self.certificate, &self.key)
     }
 }
 
-/// Asks over a connection of its own each time.
+/// Requests a token, each time over a new connection.
 pub(super) struct Https {
     options: Arc<HttpsOptions>,
     executor: Arc<Executor<'static>>,
@@ -106,7 +106,7 @@ impl Https {
         }
     }
 
-    /// Fails where no answer comes; an answer is a token, or is not.
+    /// Fails if there is no answer. The answer may or may not be a token.
     async fn send(&self, identity: &DeviceIdentity) -> Result<Result<String, String>, String> {
         let mut options = self.options.client.clone();
         options.tls = Some(Arc::clone(&identity.config));
@@ -116,7 +116,7 @@ impl Https {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(PATH);
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        // Some servers demand one with each POST.
+        // Some servers require a body in each POST.
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(0));
         if let Some(chain) = &identity.chain {
             let chain = HeaderValue::from_str(chain).map_err(|error| error.to_string())?;
@@ -164,7 +164,7 @@ impl TokenSource for Https {
     }
 }
 
-/// A fault that may be that of the certificate, with the certificate.
+/// A fault that may be caused by the certificate, with the certificate's subject.
 fn shown(fault: &dyn Display, identity: &DeviceIdentity) -> String {
     let mut text = format!("{fault}; the certificate is that of {}", identity.subject);
     for warning in &identity.warnings {
@@ -174,7 +174,7 @@ fn shown(fault: &dyn Display, identity: &DeviceIdentity) -> String {
     text
 }
 
-/// The token in an answer, or what to do about it.
+/// The token in an answer, or what to do.
 async fn token(head: &Parts, mut body: Body) -> Result<String, String> {
     let mut content = Vec::new();
     while let Some(chunk) = body.chunk().await {
@@ -189,7 +189,7 @@ async fn token(head: &Parts, mut body: Body) -> Result<String, String> {
     })
 }
 
-/// The beginning of a field, for a message.
+/// The beginning of a field, for an error message.
 fn text(head: &Parts, field: HeaderName) -> Option<&str> {
     let text = head.headers.get(field)?.to_str().ok()?;
     Some(text.get(..200).unwrap_or(text))

@@ -1,4 +1,4 @@
-//! What a token says of itself. It is read, never verified: Cumulocity does that. Pure.
+//! The claims of a token. They are read, not verified: Cumulocity verifies them. Pure.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,26 +6,26 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
-/// What `<prefix>/s/dat` puts in front of a token (SmartREST 2.0, template 71).
+/// The prefix of a token on `<prefix>/s/dat` (SmartREST 2.0, template 71).
 const TEMPLATE: &[u8] = b"71,";
 
-/// Longer than any header field should be.
+/// The maximum length, longer than any header field should be.
 const LONGEST: usize = 16 * 1024;
 
-/// A life that is shorter than this, by two clocks, may be no more than their difference.
+/// A shorter lifetime may be only a difference between two clocks.
 const DOUBT: f64 = 60.0;
 
-/// A hundred years: a token that seems to live longer has its claims in another unit.
+/// A hundred years. A longer lifetime means that the claims have another unit.
 const LONGEST_LIFE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// The token in an answer `71,<JWT>`, or what is wrong with the answer.
+/// The token in an answer `71,<JWT>`, or the fault of the answer.
 pub(crate) fn from_answer(answer: &[u8]) -> Result<&str, &'static str> {
     let token =
         answer.trim_ascii().strip_prefix(TEMPLATE).ok_or("it does not begin with \"71,\"")?;
     check(token)
 }
 
-/// The token in `{"accessToken":"<JWT>"}`, or what is wrong with that.
+/// The token in `{"accessToken":"<JWT>"}`, or the fault of the answer.
 pub(crate) fn from_json(answer: &[u8]) -> Result<String, &'static str> {
     let token = texts(answer).and_then(|texts| texts.access_token);
     let token = token.ok_or("it is not JSON with an accessToken")?;
@@ -36,8 +36,8 @@ pub(crate) fn from_json(answer: &[u8]) -> Result<String, &'static str> {
     Ok(token)
 }
 
-/// What is read besides [`Claims`], from an answer or from Cumulocity's own claims. They are apart:
-/// a claim of another type must not hide when the token ends.
+/// Other values that are read from an answer or from Cumulocity's own claims. They are parsed
+/// separately: a claim of an unexpected type must not hide the end of the token.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Texts {
@@ -64,8 +64,8 @@ fn check(token: &[u8]) -> Result<&str, &'static str> {
     std::str::from_utf8(token).map_err(|_| "the token is not UTF-8")
 }
 
-/// How long a token lives from its arrival on: `exp` minus `iat`, else `exp` minus now where that
-/// is more than a minute. `None` where it does not say so in a way that makes sense.
+/// How long a token is valid from its arrival: `exp` minus `iat`, or `exp` minus now if that is
+/// more than a minute. `None` if the claims do not give a plausible value.
 pub(crate) fn life(token: &str, now: SystemTime) -> Option<Duration> {
     let claims = claims(token)?;
     let life = match claims.iat {
@@ -78,20 +78,20 @@ pub(crate) fn life(token: &str, now: SystemTime) -> Option<Duration> {
     Duration::try_from_secs_f64(life).ok().filter(|life| !life.is_zero() && *life <= LONGEST_LIFE)
 }
 
-/// The claims of RFC 7519, 4.1 that are of use here; both are seconds since 1970.
+/// The claims of RFC 7519, 4.1 that are used here, in seconds since 1970.
 #[derive(Deserialize)]
 struct Claims {
     exp: Option<f64>,
     iat: Option<f64>,
 }
 
-/// The user and the tenant that a token is for; nothing where that cannot be read.
+/// The user and the tenant of a token; empty if they cannot be read.
 pub(crate) fn bearer(token: &str) -> [String; 2] {
     let texts = payload(token).and_then(|payload| texts(&payload));
     texts.map(|texts| [texts.sub, texts.ten].map(Option::unwrap_or_default)).unwrap_or_default()
 }
 
-/// When a token says that it ends, in seconds since 1970.
+/// The end of a token by its claims, in seconds since 1970.
 pub(crate) fn end(token: &str) -> Option<f64> {
     claims(token)?.exp
 }

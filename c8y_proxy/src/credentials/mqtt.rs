@@ -1,8 +1,9 @@
-//! A token by way of the broker: an empty message asks Cumulocity for it, the answer is the token.
+//! A token over MQTT: an empty message requests it from Cumulocity, and the answer is the token.
 //!
-//! [`Mqtt`] asks; the `connector` keeps the connection, over the `transport`, which looks at the
-//! `packets`; `broker` is what they share. Over the same connection the proxy publishes its `health`. This module does not know how long a token lives or who
-//! waits for it.
+//! [`Mqtt`] sends the request. The `connector` keeps the connection, over the `transport`, which
+//! checks the `packets`. `broker` is the state that they share. The proxy also publishes its
+//! `health` over this connection. This module does not know how long a token is valid or which
+//! requests wait for it.
 
 mod broker;
 mod connector;
@@ -31,11 +32,11 @@ use super::error::Error;
 use super::jwt;
 use super::tokens::TokenSource;
 
-/// A question that is not answered for so long is asked again: the broker took it, but the bridge
-/// was not there to pass it on, and the broker does not report that.
+/// A request without an answer is sent again after this time: the broker may have accepted it while
+/// the bridge was not connected, and does not report that.
 const REPEAT: Duration = Duration::from_secs(5);
 
-/// A standing connection to the broker.
+/// A permanent connection to the broker.
 pub(super) struct Mqtt {
     broker: Arc<Broker>,
     client: AsyncClient,
@@ -63,7 +64,8 @@ impl Mqtt {
         self.broker.status().connection.is_ok()
     }
 
-    /// Asks, and asks again if the connection is lost before the answer or no answer comes.
+    /// Requests a token. Repeats the request if the connection is lost before the answer, or if no
+    /// answer arrives.
     async fn ask(&self) -> Result<String, Error> {
         let broker = &self.broker;
         let _asking = Asking::begin(broker);
@@ -87,7 +89,7 @@ impl Mqtt {
     }
 }
 
-/// A token is asked for as long as this lives.
+/// A token is requested for as long as this lives.
 struct Asking<'a>(&'a Broker);
 
 impl<'a> Asking<'a> {

@@ -1,8 +1,8 @@
-//! One token for everybody, fetched when somebody needs one and renewed ahead of its end.
+//! One token for all requests, fetched when a request needs one and renewed before its end.
 //!
 //! The [`cache`](super::cache) decides; this module carries out its decisions. A fetch is a task of
-//! its own, so that a request that is given up does not end the fetch for the others. It does not
-//! know where tokens come from.
+//! its own, so a cancelled request does not end the fetch for others. This module does not know
+//! where tokens come from.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,22 +19,23 @@ use super::error::Error;
 use super::grant::Grant;
 use super::jwt;
 
-/// Where tokens come from.
+/// A token source.
 pub(super) trait TokenSource: Send + Sync {
-    /// A new token. There is no time limit: whoever asks drops the future when it takes too long.
+    /// Fetches a new token, without a time limit: the caller drops the future when it takes too
+    /// long.
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<String, Error>> + Send + '_>>;
 
-    /// What a fetch that takes long is waiting for.
+    /// What a slow fetch is waiting for.
     fn waiting(&self) -> String;
 
-    /// Where the last token came from, in words.
+    /// The source of the last token, in words.
     fn name(&self) -> String;
 
     /// The state of the connection to the broker, in one word.
     fn broker(&self) -> &'static str;
 }
 
-/// The token, and the one task that may be fetching the next.
+/// The token, and the only task that may fetch the next.
 pub(super) struct Tokens {
     cache: Mutex<Cache>,
     source: Box<dyn TokenSource>,
@@ -52,20 +53,20 @@ impl Tokens {
         Arc::new(Self { cache, source, timing, executor: Arc::clone(executor) })
     }
 
-    /// The token to send now.
+    /// The token for a request.
     pub(super) async fn grant(self: &Arc<Self>) -> Result<Grant, Error> {
         let decision = self.cache().decide(Instant::now());
         self.carry_out(decision).await
     }
 
-    /// A token that is not `refused`, which was answered by 401, if there is one soon. If not, the
+    /// A token other than `refused`, which was answered by 401, if there is one soon. If not, the
     /// log says why.
     pub(super) async fn other_than(self: &Arc<Self>, refused: &Grant) -> Option<Grant> {
         let decision = self.cache().refused(refused.number(), Instant::now());
         self.carry_out(decision).await.ok()
     }
 
-    /// This one was answered by 401, and nobody waits for another.
+    /// This token was answered by 401, and no request waits for another.
     pub(super) fn refused(self: &Arc<Self>, grant: &Grant) {
         let decision = self.cache().refused(grant.number(), Instant::now());
         self.begin(decision.fetch);
@@ -114,7 +115,7 @@ impl Tokens {
     }
 
     async fn run(self: Arc<Self>, fetch: Fetch) {
-        // Those who wait are answered within the limit, whenever the fetch begins.
+        // Waiting requests are answered within the limit, whenever the fetch begins.
         let pause = fetch.not_before.saturating_duration_since(Instant::now());
         Timer::after(pause).await;
         let limit = self.timing.limit.saturating_sub(pause);
@@ -146,7 +147,7 @@ fn late(source: &dyn TokenSource, limit: Duration) -> Error {
     Error::Late { limit: limit.as_secs(), waiting: source.waiting() }
 }
 
-/// RFC 6750, 2.1. The characters of a token were checked on its arrival.
+/// The value of `Authorization` by RFC 6750, 2.1. The token's characters were checked on arrival.
 pub(super) fn bearer(token: &str) -> HeaderValue {
     let mut value = HeaderValue::try_from(format!("Bearer {token}"))
         .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));

@@ -1,5 +1,5 @@
-//! The broker as it is known here: what to ask it, and the state of the connection to it. The task
-//! that connects, paho's threads and whoever asks for a token share it.
+//! The broker: its configuration and the state of the connection. The task that connects, paho's
+//! threads and the tasks that request a token share it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,29 +13,29 @@ use rustls::ClientConfig;
 use super::health::Health;
 use super::packets::BadPacket;
 
-/// Where the broker is (`mqtt.client.*`), and what to ask it for.
+/// Where the broker is (`mqtt.client.*`), and the topics.
 #[derive(Clone, Debug)]
 pub struct BrokerOptions {
     /// Where it is.
     pub origin: Origin,
-    /// Where to log in as a user: the name, and the file that holds the password.
+    /// The user name, and the file with the password, if the broker requires a login.
     pub login: Option<(String, Option<PathBuf>)>,
-    /// TLS with this configuration. Plain where there is none.
+    /// The configuration of TLS; `None` without TLS.
     pub tls: Option<Arc<ClientConfig>>,
-    /// Where a directory for a socket may be made; `RUNTIME_DIRECTORY` is such a place.
+    /// A directory in which a directory for a socket can be made, such as `RUNTIME_DIRECTORY`.
     pub runtime_directory: PathBuf,
     /// `c8y.bridge.topic_prefix`.
     pub topic_prefix: String,
-    /// Where the proxy publishes its health, if it does.
+    /// The topics of the proxy's health, if it publishes it.
     pub health: Option<Health>,
 }
 
 impl BrokerOptions {
-    /// Reads the password that a connection would read. Blocks on the disk.
+    /// Reads the password, as a connection does. Blocks on the disk.
     ///
     /// # Errors
     ///
-    /// Names the setting, the file and what is wrong with it.
+    /// Names the setting, the file and its fault.
     pub(in crate::credentials) fn check(&self) -> Result<(), common::error::Error> {
         if let Some((_, Some(path))) = &self.login {
             let read = read_password(path);
@@ -85,7 +85,7 @@ pub(super) enum Outage {
     Password(PathBuf, Arc<io::Error>),
 }
 
-/// A question for a token. An answer is kept only where there is a question.
+/// A request for a token. An answer is kept only while there is a request.
 pub(super) enum Question {
     None,
     Asked,
@@ -94,27 +94,27 @@ pub(super) enum Question {
 
 pub(super) struct Broker {
     pub(super) address: String,
-    /// An empty message here asks for a token.
+    /// An empty message on this topic requests a token.
     pub(super) question_topic: String,
-    /// The token comes here.
+    /// The token arrives on this topic.
     pub(super) answer_topic: String,
     status: Mutex<Status>,
     changed: Event,
 }
 
 pub(super) struct Status {
-    /// Whether connection and subscription stand. The client itself is not here: paho must not
-    /// drop it in one of its own callbacks, and they hold what is.
+    /// Whether the connection and the subscription are established. The client is not stored here:
+    /// paho must not drop it in one of its own callbacks, which hold this state.
     pub(super) connection: Result<(), Outage>,
-    /// What the log was told last.
+    /// The state that was last logged.
     pub(super) announced: Option<bool>,
-    /// The last connection was ended for what the broker sent.
+    /// Whether the last connection was ended because of what the broker sent.
     pub(super) sends_bad_packets: bool,
-    /// Whether a token was asked for.
+    /// Whether a token was requested.
     pub(super) question: Question,
-    /// Somebody asks whether the proxy works.
+    /// Whether a health check was requested.
     pub(super) is_checked: bool,
-    /// A token is wanted, so that a new attempt to connect should not wait.
+    /// Whether a token is wanted, so that a new attempt to connect should not wait.
     pub(super) wanted: bool,
 }
 
@@ -146,7 +146,7 @@ impl Broker {
         self.changed.notify(usize::MAX);
     }
 
-    /// Waits until `look` finds what it looks for.
+    /// Waits until `look` returns a value.
     pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut Status) -> Option<T>) -> T {
         loop {
             let changed = self.changed.listen();
@@ -157,26 +157,26 @@ impl Broker {
         }
     }
 
-    /// A message came. A broker may send messages of topics that were not subscribed to.
+    /// A message has arrived. A broker may send messages of topics that were not subscribed to.
     pub(super) fn answer(&self, topic: &str, answer: &[u8]) {
         if topic == self.answer_topic && matches!(self.status().question, Question::Asked) {
             self.change(|status| status.question = Question::Answered(answer.to_vec()));
         }
     }
 
-    /// Connection and subscription stand.
+    /// The connection and the subscription are established.
     pub(super) fn connected(&self) {
         self.change(|status| status.connection = Ok(()));
     }
 
-    /// Has the log say that the broker is back.
+    /// Logs that the broker is available again.
     pub(super) fn announce(&self) {
         if self.status().announced.replace(true) != Some(true) {
             log::info!("connected to the broker at {}", self.address);
         }
     }
 
-    /// There is no connection.
+    /// The connection is lost.
     pub(super) fn disconnected(&self, outage: Outage) {
         if self.status().announced.replace(false) != Some(false) {
             log::warn!("the broker at {} is not available: {outage}", self.address);

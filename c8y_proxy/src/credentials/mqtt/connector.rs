@@ -1,8 +1,8 @@
-//! Connects to the broker, subscribes, and connects again, for as long as the service lives.
+//! Connects to the broker, subscribes, and reconnects, for as long as the service runs.
 //!
-//! It is one task, beside two threads of paho, whose callbacks only note what came. It logs when
-//! the broker comes or goes, not each attempt. It asks for nothing and reads no message.
-//! It publishes the proxy's health.
+//! It is one task, in addition to two threads of paho, whose callbacks only record messages and the
+//! end of the connection. It logs when the broker becomes available or unavailable, not each
+//! attempt. It publishes the proxy's health. It requests no token and parses no message.
 
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
@@ -24,16 +24,17 @@ use super::health::{CHECK, Health};
 use super::packets::QOS;
 use super::transport::Transport;
 
-/// The pause before the first new attempt, doubled with each one.
+/// The pause before the first new attempt. It is doubled with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// An attempt to connect may take this long.
+/// The time limit of an attempt to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The broker hears from us at least this often.
+/// The keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// A broker may end the connection for a message that it does not let us publish. After this many
-/// connections in a row that end so soon after the first message, one is without.
+/// A broker may end the connection because of a message that the proxy may not publish. After this
+/// many connections in a row that end so soon after the first message, one connection publishes
+/// nothing.
 const REFUSALS: u32 = 2;
 const REFUSAL: Duration = Duration::from_secs(10);
 
@@ -47,7 +48,7 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(options: BrokerOptions, broker: Arc<Broker>) -> Result<Self, StartError> {
-        // 23 characters at most are a promise of every broker (MQTT 3.1.1, 3.1.3.1).
+        // Every broker must accept 23 characters (MQTT 3.1.1, 3.1.3.1).
         let name = format!("c8y-proxy-{:012x}", RandomState::new().hash_one(0) >> 16);
         let directory = options.runtime_directory.join(&name);
         let transport = Transport::new(options.origin, options.tls, directory)?;
@@ -64,7 +65,7 @@ impl Connector {
         Ok(Self { login, health, broker, client, transport })
     }
 
-    /// The client, to publish with.
+    /// The client with which messages are published.
     pub(super) fn client(&self) -> AsyncClient {
         self.client.clone()
     }
@@ -86,7 +87,7 @@ impl Connector {
         }
     }
 
-    /// Waits for `pause`, or for less if a token is wanted; returns whether it is.
+    /// Waits for `pause`, or less if a token is wanted. Returns whether it is.
     async fn pause(&self, pause: Duration) -> bool {
         Timer::after(FIRST_PAUSE).await;
         let full = async {
@@ -112,12 +113,12 @@ impl Connector {
         let carry = async {
             let (outage, _client) = self.transport.carry(entrance).await;
             if let Some(outage) = outage {
-                // It is set only here.
+                // Only this code sets it.
                 let _ = broken.set(outage);
             }
             future::pending().await
         };
-        // The client notices that the transport ended, but not why.
+        // The client notices the end of the transport, but not the reason.
         let outage = self.session(health, told, pause).or(carry).await;
         broken.into_inner().unwrap_or(outage)
     }
@@ -138,7 +139,8 @@ impl Connector {
         }
         let ended = self.broker.until(|status| status.connection.clone().err());
         let stands = async {
-            // A broker that sends bad packets is not back because it lets us connect.
+            // A broker that sends bad packets is not available again just because it accepts
+            // connections.
             if self.broker.status().sends_bad_packets {
                 Timer::after(LONGEST_PAUSE).await;
             }
@@ -156,8 +158,8 @@ impl Connector {
         ended.or(stands).or(tells).await
     }
 
-    /// Says that the proxy is there, and again whenever somebody asks. A broker that does not let us
-    /// is not an error: the token is what the connection is for.
+    /// Publishes that the proxy works, at the start and on each health check. It is not an error if
+    /// the broker does not permit this: the connection is for the token.
     async fn tell(&self, health: &Health) {
         drop(self.client.publish(health.registration()));
         drop(self.client.publish(health.up()));
@@ -201,7 +203,7 @@ impl Connector {
         Ok(connect.finalize())
     }
 
-    /// Read for each connection, so that a new password needs no restart.
+    /// Read for each connection, so a new password needs no restart.
     async fn password(&self) -> Result<Option<Vec<u8>>, Outage> {
         let Some((_, Some(path))) = self.login.clone() else { return Ok(None) };
         unblock(move || read_password(&path)).await.map(Some)
@@ -221,7 +223,7 @@ impl Connector {
     }
 }
 
-/// Has paho's threads note messages and the end of the connection.
+/// Sets paho's callbacks, which record messages and the end of the connection.
 fn note_events(client: &AsyncClient, broker: &Arc<Broker>) {
     let noted = Arc::clone(broker);
     client.set_message_callback(move |_, message| {
@@ -238,7 +240,7 @@ fn note_events(client: &AsyncClient, broker: &Arc<Broker>) {
     });
 }
 
-/// Why an attempt failed, in place of what paho says of it.
+/// Why an attempt failed, in place of paho's message.
 fn outage(error: &paho_mqtt::Error) -> Outage {
     use paho_mqtt::Error as Paho;
     match error {

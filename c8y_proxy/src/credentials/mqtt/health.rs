@@ -1,4 +1,4 @@
-//! The proxy as a service of thin-edge.io: what it tells the local broker of itself, under thin-edge.io's
+//! The proxy as a service of thin-edge.io: its messages on the local broker, under thin-edge.io's
 //! topics (<https://thin-edge.github.io/thin-edge.io/references/mqtt-api/>). Pure.
 
 use std::process;
@@ -8,10 +8,10 @@ use paho_mqtt::Message;
 
 use super::packets::QOS;
 
-/// How topics end on which others ask whether a service works.
+/// The end of the topics on which others request a health check.
 pub(super) const CHECK: &str = "/cmd/health/check";
 
-/// Where the proxy tells of itself.
+/// The topics of the proxy.
 #[derive(Clone, Debug)]
 pub struct Health {
     service: String,
@@ -19,8 +19,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// The service with this name, of the device with this topic (`mqtt.device_topic_id`), below `mqtt.topic_root`.
-    /// Nothing where the topic is not one of a device, `…/…//`.
+    /// The service with this name of the device with this topic (`mqtt.device_topic_id`), below
+    /// `mqtt.topic_root`. `None` if the topic is not one of a device, `…/…//`.
     pub fn of(root: &str, device: &str, name: &str) -> Option<Self> {
         let named = device.strip_suffix("//").filter(|named| {
             let parts = named.split('/');
@@ -33,20 +33,20 @@ impl Health {
         })
     }
 
-    /// Says that there is such a service.
+    /// The message that registers the service.
     pub(super) fn registration(&self) -> Message {
         let registration = r#"{"@type":"service","type":"service"}"#;
         Message::new_retained(self.service.as_str(), registration, QOS)
     }
 
-    /// Says that it works.
+    /// The message that the service is up.
     pub(super) fn up(&self) -> Message {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let pid = process::id();
         self.status(format!(r#"{{"status":"up","pid":{pid},"time":{time}}}"#))
     }
 
-    /// Says that it does not: for the broker to publish when the connection ends.
+    /// The message that the service is down. The broker publishes it when the connection ends.
     pub(super) fn down(&self) -> Message {
         self.status(format!(r#"{{"status":"down","pid":{}}}"#, process::id()))
     }
@@ -55,7 +55,8 @@ impl Health {
         Message::new_retained(format!("{}/status/health", self.service), status, QOS)
     }
 
-    /// A message here asks whether the service works, or all services of the device.
+    /// The topics on which a health check is requested: of this service, or of all services of the
+    /// device.
     pub(super) fn checks(&self) -> [String; 2] {
         [&self.service, &self.device].map(|entity| format!("{entity}{CHECK}"))
     }

@@ -1,6 +1,6 @@
-//! What the fixed header of each packet from the broker announces (MQTT 3.1.1, 2.2), and the topic
-//! of each message, read as the bytes pass. It looks at nothing else of a packet. The client, which
-//! is C, reads what a short packet does not have.
+//! Checks the fixed header of each packet from the broker (MQTT 3.1.1, 2.2), and the topic of each
+//! message, as the bytes pass. It checks nothing else in a packet. The MQTT client is written in C,
+//! and would read beyond the end of a short packet.
 
 use std::io;
 use std::pin::Pin;
@@ -8,17 +8,18 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
-/// At least once: a message is lost only with the connection, and then asked for again.
+/// QoS 1, at least once: a message is lost only if the connection is lost, and is then requested
+/// again.
 pub(super) const QOS: i32 = 1;
 
-/// The longest packet that is passed on. What follows the fixed header counts.
+/// The longest packet that is passed on, without its fixed header.
 pub(super) const LONGEST: u32 = 16 * 1024;
 
 /// The type of a packet that carries a message.
 const PUBLISH: u8 = 3;
 
-/// The shortest packet of this type. All but PINGRESP say which packet they answer, or how; SUBACK
-/// says both.
+/// The shortest packet of this type. All types except PINGRESP contain a packet identifier or a
+/// code, and SUBACK contains both.
 fn shortest(kind: u8) -> u32 {
     match kind {
         2 | PUBLISH..=7 | 11 => 2,
@@ -32,33 +33,33 @@ fn shortest(kind: u8) -> u32 {
 pub(super) enum BadPacket {
     #[error("it sent a packet of {0} bytes; the limit is {LONGEST}")]
     TooLong(u32),
-    /// The client keeps such a message until the broker releases it, which it may never do.
+    /// The client keeps such a message until the broker releases it, which may never happen.
     #[error("it sent a message with QoS 2, but the subscription is for QoS 1")]
     Qos2,
-    /// The client ends the process where it finds such a topic.
+    /// The client ends the process if it receives such a topic.
     #[error("it sent a message with an invalid topic")]
     Topic,
     #[error("it sent data that is not MQTT")]
     Malformed,
 }
 
-/// A stream from the broker that fails as soon as a packet is announced that must not be read.
+/// A stream from the broker that fails when a packet is announced that must not be read.
 pub(super) struct Checked<S> {
     stream: S,
     position: Position,
-    /// The length and the topic of the message that is passing, as far as they have come.
+    /// The length and the topic of the current message, as far as they have arrived.
     topic: Vec<u8>,
 }
 
-/// Where in a packet the stream is.
+/// The position of the stream in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Position {
     Type,
-    /// The type, the length so far, and by how many bits the next seven are shifted.
+    /// In the fixed header: the type, the length so far, and the shift of the next seven bits.
     Length(u8, u32, u32),
-    /// So many bytes of the message are still to come, and its topic comes first.
+    /// In a message: so many bytes of it are missing, and its topic comes first.
     Topic(u32),
-    /// So many bytes of the packet are still to come.
+    /// In another packet: so many bytes of it are missing.
     Rest(u32),
 }
 
@@ -115,8 +116,8 @@ impl Position {
     }
 }
 
-/// Whether these are the length of a topic and all of the topic, which has to be text without NUL
-/// (MQTT 3.1.1, 1.5.3).
+/// Whether the bytes are the length of a topic and the complete topic, which must be UTF-8 without
+/// NUL (MQTT 3.1.1, 1.5.3).
 fn is_complete(topic: &[u8]) -> Result<bool, BadPacket> {
     let Some((length, topic)) = topic.split_first_chunk() else { return Ok(false) };
     if topic.len() < u16::from_be_bytes(*length).into() {

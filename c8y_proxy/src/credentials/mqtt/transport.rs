@@ -1,8 +1,9 @@
-//! The transport under the MQTT client: TCP or TLS to the broker, with a limit on what comes back.
+//! The transport under the MQTT client: TCP or TLS to the broker, with a limit for incoming
+//! packets.
 //!
-//! The client has neither TLS nor a limit for a packet, which it reads into memory whole. So it
-//! connects to a socket in a directory that nobody else may enter, and what it sends there goes to
-//! the broker. The directory is removed as soon as the client has connected.
+//! The client has no TLS and no limit for packets, and reads each packet into memory. Therefore it
+//! connects to a Unix socket in a directory that only this user can enter, and this module carries
+//! the bytes to the broker. The directory is removed when the client has connected.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -26,10 +27,10 @@ use super::broker::Outage;
 use super::packets::Checked;
 use crate::relay::relay;
 
-/// To connect, and to agree on TLS, may take this long each.
+/// The time limit for connecting, and for the TLS handshake.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The way to a broker.
+/// The connection to a broker.
 pub(super) struct Transport {
     origin: Origin,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
@@ -37,11 +38,12 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Opens nothing yet. The socket will be in `directory`, which does not exist.
+    /// Prepares the transport, and opens nothing. `directory`, which must not exist, will contain
+    /// the socket.
     ///
     /// # Errors
     ///
-    /// A host that no certificate can be for, a path too long for a socket.
+    /// The host is not valid in a certificate, or the path is too long for a socket.
     pub(super) fn new(
         origin: Origin,
         tls: Option<Arc<ClientConfig>>,
@@ -66,12 +68,12 @@ impl Transport {
         }
     }
 
-    /// Where the client has to connect to once the transport is open.
+    /// The address to which the client connects when the transport is open.
     pub(super) fn socket(&self) -> PathBuf {
         self.directory.join("mqtt")
     }
 
-    /// Makes the socket. It lasts until the first connection, or until this is dropped.
+    /// Creates the socket. It lasts until the first connection, or until this is dropped.
     pub(super) fn open(&self) -> Result<Entrance, Outage> {
         let fault = |error| Outage::Directory(self.directory.clone(), Arc::new(error));
         DirBuilder::new().mode(0o700).create(&self.directory).map_err(fault)?;
@@ -80,12 +82,12 @@ impl Transport {
         Ok(Entrance { listener, _directory: directory })
     }
 
-    /// Waits for the client, then carries bytes until one side closes. Returns why, and the client's
-    /// socket, at whose end the client reads.
+    /// Waits for the client, then carries bytes until one side closes. Returns the reason, and the
+    /// client's socket, whose end the client reads.
     ///
-    /// The socket has to stay open until the client has ended the connection. If what it writes
-    /// failed as well, its two threads would both end the connection, and free twice what waits to
-    /// be sent.
+    /// The socket must stay open until the client has ended the connection. If the client's write
+    /// failed as well, both of its threads would end the connection, and free the pending data
+    /// twice.
     pub(super) async fn carry(&self, entrance: Entrance) -> (Option<Outage>, Option<UnixStream>) {
         let client = match entrance.accept().await {
             Ok(client) => client,
@@ -137,7 +139,7 @@ async fn within_limit<T>(action: impl Future<Output = io::Result<T>>) -> io::Res
     action.or(late).await
 }
 
-/// Where the client connects, once.
+/// The socket to which the client connects, once.
 pub(super) struct Entrance {
     listener: UnixListener,
     _directory: Directory,
@@ -149,7 +151,7 @@ impl Entrance {
     }
 }
 
-/// A directory with a socket in it, as long as this lives.
+/// A directory with a socket, removed when this is dropped.
 struct Directory(PathBuf);
 
 impl Drop for Directory {
