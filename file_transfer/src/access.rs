@@ -1,5 +1,5 @@
-//! What a request asks for, as rules of access judge it: a method, and the path of a file
-//! or of an entity.
+//! How the rules of access judge a request: by its method and by the path of a file or of an
+//! entity.
 
 use common::access::{Area, Judge, Refusal};
 use http::request;
@@ -7,8 +7,8 @@ use http::request;
 use crate::entities;
 use crate::path::FilePath;
 
-/// Asks whether the client may do this. A target that names neither is answered without a look at
-/// the files, and by everybody's rules.
+/// Checks that the rules allow the client to do this. A target that names neither a file nor an
+/// entity is allowed: it is answered without access to the files.
 pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
     if let Some(judged) = entities::judge(head, judge) {
         return judged;

@@ -1,4 +1,4 @@
-//! The validators of a file, and what the conditional fields of a request make of them.
+//! The validators of a file, and the result of a request's conditional fields.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +10,8 @@ use crate::storage::{Condition, Version};
 /// 9999-12-31T23:59:59Z: an HTTP date has four digits for the year.
 const LAST_DATE: u64 = 253_402_300_799;
 
-/// Evaluates the conditional fields of a GET or a HEAD of a file, `tag` being its [`etag`], that
-/// arrives `now`.
+/// Evaluates the conditional fields of a GET or a HEAD of a file. `tag` is the file's [`etag`], and
+/// `now` the time of the request.
 pub(crate) fn select(
     fields: &HeaderMap,
     is_get: bool,
@@ -33,7 +33,7 @@ impl Condition for Preconditions {
     }
 }
 
-/// A strong validator: versions that differ in a byte have different tags.
+/// A strong validator: two versions that differ in a byte have different tags.
 pub(crate) fn etag(version: &Version) -> String {
     let Version { seconds, nanoseconds, length, inode, .. } = version;
     format!("\"{seconds:x}.{nanoseconds:x}-{length:x}-{inode:x}\"")

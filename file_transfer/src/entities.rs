@@ -1,5 +1,5 @@
-//! Passes requests for entities on to the agent that keeps them, thin-edge.io's `tedge-agent`, and
-//! its answers back: as they come, both streaming. Knows nothing of what they say.
+//! Passes requests for entities on to thin-edge.io's `tedge-agent`, and its answers back. Both are
+//! streamed. Does not parse them.
 
 use std::borrow::Cow;
 use std::io;
@@ -18,26 +18,27 @@ use tide::Request;
 use crate::State;
 use crate::error::Error;
 
-/// The routes: entities are listed and registered at the first, and each is below the other.
+/// The routes: the list of entities, where they are also registered, and the entities below it.
 pub(crate) const ROUTES: [&str; 2] = ["/te/v1/entities", "/te/v1/entities/*"];
 
-/// What rules about entities begin with. No file is in it.
+/// The area of the rules for entities. It contains no file.
 pub(crate) const AREA: Area = Area { directory: "te/v1/entities", is_within: true };
 
-/// The methods that the agent knows.
+/// The methods that the agent supports.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-/// How long the agent may be silent.
+/// How long the agent may send nothing.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// The agent.
+/// The `tedge-agent`.
 pub(crate) struct Agent {
     client: Client,
     host: HeaderValue,
 }
 
 impl Agent {
-    /// The agent at this address, which speaks HTTP without TLS. `None`: it is no header value.
+    /// The agent at this address, over HTTP without TLS. `None`: the address is not a valid header
+    /// value.
     pub(crate) fn at(origin: Origin, executor: Arc<Executor<'static>>) -> Option<Self> {
         let host = HeaderValue::try_from(origin.host_field(80)).ok()?;
         let client = Client::new(Options { origin, tls: None, proxy: None }, executor);
@@ -45,15 +46,15 @@ impl Agent {
     }
 }
 
-/// Whether the path of a target is one of entities. The rest of it begins with a slash, or is
-/// empty.
+/// The rest of a target's path after the path of entities; `None` if it is not below that. The rest
+/// is empty or begins with a slash.
 fn rest(path: &str) -> Option<&str> {
     let rest = path.strip_prefix(ROUTES[0])?;
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
-/// Asks whether the client may do this; `None` if the target is none of entities. The agent decodes
-/// the path once, and takes parts of it that are missing at the end for empty ones.
+/// Checks that the rules allow the client to do this. `None`: the target is not below the path of
+/// entities. The agent decodes the path once, and treats missing parts at its end as empty.
 pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(), Refusal>> {
     let rest = rest(head.uri.path())?;
     let path = |rest: &str| format!("{}{}/", AREA.directory, rest.trim_end_matches('/'));
@@ -63,7 +64,7 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(
     })
 }
 
-/// The rest of a path, decoded. `None`: some server could take parts of it for `.` or `..`, and so
+/// The rest of a path, decoded. `None`: a server could read one of its parts as `.` or `..`, and so
 /// find another path.
 fn plain(rest: &str) -> Option<Cow<'_, str>> {
     let text = percent_decode_str(rest).decode_utf8().ok()?;
@@ -75,7 +76,7 @@ fn plain(rest: &str) -> Option<Cow<'_, str>> {
     is_plain.then_some(text)
 }
 
-/// Answers a request for entities with what the agent answers.
+/// Answers a request for entities with the agent's answer.
 pub(crate) async fn pass_on(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let (mut head, body) = request.into_parts();
@@ -98,7 +99,7 @@ pub(crate) async fn pass_on(request: Request<State>) -> Result<tide::Response, E
 }
 
 impl Error {
-    /// Why the agent has not answered.
+    /// Why there is no answer from the agent.
     fn of_agent(error: client::Error) -> Self {
         match error {
             client::Error::Connect { source, .. }

@@ -1,7 +1,7 @@
-//! What can go wrong with a request for a file, or for an entity.
+//! The errors of a request for a file or an entity.
 //!
 //! The client gets the message of a 4xx and of a 507: it says what to change, and contains no path
-//! outside the directory. The message of any other 5xx goes only to the log.
+//! outside the directory. The message of any other 5xx is only logged.
 
 use std::io;
 
@@ -39,7 +39,7 @@ pub enum Error {
     /// A directory of the path is a file.
     #[error("Cannot upload: {path}: {file:?} is a file, not a directory")]
     UploadBelowFile {
-        /// The path that was asked for.
+        /// The requested path.
         path: FilePath,
         /// The directory that is a file.
         file: String,
@@ -47,9 +47,9 @@ pub enum Error {
     /// A part of the path is a symbolic link, a FIFO or a device.
     #[error("Cannot upload: {path}: {special:?} is neither a file nor a directory")]
     UploadOntoSpecial {
-        /// The path that was asked for.
+        /// The requested path.
         path: FilePath,
-        /// The part of it that is neither file nor directory.
+        /// The part of it that is neither a file nor a directory.
         special: String,
     },
     /// The path is that of a directory, which cannot be deleted.
@@ -58,18 +58,18 @@ pub enum Error {
     /// A part of the path is a symbolic link, a FIFO or a device.
     #[error("Cannot delete: {path}: {special:?} is neither a file nor a directory")]
     DeleteSpecial {
-        /// The path that was asked for.
+        /// The requested path.
         path: FilePath,
-        /// The part of it that is neither file nor directory.
+        /// The part of it that is neither a file nor a directory.
         special: String,
     },
-    /// The method is not one of those that are allowed.
+    /// The method is not allowed for this path.
     #[error("Method not allowed: use one of {0}")]
     Method(&'static str),
-    /// `If-Match`, `If-None-Match` or `If-Unmodified-Since` does not hold.
+    /// The condition in `If-Match`, `If-None-Match` or `If-Unmodified-Since` is false.
     #[error("A precondition of the request is false for {0}: get the file again")]
     Precondition(FilePath),
-    /// No byte of the range is in the file.
+    /// The file has no byte of the range.
     #[error("The range begins after the end of the file, which has {length} bytes")]
     Range {
         /// The length of the file, in bytes.
@@ -83,13 +83,13 @@ pub enum Error {
     Field {
         /// The name of the field.
         field: &'static str,
-        /// What is wrong with it.
+        /// Its fault.
         flaw: &'static str,
     },
-    /// The multipart/form-data envelope is broken, or holds no file or several.
+    /// The multipart/form-data body is malformed, or does not contain exactly one file.
     #[error("Cannot upload: multipart/form-data: {0}")]
     Envelope(&'static str),
-    /// The content does not have the digest that the request states.
+    /// The content does not match the stated digest.
     #[error("Cannot upload: the content does not match its {field}: send it again")]
     Digest {
         /// `Content-Digest` or `Repr-Digest`.
@@ -101,7 +101,7 @@ pub enum Error {
     /// The file is larger than the settings allow.
     #[error("Cannot upload: {path} is larger than the {max} bytes of http.upload.max_size")]
     TooLarge {
-        /// The path that was asked for.
+        /// The requested path.
         path: FilePath,
         /// The limit, in bytes.
         max: u64,
@@ -112,31 +112,31 @@ pub enum Error {
     /// The disk is full, a quota is used up, or less than http.upload.min_free would stay free.
     #[error("cannot store {path}: {reason}; delete files, or change http.upload.min_free")]
     NoSpace {
-        /// The path that was asked for.
+        /// The requested path.
         path: FilePath,
-        /// What has run out.
+        /// The resource that is used up.
         reason: &'static str,
     },
-    /// All files together would take more than the settings allow.
+    /// All files together would exceed the limit of the settings.
     #[error(
         "cannot store {path}: all files together would take more than the {limit} bytes of \
          http.files.max_total; delete files, or change it"
     )]
     NoRoom {
-        /// The path that was asked for.
+        /// The requested path.
         path: FilePath,
         /// The limit, in bytes.
         limit: u64,
     },
-    /// The directory of the files was removed, and cannot be made again.
+    /// The directory of the files was removed, and cannot be created again.
     #[error(transparent)]
     NoDirectory(common::error::Error),
     /// The disk failed, or the service lacks a permission.
     #[error("cannot {action} {path}")]
     Disk {
-        /// What failed: a verb.
+        /// The failed operation: a verb.
         action: &'static str,
-        /// For which file.
+        /// The path of the file.
         path: FilePath,
         /// The error of the system.
         source: io::Error,
@@ -224,7 +224,7 @@ impl From<Refusal> for Error {
 }
 
 impl Error {
-    /// An upload failed. Somebody else may have replaced a part of its path meanwhile.
+    /// An upload failed. Another process may have replaced a part of its path meanwhile.
     pub(crate) fn not_stored(path: &FilePath, errno: Errno) -> Self {
         let (path, special) = (path.clone(), path.as_str().to_owned());
         match errno {
@@ -234,7 +234,7 @@ impl Error {
         }
     }
 
-    /// The same of a deletion.
+    /// A deletion failed. Another process may have replaced a part of its path meanwhile.
     pub(crate) fn not_deleted(path: &FilePath, errno: Errno) -> Self {
         let (path, special) = (path.clone(), path.as_str().to_owned());
         match errno {
@@ -244,7 +244,7 @@ impl Error {
         }
     }
 
-    /// Sorts an error of the system by who can do something about it.
+    /// Classifies an error of the system by who can correct it.
     pub(crate) fn disk(action: &'static str, path: &FilePath, errno: Errno) -> Self {
         let path = path.clone();
         match errno {

@@ -1,5 +1,5 @@
-//! What has to hold for any input: the properties of the fuzz targets (`tests/fuzz`), and their
-//! corpus as a test. Never in a program that is shipped.
+//! The properties that must hold for any input: those of the fuzz targets (`tests/fuzz`), and their
+//! corpus as a test. Not part of a shipped program.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 

@@ -1,4 +1,4 @@
-//! Answers the requests of each route: parse, decide, answer.
+//! Answers the requests of each route: parses the request, decides, and answers.
 
 use std::time::SystemTime;
 
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::path::FilePath;
 use crate::storage::{Sum, Version};
 
-/// How many header fields a download has at most, with those that hyper adds.
+/// The maximum number of header fields of a download, with those that hyper adds.
 const FIELDS: usize = 9;
 
 /// GET and HEAD of a file.
@@ -27,7 +27,7 @@ pub(crate) async fn download(request: Request<State>) -> Result<tide::Response, 
     Ok(answer(respond(opened, path, &head)?))
 }
 
-/// As [`download`], or `None` if that would wait for the disk.
+/// Like [`download`]; `None` if that would wait for the disk.
 pub(crate) fn download_cached(state: &State, head: &request::Parts) -> Option<Response<Body>> {
     let path = FilePath::parse(head.uri.path()).ok()?;
     let opened = state.storage.open_file_cached(&path)?;
@@ -35,7 +35,7 @@ pub(crate) fn download_cached(state: &State, head: &request::Parts) -> Option<Re
     Some(response.unwrap_or_else(|error| error_response(&error)))
 }
 
-/// The response to a GET or HEAD: validators, and as much of the file as was asked for.
+/// The response to a GET or HEAD: the validators, and the requested part of the file.
 fn respond(
     (mut reader, version): (Reader, Version),
     path: FilePath,
@@ -48,7 +48,8 @@ fn respond(
     let tag = ascii(etag(&version));
     fields.insert(header::ETAG, tag.clone());
     let now = SystemTime::now();
-    // Never in the future (RFC 9110, section 8.8.2.1): the file may be from before the clock was set.
+    // Never in the future (RFC 9110, section 8.8.2.1): the clock may have been wrong when the file
+    // was written.
     let date = httpdate::fmt_http_date(modified(&version).min(now));
     fields.insert(header::LAST_MODIFIED, ascii(date));
     let status = match select(&head.headers, is_get, &version, tag.as_bytes(), now) {
@@ -113,7 +114,7 @@ pub(crate) async fn refuse(request: Request<State>) -> Result<tide::Response, Er
     Err(Error::Method("GET, HEAD, PUT, DELETE"))
 }
 
-/// Whether the service is up, for monitoring.
+/// The state of the service, for monitoring.
 pub(crate) async fn health(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let is_up = !state.is_draining() && state.storage.is_available().await;

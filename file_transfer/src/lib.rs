@@ -1,17 +1,16 @@
 //! The File Transfer Service: HTTP access to the files below one directory, and to the entities of
-//! an agent beside it. Read it in the order in
-//! which a request passes:
+//! an agent on the same device. Read it in the order in which a request passes:
 //!
 //! 1. [`routes`] lead to `handlers`, the functions that answer.
-//! 2. `path` turns the target of a request into the path of a file, or refuses it.
-//!    `access` asks the rules, where there are any, before anything else does.
+//! 2. `path` parses the target of a request into the path of a file, or refuses it. Before that,
+//!    `access` checks the rules of access, if there are any.
 //! 3. `conditions` evaluates preconditions and ranges.
 //! 4. `upload` unpacks a request body, checks its digest, and passes it to the storage.
 //! 5. [`storage`] reads, replaces and deletes files. It knows no HTTP.
 //!
 //! `entities` passes requests for `/te/v1/entities` on to the agent.
 //!
-//! [`error`] says what can go wrong. [`common::http::respond`] turns it into a response.
+//! [`error`] has the errors. [`common::http::respond`] turns them into responses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,12 +46,12 @@ pub struct State {
 }
 
 impl State {
-    /// `draining` becomes true when the service is told to stop.
+    /// `draining` becomes true when the service is stopping.
     pub fn new(storage: Storage, draining: Arc<AtomicBool>) -> Self {
         Self { storage, draining, agent: None }
     }
 
-    /// The same, with the agent at this address. Connections to it are tasks of `executor`.
+    /// The same, with the agent at this address. Its connections run as tasks of `executor`.
     #[must_use]
     pub fn with_agent(self, origin: Origin, executor: Arc<Executor<'static>>) -> Self {
         Self { agent: Agent::at(origin, executor).map(Arc::new), ..self }
@@ -64,7 +63,7 @@ impl State {
 }
 
 /// The routes. The prefix of the documentation and that of thin-edge.io 2 lead to the same files. A
-/// GET or a HEAD of a file gets an express answer, unless it has to wait for the disk.
+/// GET or HEAD of a file gets an express answer, unless that would wait for the disk.
 pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state.clone());
     app.with(Respond);

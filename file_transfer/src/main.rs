@@ -78,7 +78,7 @@ impl Service for FileTransfer {
     }
 }
 
-/// Where the agent is that keeps the entities.
+/// The address of the agent.
 fn agent(settings: &Settings) -> Result<Option<&Origin>, Error> {
     let own = SocketAddr::from((settings.http_bind_address, settings.http_bind_port));
     let agent = settings.http_agent_address.as_ref().map(|address| &address.0);
@@ -91,7 +91,7 @@ fn agent(settings: &Settings) -> Result<Option<&Origin>, Error> {
     Ok(agent)
 }
 
-/// Whether a connection to this origin ends at a socket with this address on this machine.
+/// Whether a connection to this origin would reach a socket with this address on this machine.
 fn leads_to(origin: &Origin, own: SocketAddr) -> bool {
     let (own_ip, is_any) = (own.ip().to_canonical(), own.ip().is_unspecified());
     let is_here = |address: IpAddr| UdpSocket::bind((address, 0)).is_ok();
@@ -103,7 +103,7 @@ fn leads_to(origin: &Origin, own: SocketAddr) -> bool {
             Host::Name(name) => {
                 is_any && name.as_bytes().eq_ignore_ascii_case(uname().nodename().to_bytes())
             }
-            // To connect to 0.0.0.0 or :: is to connect to this machine.
+            // A connection to 0.0.0.0 or :: is one to this machine.
             Host::Address(address) if address.is_unspecified() => is_any || own_ip.is_loopback(),
             Host::Address(address) => {
                 address.to_canonical() == own_ip || is_any && is_here(*address)
@@ -111,7 +111,7 @@ fn leads_to(origin: &Origin, own: SocketAddr) -> bool {
         }
 }
 
-/// How long files stay.
+/// The settings of expiry and quota.
 fn limits(settings: &Settings) -> Limits {
     let max_age = settings.http_files_max_age;
     let max_total = settings.http_files_max_total;

@@ -1,39 +1,40 @@
 //! The path of a stored file. Parsing is the only way to get one.
 //!
-//! The target of the request is parsed as it was sent, percent-encoded. What does not name a file
-//! below the directory is refused. Scripts that join paths send `a//b`, `a/./b` and `a/b/`: parts
-//! that are empty or `.` are dropped, as a file system does. `..` is never resolved: no client needs
-//! it, and a proxy in front may judge such a path differently. Touches no disk, and knows no HTTP
-//! beyond the target.
+//! The target of the request is parsed as it was sent, percent-encoded. A target that does not name
+//! a file below the directory is refused. Scripts that join paths send `a//b`, `a/./b` and `a/b/`:
+//! parts that are empty or `.` are dropped, as a file system does. `..` is never resolved: no
+//! client needs it, and a proxy in front of the service may read such a path differently. Accesses
+//! no disk, and knows nothing of HTTP except the target.
 
 use std::fmt;
 
-// No request can name a part that begins like this.
+// A path with a part that begins like this is refused.
 pub(crate) use common::storage::temporary::RESERVED;
 use percent_encoding::percent_decode_str;
 
-/// What Linux allows for one part of a path, in bytes.
+/// The maximum length of one part of a path in Linux, in bytes.
 const LONGEST_PART: usize = 255;
-/// The longest path, in bytes.
+/// The maximum length of a path, in bytes.
 const LONGEST_PATH: usize = 1024;
-/// How many parts a path may have. Each directory costs an inode and a sync.
+/// The maximum number of parts of a path. Each directory costs an inode and a sync.
 const MOST_PARTS: usize = 32;
 
 /// The prefixes under which files are served: that of the documentation, and that of thin-edge.io 2.
 pub(crate) const PREFIXES: &[&str] = &["/tedge/file-transfer/", "/te/v1/files/"];
 
-/// A file below the directory: relative, decoded, no part empty, `.` or `..`.
+/// The path of a file below the directory. It is relative and decoded, and no part is empty, `.` or
+/// `..`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FilePath(String);
 
-/// Why a target names no file.
+/// Why a target does not name a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It has no prefix of ours, or nothing after it.
+    /// It has none of our prefixes, or nothing after the prefix.
     Elsewhere,
     /// It leaves the directory.
     Outside(String),
-    /// It cannot be a file: the path, and what is wrong with it.
+    /// It cannot be a file: the path, and its fault.
     Invalid(String, &'static str),
     /// It has too many parts, or is too long.
     TooDeep,
@@ -42,8 +43,8 @@ pub(crate) enum Refusal {
 impl FilePath {
     /// Parses the path of a request's target.
     ///
-    /// `%2F` separates parts like `/`, and a `%` without two hexadecimal digits stands for itself,
-    /// as in thin-edge.io.
+    /// As in thin-edge.io, `%2F` separates parts like `/`, and a `%` without two hexadecimal digits
+    /// is an ordinary character.
     pub(crate) fn parse(target: &str) -> Result<Self, Refusal> {
         let encoded = PREFIXES
             .iter()
@@ -81,7 +82,7 @@ impl FilePath {
         &self.0
     }
 
-    /// The directory, if it is not the root, and the name of the file.
+    /// The directory, unless it is the root, and the name of the file.
     pub(crate) fn split(&self) -> (Option<&str>, &str) {
         match self.0.rsplit_once('/') {
             Some((directories, name)) => (Some(directories), name),
@@ -90,7 +91,7 @@ impl FilePath {
     }
 }
 
-/// Quoted and escaped, for messages.
+/// The path quoted and escaped, for messages.
 impl fmt::Display for FilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
@@ -103,7 +104,7 @@ impl fmt::Debug for FilePath {
     }
 }
 
-/// Whether the path is absolute, or leaves the directory with `..`.
+/// Whether a path is absolute, or leaves the directory with `..`.
 fn is_outside(path: &str) -> bool {
     let mut depth = 0_usize;
     for part in path.split('/') {
@@ -127,7 +128,7 @@ fn flaw(part: &str) -> Option<&'static str> {
     }
 }
 
-/// In any case: for a FAT file system, upper and lower case are the same name.
+/// In upper and lower case, which a FAT file system does not distinguish.
 pub(crate) fn is_reserved(part: &str) -> bool {
     part.get(..RESERVED.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(RESERVED))
 }

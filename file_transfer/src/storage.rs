@@ -1,8 +1,8 @@
 //! Files below one directory: read, replaced as a whole, deleted.
 //!
-//! No call that can wait for a disk runs on the executor: see [`common::storage`]. Paths are resolved
-//! relative to the directory's descriptor. The only symbolic link that is followed is the last part
-//! of a path that is read, see [`lookup`]. Nothing here knows HTTP.
+//! No call that can wait for a disk runs on the executor: see [`common::storage`]. Paths are
+//! resolved relative to the directory's descriptor. A symbolic link is followed only if it is the
+//! last part of a path that is read, see [`lookup`]. Nothing here knows HTTP.
 
 mod directory;
 mod lookup;
@@ -29,18 +29,18 @@ use open_files::OpenFileCache;
 use retention::Retention;
 use root::Root;
 
-/// What a [`Storage`] is opened with.
+/// The options of a [`Storage`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the files are. Made if it is missing.
+    /// The directory of the files. It is created if it is missing.
     pub directory: PathBuf,
-    /// The largest file that is stored, in bytes.
+    /// The maximum size of a file, in bytes.
     pub max_size: Option<u64>,
-    /// What an upload must leave free on the file system.
+    /// The space that an upload must leave free on the file system.
     pub min_free: Free,
     /// Whether a change is synced to the disk before it is answered.
     pub sync: bool,
-    /// How long files stay.
+    /// The settings of expiry and quota.
     pub limits: Limits,
 }
 
@@ -52,38 +52,38 @@ struct Inner {
     root: Root,
     open_files: OpenFileCache,
     pool: Arc<DiskPool>,
-    /// Held while a condition is checked and the file is changed.
+    /// Locked while a condition is checked and the file is changed.
     commit: Mutex<()>,
     max_size: Option<u64>,
     min_free: Free,
     sync: bool,
-    /// `None`: files stay until they are deleted by a request.
+    /// `None`: only requests delete files.
     retention: Option<Arc<Retention>>,
 }
 
-/// Tells one version of a file from another.
+/// Identifies a version of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// When it was last written, by the device's clock: seconds since 1970.
+    /// The time of the last write, by the device's clock: seconds since 1970.
     pub seconds: i64,
-    /// The nanoseconds of that time.
+    /// The nanoseconds of this time.
     pub nanoseconds: u32,
-    /// Length in bytes.
+    /// The length in bytes.
     pub length: u64,
-    /// Inode number.
+    /// The inode number.
     pub inode: u64,
-    /// Permission bits.
+    /// The permission bits.
     pub mode: u32,
 }
 
-/// What a request demands of the file that it changes.
+/// The condition of a request that changes a file.
 pub(crate) trait Condition: Send + Sync {
     /// Whether a file of this version may be changed; `None` if there is no file.
     fn holds(&self, version: Option<&Version>) -> bool;
 }
 
 impl Version {
-    /// `None` if it is no regular file.
+    /// `None` if it is not a regular file.
     fn of(stat: &Stat) -> Option<Self> {
         (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some(Self {
             seconds: stat.st_mtime,
@@ -96,7 +96,7 @@ impl Version {
 }
 
 impl Storage {
-    /// Makes the directory if it is missing, and removes what unfinished uploads have left.
+    /// Creates the directory if it is missing, and removes what unfinished uploads have left.
     ///
     /// # Errors
     /// If the directory cannot be made or used. The message says what to change.
@@ -116,7 +116,7 @@ impl Storage {
         })))
     }
 
-    /// Whether the directory is there. If it was removed, it is made again.
+    /// Checks that the directory exists. If it was removed, it is created again.
     pub(crate) async fn is_available(&self) -> bool {
         if !self.0.root.is_removed() {
             return true;
@@ -126,23 +126,23 @@ impl Storage {
         checked.inspect_err(|error| common::journal::fail(&error.to_string())).is_ok()
     }
 
-    /// Whether [`Storage::sweep_regularly`] has something to do.
+    /// Whether [`Storage::sweep_regularly`] is needed.
     pub fn has_limits(&self) -> bool {
         self.0.retention.is_some()
     }
 
-    /// Whether files may bring an age of their own.
+    /// Whether uploads may set an age for their files.
     pub(crate) fn has_ages(&self) -> bool {
         self.0.retention.as_ref().is_some_and(|retention| retention.has_ages())
     }
 
-    /// What all files together take, and the limit for their bytes: if there is one, and once they
-    /// were counted.
+    /// The count and the bytes of all files, and the limit. `None` without a limit, and until the
+    /// files are counted.
     pub(crate) fn usage(&self) -> Option<(Sum, u64)> {
         self.0.retention.as_ref()?.usage()
     }
 
-    /// Closes files that were kept open for speed and have not been read for a while.
+    /// Closes files that were kept open for speed and that have not been read for a while.
     pub fn close_unused(&self) {
         self.0.open_files.close_unused();
     }

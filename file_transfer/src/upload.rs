@@ -1,5 +1,5 @@
-//! Receives the body of a PUT: takes it out of its envelope, checks its length and digest, and
-//! passes it to the storage. Knows no response.
+//! Receives the body of a PUT: unpacks it, checks its length and digest, and passes it to the
+//! storage. Knows no response.
 
 mod age;
 pub(crate) mod multipart;
@@ -19,14 +19,14 @@ use crate::storage::{Storage, Version};
 
 use multipart::{Envelope, Step};
 
-/// How much of a multipart body may be other than the file. Only beyond this, Content-Length tells
-/// that the file is too large.
+/// How many bytes of a multipart body may be overhead. Only if Content-Length exceeds the limit by
+/// more than this is the file certainly too large.
 const ENVELOPE: u64 = 64 * 1024;
 
-/// Stores the content of a PUT, whole or not at all.
+/// Stores the content of a PUT completely or not at all.
 ///
-/// The body is not read before the request is known to be acceptable, so a client that waits for
-/// `100 Continue` sends nothing in vain.
+/// The body is read only after the request is found acceptable, so a client that waits for `100
+/// Continue` does not send it in vain.
 pub(crate) async fn receive(
     storage: &Storage,
     path: FilePath,
@@ -34,7 +34,7 @@ pub(crate) async fn receive(
     mut body: Body,
 ) -> Result<Version, Error> {
     let fields = &head.headers;
-    // Its end could not be told from a connection that broke.
+    // The end of such a body cannot be distinguished from a broken connection.
     if head.version == HttpVersion::HTTP_10 && !fields.contains_key(header::CONTENT_LENGTH) {
         return Err(Error::LengthRequired);
     }

@@ -1,5 +1,5 @@
-//! Finds the directory of a file, one part of the path at a time and through no symbolic link.
-//! Makes directories that are missing, and syncs them before a file below is said to be stored.
+//! Finds the directory of a file, one part of the path at a time, and follows no symbolic link.
+//! Creates directories that are missing, and syncs them before an upload below them is answered.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -17,7 +17,7 @@ use super::Version;
 use super::prune::{Pin, Pins, mark};
 use crate::path::FilePath;
 
-/// The mode of a directory that is made on the way.
+/// The mode of a directory that is created for an upload.
 const MODE: u32 = 0o755;
 
 pub(super) struct Directories {
@@ -29,23 +29,23 @@ pub(super) struct Directories {
 }
 
 /// Directories whose names are known to be on the disk, as hashes of their paths. Any other
-/// directory has to be synced before a file below it is said to be stored, even one that was there
-/// at start: the process that made it may have been killed before it synced.
+/// directory is synced before an upload below it is answered, even if it existed at the start: the
+/// process that created it may have been killed before it synced.
 #[derive(Default)]
 struct Synced {
     hasher: RandomState,
     paths: HashSet<u64>,
 }
 
-/// A limit, since clients decide how many directories there are.
+/// A limit, since clients choose the number of directories.
 const MOST_SYNCED: usize = 1024;
 
 /// Why there can be no file at a path.
 #[derive(Debug)]
 pub(super) enum Obstacle {
-    /// A directory on the way is a file.
+    /// A parent of the file is a file.
     File(String),
-    /// A directory on the way is a symbolic link, or anything else.
+    /// A parent of the file is a symbolic link or a special file.
     Special(String),
     /// The disk failed.
     Disk(Errno),
@@ -57,20 +57,21 @@ impl From<Errno> for Obstacle {
     }
 }
 
-/// What is on the way to a file.
+/// The result of the search for a file's directory.
 pub(super) struct Found {
-    /// The directory of the file, if there is one.
+    /// The directory of the file, if it exists.
     pub(super) directory: Option<OwnedFd>,
-    /// How many directories are missing.
+    /// The number of missing directories.
     pub(super) missing: u64,
-    /// The root of the file system that the file is on, if that is not the root's.
+    /// The root of the file's file system, if that differs from the root's.
     pub(super) mount: Option<OwnedFd>,
 }
 
-/// What a name in a directory leads to.
+/// The kind of an entry of a directory.
 pub(super) enum Entry {
     Nothing,
-    /// Not opened for reading. Holding it delays the freeing of its blocks, which takes time.
+    /// A file, not opened for reading. Holding it delays the freeing of its blocks, which takes
+    /// time.
     File(OwnedFd, Version),
     /// A symbolic link.
     Link(OwnedFd),
@@ -78,7 +79,7 @@ pub(super) enum Entry {
     Special,
 }
 
-/// A mounted file system: a rename cannot cross from one to another.
+/// A mounted file system: a rename cannot cross its border.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mount(u32, u32, u64);
 
@@ -92,7 +93,7 @@ impl Directories {
         &self.root
     }
 
-    /// Finds the directory of a file, as far as it is there.
+    /// Finds the directory of a file, as far as it exists.
     pub(super) fn find(&self, path: &FilePath) -> Result<Found, Obstacle> {
         let mut directory = self.root.try_clone().map_err(to_errno)?;
         let mut mount = None;
@@ -113,7 +114,7 @@ impl Directories {
         Ok(Found { directory: Some(directory), missing: 0, mount })
     }
 
-    /// The directory of a file, if it is there and its name is on the disk.
+    /// The directory of a file, if it exists and its name is on the disk.
     pub(super) fn find_synced(&self, path: &FilePath) -> Result<Option<OwnedFd>, Obstacle> {
         let is_synced = |prefix: &str| !self.sync || self.synced().contains(prefix);
         if parts(path).all(|(prefix, _)| is_synced(prefix)) {
@@ -122,22 +123,22 @@ impl Directories {
         Ok(None)
     }
 
-    /// Keeps the directories of a path from being removed.
+    /// Prevents the removal of the directories of a path.
     pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Pin<'a> {
         self.pins.pin(path)
     }
 
-    /// Removes the directories of a path that uploads made and that are empty.
+    /// Removes the directories of a path that uploads created and that are empty.
     pub(super) fn prune(&self, path: &FilePath) {
         self.prune_directory(path.split().0.unwrap_or_default().as_ref());
     }
 
-    /// Removes a directory and those above it, where uploads made them and they are empty.
+    /// Removes a directory and its parents, if uploads created them and they are empty.
     pub(super) fn prune_directory(&self, directory: &Path) {
         self.pins.prune(&self.root, directory);
     }
 
-    /// The directory of a file, made if it is missing.
+    /// The directory of a file, created if it is missing.
     pub(super) fn make(&self, path: &FilePath) -> Result<OwnedFd, Obstacle> {
         let mut directory = self.root.try_clone().map_err(to_errno)?;
         for (prefix, part) in parts(path) {
@@ -160,7 +161,7 @@ impl Directories {
         prefix: &str,
         part: &str,
     ) -> Result<OwnedFd, Obstacle> {
-        // It may have been synced, and removed since.
+        // It may have been removed since it was synced.
         self.synced().remove(prefix);
         let made = mkdirat(directory, part, Mode::from_raw_mode(MODE));
         if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
@@ -196,7 +197,7 @@ impl Synced {
     }
 }
 
-/// Looks at a name in a directory. Opens nothing for reading and follows no link.
+/// The kind of a name in a directory. Opens nothing for reading and follows no link.
 pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Entry, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let there = match openat(directory, name, flags, Mode::empty()) {
@@ -213,7 +214,7 @@ pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Entry, Errno
     })
 }
 
-/// Sets a mode independent of the umask. File systems without modes (FAT, CIFS) are left as they are.
+/// Sets a mode independent of the umask. Has no effect on file systems without modes (FAT, CIFS).
 pub(super) fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
     match fchmod(file, Mode::from_raw_mode(mode)) {
         Err(Errno::PERM | Errno::OPNOTSUPP) | Ok(()) => Ok(()),
@@ -241,7 +242,7 @@ fn enter(directory: BorrowedFd<'_>, prefix: &str, part: &str) -> Result<Option<O
     }
 }
 
-/// The directories on the way to a file: the path and the name of each.
+/// The parents of the file: the path and the name of each.
 fn parts(path: &FilePath) -> impl Iterator<Item = (&str, &str)> {
     let mut start = 0;
     path.as_str().match_indices('/').map(move |(end, _)| {

@@ -1,8 +1,8 @@
 //! Opens the regular file at a path. Opens nothing else and never leaves the directory.
 //!
 //! The last part of a path may be a symbolic link to a regular file below `data.path`, as
-//! thin-edge.io's agents make them. Where it leads is read once, from the link itself, and opened
-//! from the descriptor of `data.path`, through no further link.
+//! thin-edge.io's agents create them. The target of the link is read once, and opened relative to
+//! the descriptor of `data.path`, without following another link.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,9 +20,9 @@ use crate::path::{FilePath, is_reserved};
 
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
-/// To look at a name without opening what it leads to: opening a FIFO or a device has effects.
+/// Flags to inspect a name without opening the file: opening a FIFO or a device has effects.
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// `NONBLOCK` in case a FIFO takes the file's place after the look.
+/// `NONBLOCK`, since a FIFO may have replaced the file after the check.
 const READ: OFlags =
     OFlags::NONBLOCK.union(OFlags::NOCTTY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -32,30 +32,30 @@ pub(super) struct Lookup {
     data: Option<Data>,
 }
 
-/// The directory that links may lead into: `data.path`.
+/// The directory in which links may end: `data.path`.
 struct Data {
     directory: OwnedFd,
-    /// Its paths, as configured and without links: absolute targets begin with one of them.
+    /// Its paths, as configured and without links. Absolute targets begin with one of them.
     paths: [PathBuf; 2],
-    /// The name of the root in it.
+    /// The name of the root in this directory.
     root: PathBuf,
 }
 
-/// How much of openat2 the kernel has.
+/// The kernel's support for openat2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Kernel {
     /// None: before Linux 5.6, or forbidden by seccomp.
     Walk,
-    /// All but `RESOLVE_CACHED`: before Linux 5.12.
+    /// Without `RESOLVE_CACHED`: before Linux 5.12.
     Resolve,
-    /// All.
+    /// Complete.
     Cached,
 }
 
 /// Whether a call may wait for the disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
-    /// It fails with `EAGAIN` instead.
+    /// No: it fails with `EAGAIN` instead.
     Never,
     Allowed,
 }

@@ -1,8 +1,7 @@
 //! Removes directories that uploads made and that are empty again.
 //!
-//! A directory that an upload makes is marked with an extended attribute, so that it is told from
-//! those of others after a restart as well. Where the file system has no extended attributes,
-//! directories stay.
+//! A directory that an upload creates is marked with an extended attribute, so that it is
+//! recognised after a restart. If the file system has no extended attributes, directories stay.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,9 +16,9 @@ use crate::path::FilePath;
 
 const MARK: &str = "user.tedge.upload";
 
-/// Marks a directory that was made for an upload.
+/// Marks a directory as created for an upload.
 pub(super) fn mark(directory: &OwnedFd) {
-    // Fails where there are no extended attributes.
+    // Fails if the file system has no extended attributes.
     let _ = fsetxattr(directory, MARK, b"1", XattrFlags::empty());
 }
 
@@ -28,11 +27,11 @@ fn is_marked(directory: &OwnedFd) -> bool {
     fgetxattr(directory, MARK, nothing).is_ok()
 }
 
-/// The directories of uploads that are being put in place: they are not removed meanwhile.
+/// The directories of uploads that are being renamed. They are not removed during this time.
 #[derive(Default)]
 pub(super) struct Pins(Mutex<Vec<String>>);
 
-/// Keeps the directories of one path. Dropped, it lets them be removed.
+/// Prevents the removal of the directories of one path until it is dropped.
 pub(super) struct Pin<'a> {
     pins: &'a Pins,
     directory: &'a str,
@@ -46,7 +45,7 @@ impl Pins {
         Pin { pins: self, directory }
     }
 
-    /// Removes this directory and those above it that are empty, marked and not pinned.
+    /// Removes this directory and its parents, as far as they are empty, marked and not pinned.
     pub(super) fn prune(&self, root: &OwnedFd, directory: &Path) {
         let pins = self.lock();
         let parts: Vec<&OsStr> = directory.iter().collect();
@@ -75,7 +74,7 @@ impl Drop for Pin<'_> {
 }
 
 /// Removes these nested directories from the bottom, except the first `keep`. Returns whether all
-/// of them are gone.
+/// of them were removed.
 fn remove_below(directory: BorrowedFd<'_>, parts: &[&OsStr], keep: usize) -> bool {
     let [part, rest @ ..] = parts else { return true };
     match open_directory(directory, *part) {

@@ -13,10 +13,10 @@ use crate::error::Error;
 use crate::path::FilePath;
 
 impl Storage {
-    /// Opens a file for reading. An upload to its path does not change what is read.
+    /// Opens a file for reading. A later upload to its path does not change the opened file.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if this path leads to no regular file that may be read.
+    /// [`Error::NotFound`] if there is no regular file at this path that may be read.
     pub async fn open_file(&self, path: &FilePath) -> Result<(Reader, Version), Error> {
         let (inner, owned) = (self.0.clone(), path.clone());
         let open = move || {
@@ -27,7 +27,7 @@ impl Storage {
         Ok(self.reader(path, (Arc::new(file), version)))
     }
 
-    /// As [`Storage::open_file`], or `None` if that would wait for the disk.
+    /// Like [`Storage::open_file`]; `None` if that would wait for the disk.
     pub(crate) fn open_file_cached(
         &self,
         path: &FilePath,

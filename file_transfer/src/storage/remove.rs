@@ -13,13 +13,13 @@ use crate::error::Error;
 use crate::path::FilePath;
 
 impl Storage {
-    /// Deletes a file, or a link to one, if there is one, and returns when the deletion is on the
-    /// disk. Directories that uploads made and that are empty then are removed.
+    /// Deletes a file, or a link to one, and returns when the deletion is on the disk. Then removes
+    /// directories that uploads created and that are empty.
     ///
-    /// `condition` is checked against the file that is there as it is deleted.
+    /// `condition` is checked against the current file.
     ///
     /// # Errors
-    /// If something other than a file is there, the condition does not hold, or the disk fails.
+    /// If there is something other than a file, the condition is false, or the disk fails.
     pub(crate) async fn remove(
         &self,
         path: FilePath,
@@ -80,8 +80,8 @@ impl Inner {
         }
         drop(lock);
 
-        // Even if nothing was there: the client may be asking again because it lost the answer to
-        // a deletion that is not on the disk yet.
+        // Even if there was nothing: the client may repeat its request because it lost the answer
+        // to a deletion that is not on the disk yet.
         if self.sync {
             sync_names(directory.as_fd()).map_err(failed)?;
         }

@@ -1,15 +1,16 @@
-//! How long files stay: expiry by age, a quota, and eviction to make room. Without a setting for one
-//! of these there is no [`Retention`], and nothing of this is done.
+//! How long files stay: expiry by age, a quota, and eviction to make room. If none of the settings
+//! is set, there is no [`Retention`].
 //!
-//! - [`clock`] counts the age of files, whatever the clock of the device does.
-//! - [`reads`] notes when files are read; [`own_age`] is the age that a file brings with it.
-//! - [`quota`] counts what all files together take.
-//! - [`walk`] visits all files, [`sweep`] does so every ten minutes, [`eviction`] lists what goes
-//!   first, and [`room`] deletes it.
+//! - [`clock`] counts the age of files, independent of changes of the device's clock.
+//! - [`reads`] records when files are read; [`own_age`] is the age that an upload sets for its
+//!   file.
+//! - [`quota`] counts the bytes of all files.
+//! - [`walk`] visits all files, [`sweep`] does this every ten minutes, [`eviction`] lists the files
+//!   to delete first, and [`room`] deletes them.
 //!
-//! A file that the service reads has a shared lock (flock(2)), and one that an upload is going to
-//! replace is listed in the quota. Neither is ever deleted here, nor is a file on which another
-//! program has a lock.
+//! A file that the service reads has a shared lock (flock(2)), and a file that an upload will
+//! replace is listed in the quota. Neither is ever deleted here, nor is a file that another program
+//! has locked.
 
 mod clock;
 mod eviction;
@@ -51,11 +52,11 @@ use walk::Visited;
 pub(crate) use quota::Sum;
 pub(super) use quota::{NoRoom, Replaced, Reservation};
 
-/// How often an upload looks whether all files are counted.
+/// How often an upload checks whether all files are counted.
 const LOOK: Duration = Duration::from_millis(10);
-/// In milliseconds. Reads are noted on the disk at most so often for each file.
+/// In milliseconds. The minimum time between two records of reads on the disk for one file.
 const DAY: i64 = 24 * 60 * 60 * 1000;
-/// The age of a file is known to this part of `max_age` after a restart.
+/// After a restart, the age of a file is known with a precision of this part of `max_age`.
 const PARTS: i64 = 16;
 /// How often the clock is saved if it does not jump. If the device is switched off, so much of the
 /// age of files may be lost.
@@ -64,40 +65,40 @@ const SAVE: i64 = 60 * 60 * 1000;
 /// How long files stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Files that were neither written nor read for so long are deleted.
+    /// Files that were neither written nor read for this time are deleted.
     pub max_age: Option<Duration>,
-    /// What all files together may take, in bytes.
+    /// The limit for all files together, in bytes.
     pub max_total: Option<u64>,
-    /// Whether the files that were used longest ago are deleted for an upload that would exceed it.
+    /// Whether the least recently used files are deleted for an upload that would exceed the limit.
     pub make_room: bool,
 }
 
-/// What the limits need, if there are any.
+/// The state of the limits, if there are any.
 pub(super) struct Retention {
     /// In milliseconds.
     max_age: Option<i64>,
     quota: Arc<Quota>,
     clocks: Clocks,
     time: Mutex<Time>,
-    /// The files to delete next for more room. Locked for a few of them at a time.
+    /// The next files to delete for room. Locked for a few of them at a time.
     oldest: Arc<async_lock::Mutex<Oldest>>,
     /// Set once all files were counted.
     is_counted: AtomicBool,
-    /// Whether somebody waits for that.
+    /// Whether an upload waits for that.
     is_hurried: AtomicBool,
 }
 
 struct Time {
     clock: AgeClock,
     reads: Reads,
-    /// When the clock was saved, in milliseconds since the start of the device.
+    /// When the clock was last saved, in milliseconds since the boot of the device.
     saved: i64,
 }
 
-/// What became of a file that should be deleted.
+/// The result of an attempt to delete a file.
 enum Outcome {
     Deleted(u64),
-    /// It is used, or another file has its name now.
+    /// The file is in use, or another file has its name now.
     Kept,
     Failed(Errno),
 }
@@ -133,12 +134,12 @@ impl Retention {
         })))
     }
 
-    /// Whether files may bring an age of their own.
+    /// Whether uploads may set an age for their files.
     pub(super) fn has_ages(&self) -> bool {
         self.max_age.is_some()
     }
 
-    /// What all files take, and the limit, once they were counted.
+    /// The count and the bytes of all files, and the limit, after they were counted.
     pub(super) fn usage(&self) -> Option<(Sum, u64)> {
         let limit = self.quota.limit()?;
         self.is_counted().then(|| (self.quota.stored(), limit))
@@ -156,7 +157,7 @@ impl Retention {
         self.is_counted.load(Ordering::Relaxed)
     }
 
-    /// Whether it counts when files were read last.
+    /// Whether it matters when files were last read.
     pub(super) fn counts_reads(&self) -> bool {
         self.max_age.is_some() || self.quota.makes_room()
     }
@@ -164,7 +165,7 @@ impl Retention {
     /// Notes that a file is being read, until its descriptor is closed. Returns whether
     /// [`Inner::note_on_disk`] is due.
     pub(super) fn note_read(&self, file: &OwnedFd) -> bool {
-        // Fails while the file is being deleted, which does not change what is read.
+        // Fails while the file is being deleted, which does not change the bytes that are read.
         let _ = flock(file, FlockOperation::NonBlockingLockShared);
         let Ok(stat) = fstat(file) else { return false };
         let boot = self.clocks.read().boot;
@@ -225,8 +226,8 @@ impl Inner {
         }
     }
 
-    /// Notes on the disk that a file is being read, unless the path is a link to it: then it may be
-    /// a file outside of the directory.
+    /// Records on the disk that a file is being read, unless the path is a link, which may lead
+    /// outside of the directory.
     pub(super) fn note_on_disk(&self, file: &OwnedFd, path: &FilePath) {
         let Ok(root) = self.root.check() else { return };
         let named = statat(root.directories.root(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW);
@@ -257,14 +258,14 @@ impl Inner {
         }
     }
 
-    /// Removes a directory and those above it, where uploads made them and they are empty.
+    /// Removes a directory and its parents, if uploads created them and they are empty.
     fn prune(&self, directory: &[u8]) {
         if let (false, Ok(root)) = (directory.is_empty(), self.root.check()) {
             root.directories.prune_directory(Path::new(OsStr::from_bytes(directory)));
         }
     }
 
-    /// Deletes a file that nobody uses.
+    /// Deletes a file that is not in use.
     fn delete(
         &self,
         retention: &Retention,

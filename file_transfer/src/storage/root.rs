@@ -1,4 +1,4 @@
-//! The directory of the files, opened again if somebody removed or replaced it.
+//! The directory of the files. It is opened again if it was removed or replaced.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::error::Error;
 /// How long a directory may be used without another check of its path.
 const CHECKED: Duration = Duration::from_secs(1);
 
-/// The directory, as it was opened last.
+/// The directory that was last opened.
 pub(super) struct Root {
     path: PathBuf,
     sync: bool,
@@ -24,7 +24,7 @@ pub(super) struct Root {
     opening: Mutex<()>,
 }
 
-/// One directory: how files in it are found, and how directories in it are made.
+/// One directory: finds files and creates directories in it.
 pub(super) struct Opened {
     pub(super) lookup: Lookup,
     pub(super) directories: Directories,
@@ -37,7 +37,7 @@ impl Opened {
         known.is_ok_and(|it| (it.st_dev, it.st_ino) == (there.st_dev, there.st_ino))
     }
 
-    /// Whether it has this path still, as far as that can be told without waiting for the disk.
+    /// Whether it still has this path, as far as is known without waiting for the disk.
     fn is_certainly_at(&self, path: &Path) -> bool {
         let look = OFlags::PATH | OFlags::CLOEXEC;
         let there = openat2(CWD, path, look, Mode::empty(), ResolveFlags::CACHED).and_then(fstat);
@@ -78,13 +78,13 @@ impl Root {
         Some(opened.0.clone())
     }
 
-    /// Whether the directory is certainly not there. Does not wait.
+    /// Whether the directory certainly does not exist. Does not wait.
     pub(super) fn is_removed(&self) -> bool {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).0.is_removed()
     }
 
-    /// The directory that has the path now. If it is another than before, or was removed, it is
-    /// opened again, and made if it is missing.
+    /// The directory that has the path now. If it is another one, or was removed, it is opened
+    /// again, and created if it is missing.
     pub(super) fn check(&self) -> Result<Arc<Opened>, Error> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Before the first request: makes the directory, and removes what unfinished uploads have left.
+//! Before the first request: creates the directory, and removes what unfinished uploads have left.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -12,7 +12,8 @@ use common::storage::{self, temporary};
 use rustix::fs::{Access, AtFlags, FlockOperation, Mode, OFlags, accessat, flock};
 use rustix::io::Errno;
 
-/// Opens the directory, made if it is missing. With `sync`, its name is on the disk afterwards.
+/// Opens the directory, and creates it if it is missing. With `sync`, its name is on the disk
+/// afterwards.
 pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> {
     let shown = directory.display();
     let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
@@ -36,7 +37,7 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
     })?;
 
     if sync {
-        // Even if it was there: the process that made it may have been killed before it synced.
+        // Even if it existed: the process that created it may have been killed before it synced.
         sync_names(directory, missing.max(1));
     }
 
@@ -52,7 +53,7 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
             log::warn!("{shown} is on a read-only file system: uploads will fail");
             return Ok(Arc::new(root));
         }
-        // If the question itself fails, the first upload will tell.
+        // If the check itself fails, the first upload will show the error.
         Ok(()) | Err(_) => {}
     }
     match flock(&root, FlockOperation::NonBlockingLockExclusive) {
@@ -65,7 +66,7 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
     Ok(Arc::new(root))
 }
 
-/// Syncs the names of a directory and of those above it, `count` in all.
+/// Syncs the names of a directory and of its parents, `count` in all.
 fn sync_names(directory: &Path, count: usize) {
     for above in directory.ancestors().skip(1).take(count) {
         let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
@@ -77,14 +78,14 @@ fn sync_names(directory: &Path, count: usize) {
     }
 }
 
-/// Of a path that leads to something else this fails: a pipe would be waited for.
+/// Fails for a path that leads to something else: opening a pipe would block.
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// Removes temporary files, also from file systems that are mounted below. Lists no directory but
-/// the reserved ones.
+/// Removes temporary files, also from file systems that are mounted below. Lists only the reserved
+/// directories.
 fn remove_leftovers(directory: &Path, root: &OwnedFd) {
     let warn = |place: &Path, error: io::Error| {
         let shown = place.display();

@@ -1,5 +1,5 @@
-//! Stores files: each upload is written to a temporary file, which is renamed once it is whole and
-//! on the disk.
+//! Stores files: each upload is written to a temporary file, which is renamed when it is complete
+//! and on the disk.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
@@ -19,14 +19,14 @@ use crate::path::FilePath;
 
 /// The smallest buffer of an upload. It grows with the file.
 const SMALLEST: usize = 2 * 1024;
-/// The largest buffer while few connections are busy: each write goes to another thread, so fewer
-/// are faster.
+/// The largest buffer while few connections are busy. Each write runs on another thread, so fewer
+/// writes are faster.
 const LARGE: usize = 256 * 1024;
 
-/// The mode of a file that replaces none.
+/// The mode of a new file.
 const MODE: u32 = 0o644;
 
-/// An upload that is not finished. If it is dropped, nothing of it is left on the disk.
+/// An unfinished upload. If it is dropped, it leaves nothing on the disk.
 pub(crate) struct Upload {
     inner: Arc<Inner>,
     target: Target,
@@ -36,58 +36,58 @@ pub(crate) struct Upload {
     written: u64,
 }
 
-/// What an upload replaces, and on which condition.
+/// The file that the upload replaces, and the condition.
 #[derive(Clone)]
 struct Target {
     path: FilePath,
     condition: Arc<dyn Condition>,
-    /// Whether its length was known before it came.
+    /// Whether its length was known at the beginning.
     is_announced: bool,
     /// In seconds.
     own_age: Option<u64>,
-    /// The room that the upload takes, if that is counted.
+    /// The reservation of the upload, if there is a quota.
     reservation: Option<Arc<Reservation>>,
 }
 
-/// What an upload replaces.
+/// The file that an upload replaces.
 struct There {
     /// Holding it delays the freeing of its blocks, which takes time.
     _open: OwnedFd,
     mode: u32,
-    /// `None`: it is a link, and not counted.
+    /// `None`: it is a link, which is not counted.
     counted: Option<Replaced>,
 }
 
 impl There {
-    /// How many bytes that are counted go with it.
+    /// How many counted bytes are freed with it.
     fn bytes(there: Option<&Self>) -> Option<u64> {
         Some(there?.counted?.bytes)
     }
 }
 
-/// What has become of an upload that is whole.
+/// The result of a complete upload.
 enum Step {
     Done(Version),
-    /// It needs a directory that is not there.
+    /// A directory must be created first.
     MakeDirectory,
-    /// It needs the room of the file that it was to replace and that is gone.
+    /// The file that it was to replace does not exist any more, so the upload needs other room.
     MakeRoom,
 }
 
-/// What to do about the directory of a file.
+/// How to find the directory of a file.
 #[derive(Clone, Copy)]
 enum Directory {
-    /// Use it, if it is there and on the disk.
+    /// Use it if it exists and is on the disk.
     Find,
-    /// Make it if it is missing.
+    /// Create it if it is missing.
     Make,
 }
 
 impl Storage {
     /// Begins an upload, of `expected` bytes if that is known.
     ///
-    /// `condition` is checked against the file that is there now, and again when it is replaced.
-    /// `own_age` is after how many seconds the file expires, if not before.
+    /// `condition` is checked against the current file, and again when the file is replaced.
+    /// `own_age` is the number of seconds after which the file expires at the latest.
     ///
     /// # Errors
     /// If it is already certain that the upload cannot succeed.
@@ -142,7 +142,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Puts the file in its place, and returns when it is safe there.
+    /// Renames the file, and returns when it is on the disk.
     pub(crate) async fn finish(mut self) -> Result<Version, Error> {
         let inner = self.inner.clone();
         let size = self.written + self.buffer.len() as u64;
@@ -171,7 +171,7 @@ impl Upload {
         }
     }
 
-    /// Grows the buffer by doubling, so that small files and slow uploads take little memory.
+    /// Doubles the buffer as needed, so that small files and slow uploads take little memory.
     fn make_room(&mut self, more: usize, most: usize) {
         let needed = self.buffer.len() + more;
         if needed > self.buffer.capacity() {
@@ -180,9 +180,8 @@ impl Upload {
         }
     }
 
-    /// Writes the buffer and empties it. What arrives meanwhile waits in the socket: two buffers of
-    /// half the size, one filled while the other is written, were measured to take as much memory
-    /// and nearly twice the processor time.
+    /// Writes the buffer and empties it. New bytes wait in the socket meanwhile: two buffers of half
+    /// the size, in turn, take as much memory and nearly twice the processor time (measured).
     async fn flush(&mut self) -> Result<(), Error> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let position = self.written;
@@ -208,8 +207,8 @@ fn largest_buffer() -> usize {
 }
 
 impl Target {
-    /// Takes the room for what has come, `total` bytes so far, before it is written. Files are only
-    /// deleted for it if `makes_room`.
+    /// Takes room for the received bytes, `total` so far, before they are written. Deletes files
+    /// for it only if `makes_room`.
     async fn receive(&self, inner: &Arc<Inner>, total: u64, makes_room: bool) -> Result<(), Error> {
         let Some(reservation) = &self.reservation else { return Ok(()) };
         let received = inner.receive(reservation, total, makes_room, &self.path).await;
@@ -217,7 +216,7 @@ impl Target {
     }
 }
 
-/// What runs in the disk pool.
+/// The part of an upload that runs in the disk pool.
 impl Target {
     fn begin(&mut self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
         let root = inner.root.check()?;
@@ -233,7 +232,7 @@ impl Target {
         let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
         let need = Need { bytes: expected, inodes: 1 + missing };
         self.check_space(inner, base, need)?;
-        // What is mounted below the directory has room of its own.
+        // A file system that is mounted below the directory has its own space.
         if let (Some(retention), None) = (&inner.retention, &mount) {
             let reservation = retention.reserve(expected, replaced);
             self.reservation = Some(Arc::new(reservation.map_err(|full| self.no_room(full))?));
@@ -262,7 +261,7 @@ impl Target {
         }
     }
 
-    /// Renames the file, or says what has to be made first.
+    /// Renames the file, or says what must be done first.
     fn commit(
         &self,
         inner: &Inner,
@@ -326,7 +325,7 @@ impl Target {
         if let Some(reservation) = &self.reservation {
             match reservation.check(There::bytes(replaced.as_ref()), new) {
                 Ok(()) => {}
-                // The file that had room for it was deleted meanwhile.
+                // The file whose room it was to take was deleted meanwhile.
                 Err(_) if reservation.forgo() => return Ok(Step::MakeRoom),
                 Err(full) => return Err(self.no_room(full)),
             }
@@ -353,7 +352,8 @@ impl Target {
     /// The file that would be replaced.
     ///
     /// # Errors
-    /// If it must not be: it is no file, or the request's condition does not hold.
+    ///
+    /// It must not be replaced: it is not a file, or the condition of the request is false.
     fn check(&self, root: &Opened, directory: &OwnedFd) -> Result<Option<There>, Error> {
         let path = &self.path;
         let (_, name) = path.split();

@@ -1,11 +1,11 @@
-//! The age that an upload brings with it, in `Cache-Control: max-age` or `Expires` (RFC 9111).
+//! The age that an upload sets for its file, in `Cache-Control: max-age` or `Expires` (RFC 9111).
 
 use std::time::SystemTime;
 
 use common::http::{HeaderMap, header};
 
-/// In seconds from `now`. `max-age` wins over `Expires`. Zero, a date that has passed and what is
-/// malformed do not count: browsers send `max-age=0` when they reload a page, and clocks differ.
+/// The age in seconds from `now`. `max-age` overrides `Expires`. Zero, a past date and malformed
+/// values are ignored: browsers send `max-age=0` when they reload a page, and clocks differ.
 pub(super) fn of(fields: &HeaderMap, now: SystemTime) -> Option<u64> {
     let directives = fields.get_all(header::CACHE_CONTROL).into_iter();
     let mut ages = directives.filter_map(|field| field.to_str().ok()).flat_map(|field| {

@@ -1,5 +1,5 @@
-//! Takes the one file out of a multipart/form-data body (RFC 7578) as it arrives, holding no more
-//! than the last chunk. Reads and stores nothing itself.
+//! Extracts the one file from a multipart/form-data body (RFC 7578) as it arrives, and keeps at
+//! most the last chunk. It neither reads the body nor stores the file.
 //!
 //! multer is not used: it reads ahead for as long as the body is ready, so with a slow disk the
 //! whole body would be in memory.
@@ -12,26 +12,26 @@ use super::parameters::parameter;
 use super::part::{Base64, Header, Kind, next_field};
 use crate::error::Error;
 
-/// The header of a part, in bytes.
+/// The maximum length of a part's header, in bytes.
 const LONGEST_HEADER: usize = 8 * 1024;
-/// RFC 2046, section 5.1.1.
+/// The maximum length of a boundary (RFC 2046, section 5.1.1).
 const LONGEST_BOUNDARY: usize = 70;
 
 /// A body that is being parsed.
 pub(crate) struct Envelope {
-    /// The line break before it, two dashes, and the boundary.
+    /// The delimiter: a line break, two dashes, and the boundary.
     delimiter: Vec<u8>,
     buffer: Vec<u8>,
-    /// Where the rest of the buffer begins; what is before was parsed.
+    /// Where the rest of the buffer begins. The bytes before it are parsed.
     start: usize,
     state: State,
     files: usize,
-    /// Decodes the content of the part, if it is in base64, to this.
+    /// The buffer for decoded content, if the part is in base64.
     base64: Option<Base64>,
     decoded: Vec<u8>,
 }
 
-/// What the next bytes are.
+/// The state of the parser: what the next bytes are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Preamble,
@@ -44,17 +44,17 @@ enum State {
     Epilogue,
 }
 
-/// What to do next.
+/// The next action of the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step<'a> {
-    /// Take these bytes: they are the next ones of the file.
+    /// Take these bytes of the file.
     File(&'a [u8]),
     /// Push the next chunk.
     Push,
 }
 
 impl Envelope {
-    /// `None` if the content is not in an envelope.
+    /// `None` if the content type is not multipart/form-data.
     pub(crate) fn of(fields: &HeaderMap) -> Result<Option<Self>, Error> {
         let Some(media_type) = fields.get(header::CONTENT_TYPE) else { return Ok(None) };
         let media_type = media_type.as_bytes();
@@ -73,7 +73,7 @@ impl Envelope {
     fn new(boundary: &[u8]) -> Self {
         Self {
             delimiter: [b"\r\n--", boundary].concat(),
-            // A delimiter may be the very first line.
+            // The first line may be a delimiter.
             buffer: b"\r\n".to_vec(),
             start: 0,
             state: State::Preamble,
@@ -90,10 +90,11 @@ impl Envelope {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// Parses on, up to the next bytes of the file.
+    /// Parses up to the next bytes of the file.
     ///
     /// # Errors
-    /// What is wrong with the envelope.
+    ///
+    /// The body is malformed.
     pub(crate) fn step(&mut self) -> Result<Step<'_>, &'static str> {
         loop {
             let rest = &self.buffer[self.start..];
@@ -162,7 +163,8 @@ impl Envelope {
     /// Ends the body.
     ///
     /// # Errors
-    /// If it is not complete, or held no file.
+    ///
+    /// The body is incomplete, or contained no file.
     pub(crate) fn finish(self) -> Result<(), &'static str> {
         match (self.state, self.files) {
             (State::Epilogue, 1) => Ok(()),
@@ -171,7 +173,7 @@ impl Envelope {
         }
     }
 
-    /// How many bytes are in memory.
+    /// The number of bytes in memory.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held(&self) -> usize {
         self.buffer.len() - self.start
@@ -203,7 +205,8 @@ impl Envelope {
         Step::Push
     }
 
-    /// Where the next delimiter is. If there is none, how many bytes are certainly no part of one.
+    /// The position of the next delimiter. If there is none, the number of bytes that are certainly
+    /// not part of one.
     fn find_delimiter(&self) -> Result<usize, usize> {
         let rest = &self.buffer[self.start..];
         for at in memchr::memchr_iter(b'\r', rest) {
@@ -219,8 +222,8 @@ impl Envelope {
     }
 }
 
-/// Whether an incomplete field can become an empty line, or a field that is not too long. The result
-/// of parsing must not depend on where the body is cut.
+/// Whether an incomplete field can become an empty line, or a field of acceptable length. The
+/// result of parsing must not depend on where the body is split.
 fn may_fit(field: &[u8], longest: usize) -> bool {
     let field = field.strip_suffix(b"\n").unwrap_or(field);
     let field = field.strip_suffix(b"\r").unwrap_or(field);

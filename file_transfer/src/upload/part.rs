@@ -5,7 +5,7 @@ use base64::Engine;
 use super::parameters::parameter;
 use common::http::digest::BASE64;
 
-/// What the header of a part says so far.
+/// What the header of a part has stated so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
@@ -17,7 +17,7 @@ pub(super) struct Header {
 pub(super) enum Kind {
     #[default]
     Field,
-    /// `filename=""`: an input for which a browser's user selected no file, if it has no content.
+    /// `filename=""`: a browser's input without a selected file, if the content is empty.
     Unnamed,
     File,
 }
@@ -31,8 +31,8 @@ enum Encoding {
 }
 
 impl Header {
-    /// Adds a header field, which may be folded and may have blanks before its colon, as old
-    /// libraries write it.
+    /// Adds a header field. As old libraries write it, it may be folded and have blanks before its
+    /// colon.
     pub(super) fn add(&mut self, field: &[u8]) {
         let Some(colon) = field.iter().position(|byte| *byte == b':') else { return };
         let (name, value) = (field[..colon].trim_ascii_end(), &field[colon + 1..]);
@@ -65,8 +65,8 @@ impl Header {
     }
 }
 
-/// The next header field of a part, with the lines that are folded into it, and without the line
-/// break at its end. Empty at the end of the header; `None` if its end is not known yet.
+/// The next header field of a part, with its folded lines and without the line break at its end.
+/// Empty at the end of the header; `None` if the end of the field has not arrived.
 pub(super) fn next_field(bytes: &[u8]) -> Option<&[u8]> {
     if bytes.starts_with(b"\r\n") {
         return Some(b"");
@@ -77,17 +77,17 @@ pub(super) fn next_field(bytes: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// Decodes base64 as it arrives. Line breaks and blanks do not count.
+/// Decodes base64 as it arrives. Ignores line breaks and blanks.
 #[derive(Default)]
 pub(super) struct Base64 {
-    /// Characters that do not make a group of four yet.
+    /// Characters of an incomplete group of four.
     pending: Vec<u8>,
-    /// Padding was seen: this is the end.
+    /// Whether padding has arrived: this is the end.
     is_over: bool,
 }
 
 impl Base64 {
-    /// Appends what these characters decode to.
+    /// Appends the decoded characters.
     pub(super) fn decode(&mut self, encoded: &[u8], to: &mut Vec<u8>) -> Result<(), &'static str> {
         self.pending.extend(encoded.iter().filter(|byte| !byte.is_ascii_whitespace()));
         self.decode_pending(self.pending.len() / 4 * 4, to)

@@ -1,66 +1,68 @@
-//! A clock for the age of files, which does not jump: it counts the time for which the device is on.
+//! The age clock: a clock for the age of files that does not jump. It counts the time for which the
+//! device is on.
 //!
-//! Files have the time of the device's clock, which somebody may set, and which is wrong after each
-//! start of a device that has no battery for it. So the two clocks are compared at each sweep.
-//! Whenever the device's clock has moved other than the time since boot, a new epoch begins: from
-//! then on, it stands for another time of this clock. The epochs are kept across restarts. Where the
-//! time of a file can belong to several epochs, the latest counts: a file may seem too young, and
-//! never too old. The time that the device was off does not count, since no clock says how long it
-//! was.
+//! Files have timestamps of the device's clock. That clock can be set, and on a device without a
+//! battery for it, it is wrong after each start. Therefore the two clocks are compared at each
+//! sweep. When the device's clock has moved differently from the time since boot, a new epoch
+//! begins: from then on, the device's clock has another offset to the age clock. The epochs are
+//! kept across restarts. If a timestamp can belong to several epochs, the latest counts: a file may
+//! seem too young, but never too old. The time for which the device was off does not count, since
+//! no clock measures it.
 
 use std::fmt::Write as _;
 
-/// How far the clocks may differ before it counts as a jump, in milliseconds.
+/// The maximum difference of the clocks that is not a jump, in milliseconds.
 const TOLERANCE: i64 = 1_000;
-/// How many epochs are kept. If there are more, the two that differ least become one.
+/// The maximum number of epochs. Beyond it, the two that differ least are merged.
 const MOST_EPOCHS: usize = 64;
-/// No file is older than this: 2020, in milliseconds since 1970. A clock that says so was not set.
+/// 2020, in milliseconds since 1970. A clock with an earlier time was not set.
 const PLAUSIBLE: i64 = 1_577_836_800_000;
 
-/// What two clocks say, in milliseconds.
+/// The time of two clocks, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
-    /// The clock of the device: since 1970.
+    /// The device's clock: since 1970.
     pub(super) wall: i64,
-    /// Since the device was started, with the time for which it was suspended.
+    /// Since boot, including the time of suspension.
     pub(super) boot: i64,
 }
 
-/// The clock. All its times are in milliseconds.
+/// The age clock. All its times are in milliseconds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct AgeClock {
-    /// Which start of the device the time since boot counts from.
+    /// The boot from which the time since boot counts.
     boot_id: String,
-    /// The time of this clock is the time since boot, and this.
+    /// The offset of the age clock to the time since boot.
     shift: i64,
-    /// The last one has not ended.
+    /// The epochs. The last one has not ended.
     epochs: Vec<Epoch>,
     last: Reading,
 }
 
-/// While the device's clock went on without a jump.
+/// A period in which the device's clock did not jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Epoch {
-    /// The first time of the device's clock in it.
+    /// Its first time by the device's clock.
     start: i64,
-    /// The last.
+    /// Its last time by the device's clock.
     end: i64,
-    /// The time of the age clock is that of the device's clock, and this.
+    /// The offset of the age clock to the device's clock.
     offset: i64,
 }
 
 impl AgeClock {
-    /// A clock that trusts the device's up to now.
+    /// A clock that trusts the past of the device's clock.
     pub(super) fn new(boot_id: &str, now: Reading) -> Self {
         let epoch = Epoch { start: now.wall, end: now.wall, offset: 0 };
         let shift = now.wall - now.boot;
         Self { boot_id: boot_id.to_owned(), shift, epochs: vec![epoch], last: now }
     }
 
-    /// A clock in place of one whose record is lost: what is there already counts from now on.
+    /// A clock that replaces one whose record is lost: the age of existing files counts from now
+    /// on.
     pub(super) fn afresh(boot_id: &str, now: Reading) -> Self {
         let mut clock = Self::new(boot_id, now);
-        // An epoch before which no file is, and which has none.
+        // An epoch before the time of all files.
         clock.epochs.insert(0, Epoch { start: PLAUSIBLE, end: PLAUSIBLE - 1, offset: 0 });
         clock
     }
@@ -70,7 +72,7 @@ impl AgeClock {
         boot + self.shift
     }
 
-    /// What the device's clock says at this time.
+    /// The time of the device's clock at this time of the age clock.
     pub(super) fn wall(&self, now: i64) -> i64 {
         now - self.epochs.last().map_or(0, |epoch| epoch.offset)
     }
@@ -86,15 +88,15 @@ impl AgeClock {
             self.last = now;
             return None;
         }
-        // It jumped at some time since the last comparison.
+        // It jumped at an unknown time since the last comparison.
         epoch.end = epoch.end.max(self.last.wall + elapsed);
         let (start, end) = (now.wall - elapsed, now.wall);
         self.begin(Epoch { start, end, offset: steady - now.wall }, now);
         Some(jump)
     }
 
-    /// The same clock after a restart of the service, and maybe of the device. Returns how far the
-    /// device's clock has moved on its own meanwhile.
+    /// The same clock after a restart of the service, and perhaps of the device. Returns how far
+    /// the device's clock has moved by itself meanwhile.
     pub(super) fn resume(&mut self, boot_id: &str, now: Reading) -> Option<i64> {
         if self.boot_id == boot_id && now.boot >= self.last.boot {
             return self.check(now);
@@ -112,16 +114,15 @@ impl AgeClock {
         Some(moved - now.boot).filter(|moved| moved.abs() > TOLERANCE)
     }
 
-    /// The latest time of this clock, up to `now`, at which a file can have got this time of the
-    /// device's clock.
+    /// The latest time of the age clock, up to `now`, at which a file can have got this timestamp.
     pub(super) fn latest(&self, wall: i64, now: i64) -> i64 {
         self.known(wall, now).unwrap_or_else(|| {
-            // If it had got it later, the epoch would have this time.
+            // If it had got the timestamp later, the epoch would include it.
             self.epochs.last().map_or(i64::MAX, |epoch| epoch.start + epoch.offset)
         })
     }
 
-    /// The same, if one of the epochs has that time, or it is from before all of them.
+    /// The same, if one of the epochs includes this timestamp, or if it is before all epochs.
     pub(super) fn known(&self, wall: i64, now: i64) -> Option<i64> {
         let (current, ended) = self.epochs.split_last()?;
         let holds = |epoch: &&Epoch| epoch.start <= wall && wall <= epoch.end;
@@ -149,7 +150,7 @@ impl AgeClock {
         }
     }
 
-    /// As a text, for the next start.
+    /// Writes the clock as text, for the next start.
     pub(super) fn save(&self) -> String {
         let Self { boot_id, shift, epochs, last: Reading { wall, boot } } = self;
         let mut text = format!("{boot_id} {wall} {boot} {shift}\n");
@@ -160,7 +161,7 @@ impl AgeClock {
         text
     }
 
-    /// From such a text. `None` if it is none.
+    /// Reads the clock from such a text. `None` if the text is invalid.
     pub(super) fn load(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let (boot_id, numbers) = lines.next()?.split_once(' ')?;
@@ -173,7 +174,7 @@ impl AgeClock {
     }
 }
 
-/// Three numbers. None is so large that sums of a few would overflow.
+/// Three numbers, each small enough that sums of a few do not overflow.
 fn parse(line: &str) -> Option<[i64; 3]> {
     let mut numbers = line
         .split(' ')

@@ -1,7 +1,7 @@
-//! The files that were used longest ago, as candidates for making room.
+//! The least recently used files, as candidates for deletion.
 //!
-//! Their list is bounded. As long as an entry is unchanged, every file that is not listed was used
-//! later, since files only get younger.
+//! Their list is limited. While a listed file is unchanged, every file that is not listed was used
+//! later, since files only become younger.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -11,24 +11,24 @@ use rustix::fs::Stat;
 
 use super::walk::{Visit, Visited, Walk};
 
-/// How much memory the list may take, in bytes.
+/// The maximum memory of the list, in bytes.
 const MOST: usize = 64 * 1024;
 
-/// The files to delete next, listed again once they are used up.
+/// The next files to delete. When the list is used up, files are listed again.
 #[derive(Default)]
 pub(super) struct Oldest {
-    /// The last one first.
+    /// The next one is at the end.
     candidates: Vec<Candidate>,
-    /// A listing that is under way.
+    /// A listing in progress.
     listing: Option<(Walk, Candidates)>,
-    /// How many listings were begun.
+    /// How many listings have begun.
     pub(super) listings: u64,
     /// Whether a listed file was deleted since the last one began.
     pub(super) has_deleted: bool,
 }
 
-/// Files, those used longest ago. While they are collected, the heap tells which one goes if there
-/// is one more.
+/// The least recently used files. While they are collected, the heap finds the one to drop if there
+/// are too many.
 pub(super) struct Candidates {
     heap: BinaryHeap<Candidate>,
     size: usize,
@@ -70,19 +70,19 @@ impl Candidate {
         size_of::<Self>() + self.path.len() + self.name.as_bytes().len()
     }
 
-    /// Whether the file is the one that was listed, and was not used since.
+    /// Whether the file is the listed one and was not used since.
     pub(super) fn is_still(&self, stat: &Stat, last_use: i64) -> bool {
         stat.st_ino == self.inode && last_use <= self.last_use
     }
 }
 
 impl Oldest {
-    /// Replaces the list by a new one.
+    /// Replaces the list.
     pub(super) fn renew(&mut self, candidates: Candidates) {
         (self.candidates, self.listing) = (candidates.sorted(), None);
     }
 
-    /// The next file, if one is listed.
+    /// Takes the next file from the list.
     pub(super) fn pop(&mut self) -> Option<Candidate> {
         self.candidates.pop()
     }
@@ -121,9 +121,9 @@ impl Candidates {
         Self { heap: BinaryHeap::new(), size: 0, end: i64::MAX }
     }
 
-    /// Adds a file, unless so many others were used before it that there is no room.
+    /// Adds a file, if the list has room or the file was used before a listed one.
     pub(super) fn add(&mut self, file: &Visited<'_>, last_use: i64) {
-        // An empty one makes no room.
+        // Deleting an empty file makes no room.
         if file.stat.st_size == 0 || last_use >= self.end {
             return;
         }
@@ -138,7 +138,7 @@ impl Candidates {
         }
     }
 
-    /// The files, the one that was used longest ago at the end.
+    /// The files, with the least recently used one at the end.
     fn sorted(self) -> Vec<Candidate> {
         let mut sorted = self.heap.into_sorted_vec();
         sorted.reverse();

@@ -1,5 +1,5 @@
-//! The age that a file brings with it, as an extended attribute: how many seconds after its upload
-//! it is deleted.
+//! The age that an upload sets for its file. It is stored as an extended attribute: the number of
+//! seconds after the upload at which the file expires.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -1,17 +1,17 @@
-//! How many bytes all files together take, and may take: kept exactly with each change that the
-//! service makes, and corrected by each sweep for what others have changed.
+//! The bytes of all files, and their limit. They are updated with each change that the service
+//! makes, and corrected by each sweep for changes of other programs.
 //!
-//! An upload reserves what it will take beyond what it replaces, so that many at a time cannot
-//! exceed the limit. Nothing here touches a disk.
+//! An upload reserves the bytes that it needs beyond those of the file that it replaces, so that
+//! simultaneous uploads cannot exceed the limit. Nothing here accesses a disk.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The limit, and what is taken of it.
+/// The limit, and the bytes in use.
 pub(super) struct Quota {
-    /// In bytes; `u64::MAX` is none.
+    /// In bytes; `u64::MAX` means no limit.
     limit: u64,
-    /// Whether files are deleted for an upload that needs their room.
+    /// Whether files are deleted for an upload that needs room.
     make_room: bool,
     usage: Mutex<Usage>,
 }
@@ -19,44 +19,45 @@ pub(super) struct Quota {
 #[derive(Default)]
 struct Usage {
     stored: Sum,
-    /// By uploads under way, in bytes: what they will take, and what they have room for so far.
+    /// By uploads in progress, in bytes: what they will need, and what they have room for so far.
     reserved: u64,
     received: u64,
-    /// The files that these uploads replace.
+    /// The files that these uploads will replace.
     replaced: Vec<Replaced>,
-    /// Stored and deleted since the sweep under way began, which may have seen it or not.
+    /// Changes since the current sweep began. The sweep may or may not have seen them.
     added: Sum,
     removed: Sum,
 }
 
-/// Some files.
+/// A number of files and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sum {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
 }
 
-/// A file that an upload is going to replace.
+/// A file that an upload will replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::storage) struct Replaced {
     pub(in crate::storage) inode: u64,
     pub(in crate::storage) bytes: u64,
 }
 
-/// What one upload has reserved. Given back when dropped.
+/// The reservation of one upload. It is given back when dropped.
 pub(in crate::storage) struct Reservation {
     quota: Arc<Quota>,
     replaced: Option<Replaced>,
-    /// The bytes of that file, if no other upload replaces it as well: the first one has them.
+    /// The bytes of that file, unless another upload that replaces it as well has them: the first
+    /// one does.
     credit: u64,
-    /// Whether it replaces that file no more.
+    /// Whether the upload does not replace that file any more.
     is_gone: AtomicBool,
-    /// As in [`Usage`]; changed while that is locked.
+    /// As in [`Usage`]; changed only while that is locked.
     reserved: AtomicU64,
     received: AtomicU64,
 }
 
-/// An upload would exceed the limit.
+/// The upload would exceed the limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::storage) struct NoRoom {
     pub(in crate::storage) limit: u64,
@@ -95,19 +96,19 @@ impl Quota {
         Ok(reservation)
     }
 
-    /// Whether an upload under way is going to replace this file.
+    /// Whether an upload in progress will replace this file.
     pub(super) fn is_replaced(&self, inode: u64) -> bool {
         self.lock().replaced.iter().any(|replaced| replaced.inode == inode)
     }
 
-    /// A file was deleted.
+    /// A request has deleted a file.
     pub(super) fn removed(&self, bytes: u64) {
         let mut usage = self.lock();
         usage.removed.add(bytes);
         usage.stored.subtract(bytes);
     }
 
-    /// A file was deleted by the sweep under way, which has not counted it.
+    /// The sweep in progress has deleted a file before counting it.
     pub(super) fn swept(&self, bytes: u64) {
         self.lock().stored.subtract(bytes);
     }
@@ -117,8 +118,9 @@ impl Quota {
         (usage.added, usage.removed) = (Sum::default(), Sum::default());
     }
 
-    /// Takes over what a sweep has counted, as far as changes during the sweep do not explain the
-    /// difference. `is_first`: nothing was counted before. Not `is_complete`: there may be more.
+    /// Takes over the count of a sweep, except for differences that changes during the sweep
+    /// explain. `is_first`: nothing was counted before. If not `is_complete`, there may be more
+    /// files.
     pub(super) fn end_sweep(&self, counted: Sum, is_first: bool, is_complete: bool) {
         let mut usage = self.lock();
         let (added, removed) = (usage.added, usage.removed);
@@ -143,7 +145,7 @@ impl Quota {
 }
 
 impl Usage {
-    /// What cannot be deleted for an upload: the files that uploads replace.
+    /// The files that must not be deleted for an upload: those that uploads will replace.
     fn protected(&self) -> u64 {
         let is_first = |(index, replaced): &(usize, &Replaced)| {
             self.replaced[..*index].iter().all(|other| other.inode != replaced.inode)
@@ -165,14 +167,14 @@ impl Sum {
 }
 
 impl Reservation {
-    /// Reserves room for `total` bytes, if that is more than was expected.
+    /// Reserves room for `total` bytes, if that is more than expected.
     pub(super) fn expect(&self, total: u64) -> Result<(), NoRoom> {
         self.reserve(&mut self.quota.lock(), self.charge(total))
     }
 
-    /// Takes the room for what has been received, before that is written. Beyond what was expected
-    /// it is reserved now. Returns how many bytes files have to be deleted for before all of it
-    /// has room: what is free until then is taken, so that each upload gets what it deletes.
+    /// Takes room for received bytes before they are written. If there are more than expected, they
+    /// are reserved now. Returns how many bytes of files must be deleted before all have room. Free
+    /// room is taken until then, so each upload gets the room that its deletions make.
     pub(super) fn receive(&self, total: u64) -> Result<u64, NoRoom> {
         let charge = self.charge(total);
         let usage = &mut *self.quota.lock();
@@ -191,20 +193,20 @@ impl Reservation {
         }
     }
 
-    /// Whether a file of `new` bytes may take the place of one of `old`.
+    /// Whether a file of `new` bytes may replace one of `old`.
     pub(in crate::storage) fn check(&self, old: Option<u64>, new: u64) -> Result<(), NoRoom> {
         let (stored, limit) = (self.quota.stored().bytes, self.quota.limit);
         let after = stored.saturating_sub(old.unwrap_or(0)).saturating_add(new);
         if after <= limit || after <= stored { Ok(()) } else { Err(NoRoom { limit }) }
     }
 
-    /// The file that was to be replaced is not there any more: what is received takes other room.
-    /// Returns whether that is new.
+    /// The file to be replaced does not exist any more: the received bytes need other room. Returns
+    /// whether this is the first notice.
     pub(in crate::storage) fn forgo(&self) -> bool {
         self.release(&mut self.quota.lock())
     }
 
-    /// A file of `new` bytes has taken the place of one of `old`.
+    /// A file of `new` bytes has replaced one of `old`.
     pub(in crate::storage) fn commit(&self, old: Option<u64>, new: u64) {
         if let Some(old) = old {
             self.quota.removed(old);
@@ -231,7 +233,7 @@ impl Reservation {
         usage.received -= self.received.swap(0, Relaxed);
     }
 
-    /// What an upload of so many bytes takes in the end, beyond what it replaces.
+    /// The room that an upload of so many bytes needs in the end, beyond that of the replaced file.
     fn charge(&self, bytes: u64) -> u64 {
         bytes.saturating_sub(if self.is_gone.load(Relaxed) { 0 } else { self.credit })
     }

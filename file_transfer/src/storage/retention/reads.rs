@@ -1,8 +1,8 @@
 //! When files were last read.
 //!
-//! Reads are noted in memory, and on the disk only if the time there is old: as the time of access,
-//! at most once a day for each file, and more often only if files expire within days. After a
-//! restart, a file counts as read at the latest time at which it may have been.
+//! Reads are recorded in memory. On the disk they are recorded only if the record there is old: as
+//! the time of access, at most once a day for each file, or more often if files expire within days.
+//! After a restart, a file counts as read at the latest possible time.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,13 +11,14 @@ use rustix::fs::{Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstatfs, fut
 use super::DAY;
 use super::clock::AgeClock;
 
-/// How many files are noted in memory. If there are more, the half that was read first goes.
+/// The maximum number of files in memory. Beyond it, the older half is dropped.
 const MOST: usize = 1024;
 
-/// What a time without a fraction may lack, in milliseconds. FAT counts in two seconds.
+/// The maximum error of a time without a fraction, in milliseconds. FAT counts in steps of two
+/// seconds.
 const CUT: i64 = 2_000;
 
-/// Whether only the day of a read is on the disk, as on FAT. What is behind FUSE may be FAT.
+/// Whether the disk stores only the day of a read, as on FAT. A file system behind FUSE may be FAT.
 pub(super) fn is_by_day(directory: BorrowedFd<'_>) -> bool {
     const MSDOS: u32 = 0x4d44;
     const FUSE: u32 = 0x6573_5546;
@@ -31,9 +32,9 @@ pub(super) struct Reads {
     seen: Vec<(u64, i64)>,
     /// Reads before this time may not have been noted in memory.
     known_since: i64,
-    /// How old the time on the disk may be before a read is noted there.
+    /// How old the record on the disk may be before a read is recorded there.
     granularity: i64,
-    /// How much later than the time on the disk a file may have been read.
+    /// How much later than the record on the disk a file may have been read.
     span: i64,
 }
 
@@ -43,7 +44,7 @@ impl Reads {
         Self { seen: Vec::new(), known_since: now, granularity, span }
     }
 
-    /// Notes that a file is read now. Returns whether that should also be noted on the disk.
+    /// Notes that a file is read now. Returns whether this should also be recorded on the disk.
     pub(super) fn note(&mut self, stat: &Stat, clock: &AgeClock, now: i64) -> bool {
         if let Some(index) = self.seen.iter().position(|(inode, _)| *inode == stat.st_ino) {
             self.seen.remove(index);
@@ -63,8 +64,8 @@ impl Reads {
         on_disk.max(unnoted).max(noted.map_or(i64::MIN, |(_, time)| *time))
     }
 
-    /// The time of the last change covers the writing of a file, and unlike the time of modification
-    /// nobody can set it: a file that was copied with its old time is new here.
+    /// The time of the last change includes writes, and cannot be set, unlike the time of
+    /// modification: a file that was copied with its old time is new here.
     fn on_disk(&self, stat: &Stat, clock: &AgeClock, now: i64) -> i64 {
         let wall = clock.wall(now);
         let end = |start: i64, span| start.saturating_add(span).min(wall).max(start);
@@ -81,8 +82,8 @@ pub(super) fn milliseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.saturating_mul(1000).saturating_add(nanoseconds / 1_000_000)
 }
 
-/// Sets the time of access to now. Fails silently, such as on a read-only file system, or if the
-/// file belongs to somebody else: then the time counts that the system has noted itself.
+/// Sets the time of access to now. Ignores errors, such as on a read-only file system or for a file
+/// of another user. Then the time counts that the system has recorded.
 pub(super) fn note_on_disk(file: BorrowedFd<'_>) {
     let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
     let (last_access, last_modification) = (time(UTIME_NOW), time(UTIME_OMIT));

@@ -1,9 +1,9 @@
-//! Deletes the files that were used longest ago, for an upload that needs their room.
+//! Deletes the least recently used files for an upload that needs room.
 //!
-//! Each upload deletes for itself, and takes the room of each file at once. It does so in short
-//! jobs, one upload after the other, and holds nothing in between: what others do, and a smaller
-//! upload that makes room too, waits for one such job at most. Nothing is synced: if the power
-//! fails, files that come back are counted at the next start.
+//! Each upload deletes files for itself, and takes the room of each file immediately. It does this
+//! in short jobs, in turn with other uploads, and holds no lock between them: other requests, and
+//! smaller uploads that make room too, wait for at most one job. Nothing is synced: after a power
+//! cut, files that exist again are counted at the next start.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::walk::Walk;
 use super::{Outcome, Retention};
 use crate::path::FilePath;
 
-/// How many files one job deletes at most, and how long it takes.
+/// The limits of one job: the number of deleted files, and its time.
 const MOST: usize = 64;
 const LONGEST: Duration = Duration::from_millis(10);
 
@@ -29,19 +29,19 @@ struct MakingRoom {
     inner: Arc<Inner>,
     retention: Arc<Retention>,
     reservation: Arc<Reservation>,
-    /// How much has to fit in, in bytes.
+    /// How many bytes need room.
     total: u64,
     path: FilePath,
-    /// How many listings had been begun before.
+    /// How many listings had begun before.
     listings: Option<u64>,
     deleted: Sum,
-    /// Where the last file was that this job has deleted.
+    /// The directory of the last file that this job has deleted.
     directory: Box<[u8]>,
 }
 
 impl Inner {
-    /// Takes the room for what an upload has received, before that is written. If files are deleted
-    /// for it, not before `makes_room`.
+    /// Takes room for the received bytes of an upload before they are written. Deletes no file for
+    /// it before `makes_room`.
     pub(in crate::storage) async fn receive(
         self: &Arc<Self>,
         reservation: &Arc<Reservation>,
@@ -96,7 +96,8 @@ impl MakingRoom {
                 self.retention.quota.removed(bytes);
                 self.deleted.add(bytes);
                 oldest.has_deleted = true;
-                // Where many in one directory follow each other, it is tried after the last.
+                // Tried only after the last file, since many files of one directory can follow each
+                // other.
                 if self.directory != candidate.path {
                     self.prune();
                     self.directory = candidate.path;
@@ -111,8 +112,8 @@ impl MakingRoom {
         self.inner.prune(&std::mem::take(&mut self.directory));
     }
 
-    /// Lists files, or goes on with it. Fails if all were listed since this upload began to make
-    /// room, and none of them could be deleted.
+    /// Lists files, or continues a listing. Fails if all files were listed since this upload began
+    /// to make room, and none of them could be deleted.
     fn list(&mut self, oldest: &mut Oldest) -> Result<(), NoRoom> {
         if !oldest.is_listing() {
             let before = *self.listings.get_or_insert(oldest.listings);

@@ -1,4 +1,4 @@
-//! Keeps the age clock across restarts, in a small file that no request can name.
+//! Stores the age clock for the next start, in a small file that no request can name.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,21 +14,21 @@ use rustix::time::{ClockId, clock_gettime};
 use super::clock::{AgeClock, Reading};
 use super::reads::milliseconds;
 
-/// In the directory of the files.
+/// The name of the file in the directory of the files.
 const FILE: &str = ".tedge-uploads-clock";
-/// More than a clock ever takes.
+/// The maximum size of the file.
 const LONGEST: u64 = 16 * 1024;
 
 /// The clocks of the device.
 #[derive(Default)]
 pub(in crate::storage) struct Clocks {
-    /// How far tests have set the clock, and how much time they have let pass.
+    /// For tests: how far the clock was set, and how much time has passed.
     #[cfg(test)]
     pub(in crate::storage) moved: (std::sync::atomic::AtomicI64, std::sync::atomic::AtomicI64),
 }
 
 impl Clocks {
-    /// What they say now.
+    /// Their current times.
     pub(super) fn read(&self) -> Reading {
         let wall = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => since.as_millis() as i64,
@@ -46,7 +46,7 @@ impl Clocks {
     }
 }
 
-/// The clock as it was saved last, gone on with until now, or a new one.
+/// The saved clock, continued until now, or a new one.
 pub(super) fn load(root: BorrowedFd<'_>, now: Reading, pool: &Arc<DiskPool>) -> AgeClock {
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let boot_id = if boot_id.trim().is_empty() { "unknown" } else { boot_id.trim() };
@@ -68,7 +68,7 @@ pub(super) fn load(root: BorrowedFd<'_>, now: Reading, pool: &Arc<DiskPool>) -> 
     clock
 }
 
-/// Says in the log that the device's clock has moved on its own.
+/// Logs that the device's clock has moved by itself.
 pub(super) fn tell(moved: Option<i64>) {
     let Some(moved) = moved else { return };
     let direction = if moved > 0 { "forward" } else { "back" };
@@ -85,12 +85,12 @@ fn read(root: BorrowedFd<'_>) -> Result<String, Errno> {
     let mut text = String::new();
     match file.take(LONGEST).read_to_string(&mut text) {
         Ok(_) => Ok(text),
-        // It is not UTF-8, and so not ours.
+        // The file is not UTF-8, so it is not ours.
         Err(_) => Ok(String::new()),
     }
 }
 
-/// If it cannot be saved, such as on a read-only file system, the next start does without.
+/// If the clock cannot be saved, such as on a read-only file system, the next start has no record.
 pub(super) fn save(clock: &str, root: BorrowedFd<'_>, pool: &Arc<DiskPool>) {
     let saved = Temporary::create(root, pool.clone()).and_then(|mut temporary| {
         write_all(temporary.file().as_fd(), clock.as_bytes(), 0)?;

@@ -1,5 +1,5 @@
-//! The sweep: visits all files every ten minutes, deletes those that have expired, counts the
-//! others, removes the directories that uploads made and that are empty, and compares the clocks.
+//! The sweep: every ten minutes, it visits all files, deletes those that have expired, counts the
+//! others, removes empty directories that uploads created, and compares the clocks.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use super::quota::Sum;
 use super::walk::{Visit, Walk};
 use super::{Outcome, Retention};
 
-/// From the start of one sweep to the start of the next.
+/// The time from the start of one sweep to the start of the next.
 const PERIOD: Duration = Duration::from_secs(600);
-/// Until the next attempt, if the directory is not there.
+/// The time until the next attempt, if the directory does not exist.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long the work of a part takes.
+/// The maximum time of the work in one part.
 const PART: Duration = Duration::from_millis(1);
-/// The pause after a part is so many times the processor time that it took: with what surrounds it,
-/// that makes half a percent, so that a neighbour's 99th percentile is that without a sweep, even
-/// with one processor. 100,000 files take two or three minutes.
+/// The pause after a part, as a multiple of its processor time. With all overhead, a sweep takes
+/// half a percent of a processor, and the 99th percentile of other requests is the same as without
+/// a sweep, even with one processor. 100,000 files take two or three minutes.
 const PAUSE: u32 = 240;
-/// And so many times the time that it took, most of which may be the disk's.
+/// The pause, as a multiple of its elapsed time, most of which may be the disk's.
 const PAUSE_OF_DISK: u32 = 9;
 
-/// A sweep that is under way.
+/// A sweep in progress.
 struct Sweep {
     inner: Arc<Inner>,
     retention: Arc<Retention>,
@@ -39,17 +39,17 @@ struct Sweep {
     tally: Tally,
 }
 
-/// What a part leads to.
+/// The result of a part.
 enum Next {
-    /// Another part, after a pause of this length.
+    /// Another part follows, after a pause of this length.
     Part(Sweep, Duration),
-    /// All files were visited, and this kept some from being deleted.
+    /// All files were visited. This error kept some from being deleted.
     End(Option<Errno>),
-    /// There is no directory.
+    /// The directory does not exist.
     Nothing,
 }
 
-/// What a sweep has found.
+/// The findings of a sweep.
 struct Tally {
     kept: Sum,
     deleted: Sum,
@@ -78,7 +78,8 @@ impl Storage {
         }
     }
 
-    /// Sweeps once. Returns what kept files from being deleted; `None` if there is no directory.
+    /// Sweeps once. Returns the error that kept files from being deleted; `None` if there is no
+    /// directory.
     async fn sweep(&self, retention: &Arc<Retention>) -> Option<Option<Errno>> {
         let mut sweep = Sweep::new(self.0.clone(), retention.clone());
         loop {
@@ -107,7 +108,7 @@ impl Storage {
         self.sweep(&retention).await.unwrap();
     }
 
-    /// Sets the clock of the device by so many milliseconds, and lets so many pass.
+    /// For tests: sets the device's clock by so many milliseconds, and lets so many pass.
     #[cfg(test)]
     pub(crate) fn move_clocks(&self, set: i64, passed: i64) {
         let clocks = &self.0.retention.as_ref().unwrap().clocks.moved;
@@ -156,7 +157,7 @@ impl Sweep {
         let Tally { kept, deleted, failed, candidates } = tally;
         retention.quota.end_sweep(kept, !retention.is_counted(), is_complete);
         if let Some(candidates) = candidates {
-            // If it is in use, it is about as new.
+            // A directory in use is about as new as now.
             if let Some(mut oldest) = retention.oldest.try_lock() {
                 oldest.renew(candidates);
             }

@@ -1,8 +1,9 @@
 //! Visits all regular files below a directory, a few at a time.
 //!
-//! Directories are entered by descriptor, through no symbolic link and into no other file system.
-//! Memory grows with how deep the directories are, not with the number of files: per directory on
-//! the way a descriptor, and the names of those next to it that one buffer held.
+//! Directories are opened by descriptor. The walk follows no symbolic link and enters no other file
+//! system. Its memory grows with the depth of the directories, not with the number of files: for
+//! each directory on the path, it has one descriptor and the names of sibling directories from one
+//! buffer.
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
@@ -14,18 +15,18 @@ use rustix::io::Errno;
 use super::super::directory::{Mount, mount_of};
 use crate::path::is_reserved;
 
-/// Directories may be deeper than a request can name. Each takes a descriptor.
+/// The maximum depth, more than a request can name. Each level takes a descriptor.
 const DEEPEST: usize = 128;
-/// For the entries of a directory: some 30 to 60.
+/// The buffer for the entries of a directory: about 30 to 60.
 const BUFFER: usize = 2048;
 
 pub(super) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A walk that is under way.
+/// A walk in progress.
 pub(super) struct Walk {
     levels: Vec<Level>,
-    /// The path of the directory that is being read, with a slash at its end if it is not the root.
+    /// The path of the directory that is being read, with a slash at its end unless it is the root.
     path: Vec<u8>,
     mount: Mount,
     /// Whether every directory could be read so far.
@@ -35,18 +36,18 @@ pub(super) struct Walk {
 /// A directory whose entries are not all visited.
 struct Level {
     directory: OwnedFd,
-    /// Directories in it that have been read and not entered.
+    /// Its subdirectories that were read and not entered.
     waiting: Vec<CString>,
-    /// How long the path was above it.
+    /// The length of its parent's path.
     above: usize,
-    /// How many entries it had, without those that were deleted on this walk.
+    /// The number of its entries, without those that were deleted on this walk.
     entries: usize,
 }
 
-/// What a walk comes to.
+/// A result of the walk.
 pub(super) enum Visit<'a> {
     File(&'a Visited<'a>),
-    /// The path of a directory in which nothing is left.
+    /// The path of an empty directory.
     Emptied(&'a [u8]),
 }
 
@@ -60,17 +61,17 @@ pub(super) struct Visited<'a> {
 }
 
 impl Walk {
-    /// From this directory down.
+    /// Begins at this directory.
     pub(super) fn new(root: BorrowedFd<'_>) -> Result<Self, Errno> {
-        // Another description of it: this one has a position.
+        // A new open file description: this one has its own position.
         let directory = openat(root, c".", DIRECTORY, Mode::empty())?;
         let mount = mount_of(root)?;
         let level = Level { directory, waiting: Vec::new(), above: 0, entries: 0 };
         Ok(Self { levels: vec![level], path: Vec::new(), mount, is_complete: true })
     }
 
-    /// Visits the next few files. `visit` says whether it has deleted the file. Returns whether there
-    /// may be more.
+    /// Visits the next few files. `visit` returns whether it has deleted the file. Returns whether
+    /// there may be more files.
     pub(super) fn step(&mut self, visit: &mut dyn FnMut(Visit<'_>) -> bool) -> bool {
         let Some(level) = self.levels.last_mut() else { return false };
         if let Some(name) = level.waiting.pop() {
@@ -111,7 +112,7 @@ impl Walk {
                         FileType::Directory => level.waiting.push(name.to_owned()),
                         _ => {}
                     },
-                    // It is gone.
+                    // It does not exist any more.
                     (_, Err(_)) => {}
                 }
             }
@@ -121,19 +122,19 @@ impl Walk {
         }
     }
 
-    /// Whether all files were visited, once there are no more.
+    /// After the last file: whether all files were visited.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// A directory that is gone or on another file system is passed over.
+    /// Skips a directory that does not exist any more, or is on another file system.
     fn enter(&mut self, name: &CStr) {
         let Some(level) = self.levels.last() else { return };
         let opened = openat(&level.directory, name, DIRECTORY, Mode::empty())
             .and_then(|directory| Ok((mount_of(directory.as_fd())?, directory)));
         let (mount, directory) = match opened {
             Ok(opened) => opened,
-            // A symbolic link may have taken its place.
+            // A symbolic link may have replaced it.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return,
             Err(_) => return self.is_complete = false,
         };
@@ -148,7 +149,7 @@ impl Walk {
     }
 }
 
-/// Whether this is the directory itself, the one above, or what belongs to uploads under way.
+/// Whether this is `.`, `..`, or a file of uploads in progress.
 fn is_passed_over(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..") || name.to_str().is_ok_and(is_reserved)
 }
