@@ -1,7 +1,8 @@
-//! Who may do what: rules by client certificate and network, read from a TOML file.
+//! The rules of access: what each client may do, by its certificate and its network. They are read
+//! from a TOML file.
 //!
-//! Rules only allow. What no rule allows is refused. Opens no file and no socket, and knows no
-//! service: paths come as each service has decoded and checked them.
+//! A rule can only allow. A request that no rule allows is refused. Opens no file and no socket,
+//! and knows no service: each service decodes and checks the paths.
 
 mod methods;
 mod names;

@@ -35,8 +35,8 @@ pub static COMMANDS: &[Command] = &[
     http::COMMAND,
 ];
 
-/// Runs the `tedge` command with the arguments that follow its name. `fetch_token` is how the program
-/// fetches a token, and `cache` how it looks into its cache, if it can.
+/// Runs the `tedge` command with the arguments after its name. `fetch_token` and `cache` are the
+/// functions of this program for tokens and for its cache, if it has them.
 pub fn main(
     arguments: impl Iterator<Item = OsString>,
     fetch_token: Option<TokenFetcher>,

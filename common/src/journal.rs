@@ -29,8 +29,8 @@ fn is_journald() -> bool {
     stream == format!("{}:{}", stderr.st_dev, stderr.st_ino)
 }
 
-/// Targets that are not heard: the MQTT library shows payloads, which are secrets, and complains
-/// of each attempt to connect.
+/// Targets whose messages are dropped: the MQTT library logs payloads, which are secrets, and each
+/// attempt to connect.
 const MUTE: &str = "paho_mqtt";
 
 struct Journal {
@@ -47,7 +47,7 @@ impl Log for Journal {
             return;
         }
         let line = self.line(record.level(), &record.args().to_string());
-        // Nowhere is left to say that stderr is gone.
+        // If stderr is closed, the failure cannot be reported.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
@@ -65,8 +65,8 @@ impl Journal {
     }
 }
 
-/// The line of one request, which is written when it is answered, and costs nothing where nobody
-/// asked for it.
+/// The log line of one request. It is written when the request is answered, and costs nothing
+/// unless the level is debug.
 pub(crate) struct RequestLog(Option<(Method, Uri, Instant)>);
 
 impl RequestLog {
@@ -93,16 +93,15 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// Warns of `complaint` about `subject`, at most once a minute for the same complaint; the next
-/// line says how many were left out.
+/// Warns of `complaint` about `subject`, at most once a minute for the same complaint. The next
+/// line says how many were omitted.
 pub fn complain(complaint: &str, subject: &dyn Display) {
     static COMPLAINTS: Mutex<Throttle> = Mutex::new(Throttle::new(64));
     let kind = (complaint, "");
     once_a_minute(&COMPLAINTS, Level::Warn, kind, &format_args!("{subject}: {complaint}"));
 }
 
-/// Says that this has failed, under the same rule: whoever asks for it again and again must not
-/// fill the disk.
+/// Logs a failure under the same limit, so that repeated requests do not fill the disk.
 pub fn fail(complaint: &str) {
     static FAILURES: Mutex<Throttle> = Mutex::new(Throttle::new(64));
     once_a_minute(&FAILURES, Level::Error, (complaint, ""), &complaint);
@@ -111,16 +110,16 @@ pub fn fail(complaint: &str) {
 /// Why a peer was refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    /// To be read after its address.
+    /// The message that follows the peer's address.
     pub(crate) words: String,
-    /// One of a few kinds: the words may be of the peer's choice.
+    /// One of a few kinds. The peer may influence the words, but not the kind.
     pub(crate) kind: &'static str,
-    /// Whether it has a certificate that was good once.
+    /// Whether the peer has a certificate that was valid once.
     pub(crate) is_known: bool,
 }
 
-/// Warns of a peer that was refused, at most once a minute for each address and kind. Peers with
-/// a certificate that was good once have lines of their own: strangers cannot use them up.
+/// Warns of a refused peer, at most once a minute for each address and kind. Peers with a
+/// certificate that was valid once have their own lines, which unknown peers cannot use up.
 pub(crate) fn refuse(peer: SocketAddr, outcome: &str, refusal: &Refusal) {
     static STRANGERS: Mutex<Throttle> = Mutex::new(Throttle::new(32));
     static KNOWN: Mutex<Throttle> = Mutex::new(Throttle::new(32));
@@ -150,9 +149,10 @@ fn once_a_minute(
     }
 }
 
-/// What was said in the last minute, and how often it was left out since.
+/// The messages of the last minute, and how often each was omitted since.
 struct Throttle {
-    /// More subjects than this share one line: a peer must not choose how much is kept.
+    /// The maximum number of subjects. Further ones share one line, so a peer cannot choose the
+    /// memory in use.
     most: usize,
     past: Vec<(String, &'static str, Past)>,
     of_all: Option<Past>,
@@ -167,9 +167,9 @@ struct Past {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Silent,
-    /// With the number of lines that were left out.
+    /// The message is written, with the number of omitted lines.
     Say(u64),
-    /// The same, for all subjects beyond those that are remembered.
+    /// The same, for all subjects beyond the maximum.
     SayForAll(u64),
 }
 
@@ -179,7 +179,7 @@ impl Throttle {
     }
 
     fn pass(&mut self, subject: &str, kind: &'static str, now: Instant) -> Verdict {
-        /// How much of a subject is kept.
+        /// The maximum length of a stored subject.
         const LENGTH: usize = 256;
         let subject: String = subject.chars().take(LENGTH).collect();
         let known = self.past.iter_mut().find(|past| (&past.0, past.1) == (&subject, kind));
@@ -203,7 +203,7 @@ impl Throttle {
         }
     }
 
-    /// How many subjects are remembered, this one left out.
+    /// How many subjects are stored, without this one.
     fn subjects_without(&self, subject: &str) -> usize {
         let mut others: Vec<_> = self.past.iter().map(|(other, ..)| other).collect();
         others.retain(|other| *other != subject);
@@ -218,7 +218,7 @@ impl Past {
         now.duration_since(self.since) < Duration::from_secs(60)
     }
 
-    /// The number of lines left out, where it is time for one.
+    /// The number of omitted lines, if it is time for a line.
     fn pass(&mut self, now: Instant) -> Option<u64> {
         if self.is_recent(now) {
             self.silent += 1;

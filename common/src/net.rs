@@ -20,7 +20,8 @@ pub use self::stream::Stream;
 
 /// The state of a connection, updated by its stream.
 ///
-/// The first three methods speak of the socket, below TLS; the last two of what is above it.
+/// The first three methods are about the socket, below TLS. The last two are about the data above
+/// TLS.
 pub(crate) trait Observer: Send + Sync {
     /// This many bytes were read from or written to the socket.
     fn moved(&self, _bytes: usize) {}

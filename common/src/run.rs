@@ -27,17 +27,17 @@ use arguments::{Action, Arguments};
 pub use arguments::{OPTIONS, PROFILE};
 pub use memory::give_back as give_back_memory;
 
-/// One of the services, as its `main` names it.
+/// One of the services.
 pub trait Service: 'static {
     /// The name of the program and of its unit.
     const PROGRAM: &'static str;
-    /// What it is, in a few words.
+    /// Its purpose, in a few words.
     const SUMMARY: &'static str;
     /// Whether a peer that has shut down its sending half still gets its answer. If not, a client
-    /// that goes away is noticed at once.
+    /// that closes its connection is noticed immediately.
     const HALF_CLOSE: bool;
 
-    /// How many threads may wait for disks and name servers at once.
+    /// How many threads may wait for disks and name servers at the same time.
     const POOL: usize;
 
     /// Whether it runs once for each cloud profile.
@@ -46,24 +46,24 @@ pub trait Service: 'static {
     /// How it fetches a token for the cloud, if it does.
     const FETCH_TOKEN: Option<cli::TokenFetcher> = None;
 
-    /// How it looks into its cache, if it has one.
+    /// How it reads its cache, if it has one.
     const CACHE: Option<cli::CacheFiles> = None;
 
-    /// Where and how it listens, by these settings.
+    /// Its address and limits, from these settings.
     fn listen(settings: &Settings) -> Listen;
 
-    /// Finds every fault that can be found without serving. `--check` runs this.
+    /// Reports every fault that can be found without serving. `--check` calls this.
     ///
     /// # Errors
     ///
-    /// What has to be changed before the service can start.
+    /// The fault that must be corrected before the service can start.
     fn check(settings: &Settings, config_dir: &Path) -> Result<(), Error>;
 
-    /// What it answers requests with.
+    /// The routes of the service.
     ///
     /// # Errors
     ///
-    /// What keeps it from starting.
+    /// The fault that prevents the start.
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error>;
 }
 
@@ -75,26 +75,26 @@ pub struct Listen {
     pub tls: ServerFiles,
     /// Which web pages may send requests, and under which host names.
     pub browsers: BrowserRules,
-    /// The rules of who may do what.
+    /// The file of the rules of access.
     pub access: RulesFile,
-    /// How many connections may be open at once.
+    /// The maximum number of open connections.
     pub connections: usize,
-    /// Descriptors that each connection may need, its own included.
+    /// The descriptors that each connection may need, including its own.
     pub descriptors: usize,
 }
 
-/// What an application may use of the process it runs in.
+/// The parts of the process that an application may use.
 pub struct Context {
     /// Where to spawn tasks that outlive a request.
     pub executor: Arc<Executor<'static>>,
-    /// True from the first signal to stop.
+    /// True after the first signal to stop.
     pub draining: Arc<AtomicBool>,
     /// The directory of the settings.
     pub config_dir: PathBuf,
 }
 
-/// The whole of a service's `main`: also answers to the name `tedge`, by `argv[0]` or as the first
-/// argument.
+/// The complete `main` of a service. It is also the command `tedge`, if `argv[0]` or the first
+/// argument is `tedge`.
 pub fn main<S: Service>() -> ExitCode {
     memory::settle(S::POOL);
     let mut arguments: Vec<_> = std::env::args_os().collect();
@@ -139,7 +139,7 @@ fn start<S: Service>(arguments: Vec<OsString>) -> Result<(), Error> {
     life::live::<S>(&loaded.settings, config_dir)
 }
 
-/// Writes to stdout. It is no error if the reader is gone.
+/// Writes to stdout. A closed pipe is not an error.
 fn say(text: &str) -> Result<(), Error> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -22,12 +22,12 @@ pub(crate) use self::access::ReloadingRules;
 pub use self::access::RulesFile;
 pub use self::browsers::BrowserRules;
 
-/// What is served, and to how many at a time.
+/// What is served, and the limits.
 pub(crate) struct Server {
     pub(crate) routes: Routes,
     /// Which web pages may send requests, and under which host names.
     pub(crate) browsers: BrowserRules,
-    /// The access rules. Without them, everybody may do everything.
+    /// The rules of access. Without them, every client may do everything.
     pub(crate) access: Option<ReloadingRules>,
     /// HTTPS with this, or plain HTTP.
     pub(crate) tls: Option<ReloadingServer>,

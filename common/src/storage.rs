@@ -1,6 +1,6 @@
-//! What is stored by more than one service: temporary files, renamed once they are whole, reads and
-//! writes that hold up nobody else while the disk stalls, and the space that has to stay free. Knows
-//! no HTTP, and not what the files are for.
+//! The storage that several services use: temporary files, which are renamed when they are
+//! complete; reads and writes that block no other request while the disk stalls; and the space that
+//! must stay free. Knows no HTTP and not what the files are for.
 
 mod disk_pool;
 mod read;

@@ -1,5 +1,5 @@
-//! Starts tasks and blocking jobs. An executor is compiled anew for each type of future, 3 KB every
-//! time, so that all have one type here.
+//! Starts tasks and blocking jobs. An executor is compiled again for each type of future, 3 KB each
+//! time, so all futures have one type here.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use async_executor::{Executor, Task};
 use futures_lite::FutureExt;
 use futures_lite::future::Boxed;
 
-/// Starts a task. To drop it is to cancel it.
+/// Starts a task. Dropping the task cancels it.
 pub fn spawn(
     executor: &Executor<'static>,
     future: impl Future<Output = ()> + Send + 'static,
@@ -18,12 +18,13 @@ pub fn spawn(
     executor.spawn(future.boxed())
 }
 
-/// Work that may block its thread, of one type whatever it does and returns.
+/// Work that may block its thread. All work has this one type.
 pub(crate) struct Work(Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>);
 
-/// Work on a thread of the `blocking` crate, and what it returns.
+/// Work on a thread of the `blocking` crate, and its result.
 ///
-/// If it is dropped, work that has not started does not start; work that has runs to its end.
+/// If this is dropped, work that has not started does not start. Work that has started runs to its
+/// end.
 pub struct Job<T> {
     task: Task<Box<dyn Any + Send>>,
     returns: PhantomData<fn() -> T>,
@@ -39,7 +40,7 @@ impl Work {
         Self(Box::new(move || Box::new(work())))
     }
 
-    /// The same, and then this.
+    /// The same, and then calls `after`.
     pub(crate) fn then(self, end: impl FnOnce() + Send + 'static) -> Self {
         let Self(work) = self;
         Self(Box::new(move || {
@@ -61,7 +62,7 @@ impl Work {
 }
 
 impl<T> Job<T> {
-    /// Lets it run to its end, although nobody waits for that.
+    /// Lets the work run to its end without waiting for it.
     pub fn detach(self) {
         self.task.detach();
     }
@@ -75,9 +76,10 @@ impl<T: 'static> Future for Job<T> {
     }
 }
 
-/// What work returns, whatever has to be waited for before it starts.
+/// The result of work, which may have to wait before it starts.
 ///
-/// If it is dropped, work that has not started does not start; work that has runs to its end.
+/// If this is dropped, work that has not started does not start. Work that has started runs to its
+/// end.
 pub struct Returned<T> {
     future: Boxed<Box<dyn Any + Send>>,
     returns: PhantomData<fn() -> T>,

@@ -1,5 +1,5 @@
-//! PEM files -> rustls configurations for servers and clients; their reload; certificates and
-//! refusals in words.
+//! Builds the rustls configurations of servers and clients from PEM files, reloads them, and
+//! describes certificates and refusals in words.
 //!
 //! Opens no socket and knows no HTTP. Files are read with blocking calls: at start, or on a thread
 //! that may block.

@@ -107,18 +107,18 @@ impl End {
                 )));
             }
         }
-        // By its descriptor: the name may be something else by now.
+        // By its descriptor: the name may lead to another file by now.
         let path = format!("/proc/self/fd/{}", found.as_raw_fd());
         Ok(openat(CWD, path, flags | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?)
     }
 
-    /// A descriptor that only names what is there.
+    /// A descriptor that only identifies the entry.
     pub(crate) fn name_it(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::CLOEXEC | self.no_follow();
         Ok(openat(&self.parent, &self.name, flags, Mode::empty())?)
     }
 
-    /// The kernel follows the links of /proc, which have no path as their text.
+    /// The kernel follows the links of /proc. Their text is not a path.
     fn no_follow(&self) -> OFlags {
         match &self.stat {
             Some(stat) if is_link(stat) => OFlags::empty(),
@@ -158,10 +158,10 @@ fn walk_from(
     below: &Path,
     policy: &dyn Policy,
 ) -> io::Result<Option<End>> {
-    /// As many links as Linux follows.
+    /// The maximum number of links that Linux follows.
     const LINKS_MAX: usize = 40;
     let mut directory = fstat(&parent)?;
-    // Whether nobody else can put another directory in the place of one on the way.
+    // Whether no other user can replace a directory of the path.
     let mut is_reached = true;
     let mut rest = components(below);
     let (mut links, mut is_linked) = (0, false);
@@ -195,7 +195,7 @@ fn walk_from(
             if links > LINKS_MAX {
                 return Err(Errno::LOOP.into());
             }
-            // In subdirectories of /proc are links that only the kernel can follow.
+            // Subdirectories of /proc contain links that only the kernel can follow.
             if is_proc(&parent)? && directory.st_ino != 1 {
                 flags = SEARCH;
             } else {
@@ -247,7 +247,7 @@ pub(crate) fn is_proc(directory: &OwnedFd) -> io::Result<bool> {
     Ok(fstatfs(directory)?.f_type == PROC_SUPER_MAGIC)
 }
 
-/// Whether it is root's or the caller's.
+/// Whether it belongs to root or the caller.
 pub(crate) fn is_owned(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
 }

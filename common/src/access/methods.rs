@@ -1,6 +1,7 @@
 //! Sets of request methods.
 
-/// The methods that rules can name. The first two are a read, all but the last a read or a write.
+/// The methods that rules can name. The first two are a read. All except the last are a read or a
+/// write.
 const NAMED: [&str; 7] = ["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "OPTIONS"];
 const READ: u8 = 0b000_0011;
 const WRITE: u8 = 0b011_1100;
@@ -22,7 +23,7 @@ impl Methods {
         }
     }
 
-    /// One method; none if rules cannot name it.
+    /// The set with one method; empty if rules cannot name it.
     pub(super) fn of(name: &str) -> Self {
         NAMED.iter().position(|known| *known == name).map_or(Self::NONE, |at| Self(1 << at))
     }
@@ -35,7 +36,7 @@ impl Methods {
         self.0 & other.0 != 0
     }
 
-    /// What a client does with this method, to be read after `may not`.
+    /// The verb for this method, which follows `may not` in a message.
     pub(super) fn verb(method: &str) -> &str {
         let of = Self::of(method);
         if Self(READ).has(of) {

@@ -3,8 +3,8 @@
 use crate::journal;
 use crate::x509::certificate::{AlternativeName, Certificate};
 
-/// Of a certificate with more names than this, only the first count, and the log says so. Public CAs
-/// issue no certificate with more.
+/// The maximum number of names that count. If a certificate has more, the log says so. Public CAs
+/// issue no such certificate.
 const MOST: usize = 100;
 
 /// The names of a client; none without a certificate.
@@ -14,13 +14,13 @@ pub struct Names(Box<[Name]>);
 #[derive(Clone, Debug)]
 pub(super) struct Name {
     pub(super) text: String,
-    /// Whether it can be a part of a path.
+    /// Whether `{who}` can be replaced by it.
     pub(super) is_part: bool,
 }
 
 impl Names {
-    /// The names in a verified certificate: the DNS names, URIs and email addresses among its
-    /// alternative names; without any of these, the last common name. What is not UTF-8 is no name.
+    /// The names in a verified certificate: its DNS names, URIs and email addresses. If it has none
+    /// of these, its last common name. Names that are not UTF-8 are ignored.
     pub fn of(certificate: &[u8]) -> Self {
         let Ok(certificate) = Certificate::parse(certificate) else { return Self::default() };
         let alternative = certificate.extensions.alternative_names.iter();
@@ -43,8 +43,8 @@ impl Names {
             }
             return names;
         }
-        // The replacement character stands for bytes that are lost: other certificates' names may
-        // have lost the same.
+        // The replacement character stands for lost bytes. Names that differ in these bytes would
+        // be equal.
         let common = certificate.common_name();
         let common = common.iter().filter(|name| !name.contains(char::REPLACEMENT_CHARACTER));
         Self(common.map(|name| Name::new(name)).collect())

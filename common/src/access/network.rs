@@ -25,11 +25,12 @@ impl Network {
             None => most,
         };
         let network = Self { address, bits };
-        // 192.168.1.7/24 could mean one host as well as its network.
+        // 192.168.1.7/24 could mean the host or its network.
         (bits <= most && network.masked(address) == address).then_some(network)
     }
 
-    /// Whether the address is one of them. An IPv4 address may come as IPv6 has it, `::ffff:…`.
+    /// Whether the network contains the address. An IPv4 address may be written as IPv6,
+    /// `::ffff:…`.
     pub(super) fn holds(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.address.is_ipv4() && self.masked(address) == self.address

@@ -1,4 +1,4 @@
-//! Reads rules from TOML. What is not understood is an error with its line, never passed over.
+//! Reads rules from TOML. Anything unknown is an error with its line, and never ignored.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use super::pattern::Pattern;
 use super::rules::{Rule, Rules};
 use crate::settings::toml_read::{Item, items};
 
-/// Some thousand rules. The service reads them again at each reload.
+/// Enough for some thousand rules. The service reads them again at each reload.
 const LONGEST: usize = 256 * 1024;
 
-/// What is wrong with a file, and in which line, to be read after its name. It does not quote the
-/// file, which may be another one than somebody meant.
+/// The fault of a file and its line, as a message that follows the file's name. It does not quote
+/// the file, which may be another file than intended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Flaw {
     line: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Flaw {
 struct RulesText<'a>(&'a [u8]);
 
 impl RulesText<'_> {
-    /// The line of an offset, from 1; the first without one.
+    /// The line of an offset, from 1. Without an offset, the first line.
     fn line(self, offset: Option<usize>) -> usize {
         let before = &self.0[..offset.unwrap_or_default().min(self.0.len())];
         before.iter().filter(|&&byte| byte == b'\n').count() + 1
@@ -107,7 +107,7 @@ fn rule(table: &DeTable<'_>, start: usize, file: RulesText<'_>) -> Result<Rule, 
     Err(file.flaw(Some(start), missing))
 }
 
-/// A string, or the strings of a list that has some, each with its offset.
+/// A string, or the strings of a list that is not empty, each with its offset.
 fn strings<'a>(item: Item<'a>) -> Result<Vec<(&'a str, usize)>, &'static str> {
     let string = |value: &'a DeValue<'a>, start| Some((value.as_str()?, start));
     let strings = match item.value() {

@@ -1,4 +1,4 @@
-//! The rules, and how they judge a request.
+//! The rules, and the check of a request.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,14 +13,14 @@ use crate::escape::Escaped;
 #[derive(Debug)]
 pub struct Rules(pub(super) Vec<Rule>);
 
-/// What some clients may do.
+/// One rule.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// Where it begins in its file.
+    /// The line of its `[[rule]]`.
     pub(super) line: usize,
-    /// The clients' names, `*` for any; `None`: they need no name.
+    /// The names of clients, `*` for any. `None`: clients need no name.
     pub(super) who: Option<Vec<String>>,
-    /// Where they connect from; empty: from anywhere.
+    /// The networks of clients; empty: all.
     pub(super) from: Vec<Network>,
     pub(super) may: Methods,
     pub(super) patterns: Vec<Pattern>,
@@ -31,17 +31,17 @@ pub(super) struct Rule {
 pub struct Client<'a> {
     /// The names in the client's verified certificate.
     pub names: &'a Names,
-    /// The address that it connects from. `None`: it is unknown, and in no network.
+    /// The client's address. If it is `None`, the client is in no network.
     pub address: Option<IpAddr>,
 }
 
-/// Judges what one client asks for.
+/// Checks the requests of one client.
 pub struct Judge<'a> {
     rules: &'a Rules,
     client: Client<'a>,
 }
 
-/// That no rule allows a request. Says nothing about what is at its path.
+/// The error that no rule allows a request. It does not depend on what is at the request's path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     who: String,
@@ -50,16 +50,16 @@ pub struct Refusal {
 }
 
 impl Rules {
-    /// The line of the first rule that matches: this client, this method and this path, which is as
-    /// [`Judge::may`] takes it. It allows the request; there is no rule that forbids. So a rule for
-    /// other methods leaves the request to those below it.
+    /// The line of the first rule that matches this client, this method and this path, which is as
+    /// for [`Judge::may`]. The rule allows the request. No rule forbids anything, so a rule with
+    /// other methods has no effect on this request.
     pub fn find(&self, client: Client<'_>, method: &str, area: Area, path: &str) -> Option<usize> {
         let method = Methods::of(method);
         let matches = |rule: &&Rule| rule.matches(client, method, area, path);
         self.0.iter().find(matches).map(|rule| rule.line)
     }
 
-    /// What judges the requests of this client.
+    /// The check for the requests of this client.
     pub fn judge<'a>(&'a self, client: Client<'a>) -> Judge<'a> {
         Judge { rules: self, client }
     }
@@ -76,7 +76,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// Whether all that it says holds.
+    /// Whether all keys of the rule match.
     fn matches(&self, client: Client<'_>, method: Methods, area: Area, path: &str) -> bool {
         if !self.may.has(method) {
             return false;
@@ -99,12 +99,12 @@ impl Rule {
 }
 
 impl Judge<'_> {
-    /// Whether a rule allows this method at this path: relative, decoded, no part empty, `.` or
-    /// `..`. A slash at its end says that it may be a directory.
+    /// Whether a rule allows this method at this path. The path is relative and decoded, and no
+    /// part of it is empty, `.` or `..`. A slash at its end means that it may be a directory.
     ///
     /// # Errors
     ///
-    /// No rule does.
+    /// No rule allows it.
     pub fn may(&self, area: Area, method: &str, path: &str) -> Result<(), Refusal> {
         match self.rules.find(self.client, method, area, path) {
             Some(_) => Ok(()),

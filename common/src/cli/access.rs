@@ -1,6 +1,6 @@
-//! `tedge access`: says what the rules of access make of a request, without sending it.
+//! `tedge access`: shows which rule of access allows a request, without sending it.
 //!
-//! Of the routes it knows only where the paths of rules begin in a URI.
+//! It knows no routes except the prefixes of paths in URIs.
 
 use std::net::IpAddr;
 
@@ -73,7 +73,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     }
 }
 
-/// The service that a request is for, and what its rules judge.
+/// The service of a request, and the path that its rules check.
 struct Request {
     service: Program,
     area: Area,
@@ -104,7 +104,7 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
         _ => Area::WHOLE,
     };
     if service == Program::FileTransfer && is_within {
-        // Empty parts are parts of it.
+        // Empty parts stay in the path.
         let path = format!("{}/", path.trim_matches('/'));
         return Ok(Request { service, area, path });
     }
@@ -119,7 +119,7 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
     Ok(Request { service, area, path: parts.join("/") + end })
 }
 
-/// What to check instead of a file below a directory whose rules are about no file.
+/// What to check instead of a file, if the file has the path of an entity.
 fn elsewhere(area: Area, path: &str) -> String {
     let rest = path.strip_prefix(area.directory).filter(|_| !area.is_within);
     match rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
@@ -132,7 +132,7 @@ fn elsewhere(area: Area, path: &str) -> String {
     }
 }
 
-/// Whether some server could take a part for `.` or `..`.
+/// Whether a server could read a part as `.` or `..`.
 fn is_dots(part: &str) -> bool {
     let name = part.split(';').next().unwrap_or_default();
     name.contains('.') && name.chars().all(|c| matches!(c, '.' | '+') || c.is_whitespace())

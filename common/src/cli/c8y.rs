@@ -1,6 +1,7 @@
 //! `tedge c8y`: fetches the device's token for Cumulocity, as the Cumulocity Proxy does.
 //!
-//! Only that program can: any other one that answers to `tedge` says so.
+//! Only the program of the Cumulocity Proxy can do this. Other programs that are called as `tedge`
+//! report that.
 
 use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8};
 use super::print::{print, warn};
@@ -45,7 +46,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let arguments = source.map(|source| (SOURCE, source.to_owned()));
     let arguments = arguments.as_slice();
     let config_dir = line.config_dir();
-    // Before they are read: others than root may change them.
+    // Before the settings are read, since users other than root may be able to change them.
     staging::guard(&config_dir);
     let loaded = Settings::load(&config_dir, line.environment()?, arguments)?;
     warn(&loaded.warnings);

@@ -1,5 +1,6 @@
-//! `tedge cache`: what the cache of the Cumulocity Proxy has. Only that program can tell: any other
-//! one that answers to `tedge` says so.
+//! `tedge cache`: lists and drops the entries in the cache of the Cumulocity Proxy. Only the
+//! program of the Cumulocity Proxy can do this. Other programs that are called as `tedge` report
+//! that.
 
 use super::cached::CacheFiles;
 use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, utf8};
@@ -32,7 +33,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
         ))));
     };
     let config_dir = line.config_dir();
-    // Before they are read: others than root may change them.
+    // Before the settings are read, since users other than root may be able to change them.
     staging::guard(&config_dir);
     let loaded = Settings::load(&config_dir, line.environment()?, &[])?;
     warn(&loaded.warnings);

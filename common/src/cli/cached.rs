@@ -1,27 +1,28 @@
-//! How a program looks into its cache, for [`cache`](super::cache). Only the Cumulocity Proxy can.
+//! The functions by which a program reads its cache, for [`cache`](super::cache). Only the
+//! Cumulocity Proxy has them.
 
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::settings::Settings;
 
-/// Something in the cache.
+/// An entry of the cache.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cached {
     /// Where it was downloaded from.
     pub url: String,
-    /// In bytes.
+    /// The length in bytes.
     pub length: u64,
-    /// For how long Cumulocity was not asked whether it is unchanged.
+    /// The time since Cumulocity last confirmed that it is unchanged.
     pub age: Duration,
 }
 
-/// The functions by which a program looks into its cache.
+/// The functions by which a program reads its cache.
 #[derive(Clone, Copy)]
 pub struct CacheFiles {
-    /// Everything in it.
+    /// Lists all entries.
     pub list: fn(&Settings) -> Result<Vec<Cached>, Error>,
-    /// Removes what has this path or ID, or everything, and returns how much that was.
+    /// Removes the entries with this path or ID, or all entries, and returns how many.
     pub remove: fn(&Settings, Option<&str>) -> Result<usize, Error>,
 }
 
@@ -32,7 +33,7 @@ impl Cached {
         host.find('/').map_or("/", |at| &host[at..])
     }
 
-    /// Whether somebody means it who names a path, or the ID of a binary or an event.
+    /// Whether `named` is the path of this entry, or the ID of its binary or event.
     pub fn is(&self, named: &str) -> bool {
         let path = self.path();
         let of_event = path.strip_suffix("/binaries").unwrap_or(path);

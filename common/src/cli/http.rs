@@ -51,7 +51,7 @@ const SENDING: &[&str] = &["put", "post", "patch"];
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let invocation = Invocation::parse(line)?;
     let config_dir = line.config_dir();
-    // Before they are read: others than root may change them.
+    // Before the settings are read, since users other than root may be able to change them.
     staging::guard(&config_dir);
     let loaded = Settings::load(&config_dir, line.environment()?, &[])?;
     warn(&loaded.warnings);

@@ -1,4 +1,5 @@
-//! How a program fetches the device's token, for [`c8y`](super::c8y). Only the Cumulocity Proxy can.
+//! The function by which a program fetches the device's token, for [`c8y`](super::c8y). Only the
+//! Cumulocity Proxy has it.
 
 use crate::error::Error;
 use crate::settings::Settings;
@@ -8,7 +9,7 @@ use crate::settings::Settings;
 pub struct Token {
     /// The token itself.
     pub secret: String,
-    /// Its subject, its source and its end, each on a line.
+    /// Its user, its source and its expiry, each on a line.
     pub description: String,
 }
 

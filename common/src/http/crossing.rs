@@ -1,16 +1,18 @@
-//! Which header fields cross a service that passes requests on, in both directions. Pure: it sees
-//! fields, and knows no connection, no token and no framework.
+//! Which header fields a service passes on between a client and an upstream server, in both
+//! directions. Pure: it knows no connection, no token and no framework.
 //!
-//! Everything crosses, bytes unchanged, except what belongs to one connection (RFC 9110, 7.6.1).
+//! All fields are passed on unchanged, except those that belong to one connection (RFC 9110,
+//! 7.6.1).
 
 use ::http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE,
 };
 use ::http::{HeaderMap, HeaderName, HeaderValue, Version, request};
 
-/// What is for one connection whether `Connection` names it or not: RFC 9110, 7.6.1, the
-/// credentials of a proxy (11.7), and the promise of trailer fields, which are dropped.
-/// `Transfer-Encoding` is treated apart, since it says how a request is framed.
+/// Whether a field belongs to one connection even if `Connection` does not name it: those of RFC
+/// 9110, 7.6.1, the credentials for a proxy (11.7), and the announcement of trailer fields, which
+/// are dropped. `Transfer-Encoding` is handled separately, since it determines the length of a
+/// request.
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -25,10 +27,10 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Makes the client's fields those of the request upstream.
+/// Turns the client's fields into those of the upstream request.
 ///
-/// `Content-Length` and `Transfer-Encoding` stay, so that the request is framed as it came and
-/// one without a body is sent without one. `Expect` is answered on this side.
+/// `Content-Length` and `Transfer-Encoding` stay, so the body has the same framing, and a request
+/// without a body is sent without one. `Expect` is answered by us.
 pub fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
     remove_named(fields);
     remove_all(fields, |name| is_hop_by_hop(name) || name == EXPECT);
@@ -38,7 +40,7 @@ pub fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
     fields.insert(HOST, host.clone());
 }
 
-/// Makes upstream's fields those of the answer to the client.
+/// Turns upstream's fields into those of the answer to the client.
 pub fn to_client(fields: &mut HeaderMap) {
     remove_named(fields);
     remove_all(fields, is_hop_by_hop);
@@ -47,8 +49,8 @@ pub fn to_client(fields: &mut HeaderMap) {
     }
 }
 
-/// The protocols that a request asks to switch to, as it names them (RFC 9110, 7.8), except h2c:
-/// that is HTTP/2 without TLS (RFC 7540, 3.2), and TLS leads upstream.
+/// The protocols to which a request asks to switch, as it spells them (RFC 9110, 7.8). Without h2c,
+/// which is HTTP/2 without TLS (RFC 7540, 3.2): the upstream connection uses TLS.
 pub fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
     if head.version < Version::HTTP_11 {
         return None;
@@ -62,23 +64,23 @@ pub fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&list).ok().filter(|list| !list.is_empty())
 }
 
-/// Asks for the switch, or confirms it, on the connection that these fields go to.
+/// Requests or confirms the switch in these fields.
 pub fn set_upgrade(fields: &mut HeaderMap, protocols: HeaderValue) {
     fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     fields.insert(UPGRADE, protocols);
 }
 
-/// Removes the fields of these names. Looking through all names once is cheaper than looking up
-/// each name that may be there.
+/// Removes the fields for which this is true. One pass over all names is cheaper than a look-up of
+/// each name.
 fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
     while let Some(name) = fields.keys().find(|name| is_unwanted(name)).cloned() {
         fields.remove(name);
     }
 }
 
-/// Removes the fields that `Connection` names, except those that never belong to one connection:
-/// they say where a body ends, who sends the request and to which host. Without them the request
-/// would mean something else upstream. The most common option, `keep-alive`, is always removed.
+/// Removes the fields that `Connection` names, except those that say where a body ends, who sends
+/// the request and to which host. Without them, the request would have another meaning upstream.
+/// `keep-alive`, the most common option, is always removed.
 fn remove_named(fields: &mut HeaderMap) {
     let named: Vec<HeaderName> = members(fields, CONNECTION)
         .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))

@@ -1,8 +1,8 @@
-//! Sockets without blocking, and the loop that waits for them: one epoll for each thread.
+//! Non-blocking sockets, and the loop that waits for them: one epoll for each thread.
 //!
-//! A socket is registered once, for every change of its state (`EPOLLET`), where async-io registers
-//! it anew for each wait and takes five system calls to wait. What else is waited for (timers,
-//! signals, jobs on other threads) wakes the loop from its own thread.
+//! A socket is registered once, for all its events (`EPOLLET`). async-io, which is used for timers
+//! only, would register it again for each wait and need five system calls to wait. Other events
+//! (timers, signals, jobs on other threads) wake the loop from their own threads.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -79,16 +79,16 @@ struct Poller {
 
 #[derive(Default)]
 struct Sockets {
-    /// The last key that was given. Keys are not used again, since events may come late.
+    /// The last key. Keys are not used again, since events may arrive late.
     last: u64,
     readiness: HashMap<u64, Arc<Readiness>>,
 }
 
-/// The future is polled, or about to be.
+/// The future is being polled, or is about to be.
 const AWAKE: u8 = 0;
-/// The same, and it has to be polled again.
+/// The same, and it must be polled again.
 const WOKEN: u8 = 1;
-/// The thread waits, or is about to.
+/// The thread waits for events, or is about to.
 const ASLEEP: u8 = 2;
 
 /// The key of the eventfd that wakes the thread.
@@ -111,14 +111,15 @@ impl Poller {
     fn new() -> io::Result<Arc<Self>> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        // Each write to it is an event, so that nobody has to read it.
+        // Edge-triggered: each write is an event, and the counter need not be read.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&epoll, &wakeup, epoll::EventData::new_u64(WAKEUP), flags)?;
         let (state, sockets) = (AtomicU8::new(AWAKE), Mutex::default());
         Ok(Arc::new(Self { epoll, wakeup, state, sockets }))
     }
 
-    /// Waits for events, unless the future has to be polled already, and wakes who waits for them.
+    /// Waits for events, unless the future must be polled already, and wakes the tasks that wait
+    /// for them.
     fn wait(&self, events: &mut Vec<epoll::Event>, wakers: &mut Vec<Waker>) -> io::Result<()> {
         use epoll::EventFlags;
         const READABLE: EventFlags = EventFlags::IN.union(EventFlags::HUP).union(EventFlags::ERR);
@@ -171,7 +172,7 @@ impl Wake for Poller {
     }
 }
 
-/// What was reported of a socket and not tried since.
+/// Events of a socket that no attempt has consumed.
 #[derive(Default)]
 struct Readiness {
     read: Half,
@@ -181,7 +182,8 @@ struct Readiness {
 #[derive(Default)]
 struct Half {
     is_ready: AtomicBool,
-    /// The peer sends no more. That is reported once, maybe with the last data, and has to be read.
+    /// The peer sends no more. This is reported once, perhaps together with the last data, and must
+    /// be read.
     is_over: AtomicBool,
     waker: AtomicWaker,
 }
@@ -205,7 +207,7 @@ impl Half {
     }
 }
 
-/// A socket that does not block. It is waited for in [`block_on`] of the thread that made it.
+/// A non-blocking socket. Its events arrive in [`block_on`] on the thread that created it.
 pub(crate) struct Polled<T> {
     io: T,
     key: u64,
@@ -234,9 +236,8 @@ impl<T: AsFd> Polled<T> {
         Ok(polled)
     }
 
-    /// Ready once something has happened to the socket since the last call that was ready, such that
-    /// it may have data. Only to be called after a read has found nothing, or fewer bytes than it
-    /// asked for.
+    /// Ready after an event by which the socket may have data, since the last time that this was
+    /// ready. Call it only after a read has found nothing, or fewer bytes than requested.
     pub(crate) fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
         self.readiness.read.poll(cx)
     }
@@ -298,7 +299,7 @@ impl Polled<TcpStream> {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(errno) => return Err(errno.into()),
         }
-        // Not before: one that is not connecting is reported as closed.
+        // Not earlier: a socket that is not connecting is reported as closed.
         let polled = Self::new(TcpStream::from(socket))?;
         loop {
             sockopt::socket_error(&polled.io)??;
@@ -325,7 +326,7 @@ impl<T: AsFd> AsFd for Polled<T> {
 
 impl<T> Drop for Polled<T> {
     fn drop(&mut self) {
-        // The kernel takes it out of the epoll when it is closed.
+        // The kernel removes it from the epoll when it is closed.
         self.poller.lock().readiness.remove(&self.key);
     }
 }

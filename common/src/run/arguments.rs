@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     pub(super) log_level: Option<LevelFilter>,
     pub(super) check: bool,
     pub(super) profile: Option<OsString>,
-    /// For the unit alone, and so not in the help.
+    /// Used by the unit only, and therefore not in the help.
     pub(super) stage: bool,
 }
 
@@ -67,7 +67,7 @@ impl Arguments {
         Ok(Action::Run(parsed))
     }
 
-    /// The variables of the environment, with those that options stand for.
+    /// The variables of the environment, and those that stand for options.
     pub(super) fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
         let profile = self.profile.iter().map(|name| (Profile::VARIABLE.into(), name.clone()));
         std::env::vars_os().chain(profile)

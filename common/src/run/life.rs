@@ -28,7 +28,7 @@ use crate::settings::{LoadedSettings, Profile, Settings};
 use crate::tasks::{spawn, unblock};
 use crate::{net, staging, tls};
 
-/// How long exchanges in progress may take when the service is asked to stop.
+/// How long requests in progress may take after a signal to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How often certificates and rules are checked for changes.
 const LOOK: Duration = Duration::from_secs(60);
@@ -66,8 +66,8 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     let context =
         Context { executor: Arc::clone(&executor), draining: Arc::clone(&draining), config_dir };
     let routes = S::routes(settings, &context)?;
-    // Caught, SIGXFSZ does not end the process: the write fails with EFBIG (LimitFSIZE=, `ulimit -f`).
-    // The standard library ignores SIGPIPE.
+    // A handler for SIGXFSZ keeps it from ending the process: the write fails with EFBIG
+    // (LimitFSIZE=, `ulimit -f`). The standard library ignores SIGPIPE.
     let mut signals = Signals::new([Signal::Hup, Signal::Term, Signal::Int, Signal::Xfsz])
         .map_err(|error| Error::Failed(format!("cannot listen for signals: {error}")))?;
 
@@ -92,7 +92,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         changed: Event::new(),
     });
 
-    // A task of its own: the future that is passed to `run` is polled at every turn of the
+    // A separate task, since the future that is passed to `run` is polled at every turn of the
     // executor.
     let tasks = Arc::clone(&executor);
     let life = spawn(&executor, async move {
@@ -183,7 +183,7 @@ fn serving(address: &str, identity: Option<&tls::ServerIdentity>, rules: Option<
     line
 }
 
-/// A warning if rules name clients, and clients have no names.
+/// A warning if rules name clients, but clients have no names.
 fn nameless(
     rules: &Rules,
     file: &RulesFile,
@@ -262,8 +262,8 @@ async fn watch_files(server: Arc<Server>) {
     }
 }
 
-/// Gives memory back after the start, after a reload, and after connections were opened, closed or
-/// fell idle. It waits a moment first, since such events come in groups, and does it twice, since
+/// Returns memory to the system after the start, after a reload, and after connections were opened,
+/// closed or became idle. It waits a moment, since such events come in groups. It runs twice, since
 /// other threads free memory later. Events during that time cause another run.
 async fn give_back(server: Arc<Server>) {
     const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];

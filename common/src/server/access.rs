@@ -1,4 +1,4 @@
-//! The rules of access that a server judges requests by: their file, and its reload.
+//! The rules of access of a server: their file, and its reload.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ use crate::tls::Fingerprint;
 pub struct RulesFile {
     /// The setting.
     pub key: &'static str,
-    /// The file; without one there are no rules.
+    /// The file. `None`: there are no rules.
     pub path: Option<PathBuf>,
 }
 
-/// The rules in effect, swapped whole on reload.
+/// The current rules. A reload replaces all of them.
 pub(crate) struct ReloadingRules {
     file: RulesFile,
     current: Mutex<Current>,
@@ -30,9 +30,9 @@ struct Current {
 }
 
 impl RulesFile {
-    /// Reads the rules, or root's copy of them. `None`: there is no file.
+    /// Reads the rules, or root's copy of them. `None`: no file is set.
     ///
-    /// The error names the setting, the file, the line and what is wrong there. Blocks on the disk.
+    /// The error names the setting, the file, the line and the fault. Blocks on the disk.
     pub fn load(&self) -> Result<Option<Rules>, Error> {
         let Some(path) = &self.path else { return Ok(None) };
         let wrong = |what: &dyn Display| {
@@ -64,7 +64,7 @@ impl ReloadingRules {
 
     /// Reads the file again. On an error the old rules stay. Blocks on the disk.
     pub(crate) fn reload(&self) -> Result<Arc<Rules>, Error> {
-        // A file that does not load is tried again only when it has changed.
+        // A file that cannot be loaded is tried again only after it has changed.
         self.lock().fingerprint = self.file.fingerprint();
         if let Some(rules) = self.file.load()? {
             self.lock().rules = Arc::new(rules);

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use super::state::{ConnectionState, Phase};
 use crate::http::{Body, BodyError};
 
-/// The body of a request, straight from the wire.
+/// The body of a request, as hyper reads it.
 pub(super) struct RequestBody {
     pub(super) incoming: Incoming,
     pub(super) state: Arc<ConnectionState>,

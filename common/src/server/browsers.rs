@@ -30,15 +30,15 @@ pub struct BrowserRules {
     prefix: &'static str,
     /// Other names that are ours; `*.` and a domain, or `*` for all.
     hosts: Vec<String>,
-    /// The origins of other sites that may ask.
+    /// The origins of other sites whose pages may send requests.
     origins: Vec<String>,
     /// The last `Host` that was accepted, since most requests have the same.
     last: Mutex<Vec<u8>>,
 }
 
 impl BrowserRules {
-    /// The rules that the settings `PREFIX.allowed_hosts` and `PREFIX.allowed_origins` widen.
-    /// `client_host` is where clients find the service.
+    /// The rules, extended by the settings `PREFIX.allowed_hosts` and `PREFIX.allowed_origins`.
+    /// `client_host` is the host at which clients reach the service.
     pub fn new(
         prefix: &'static str,
         client_host: &Host,
@@ -176,7 +176,7 @@ fn matches(host: &str, pattern: &str) -> bool {
     }
 }
 
-/// Whether a page of another site has sent this. Most browsers say so themselves; the others send
+/// Whether a page of another site has sent this request. Most browsers state this; the others send
 /// `Origin`.
 fn is_of_another_site(fields: &HeaderMap, named: Option<&Authority>, is_secure: bool) -> bool {
     let mut sites = fields.get_all(SEC_FETCH_SITE).iter().peekable();
@@ -204,7 +204,7 @@ fn is_origin_of(origin: &HeaderValue, named: Option<&Authority>, is_secure: bool
     let default = if has_tls { 443 } else { 80 };
     let port = |authority: &Authority| authority.port_u16().unwrap_or(default);
     match (Authority::try_from(rest), named) {
-        // An origin has no user (RFC 6454, 7): `evil.example@host` is none of ours.
+        // An origin has no user (RFC 6454, 7): `evil.example@host` is not one of ours.
         (Ok(origin), Some(named)) if !rest.contains('@') => {
             origin.host().eq_ignore_ascii_case(named.host()) && port(&origin) == port(named)
         }
@@ -212,8 +212,8 @@ fn is_origin_of(origin: &HeaderValue, named: Option<&Authority>, is_secure: bool
     }
 }
 
-/// An IP address, also in the forms that browsers still take for one: `127.1`, `0x7f000001`. A name
-/// cannot end in a number (WHATWG URL, "ends in a number").
+/// An IP address, also in the forms that browsers accept: `127.1`, `0x7f000001`. A name cannot end
+/// in a number (WHATWG URL, "ends in a number").
 fn is_address(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());

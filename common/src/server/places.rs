@@ -90,8 +90,8 @@ impl Places {
         }
     }
 
-    /// Whether the limit of quiet exchanges is reached: those that are upgraded, or wait for an
-    /// answer from elsewhere, may take three quarters of the places.
+    /// Whether the limit of quiet exchanges is reached: upgraded ones, and those that wait for an
+    /// upstream answer, may take three quarters of the places.
     pub(super) fn are_quiet(&self) -> bool {
         let now = now();
         let open = self.lock();

@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// An idle connection gives back its buffers after this time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);
 
-/// Where in its life a connection is.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
@@ -46,16 +46,16 @@ pub(crate) enum Phase {
     Upgraded,
 }
 
-/// What the process tells a connection to do.
+/// An order to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Order {
     Continue,
-    /// Finish what is under way, then close.
+    /// Finish the exchange in progress, then close.
     Drain,
-    /// Answer 503 to what is under way, then close.
+    /// Answer the exchange in progress with 503, then close.
     Refuse,
-    /// Close now, with a 408 where a request is under way and its answer has not begun.
+    /// Close now. If a request is in progress and its answer has not begun, answer 408 first.
     MakeRoom,
     /// Close now.
     Close,

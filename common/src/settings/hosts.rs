@@ -135,7 +135,7 @@ impl ValueType for Proxy {
     }
 }
 
-/// Somebody may have left out the host, and then a password stands where the port does.
+/// If the host is missing, a password can be in the place of the port.
 fn without_a_password(text: &str, start: usize) -> Cow<'_, str> {
     let scheme = |end: &usize| text[..*end].chars().all(|letter| letter.is_ascii_alphanumeric());
     let start = text.find("://").filter(scheme).map_or(start, |end| end + "://".len());

@@ -9,9 +9,9 @@ use std::fmt;
 use super::setting::{Setting, variable};
 use crate::error::Error;
 
-/// What the settings of profiles begin with, without a profile.
+/// The prefix of the profiles' settings, without a profile.
 pub(super) const CLOUD: &str = "c8y.";
-/// And with one, before its name.
+/// The prefix with a profile, before its name.
 const NAMED: &str = "c8y.profiles.";
 
 /// The name of a cloud profile, in lower case.
@@ -36,7 +36,7 @@ impl Profile {
     ///
     /// # Errors
     ///
-    /// It is no name of a profile.
+    /// The name is not valid for a profile.
     pub fn selected(environment: &[(OsString, OsString)]) -> Result<Option<Self>, Error> {
         let last = environment.iter().rfind(|(name, _)| name == Self::VARIABLE);
         let Some((_, name)) = last.filter(|(_, name)| !name.is_empty()) else { return Ok(None) };
@@ -49,14 +49,15 @@ impl Profile {
         setting.key.starts_with(CLOUD)
     }
 
-    /// The message about a text that is no name of a profile.
+    /// The message about an invalid name of a profile.
     pub fn flaw(origin: &str, text: &OsStr) -> String {
         let text = text.to_string_lossy();
         let max = Self::MAX;
         format!("{origin} is '{text}': expected letters, digits, - and _, at most {max} bytes")
     }
 
-    /// What selects this profile in a command for `tedge`: a blank and the option, or nothing.
+    /// The option that selects this profile in a command for `tedge`, with a blank before it; or
+    /// nothing.
     pub fn option(profile: Option<&Self>) -> String {
         profile.map_or(String::new(), |profile| format!(" --profile {profile}"))
     }

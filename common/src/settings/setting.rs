@@ -83,7 +83,7 @@ pub trait ValueType {
         Self::parse("")
     }
 
-    /// A text, valid or not, as it may be printed and logged: without what is secret.
+    /// A text, valid or not, as it may be printed and logged: without secrets.
     fn shown(text: &str) -> Cow<'_, str> {
         text.into()
     }
@@ -111,7 +111,8 @@ pub enum Shape {
     List,
 }
 
-/// What is at a path that a setting names, and so what root may hand to the service that reads it.
+/// The content at a path that a setting names. Root copies nothing else for the service that reads
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathTo {
     /// A certificate with its chain, PEM.

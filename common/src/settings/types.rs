@@ -83,14 +83,14 @@ value_type!(
     }
 );
 value_type!(
-    /// What topics begin with.
+    /// The beginning of topics.
     TopicPrefix = String, "text", "a topic without + and #, and not c8y-internal", Shape::Text, |text: &str| {
         let is_prefix = !text.is_empty() && !text.contains(['+', '#']) && text != "c8y-internal";
         is_prefix.then(|| text.to_owned())
     }
 );
 value_type!(
-    /// What the topics of a device continue with: four parts, of which the last may be missing.
+    /// The part of a device's topics after the root: four parts, of which the last may be missing.
     TopicId = String, "text", "a topic of four parts without + and #, such as device/main//", Shape::Text,
     |text: &str| {
         let missing = 3_usize.checked_sub(text.matches('/').count())?;
@@ -116,7 +116,7 @@ value_type!(
     |text| bytes(text).filter(|&bytes| bytes > 0 && i64::try_from(bytes).is_ok())
 );
 value_type!(
-    /// How old something becomes: at least a second, at most a hundred years.
+    /// A maximum age: at least a second, at most a hundred years.
     Age = Duration, "duration", "a duration from 1s to 36500d, such as 90s, 30m, 12h or 90d", Shape::Quantity,
     |text| duration(text).filter(|age| (1..=OLDEST).contains(&age.as_secs()))
 );
@@ -148,7 +148,7 @@ path_types! {
     DataPath = Data;
 }
 
-/// A text that must never be shown.
+/// A text that must never be displayed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub(super) String);
 
@@ -202,9 +202,9 @@ pub fn items(text: &str) -> impl Iterator<Item = &str> {
 /// The space that must stay free on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Free {
-    /// Of its size, 0 to 100.
+    /// A part of the file system's size, in percent, 0 to 100.
     Percent(u8),
-    /// Absolute.
+    /// A number of bytes.
     Bytes(u64),
 }
 

@@ -1,6 +1,6 @@
-//! The directory of copies. It belongs to the user of the service, who must neither influence where
-//! root writes nor keep root from writing: all operations are relative to the open directory, names
-//! have no slashes, no link is followed, and what is in the way is moved out of it.
+//! The directory of copies. It belongs to the user of the service. That user must not influence
+//! where root writes, and must not prevent root from writing: all operations are relative to the
+//! open directory, names have no slashes, no link is followed, and obstacles are moved away.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -33,7 +33,7 @@ impl StagingDirectory {
         opened.map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))
     }
 
-    /// Puts a copy for the path `original` there, whole or not at all.
+    /// Stores a copy for the path `original`, completely or not at all.
     pub(super) fn put(&mut self, copy: Copy, original: &Path, content: &[u8]) -> Result<(), Error> {
         let name = copy.name(original);
         let write = || {
@@ -56,7 +56,7 @@ impl StagingDirectory {
         Ok(())
     }
 
-    /// Removes what was not put there this time: old copies, and the request for new ones.
+    /// Removes entries that were not stored this time: old copies, and the request for new ones.
     pub(super) fn clear(self) -> Result<(), Error> {
         let failed =
             |error| Error::Failed(format!("cannot clear the directory of copies: {error}"));
@@ -65,15 +65,15 @@ impl StagingDirectory {
             let name = entry.file_name().to_string_lossy();
             let is_kept = self.kept.binary_search_by(|kept| (**kept).cmp(&name)).is_ok();
             if name != "." && name != ".." && !is_kept {
-                // A directory, which is none of ours, stays.
+                // A directory is not ours, and stays.
                 let _ = unlinkat(&self.directory, entry.file_name(), AtFlags::empty());
             }
         }
-        // As long as it is there, the unit would be reloaded again and again.
+        // While it exists, the unit would be reloaded repeatedly.
         self.remove(RENEW).map_err(failed)
     }
 
-    /// Removes what has this name. A directory, which may be full, is moved to another name.
+    /// Removes the entry of this name. A directory, which may be full, is moved to another name.
     fn remove(&self, name: &str) -> Result<(), Errno> {
         match unlinkat(&self.directory, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => renameat(&self.directory, name, &self.directory, random_name()?),
@@ -83,7 +83,7 @@ impl StagingDirectory {
     }
 }
 
-/// A name that nobody can have taken.
+/// A name that no other process can have used.
 fn random_name() -> Result<String, Errno> {
     let mut number = [0; 16];
     SystemRandom::new().fill(&mut number).map_err(|_| Errno::IO)?;

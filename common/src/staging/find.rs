@@ -16,18 +16,18 @@ use super::guard;
 use super::original::{self, Unreadable};
 use crate::regular;
 
-/// The name of the file by which the service asks for new copies; the unit's path unit waits
-/// for it.
+/// The name of the file by which the service requests new copies. The unit's path unit waits for
+/// it.
 pub(super) const RENEW: &str = "renew";
 
-/// What root leaves for a path; the extension of the copy's name says which.
+/// What root stores for a path. The extension of the copy's name says which.
 #[derive(Clone, Copy)]
 pub(super) enum Copy {
     /// The content of the file.
     Content,
     /// The names of the entries of a directory, each with a NUL after it.
     Listing,
-    /// Why there is neither.
+    /// The reason why there is neither.
     Reason,
 }
 
@@ -62,18 +62,18 @@ impl Copy {
     }
 }
 
-/// Reads a file, or its copy where the file itself cannot be read. Blocks on the disk.
+/// Reads a file, or its copy if the service cannot read the file. Blocks on the disk.
 ///
 /// # Errors
 ///
-/// Those of the file itself, or why root has not handed it over.
+/// Those of the file, or the reason why root has not copied it.
 pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     guard::read(path)
         .unwrap_or_else(|| original::read(path))
         .or_else(|error| Copy::Content.find(path).ok_or_else(|| reason(path).unwrap_or(error)))
 }
 
-/// The entries of a directory, or `None` where the path leads to something else. Blocks on the
+/// The entries of a directory, or `None` if the path does not lead to a directory. Blocks on the
 /// disk.
 ///
 /// # Errors

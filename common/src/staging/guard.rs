@@ -1,8 +1,8 @@
-//! What root itself reads for a command that works as a service does, if users other than root can
-//! write the settings: they must not have root send a file that they cannot read.
+//! Limits what root reads for a command that works like a service, if users other than root can
+//! write the settings: these users must not make root send a file that they cannot read.
 //!
-//! Root reads what the owner of the settings can read, as the service does, and what it would hand
-//! over to the service ([`super::hand_over`]).
+//! Root reads only what the owner of the settings can read, and what root would copy for the
+//! service ([`super::hand_over`]).
 
 use std::fs;
 use std::io;
@@ -28,13 +28,13 @@ struct Guard {
     readable: Readable,
 }
 
-/// What others than root can read: everybody, and the owner of the settings where it is not root.
+/// What users other than root can read: all users, and the owner of the settings.
 struct Readable {
     owner: Option<u32>,
 }
 
-/// From now on, this process reads for these settings only what their owner can read or what root
-/// would hand over, if it is root and others can write them.
+/// If this process is root and other users can write the settings: from now on, it reads for these
+/// settings only what their owner can read or what root would copy for a service.
 pub(crate) fn guard(config_dir: &Path) {
     if geteuid().is_root() && walk::can_others_write(config_dir) {
         let owner = fs::metadata(config_dir).ok().map(|found| found.uid()).filter(|uid| *uid != 0);
@@ -43,7 +43,7 @@ pub(crate) fn guard(config_dir: &Path) {
     }
 }
 
-/// Reads a file as the guard demands; `None` if there is none.
+/// Reads a file under the limits of the guard; `None` if there is no guard.
 pub(super) fn read(path: &Path) -> Option<Result<Vec<u8>, Unreadable>> {
     GUARD.get().map(|guard| guard.read(path))
 }
@@ -84,7 +84,7 @@ impl Policy for Readable {
     }
 
     fn check_directory(&self, path: &Path, directory: &Stat) -> io::Result<()> {
-        // What is in /proc depends on who reads it.
+        // The content of /proc depends on the reader.
         if path.starts_with("/proc") {
             return Err(Errno::ACCESS.into());
         }

@@ -42,7 +42,7 @@ use crate::x509::pem::{self, Contents, Fault, Kind, Section};
 ///
 /// # Errors
 ///
-/// Where no unit gave a directory, or it cannot be written.
+/// If no unit gave a directory, or it cannot be written.
 pub(crate) fn stage(program: &str, config_dir: &Path) -> Result<(), Error> {
     let directory = find::runtime_directory().ok_or_else(|| {
         Error::Usage("--stage is for the unit of the service, which sets RUNTIME_DIRECTORY".into())
@@ -109,14 +109,14 @@ pub(super) fn hand_over(
     staged.clear()
 }
 
-/// The entries of a directory; `None` where the path leads to none.
+/// The entries of a directory; `None` if the path does not lead to one.
 fn list(walk: &PathWalk, path: &Path) -> Option<Vec<u8>> {
     find::list(walk.open(path).ok()?.file.as_fd()).ok()
 }
 
 /// The certificates in a file or in the files of a directory.
 fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
-    // A file that everybody can read may be anywhere: it is not copied, only compared.
+    // A file that all users can read may be anywhere: it is not copied, only compared.
     let entries = if walk::is_open_to_all(path) {
         find::entries(path).ok().flatten()
     } else {
@@ -137,8 +137,8 @@ fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The certificates by which a service identifies itself. If others can have written the settings,
-/// and so can have made a certificate for any key, only a file of root's counts.
+/// The certificates by which a service identifies itself. If other users can have written the
+/// settings, they can have made a certificate for any key, so only a file of root counts.
 fn own_certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
     let bytes = match walk.open(path) {
         Ok(opened) => original::read_opened(opened.file),
@@ -150,7 +150,7 @@ fn own_certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
     parsed.map(<[u8]>::to_vec).collect()
 }
 
-/// Puts what was found there, or why nothing was.
+/// Stores what was found there, or why nothing was.
 fn put(
     found: Result<Vec<u8>, Unreadable>,
     path: &Path,
@@ -158,31 +158,32 @@ fn put(
 ) -> Result<(), Error> {
     match found {
         Ok(content) => staged.put(Copy::Content, path, &content),
-        // The service finds that itself.
+        // The service finds this fault itself.
         Err(Unreadable::Missing) if path.parent().is_some_and(walk::is_open_to_all) => Ok(()),
         Err(reason) => staged.put(Copy::Reason, path, reason.to_string().as_bytes()),
     }
 }
 
-/// What of a file may be handed over.
+/// The part of a file that may be copied.
 struct Filter<'a> {
     meant: &'a [PathTo],
-    /// The certificates by which the service judges others.
+    /// Certificates with which the service verifies peers.
     trusted: &'a [Vec<u8>],
-    /// The certificates by which the service identifies itself.
+    /// Certificates by which the service identifies itself.
     own: &'a [Vec<u8>],
     walk: &'a PathWalk,
 }
 
 impl Filter<'_> {
-    /// Copies the files of a closed directory, without those that the service passes over.
+    /// Copies the files of a directory that the service cannot open, without those that the service
+    /// ignores.
     fn copy_directory(
         &self,
         path: &Path,
         listing: &[u8],
         staged: &mut StagingDirectory,
     ) -> Result<(), Error> {
-        /// The service names no more odd files than this, and counts the others.
+        /// The service names at most this many unusable files, and counts the others.
         const NAMED: usize = 3;
         let mut odd = 0;
         let mut kept = Vec::new();
@@ -234,7 +235,7 @@ impl Filter<'_> {
             self.check(path, &contents, key, directory.as_fd(), is_others)?;
             if !self.is_own(&key.der)? {
                 // The service reports that the key does not belong to its certificate. It gets a
-                // new key, of which it reports the same.
+                // new key, for which it reports the same.
                 let (_, new) = Key::generate().map_err(|_| io::Error::from(Errno::IO))?;
                 contents.sections[place].der = new;
             }
@@ -243,8 +244,7 @@ impl Filter<'_> {
         Ok(self.restate(&contents, key))
     }
 
-    /// The index of the private key that is meant; `None` if the service reports another fault
-    /// first.
+    /// The index of the private key to copy; `None` if the service reports another fault first.
     fn place_of_key(&self, contents: &Contents) -> Option<usize> {
         let is_key = |section: &Section| section.kind == Kind::PrivateKey;
         let place = contents.sections.iter().position(is_key)?;
@@ -275,7 +275,7 @@ impl Filter<'_> {
         verdict
     }
 
-    /// Fails where a private key is a CA's, or may be.
+    /// Fails if a private key is that of a CA, or may be.
     fn check(
         &self,
         path: &Path,
@@ -303,7 +303,7 @@ impl Filter<'_> {
         let known = contents.certificates().chain(trusted).chain(own);
         let mut is_authoritys =
             authority::owns(known, &key.der) || authority::is_in(directory, &key.der)?;
-        // Of a link, the directory that holds it is searched too.
+        // For a link, the directory of its target is searched too.
         if path.is_symlink() {
             is_authoritys |= authority::is_in(self.walk.open(path_to)?.file.as_fd(), &key.der)?;
         }
@@ -317,7 +317,7 @@ impl Filter<'_> {
         Ok(())
     }
 
-    /// The sections that the settings mean, and the other ones without their content.
+    /// The sections that the setting is for, and the other ones without their content.
     fn restate(&self, contents: &Contents, key: Option<&Section>) -> Vec<u8> {
         contents.restate(|section| match section.kind {
             Kind::Certificate => {

@@ -1,4 +1,5 @@
-//! Reads the files that settings name, by path or as root opened them, and says why it cannot.
+//! Reads the files that settings name, by path or as root opened them, and reports why a file
+//! cannot be read.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,10 +10,10 @@ use rustix::io::Errno;
 
 use crate::regular;
 
-/// Files larger than this hold no certificates, whatever else they are.
+/// Larger files are not read: no file of certificates is so large.
 const MAX_SIZE: u64 = 32 * 1024 * 1024;
 
-/// Why a file was not read, to be read after its name.
+/// Why a file was not read, as a message that follows its name.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// There is none.
@@ -30,13 +31,13 @@ pub enum Unreadable {
     /// This process may not read it.
     #[error("cannot be read: it has to be readable for {}", reader())]
     Denied,
-    /// Root could not, or would not, hand it over.
+    /// Root could not copy it, or refused to.
     #[error("{0}")]
     NotHandedOver(String),
-    /// It holds something else than its setting means.
+    /// Its content is not what its setting is for.
     #[error("{0}")]
     Unfit(String),
-    /// Something else.
+    /// Another reason.
     #[error("cannot be read: {0}")]
     Io(io::Error),
 }
@@ -105,10 +106,10 @@ pub(super) fn user(id: u32) -> String {
     name.map_or_else(|| format!("user {id}"), |name| format!("user {name}"))
 }
 
-/// Who needs permission, and what grants it in a unit.
+/// The user who needs permission to read, and how a unit gets it.
 fn reader() -> String {
     let user = user(rustix::process::geteuid().as_raw());
-    // A unit of ours, in which root hands over files that only root can read.
+    // In a unit of ours, root copies files that only root can read.
     match std::env::var_os("RUNTIME_DIRECTORY") {
         None => user,
         Some(_) => {

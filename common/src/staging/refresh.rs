@@ -1,4 +1,4 @@
-//! Has root copy again what may have changed since it was copied.
+//! Has root copy files again that may have changed since they were copied.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +10,8 @@ use rustix::fs::{Access, access};
 
 use super::find::{Copy, RENEW, runtime_directory};
 
-/// Has the copies of these files renewed where they may be out of date, and waits for it: 3 s at
-/// most. Files that this process can read itself are left alone. Blocks.
+/// Requests new copies of these files if they may be out of date, and waits at most 3 s for them.
+/// Ignores files that this process can read itself. Blocks.
 pub fn refresh(paths: &[&Path]) {
     const LIMIT: Duration = Duration::from_secs(3);
     const PAUSE: Duration = Duration::from_millis(50);
@@ -28,7 +28,7 @@ pub fn refresh(paths: &[&Path]) {
 }
 
 fn is_stale(path: &Path, directory: &Path) -> bool {
-    /// Where the file itself cannot be looked at, a copy counts for so long.
+    /// How long a copy counts as current if the file itself cannot be inspected.
     const FRESH: Duration = Duration::from_secs(60);
     if access(path, Access::READ_OK).is_ok() {
         return false;

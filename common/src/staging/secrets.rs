@@ -1,5 +1,5 @@
-//! What a file with a password, credentials or rules of access may contain. The service and root
-//! read it in the same way: root copies only what the service uses of it, and no other secret.
+//! The allowed content of a file with a password, credentials or rules of access. The service and
+//! root parse it in the same way: root copies only what the service uses, and no other secret.
 
 use toml::de::DeTable;
 

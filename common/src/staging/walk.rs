@@ -1,5 +1,5 @@
-//! How root opens a file that a setting names: by the rules of a walk that passes no entry which
-//! another user could have put there.
+//! How root opens a file that a setting names: by a walk that passes no entry that another user
+//! could have created.
 //!
 //! Root must own each directory of the path, and only root may write to it, except the
 //! configuration directory itself. If users other than root can write the settings, the walk starts
@@ -26,7 +26,7 @@ pub(super) struct PathWalk {
     /// Where paths begin: `/`.
     root: PathBuf,
     config_dir: PathBuf,
-    /// Whether nobody else can have written the settings.
+    /// Whether only root and the caller can have written the settings.
     pub(super) is_roots_alone: bool,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Opened {
     pub(super) file: OwnedFd,
     /// The directory in which the file is; a directory itself.
     pub(super) directory: OwnedFd,
-    /// Whether others than root can put files there.
+    /// Whether users other than root can create files there.
     pub(super) is_others: bool,
 }
 
@@ -71,8 +71,8 @@ impl PathWalk {
         Ok(Opened { file, directory: end.parent, is_others })
     }
 
-    /// A file that others can have named must be root's. A file that they can have put there must
-    /// be small, and have no second name.
+    /// A file that other users can have named must belong to root. A file that they can have
+    /// created must be small, and have no second name.
     fn check_file(&self, file: &OwnedFd, path: &Path, is_others: bool) -> Result<(), Unreadable> {
         let stat = fstat(file)?;
         if !self.is_roots_alone && !is_roots_own(&stat) {
@@ -152,7 +152,8 @@ fn are_roots(config_dir: &Path) -> bool {
     written.all(|name| is_roots(&config_dir.join(name)))
 }
 
-/// Why a private key of root's is not read where others than root can put files.
+/// The reason why a private key of root is not read in a directory where other users can create
+/// files.
 pub(super) fn key_among_others(path: &Path) -> Unreadable {
     let (directory, path) = (path.parent().unwrap_or(path).display(), path.display());
     Unreadable::NotHandedOver(format!(
@@ -188,7 +189,7 @@ fn is_roots(path: &Path) -> bool {
     }
 }
 
-/// Whether everybody can read it, and a sandboxed service too.
+/// Whether all users can read it, even a sandboxed service.
 pub(super) fn is_open_to_all(path: &Path) -> bool {
     /// What ProtectHome= and PrivateTmp= hide.
     const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];

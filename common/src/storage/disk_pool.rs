@@ -1,7 +1,7 @@
 //! Runs disk work on the threads of the `blocking` crate, a few jobs at a time.
 //!
-//! A stalled disk holds up the jobs that need it and nothing else. Writers cannot take every
-//! thread, so a file can be read while all uploads wait in a write or a sync.
+//! A stalled disk delays only the jobs that need it. Writers cannot take all threads, so a file can
+//! be read while all uploads wait for a write or a sync.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,8 +25,8 @@ pub enum Kind {
     Write,
     /// Changes something, and waits until the disk has it.
     Sync,
-    /// Makes and syncs directories, which takes many syncs: one such job at a time, so that others
-    /// can sync beside it.
+    /// Creates and syncs directories, which takes many syncs. Only one such job runs at a time, so
+    /// that other jobs can sync.
     MakeDirectories,
 }
 
@@ -36,7 +36,7 @@ pub struct DiskPool {
     writers: Arc<Semaphore>,
     syncs: Arc<Semaphore>,
     makers: Arc<Semaphore>,
-    /// Jobs that nobody waits for.
+    /// Deferred jobs, whose results are not needed.
     deferred: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -66,7 +66,7 @@ impl DiskPool {
         Returned::of(async move { pool.permit(kind, work).await.start().await })
     }
 
-    /// Waits for a permit, which the work then gives back. Compiled once for all types of jobs.
+    /// Waits for a permit. The work returns it. Compiled once for all types of jobs.
     async fn permit(self: &Arc<Self>, kind: Kind, work: Work) -> Work {
         let permits = self.permits(kind).await;
         let pool = self.clone();

@@ -27,8 +27,8 @@ pub struct Reader {
     /// Whether the file system supports `RWF_NOWAIT`.
     has_nowait: bool,
     reading: Option<Boxed<Result<Bytes, Errno>>>,
-    /// The last chunk, unless it has become too large. Once it is sent, the next one is read into
-    /// it: a new one would be filled with zeros first.
+    /// The last chunk, unless it has become too large. After it is sent, the next one is read into
+    /// it, since a new buffer would be filled with zeros first.
     last: Bytes,
 }
 

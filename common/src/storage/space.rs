@@ -1,4 +1,4 @@
-//! How much of a file system has to stay free, in bytes and in inodes.
+//! The space that must stay free on a file system, in bytes and in inodes.
 
 use std::os::fd::AsFd;
 
@@ -7,19 +7,19 @@ use rustix::io::Errno;
 
 use crate::settings::Free;
 
-/// What is about to be taken of a file system.
+/// The space that is about to be used.
 #[derive(Clone, Copy)]
 pub struct Need {
     /// In bytes.
     pub bytes: u64,
-    /// New files and directories.
+    /// The number of new files and directories.
     pub inodes: u64,
 }
 
-/// Why what is needed would leave less than `min_free`; `None` if it would not.
+/// Why this need would leave less than `min_free`; `None` if it would not.
 ///
 /// # Errors
-/// If the file system does not say what is free.
+/// If the file system does not report its free space.
 pub fn shortage(
     min_free: Free,
     file_system: impl AsFd,
@@ -35,15 +35,15 @@ pub fn shortage(
     })
 }
 
-/// A file system of no size does not know its size: some FUSE and network file systems, ramfs.
+/// A file system of size 0 does not know its size: some FUSE and network file systems, ramfs.
 fn has_bytes(min_free: Free, space: &StatVfs, more: u64) -> bool {
     // An empty file fits even on a full disk, if nothing has to stay free.
     let free = u128::from(space.f_bavail) * u128::from(space.f_frsize);
     space.f_blocks == 0 || free >= floor(min_free, space) + u128::from(more)
 }
 
-/// Each inode counts as its share of the bytes: where a tenth of the bytes has to stay free, so does
-/// a tenth of the inodes. Btrfs, FAT and others have no fixed number and say 0.
+/// Each inode counts as its share of the bytes: if a tenth of the bytes must stay free, so must a
+/// tenth of the inodes. Btrfs, FAT and others have no fixed number of inodes and report 0.
 fn has_inodes(min_free: Free, space: &StatVfs, more: u64) -> bool {
     let size = u128::from(space.f_blocks) * u128::from(space.f_frsize);
     let left = u128::from(space.f_favail.saturating_sub(more));

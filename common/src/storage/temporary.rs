@@ -1,5 +1,5 @@
-//! Temporary files: what is stored is written to one first, in a directory that no request can
-//! name.
+//! Temporary files, in a directory that no request can name. A file is written here and then
+//! renamed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::open_directory;
 /// The directory of the temporary files.
 pub const RESERVED: &str = ".tedge-uploads";
 
-/// Removed when dropped, unless it was renamed.
+/// A temporary file. It is removed when dropped, unless it was renamed.
 pub struct Temporary {
     file: Arc<OwnedFd>,
     /// Its directory and its name there, until it is renamed.
@@ -23,7 +23,7 @@ pub struct Temporary {
 }
 
 impl Temporary {
-    /// Makes one in the reserved directory of `base`, which is on the same file system.
+    /// Creates one in the reserved directory of `base`, on the same file system.
     ///
     /// # Errors
     /// Those of the file system.
@@ -50,7 +50,7 @@ impl Temporary {
         &self.file
     }
 
-    /// Renames it, replacing what has that name.
+    /// Renames it, and replaces the file of that name.
     ///
     /// # Errors
     /// Those of renameat(2).
@@ -65,8 +65,8 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         let Some((directory, name)) = self.entry.take() else { return };
-        // Freeing the blocks of a large file takes a while. It happens when the last descriptor is
-        // closed, so that has to be in the pool too.
+        // Freeing the blocks of a large file takes a while. This happens when the last descriptor
+        // is closed, so that must run in the pool too.
         let file = self.file.clone();
         self.pool.defer(move || {
             match unlinkat(directory, name.as_str(), AtFlags::empty()) {
@@ -80,11 +80,11 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes the temporary files in the reserved directory of `base`: all, even if one cannot be.
-/// Returns how many these were.
+/// Removes all temporary files in the reserved directory of `base`, even if one cannot be removed.
+/// Returns how many there were.
 ///
 /// # Errors
-/// The first of the file system.
+/// The first error of the file system.
 pub fn remove_all(base: BorrowedFd<'_>) -> Result<usize, Errno> {
     let directory = match open_directory(base, RESERVED) {
         Ok(directory) => directory,

@@ -1,4 +1,5 @@
-//! Which clients may connect: those with a certificate of a trusted authority that is on no list.
+//! Which clients may connect: those with a certificate that a trusted authority has signed and that
+//! is on no list.
 //!
 //! rustls verifies the certificate. Revocation is checked here, because rustls differs from what we
 //! promise: it checks only the first list of an issuer, and it refuses all clients if there is a
@@ -25,7 +26,7 @@ use crate::error::Error;
 use crate::x509::certificate::Certificate;
 use crate::x509::{Malformed, PublicKey};
 
-/// Who may connect.
+/// The clients that may connect.
 #[derive(Debug)]
 pub(super) struct Admission {
     verifier: Arc<dyn ClientCertVerifier>,
@@ -35,7 +36,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// Builds it and adds warnings. Without lists nobody is revoked.
+    /// Builds it and adds warnings. Without lists no client is revoked.
     pub(super) fn new(
         source: &Source,
         authorities: Authorities,
@@ -93,7 +94,7 @@ impl Admission {
         }
         let presented = intermediates.iter().flat_map(|der| Certificate::parse(der));
         let mut serials = presented.map(|certificate| certificate.serial).chain([leaf.serial]);
-        // Signatures are verified again only if a number is on a list.
+        // Signatures are verified again only if a serial number is on a list.
         if serials.any(|serial| self.lists.has(serial)) {
             self.find_unrevoked_path(end_entity, intermediates, now)?;
         }

@@ -12,13 +12,13 @@ use crate::x509::certificate::Certificate;
 use crate::x509::pem::Kind;
 use crate::x509::{Name, Time};
 
-/// Warnings about single files; further ones are only counted.
+/// The maximum number of warnings about single files. Further ones are only counted.
 const COMPLAINTS: usize = 3;
 
 /// More authorities than this are probably the public ones.
 pub(super) const MANY: usize = 16;
 
-/// The authorities that a file or a directory names, each once.
+/// The authorities in a file or a directory, each once.
 pub(super) struct Authorities {
     pub(super) store: RootCertStore,
     /// For each root of the store, its certificates.
@@ -28,13 +28,13 @@ pub(super) struct Authorities {
     pub(super) warnings: Vec<String>,
 }
 
-/// Which certificates are taken for authorities.
+/// Which certificates count as authorities.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accept {
-    /// Only those that may sign others: the owner of a server's certificate in the same directory
+    /// Only those that may sign others: the owner of a server certificate in the same directory
     /// must not be able to sign clients.
     Authorities,
-    /// A peer's own certificate too, which is pinned.
+    /// Also a peer's own certificate, which is pinned.
     Anybody,
 }
 
@@ -61,15 +61,15 @@ impl Authorities {
         loading.finish(source)
     }
 
-    /// Whether one of them has its certificate from an issuer of this name.
+    /// Whether one of them has a certificate whose issuer has this name.
     pub(super) fn are_issued_by(&self, name: Name<'_>) -> bool {
         let mut certificates = self.certificates.iter().flatten();
         certificates.any(|der| Certificate::parse(der).is_ok_and(|read| read.issuer == name))
     }
 }
 
-/// The certificates of all files in one block of memory, which is freed whole. Single blocks would
-/// lie between the roots that are kept, and no page of them could be given back.
+/// The certificates of all files in one block of memory, which is freed completely. Single blocks
+/// would lie between the kept roots and prevent the return of whole pages.
 #[derive(Default)]
 struct Found<'a> {
     encoded: Vec<u8>,
@@ -92,12 +92,12 @@ struct Loading {
     certificates: Vec<Vec<Vec<u8>>>,
     pins: Pins,
     complaints: Vec<String>,
-    /// Faults that some public CAs always have; reported only for a few CAs of one's own.
+    /// Faults that some public CAs always have. They are reported only if there are few CAs.
     minor: Vec<String>,
 }
 
 impl Loading {
-    /// A directory may hold anything beside certificates: one bad file in it is a warning.
+    /// A directory may contain other files: one bad file in it is a warning.
     fn file<'a>(&mut self, file: &'a Source, found: &mut Found<'a>) -> Result<(), Error> {
         let contents = match file.contents() {
             Ok(contents) => contents,
@@ -118,7 +118,7 @@ impl Loading {
                 found.add(file, section.line, &section.der);
             }
         }
-        // Keys, requests and lists may lie in the same directory.
+        // Keys, requests and lists may be in the same directory.
         let is_elsewhere = self.is_directory && !contents.sections.is_empty();
         if contents.first(Kind::Certificate).is_none()
             && contents.faults.is_empty()
@@ -141,7 +141,7 @@ impl Loading {
         };
         let subject = described.subject;
         if self.accept == Accept::Authorities && !described.is_authority() {
-            // A directory may hold both a CA and the certificates that it signed.
+            // A directory may contain a CA and the certificates that it signed.
             if !self.is_directory || subject == described.issuer {
                 self.complaints.push(say(format_args!(
                     "holds a certificate that is no CA's, left out: {subject}"

@@ -18,14 +18,14 @@ use crate::error::Error;
 
 /// Sessions kept for resumption: 8 tickets of each of 4 servers.
 const SESSIONS: usize = 32;
-/// Where update-ca-certificates(8) puts what the system trusts.
+/// The directory in which update-ca-certificates(8) stores the CAs that the system trusts.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs";
 
-/// Which files a client's configuration comes from, and the keys that name them.
+/// The files of a client's configuration, and the settings that name them.
 #[derive(Clone, Debug)]
 pub struct ClientFiles {
-    /// A file or a directory with the CAs that vouch for servers. A server's own certificate is
-    /// taken too.
+    /// A file or a directory with the CAs that sign servers. A server's own certificate is accepted
+    /// too.
     pub roots: PathBuf,
     /// The setting that names it, `c8y.root_cert_path`.
     pub roots_key: &'static str,
@@ -33,33 +33,32 @@ pub struct ClientFiles {
     pub cert_file: Option<PathBuf>,
     /// The private key of the certificate.
     pub key_file: Option<PathBuf>,
-    /// What the keys `cert_file` and `key_file` begin with, `http.client.auth`.
+    /// The prefix of the keys `cert_file` and `key_file`: `http.client.auth`.
     pub auth_prefix: &'static str,
     /// The application protocol to agree on (ALPN), `http/1.1`; `None` for MQTT, which has none.
     pub protocol: Option<&'static str>,
 }
 
-/// A client's configuration, and what there is to say about it.
+/// A client's configuration, and its warnings.
 #[derive(Clone, Debug)]
 pub struct ClientIdentity {
-    /// What connections are made with. Sessions are resumed as long as it is kept.
+    /// The configuration for connections. Sessions are resumed as long as it is kept.
     pub config: Arc<ClientConfig>,
-    /// What judges servers.
+    /// The verifier of servers.
     pub verifier: Arc<dyn ServerCertVerifier>,
-    /// How many CAs vouch for servers.
+    /// The number of CAs that sign servers.
     pub authorities: usize,
-    /// What a person should look into, one sentence each.
+    /// Warnings, one sentence each.
     pub warnings: Vec<String>,
 }
 
 impl ClientFiles {
-    /// Reads all of them. The error names the key, the file and what is wrong with it. Blocks on
-    /// the disk.
+    /// Reads all files. The error names the key, the file and the fault. Blocks on the disk.
     pub fn load(&self) -> Result<ClientIdentity, Error> {
         self.load_with(None)
     }
 
-    /// The same, and the CAs that the system trusts vouch for servers as well.
+    /// The same, and also trusts the CAs that the system trusts.
     pub fn load_with_system(&self) -> Result<ClientIdentity, Error> {
         self.load_with(Some(Path::new(SYSTEM_ROOTS)))
     }

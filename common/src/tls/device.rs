@@ -1,5 +1,5 @@
-//! The device's own certificate, shown to servers that are judged as others: the files are read for
-//! each connection, so that a renewed certificate needs no reload.
+//! The device's own certificate, which is presented to servers. The files are read for each
+//! connection, so a renewed certificate needs no reload.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +16,17 @@ use crate::error::Error;
 use crate::x509::certificate::Certificate;
 use crate::x509::pem;
 
-/// A configuration that shows the device's certificate, and what there is to say about it.
+/// A configuration that presents the device's certificate, and its warnings.
 #[derive(Clone, Debug)]
 pub struct DeviceIdentity {
-    /// Resumes no session: in one the certificate of before would count.
+    /// The configuration. It resumes no session, since a resumed session would use the old
+    /// certificate.
     pub config: Arc<ClientConfig>,
-    /// The certificates in PEM on one line each, where there are more than the device's own.
+    /// The certificates in PEM, each on one line, if there are more than the device's own.
     pub chain: Option<String>,
-    /// Whom the certificate names, and who has issued it.
+    /// The subject and the issuer of the certificate.
     pub subject: String,
-    /// What may be wrong with it, such as its end, each with the setting and the file.
+    /// Possible faults, such as its expiry, each with the setting and the file.
     pub warnings: Vec<String>,
 }
 
@@ -35,7 +36,7 @@ impl DeviceIdentity {
     ///
     /// # Errors
     ///
-    /// Names the setting, the file and what is wrong with it.
+    /// Names the setting, the file and its fault.
     pub fn load(
         verifier: &Arc<dyn ServerCertVerifier>,
         certificate: &Path,

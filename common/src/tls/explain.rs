@@ -8,7 +8,7 @@ use crate::journal::Refusal;
 use crate::x509::Time;
 use crate::x509::signature::Algorithm;
 
-/// What went wrong, to be read after the peer's address: "sent no certificate, …".
+/// The fault, as a message that follows the peer's address: "sent no certificate, …".
 pub fn explain(error: &Error) -> String {
     match error {
         Error::NoCertificatesPresented => {
@@ -25,7 +25,7 @@ pub fn explain(error: &Error) -> String {
     }
 }
 
-/// The same for what comes out of a stream, where rustls's error is wrapped.
+/// The same for an error of a stream, which wraps rustls's error.
 pub fn explain_io(error: &io::Error) -> String {
     match inner(error) {
         Some(inner) => explain(inner),
@@ -196,7 +196,7 @@ impl fmt::Display for WeakKey {
 
 impl std::error::Error for WeakKey {}
 
-/// What the verifier said, where rustls has no word of its own for it.
+/// The verifier's message, for errors that rustls does not name itself.
 pub(super) fn cause(error: &CertificateError) -> Option<&webpki::Error> {
     match error {
         CertificateError::Other(cause) => cause.0.downcast_ref(),

@@ -6,18 +6,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What some files and directories looked like: equal stamps mean unchanged files.
+/// The state of some files and directories: equal stamps mean unchanged files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint(u64);
 
 impl Fingerprint {
-    /// Looks at these paths, and at what is in them where they are directories.
+    /// Inspects these paths, and the content of those that are directories.
     pub(crate) fn take(paths: &[Option<&Path>]) -> Self {
         let mut hasher = DefaultHasher::new();
         for &path in paths.iter().flatten() {
             look(path, path.as_os_str(), &mut hasher);
             let Ok(entries) = fs::read_dir(path) else { continue };
-            // The order of a directory's entries means nothing: their hashes are added up.
+            // The order of a directory's entries has no meaning, so their hashes are added.
             let mut sum = 0u64;
             for entry in entries.flatten() {
                 let mut entry_hasher = DefaultHasher::new();
@@ -30,8 +30,8 @@ impl Fingerprint {
     }
 }
 
-/// The file that the path leads to, through links. Its ctime also tells of a content that was
-/// changed within the same second, or under an old mtime.
+/// The file at the end of the path, through links. Its ctime also shows a change of content within
+/// the same second, or with an old mtime.
 fn look(path: &Path, name: &OsStr, hasher: &mut DefaultHasher) {
     name.hash(hasher);
     let Ok(file) = fs::metadata(path) else { return };

@@ -12,7 +12,7 @@ use crate::x509::key::Key;
 use crate::x509::pem::Kind;
 use crate::x509::{PublicKey, Time};
 
-/// A certificate that ends in fewer days than this is a warning.
+/// A certificate that expires in fewer days causes a warning.
 const SOON: i64 = 14;
 
 /// A certificate and the key that belongs to it.

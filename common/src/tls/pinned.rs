@@ -33,7 +33,7 @@ impl Pins {
     }
 }
 
-/// The usual verifier, and what to do where it finds no CA that vouches for a server.
+/// The usual verifier, and the pinned certificates for servers that no CA has signed.
 #[derive(Debug)]
 pub(super) struct Verifier {
     pub(super) usual: Arc<WebPkiServerVerifier>,
@@ -80,7 +80,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether no CA vouches for the certificate, since it is one itself or the CA is unknown.
+/// Whether the certificate is not signed by a known CA: it is a CA certificate itself, or the CA is
+/// unknown.
 fn has_no_ca(error: &Error) -> bool {
     let Error::InvalidCertificate(error) = error else { return false };
     *error == CertificateError::UnknownIssuer

@@ -1,5 +1,5 @@
-//! The configuration that a server accepts connections with, swapped whole when its files have
-//! changed; and whether those who were accepted before would be accepted still.
+//! The configuration with which a server accepts connections. It is replaced as a whole after its
+//! files have changed. Also checks whether clients of open connections would still be accepted.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use super::server::{ServerFiles, ServerIdentity};
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
 
-/// The server's current configuration, swapped whole on reload.
+/// The server's current configuration. A reload replaces it as a whole.
 #[derive(Debug)]
 pub struct ReloadingServer {
     files: ServerFiles,
@@ -32,10 +32,11 @@ struct Current {
 /// The client of an open connection, as its certificates name it.
 pub(crate) struct Client {
     certificates: Vec<CertificateDer<'static>>,
-    /// The configuration by which it was accepted last. It is not kept alive: a connection may stay
-    /// open for days, and the keys and lists of before a reload are freed without waiting for it.
+    /// The configuration that accepted the client last. This does not keep it alive: a connection
+    /// may stay open for days, and old keys and lists should be freed after a reload.
     judged_by: Mutex<Weak<ServerConfig>>,
-    /// When the first of the certificates expires that had not when it was judged, in Unix seconds.
+    /// When the first of the certificates expires that were valid at the last check, in Unix
+    /// seconds.
     expires: AtomicI64,
     /// The same number for the same certificate, for as long as the process runs.
     pub(crate) digest: u64,
@@ -50,18 +51,18 @@ impl Client {
 }
 
 impl ReloadingServer {
-    /// Serves with what was loaded from these files.
+    /// Serves with the configuration that was loaded from these files.
     pub fn new(files: ServerFiles, loaded: &ServerIdentity) -> Self {
         let current = Mutex::new(Current::of(loaded));
         Self { files, current, fingerprint: Mutex::new(loaded.fingerprint) }
     }
 
-    /// What the next connection is accepted with.
+    /// The configuration for the next connection.
     pub fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&lock(&self.current).config)
     }
 
-    /// Whether clients have to have a certificate.
+    /// Whether clients must have a certificate.
     pub fn asks_for_certificates(&self) -> bool {
         lock(&self.current).admission.is_some()
     }
@@ -78,7 +79,7 @@ impl ReloadingServer {
         })
     }
 
-    /// The client of a connection that was accepted with `config`, where it has a certificate.
+    /// The client of a connection that was accepted with `config`, if it has a certificate.
     pub(crate) fn client(
         &self,
         session: &ServerConnection,
@@ -93,17 +94,17 @@ impl ReloadingServer {
             expires: AtomicI64::new(0),
             digest: hasher.finish(),
         };
-        // Whoever resumes a session was judged when that was begun.
+        // The client of a resumed session was checked when the session began.
         client.expires.store(client.first_expiry(i64::MIN), Relaxed);
         Some(client)
     }
 
-    /// Whether a client would still be accepted: the files may have been loaded again since, or one
+    /// Whether a client would still be accepted. The files may have been loaded again since, or one
     /// of its certificates may have expired.
     ///
     /// # Errors
     ///
-    /// Why it would be refused.
+    /// The reason why the client would be refused.
     pub(crate) fn judge(&self, client: &Client) -> Result<(), rustls::Error> {
         self.judge_at(client, UnixTime::now())
     }

@@ -17,15 +17,15 @@ use crate::x509::{IndexedList, Name, PublicKey, RevocationList, Time};
 pub(super) struct Lists(Vec<IndexedList>);
 
 impl Lists {
-    /// Reads all of them. What is not understood stops the start: to pass it over would let revoked
-    /// clients in.
+    /// Reads all lists. A list that cannot be parsed stops the start: ignoring it would admit
+    /// revoked clients.
     pub(super) fn load(
         source: &Source,
         authorities: &Authorities,
         warnings: &mut Vec<String>,
     ) -> Result<Self, Error> {
         let Files { is_directory, sources, directories } = source.files()?;
-        // Hidden directories belong to tools: `..data`, `.git`.
+        // Hidden directories are those of tools: `..data`, `.git`.
         let is_hidden = |directory: &&Source| {
             directory.path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.')
         };
@@ -65,20 +65,20 @@ impl Lists {
         Ok(Self(lists))
     }
 
-    /// Whether any list has the number, of whatever issuer.
+    /// Whether any list contains the number, whoever issued it.
     pub(super) fn has(&self, serial: &[u8]) -> bool {
         self.0.iter().any(|list| list.holds(serial))
     }
 
-    /// Whether a list that this key signed has the number. The issuer's name in the list does not
-    /// count: some tools write it in other strings than the CA's certificate has.
+    /// Whether a list that this key signed contains the number. The issuer's name in the list does
+    /// not count, since some tools encode it differently from the CA's certificate.
     pub(super) fn has_signed(
         &self,
         serial: &[u8],
         key: PublicKey<'_>,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> bool {
-        // The number first: to verify the signature takes longer.
+        // First the number, since verifying the signature takes longer.
         self.0.iter().any(|list| list.holds(serial) && list.is_signed_by(key, algorithms))
     }
 
@@ -94,7 +94,7 @@ impl Lists {
             let mut keys = keys(roots, read.issuer).peekable();
             let is_on =
                 |list: &IndexedList| list.issuer() == read.issuer && list.holds(read.serial);
-            // The list of an issuer that is not trusted cannot be verified. It counts.
+            // A list of an issuer that is not trusted cannot be verified. It counts.
             self.has(read.serial)
                 && match keys.peek() {
                     None => self.0.iter().any(is_on),
@@ -129,7 +129,7 @@ fn check(
     if let Some(what) = list.unfit {
         return Err(file.error(format_args!("holds {what}: {issuer} (line {line})")));
     }
-    // By the key, since some tools write the name in other strings than the CA's certificate has.
+    // By the key, since some tools encode the name differently from the CA's certificate.
     let mut named = keys(roots, issuer).peekable();
     let is_named = named.peek().is_some();
     let mut all = named.chain(roots.roots.iter().map(key));

@@ -19,38 +19,38 @@ use super::tickets::Tickets;
 use crate::error::Error;
 use crate::x509::Time;
 
-/// Which files make a server's identity and say who may connect, and the keys that name them.
+/// The files of a server's configuration, and the settings that name them.
 #[derive(Clone, Debug)]
 pub struct ServerFiles {
-    /// What the four keys begin with: `http` for `http.cert_path` and so on.
+    /// The prefix of the four keys: `http` for `http.cert_path` and so on.
     pub prefix: &'static str,
     /// The certificate, and its chain after it.
     pub cert_path: Option<PathBuf>,
     /// The private key of the certificate.
     pub key_path: Option<PathBuf>,
-    /// A file or a directory with the CAs that vouch for clients.
+    /// A file or a directory with the CAs that sign clients.
     pub ca_path: Option<PathBuf>,
-    /// A file or a directory with the lists of certificates that they have revoked.
+    /// A file or a directory with the revocation lists of these CAs.
     pub crl_path: Option<PathBuf>,
 }
 
-/// A server's configuration, and what there is to say about it.
+/// A server's configuration, its description and its warnings.
 #[derive(Clone, Debug)]
 pub struct ServerIdentity {
-    /// What connections are accepted with.
+    /// The configuration for connections.
     pub config: Arc<ServerConfig>,
-    /// Whose certificate it is: `CN=localhost, OU=device, O=thin-edge`.
+    /// The subject of its certificate: `CN=localhost, OU=device, O=thin-edge`.
     pub subject: String,
-    /// Until when it is valid.
+    /// The expiry of its certificate.
     pub not_after: Time,
-    /// The host names that it is for, in lower case.
+    /// The host names of its certificate, in lower case.
     pub(super) names: Arc<[String]>,
-    /// How many CAs vouch for clients. 0: no client certificate is asked for.
+    /// The number of CAs that sign clients. 0: clients need no certificate.
     pub authorities: usize,
-    /// What a person should look into, one sentence each.
+    /// Warnings, one sentence each.
     pub warnings: Vec<String>,
     pub(super) admission: Option<Arc<Admission>>,
-    /// What the files looked like before they were read.
+    /// The state of the files before they were read.
     pub(super) fingerprint: Fingerprint,
 }
 
@@ -66,9 +66,9 @@ impl fmt::Display for ServerIdentity {
 }
 
 impl ServerFiles {
-    /// Reads all of them. `None` means plain HTTP: no file is named.
+    /// Reads all files. `None` means plain HTTP: no file is set.
     ///
-    /// The error names the key, the file and what is wrong with it. Blocks on the disk.
+    /// The error names the key, the file and the fault. Blocks on the disk.
     pub fn load(&self) -> Result<Option<ServerIdentity>, Error> {
         let key = |name: &str| format!("{}.{name}", self.prefix);
         let source = |name, path: &PathBuf| Source::new(key(name), path);

@@ -17,11 +17,11 @@ pub(super) struct Source {
     pub(super) path: PathBuf,
 }
 
-/// What a setting that takes a file or a directory leads to.
+/// The files of a setting that takes a file or a directory.
 pub(super) struct Files {
     pub(super) is_directory: bool,
     pub(super) sources: Vec<Source>,
-    /// The directories in that directory.
+    /// The subdirectories of that directory.
     pub(super) directories: Vec<Source>,
 }
 
@@ -40,8 +40,8 @@ impl Source {
         format!("{}: {} {what}", self.key, self.path.display())
     }
 
-    /// The files of a directory, sorted by name, each once however many links lead there; the
-    /// file itself where it is none.
+    /// The files of a directory, sorted by name, each once even if several links lead to it. If the
+    /// path is a file, that file.
     pub(super) fn files(&self) -> Result<Files, Error> {
         let Some(entries) = staging::entries(&self.path).map_err(|what| self.error(what))? else {
             let sources = vec![self.clone()];

@@ -43,7 +43,7 @@ impl ProducesTickets for Tickets {
     }
 }
 
-/// The certificates in a session, whose encoding rustls does not document.
+/// The certificates in a session. rustls does not document its encoding.
 fn certificates(session: &[u8]) -> Vec<CertificateDer<'_>> {
     let mut chain = Vec::new();
     let mut rest = session;

@@ -16,18 +16,18 @@ use super::name::{Name, ObjectId, write_escaped};
 use super::signature::{Algorithm, PublicKey, Signed};
 use super::time::Time;
 
-/// What a certificate says of itself.
+/// The content of a certificate.
 #[derive(Clone, Debug)]
 pub struct Certificate<'a> {
     /// The issuer's number for it: an integer, as bytes.
     pub serial: &'a [u8],
     /// Who signed it.
     pub issuer: Name<'a>,
-    /// Whose it is.
+    /// The subject.
     pub subject: Name<'a>,
-    /// Valid from here on.
+    /// The beginning of its validity.
     pub not_before: Time,
-    /// Valid until here.
+    /// The end of its validity.
     pub not_after: Time,
     /// The public key in it.
     pub key: PublicKey<'a>,
@@ -36,12 +36,12 @@ pub struct Certificate<'a> {
     signed: Signed<'a>,
 }
 
-/// The extensions that matter to a person.
+/// The extensions that are described or checked.
 #[derive(Clone, Debug, Default)]
 pub struct Extensions<'a> {
     /// The names under which its owner can be reached.
     pub alternative_names: Vec<AlternativeName<'a>>,
-    /// Whether it may sign others, where it says.
+    /// Whether it may sign others, if it states that.
     pub is_authority: Option<bool>,
     /// The hash by which its children point to its key.
     pub key_id: Option<&'a [u8]>,
@@ -130,7 +130,7 @@ impl<'a> Extensions<'a> {
         Ok(extensions)
     }
 
-    /// What the owner may use it for, in words; empty where everything is allowed.
+    /// The allowed purposes, in words; empty if all are allowed.
     pub fn purposes(&self) -> Vec<String> {
         let mut words = Vec::new();
         let mut purposes = Reader::new(self.purposes.unwrap_or_default());
@@ -223,7 +223,7 @@ impl<'a> Request<'a> {
         (!is_known).then(|| self.signed.algorithm())
     }
 
-    /// Whether the owner of the key made it, and not somebody else.
+    /// Whether the owner of the key signed the request.
     pub fn is_signed_by_its_key(&self, algorithms: WebPkiSupportedAlgorithms) -> bool {
         self.signed.is_by(self.key, algorithms)
     }

@@ -19,7 +19,7 @@ pub struct Key(Arc<dyn SigningKey>);
 #[derive(Clone, Copy, Debug)]
 pub struct Unable;
 
-/// Why a private key cannot be used, to be read after the name of its file.
+/// Why a private key cannot be used, as a message that follows the name of its file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// ring signs with no such keys.
@@ -28,7 +28,7 @@ pub enum Unusable {
          and Ed25519 can be used"
     )]
     Kind(String),
-    /// It is damaged, or in no known encoding.
+    /// It is damaged, or its encoding is unknown.
     #[error("holds a key that is damaged, or of an unknown kind")]
     Unknown,
     /// An EC key without its public part that does not belong to the certificate.
@@ -48,7 +48,7 @@ impl Key {
         Ok((key, encoded))
     }
 
-    /// A key that exists already: PKCS #8, PKCS #1 or SEC 1, whatever its label said.
+    /// An existing key: PKCS #8, PKCS #1 or SEC 1, whatever its label.
     pub fn new(encoded: &[u8]) -> Result<Self, Unusable> {
         PrivateKeyDer::try_from(encoded)
             .ok()
@@ -56,8 +56,8 @@ impl Key {
             .ok_or_else(|| kind(encoded).map_or(Unusable::Unknown, Unusable::Kind))
     }
 
-    /// The same, of the owner of this public key: an EC key may come without its public part
-    /// (`openssl ec -no_public`), which is taken from there.
+    /// The same for the owner of this public key. An EC key may lack its public part (`openssl ec
+    /// -no_public`), which is then taken from `owner`.
     pub fn of(owner: PublicKey<'_>, encoded: &[u8]) -> Result<Self, Unusable> {
         Self::new(encoded).or_else(|unusable| match complete(owner, encoded) {
             Ok(whole) => load(PrivateKeyDer::Pkcs8(whole.into())).ok_or(Unusable::Stranger),
@@ -119,7 +119,7 @@ fn complete(owner: PublicKey<'_>, encoded: &[u8]) -> Result<Vec<u8>, Malformed> 
     }
     let secret = parts.take(OCTET_STRING)?;
     parts.optional(0xa0)?;
-    // The public part is there, so the key has another fault.
+    // The public part exists, so the key has another fault.
     if !parts.is_empty() {
         return Err(Malformed);
     }

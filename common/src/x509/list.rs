@@ -13,12 +13,12 @@ use super::name::Name;
 use super::signature::{PublicKey, Signed};
 use super::time::Time;
 
-/// What a revocation list says.
+/// The content of a revocation list.
 #[derive(Clone, Copy, Debug)]
 pub struct RevocationList<'a> {
-    /// Whose certificates it lists, and who signed it.
+    /// The issuer whose certificates it lists.
     pub issuer: Name<'a>,
-    /// When the next one is due, where it says.
+    /// When the next list is due, if stated.
     pub next_update: Option<Time>,
     /// What kind of list it is, if it does not name every revoked certificate.
     pub unfit: Option<&'static str>,
@@ -73,7 +73,7 @@ impl<'a> RevocationList<'a> {
     }
 }
 
-/// A list that is looked up for each connection.
+/// A list for the look-up of each connection's certificate.
 #[derive(Debug)]
 pub struct IndexedList {
     der: Box<[u8]>,
@@ -91,7 +91,7 @@ impl IndexedList {
         Ok(Self { der: der.into(), issuer, index })
     }
 
-    /// Whose certificates it lists.
+    /// The issuer whose certificates it lists.
     pub fn issuer(&self) -> Name<'_> {
         Name::new(self.der.get(self.issuer.clone()).unwrap_or_default())
     }
@@ -109,7 +109,7 @@ impl IndexedList {
     }
 }
 
-/// The serial number of the entry whose content begins here, as it is sorted.
+/// The sorted serial number of the entry whose content begins here.
 fn serial_at(der: &[u8], offset: u32) -> (usize, &[u8]) {
     let entry = der.get(offset as usize..).unwrap_or_default();
     // The entries were read when the list was parsed.

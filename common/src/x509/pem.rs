@@ -20,27 +20,27 @@ use super::list::RevocationList;
 use crate::escape::Escaped;
 use text::{HYPHENS, Text, find};
 
-/// What is in a text.
+/// The content of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// What could be read, in order.
+    /// The sections that could be read, in order.
     pub sections: Vec<Section>,
-    /// What could not, in order.
+    /// The faults, in order.
     pub faults: Vec<Fault>,
 }
 
-/// Something between a BEGIN and an END line, or a file in DER.
+/// A section between a BEGIN and an END line, or a file in DER.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
-    /// What its label says that it is.
+    /// The kind by its label.
     pub kind: Kind,
-    /// Its content; empty where it is encrypted.
+    /// Its content; empty if it is encrypted.
     pub der: Vec<u8>,
     /// The line of BEGIN, from 1.
     pub line: usize,
 }
 
-/// What a section is.
+/// The kind of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A certificate.
@@ -51,13 +51,13 @@ pub enum Kind {
     Request,
     /// A private key, in any of its three encodings.
     PrivateKey,
-    /// A private key under a passphrase.
+    /// A private key that is encrypted with a passphrase.
     EncryptedKey,
-    /// Parameters or a public key, which tools put beside a private key.
+    /// Parameters or a public key, which tools write next to a private key.
     Parameters,
 }
 
-/// Something that could not be read.
+/// A fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Its line, from 1.
@@ -84,7 +84,7 @@ const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 /// The label that stands for DER of an unknown kind.
 const UNKNOWN_DER: &str = "DER that is not a certificate, list, request or key";
 
-/// Formats that are not read, and how to convert them to PEM.
+/// Formats that cannot be used, and how to convert them to PEM.
 const FOREIGN: [(&str, &str); 6] = [
     ("PKCS7", "`openssl pkcs7 -print_certs -in FILE -out NEW`"),
     ("PKCS #7 SIGNED DATA", "`openssl pkcs7 -print_certs -in FILE -out NEW`"),
@@ -94,7 +94,7 @@ const FOREIGN: [(&str, &str); 6] = [
     ("OPENSSH PRIVATE KEY", "`ssh-keygen -p -m PKCS8 -f FILE`; Ed25519 keys cannot be converted"),
 ];
 
-/// As openssl reads it: without regard to padding and the last bits.
+/// As openssl reads it: padding and the last bits are ignored.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new()
@@ -103,7 +103,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl fmt::Display for Fault {
-    /// To be read after the name of a file.
+    /// A message that follows the name of a file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
             Damage::CutOff(label) => write!(f, "is cut off: no line END {}", Escaped(label)),
@@ -167,7 +167,7 @@ impl Kind {
     }
 }
 
-/// Reads all that is in a text, or in DER.
+/// Reads all sections of a text, or of DER.
 pub fn read(bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
     if UTF_16.iter().any(|mark| bytes.starts_with(mark)) {
@@ -202,8 +202,8 @@ impl Contents {
         found.map(|found| found.der.as_slice())
     }
 
-    /// A text in which [`read`] finds the same in the same lines, but for the content of sections
-    /// that are not to be kept.
+    /// A text in which [`read`] finds the same sections and faults in the same lines, without the
+    /// content of the sections that are not kept.
     pub fn restate(&self, mut keep: impl FnMut(&Section) -> bool) -> Vec<u8> {
         let sections = self.sections.iter().map(|section| {
             let label = section.kind.label();
@@ -226,7 +226,7 @@ impl Contents {
         text
     }
 
-    /// Whether it is one element of DER or several, which are then read.
+    /// Whether it is one or several elements of DER, which are then read.
     fn read_der(&mut self, bytes: &[u8]) -> bool {
         let mut reader = Reader::new(bytes);
         let mut elements = Vec::new();
@@ -295,14 +295,14 @@ impl Contents {
             let end = Reader::new(&der).any().map_or(der.len(), |element| element.whole.len());
             der.truncate(end);
         }
-        // A list counts under any label: were it passed over, those that it names would get in.
+        // A list counts under any label: if it were ignored, revoked clients would be admitted.
         let is_list = kind != Kind::RevocationList && RevocationList::parse(&der).is_ok();
         let kind = if is_list { Kind::RevocationList } else { kind };
         Ok(Section { kind, der, line })
     }
 
-    /// Between sections any text may stand, but no line that was meant to begin or end one, and no
-    /// content without such lines.
+    /// Between sections, any text is allowed, except lines that look like damaged BEGIN or END
+    /// lines, and content without such lines.
     fn look_between(&mut self, text: Text<'_>) {
         for (number, line) in text.rest.split(|byte| *byte == b'\n').enumerate() {
             if line.contains(&0) {
@@ -329,7 +329,7 @@ impl Contents {
 }
 
 impl Damage {
-    /// A text in which this is found.
+    /// A text that contains this fault.
     fn restate(&self) -> String {
         match self {
             Self::CutOff(label) => format!("-----BEGIN {label}----------END ?-----"),
@@ -342,7 +342,7 @@ impl Damage {
     }
 }
 
-/// What holds certificates or keys in a way that is not read (RFC 2315, RFC 7292).
+/// What contains certificates or keys in a format that cannot be used (RFC 2315, RFC 7292).
 fn container(der: &[u8]) -> Option<&'static str> {
     const PKCS_7: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7];
     let mut parts = Reader::new(der).enter(SEQUENCE).ok()?;

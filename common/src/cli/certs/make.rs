@@ -141,7 +141,7 @@ impl Maker {
             let what = "has a wrong signature: its maker does not have its key";
             return Err(invalid(csr, what).into());
         }
-        // Rules of access go by the common name: it is the signer who says it, not the requester.
+        // The rules of access use the common name: the signer must choose it, not the requester.
         let name = request.subject.common_name();
         if name.as_deref() != Some(&self.name) {
             let what = format!(

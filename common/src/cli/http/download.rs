@@ -26,9 +26,9 @@ use crate::error::{Error, chain};
 use crate::http::Body;
 use crate::walk::{End, is_kept, is_owned};
 
-/// The mode of a part, for its owner alone. The sticky bit, which means nothing on a Linux file,
-/// tells it from other private files, which those who can write to the directory can rename to a
-/// part.
+/// The mode of a part: private to its owner. The sticky bit has no meaning on a Linux file. It
+/// distinguishes a part from other private files, which users with write access to the directory
+/// can rename to a part.
 const PART: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
 
 /// A file to write, and its partial download if there is one.

@@ -48,7 +48,7 @@ pub(super) enum Holder {
     Certificate(u64),
 }
 
-/// Whether a place could be given up, and at what cost.
+/// Whether a place can be taken from a connection, and what that costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     /// Nothing is lost.
@@ -59,7 +59,7 @@ pub(super) enum Standing {
     Slow,
     /// We wait for the peer, and it is fast enough.
     Moving,
-    /// Quiet by design: upgraded, about to be, or waiting for an answer from elsewhere.
+    /// Quiet by design: upgraded, about to be upgraded, or waiting for an upstream answer.
     Quiet,
     /// The peer waits for us.
     Working,
@@ -86,7 +86,7 @@ impl Seat {
     pub(super) fn look(&mut self, now: u64, last_look: u64) {
         let moved = self.moved_so_far();
         let paid = moved.saturating_sub(self.moved) * (1_000_000 / RATE);
-        // The first bytes of an exchange only fill buffers on the way.
+        // The first bytes of an exchange only fill buffers on the path.
         if paid > 0 && last_look >= self.state.since() + micros(LOOK_AT_PACE) {
             self.paid_until = (self.paid_until.max(now) + paid).min(now + micros(WINDOW));
         }
@@ -125,8 +125,8 @@ impl Seat {
         (self.paid_until, self.moved)
     }
 
-    /// `grace` is how long an exchange may take to begin a transfer. One that waits for an answer
-    /// from elsewhere counts as quiet after a third of it.
+    /// `grace` is how long an exchange may take to begin a transfer. An exchange that waits for an
+    /// upstream answer counts as quiet after a third of it.
     pub(super) fn standing(&self, now: u64, grace: u64) -> Standing {
         let state = &self.state;
         match state.phase() {
@@ -151,7 +151,7 @@ impl Seat {
     }
 }
 
-/// An address as places are counted: of IPv6 the network, since a host has all of it.
+/// The address as the holder of places: for IPv6 the /64 network, since one host has all of it.
 pub(super) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
