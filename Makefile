@@ -29,7 +29,7 @@ test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm
 	TEDGE_CLIENTS=$(CARGO_TARGET_DIR)/clients \
 	  cargo test --locked --package c8y_proxy --test c8y_proxy clients
 
-# In sequence, since time and memory are measured.
+# One test at a time, since time and memory are measured.
 test-faults: setup build ## Test for two hours with power cuts, full disks and attacks
 	@packaging/setup slowhttptest e2fsprogs faketime openssl sslscan
 	cargo test --workspace --locked -- --ignored --skip promises:: --nocapture --test-threads=1
@@ -88,7 +88,7 @@ bench: build ## Measure against nginx and lighttpd: target/bench.md and target/b
 fmt: ## Format the code
 	cargo fmt
 
-# Debian's Rust comes without these tools. A check that cannot run is reported, and is no failure.
+# Debian's Rust comes without these tools. A missing tool is reported, and is not a failure.
 lint: ## Check format, lints and shell scripts with the tools that are installed
 	@if cargo fmt --version >/dev/null 2>&1; then set -x; cargo fmt --check; \
 	else echo "lint: rustfmt is not installed, format not checked"; fi

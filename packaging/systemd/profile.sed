@@ -1,5 +1,5 @@
-# Makes the template units of cloud profiles from the units of tedge-c8y-proxy. Each profile has its own
-# directories and ports, and is part of thin-edge.io's unit for it.
+# Makes the template units of cloud profiles from the units of tedge-c8y-proxy. The service of a profile
+# has its own directories, and is part of thin-edge.io's unit for that profile.
 s/tedge-c8y-proxy-renew\.path/tedge-c8y-proxy-renew@%i.path/
 s/tedge-c8y-proxy\.service/tedge-c8y-proxy@%i.service/
 s/tedge-mapper-c8y\.service/tedge-mapper-c8y@%i.service/
