@@ -23,7 +23,7 @@ use atomic_waker::AtomicWaker;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, sockopt};
 
 use crate::error::Error;
 
@@ -90,6 +90,9 @@ const AWAKE: u8 = 0;
 const WOKEN: u8 = 1;
 /// The thread waits for events, or is about to.
 const ASLEEP: u8 = 2;
+
+/// How sockets are made, so that no further call is needed.
+const NONBLOCKING: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// The key of the eventfd that wakes the thread.
 const WAKEUP: u64 = 0;
@@ -219,8 +222,13 @@ impl<T: AsFd> Polled<T> {
     /// # Errors
     /// Those of epoll_ctl(2).
     pub(crate) fn new(io: T) -> io::Result<Self> {
-        use epoll::EventFlags;
         ioctl_fionbio(&io, true)?;
+        Self::register(io)
+    }
+
+    /// Takes a socket that does not block already.
+    fn register(io: T) -> io::Result<Self> {
+        use epoll::EventFlags;
         let poller = Poller::of_this_thread()?;
         let readiness = Arc::<Readiness>::default();
         let key = {
@@ -268,6 +276,8 @@ impl<T: AsFd> Polled<T> {
         mut attempt: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
+            // What was reported before this attempt is no reason for another.
+            half.is_ready.swap(false, AcqRel);
             match attempt(&self.io) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(half.poll(cx)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -284,8 +294,10 @@ impl<T: AsFd> Polled<T> {
 impl Polled<TcpListener> {
     /// The next connection.
     pub(crate) async fn accept(&self) -> io::Result<(Polled<TcpStream>, SocketAddr)> {
-        let (stream, peer) = self.read_with(TcpListener::accept).await?;
-        Ok((Polled::new(stream)?, peer))
+        let accept = |listener: &TcpListener| Ok(acceptfrom_with(listener, NONBLOCKING)?);
+        let (socket, peer) = self.read_with(accept).await?;
+        let peer = peer.ok_or(Errno::CONNABORTED)?.try_into()?;
+        Ok((Polled::register(TcpStream::from(socket))?, peer))
     }
 }
 
@@ -293,14 +305,13 @@ impl Polled<TcpStream> {
     /// A connection to this address.
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, NONBLOCKING, None)?;
         match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(Errno::INPROGRESS) => {}
             Err(errno) => return Err(errno.into()),
         }
         // Not earlier: a socket that is not connecting is reported as closed.
-        let polled = Self::new(TcpStream::from(socket))?;
+        let polled = Self::register(TcpStream::from(socket))?;
         loop {
             sockopt::socket_error(&polled.io)??;
             match polled.io.peer_addr() {

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::FutureExt;
-use futures_lite::future::poll_once;
+use futures_lite::future::{poll_once, yield_now};
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::io::{FdFlags, fcntl_getfd};
 
 use super::*;
+use crate::tasks::unblock;
 
 fn connected() -> (TcpStream, Polled<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -41,7 +44,7 @@ fn who_waits_is_woken_by_the_socket_and_by_other_threads() {
             assert!(poll_once(polled.read(&mut [0; 8])).await.is_none());
             ask.send(()).unwrap();
             assert_eq!(polled.read(&mut [0; 8]).await.unwrap(), 1);
-            blocking::unblock(|| ()).await;
+            unblock(|| ()).await;
         }
     });
     other.join().unwrap();
@@ -88,4 +91,33 @@ fn a_socket_that_is_gone_is_forgotten() {
     assert_eq!(poller.lock().readiness.len(), 1);
     drop(polled);
     assert!(poller.lock().readiness.is_empty());
+}
+
+#[test]
+fn after_everything_was_taken_one_attempt_is_enough() {
+    let (mut peer, polled) = connected();
+    within(async {
+        assert!(poll_once(polled.read(&mut [0; 8])).await.is_none());
+        peer.write_all(b"x").unwrap();
+        // The event is taken meanwhile.
+        yield_now().await;
+        assert_eq!(polled.read(&mut [0; 8]).await.unwrap(), 1);
+        let mut attempts = 0;
+        let read = polled.read_with(|mut stream| {
+            attempts += 1;
+            stream.read(&mut [0; 8])
+        });
+        assert!(poll_once(read).await.is_none());
+        assert_eq!(attempts, 1);
+    });
+}
+
+#[test]
+fn an_accepted_connection_does_not_block_and_is_not_inherited() {
+    let listener = Polled::new(TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+    let peer = TcpStream::connect(listener.get_ref().local_addr().unwrap()).unwrap();
+    let (accepted, address) = within(listener.accept()).unwrap();
+    assert_eq!(address, peer.local_addr().unwrap());
+    assert!(fcntl_getfl(&accepted).unwrap().contains(OFlags::NONBLOCK));
+    assert!(fcntl_getfd(&accepted).unwrap().contains(FdFlags::CLOEXEC));
 }
