@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::http::Routes;
 use crate::server::{BrowserRules, RulesFile};
 use crate::settings::{self, Settings};
+use crate::tasks::limit_threads;
 use crate::tls::ServerFiles;
 use crate::{cli, journal, staging};
 use arguments::{Action, Arguments};
@@ -96,7 +97,8 @@ pub struct Context {
 /// The complete `main` of a service. It is also the command `tedge`, if `argv[0]` or the first
 /// argument is `tedge`.
 pub fn main<S: Service>() -> ExitCode {
-    memory::settle(S::POOL);
+    memory::settle();
+    limit_threads(S::POOL);
     let mut arguments: Vec<_> = std::env::args_os().collect();
     let is_tedge = |name: &OsString| Path::new(name).file_name() == Some("tedge".as_ref());
     if arguments.first().is_some_and(is_tedge) {

@@ -1,6 +1,8 @@
 //! Starts tasks and blocking jobs. An executor is compiled again for each type of future, 3 KB each
 //! time, so all futures have one type here.
 
+mod threads;
+
 use std::any::Any;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -10,6 +12,8 @@ use async_executor::{Executor, Task};
 use futures_lite::FutureExt;
 use futures_lite::future::Boxed;
 
+use self::threads::THREADS;
+
 /// Starts a task. Dropping the task cancels it.
 pub fn spawn(
     executor: &Executor<'static>,
@@ -18,10 +22,15 @@ pub fn spawn(
     executor.spawn(future.boxed())
 }
 
+/// Limits the number of threads for work that may block.
+pub(crate) fn limit_threads(most: usize) {
+    THREADS.limit(most);
+}
+
 /// Work that may block its thread. All work has this one type.
 pub(crate) struct Work(Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>);
 
-/// Work on a thread of the `blocking` crate, and its result.
+/// Work on another thread, and its result.
 ///
 /// If this is dropped, work that has not started does not start. Work that has started runs to its
 /// end.
@@ -52,7 +61,7 @@ impl Work {
 
     /// Starts it.
     pub(crate) fn start(self) -> Task<Box<dyn Any + Send>> {
-        blocking::unblock(self.0)
+        THREADS.start(self.0)
     }
 
     /// Starts work that returns a `T`.

@@ -5,7 +5,7 @@
 //! head start of 250 ms over the next.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
@@ -18,7 +18,7 @@ use rustix::net::sockopt;
 use super::error::Error;
 use crate::net::socket::keep_alive;
 use crate::net::{Host, Origin, Polled, SharedFetch};
-use crate::tasks::spawn;
+use crate::tasks::{spawn, unblock};
 
 /// How long an address may take before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -69,8 +69,8 @@ impl Dialer {
         let lookup = Arc::new(SharedFetch::default());
         *under_way = Arc::downgrade(&lookup);
         let (target, running) = ((name.to_owned(), self.origin.port), Arc::clone(&lookup));
-        let look_up =
-            async move { running.finish(async_net::resolve(target).await.map_err(Arc::new)) };
+        let look_up = unblock(move || target.to_socket_addrs().map(Vec::from_iter));
+        let look_up = async move { running.finish(look_up.await.map_err(Arc::new)) };
         spawn(&self.executor, look_up).detach();
         lookup
     }

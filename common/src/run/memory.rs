@@ -4,13 +4,8 @@
 //! On a device with 64 MB that memory may never be needed again.
 #![allow(unsafe_code)]
 
-/// Sets one arena for all threads, and the size of the pool of blocking threads. Call it before a
-/// second thread starts.
-pub(crate) fn settle(pool: usize) {
-    // SAFETY: there is only one thread, so no other thread reads the environment meanwhile.
-    unsafe {
-        std::env::set_var("BLOCKING_MAX_THREADS", pool.to_string());
-    }
+/// Sets one arena for all threads. Call it before a second thread starts.
+pub(crate) fn settle() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt takes two integers and changes the allocator's own state under its lock.
     unsafe {

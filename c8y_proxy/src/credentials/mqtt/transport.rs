@@ -7,7 +7,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, ToSocketAddrs};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use async_net::TcpStream;
 use async_net::unix::{UnixListener, UnixStream};
 use common::error::Error as StartError;
 use common::net::Origin;
+use common::tasks::unblock;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use futures_rustls::TlsConnector;
 use rustls::ClientConfig;
@@ -106,7 +107,11 @@ impl Transport {
 
     async fn dial(&self) -> Result<Box<dyn Duplex>, Outage> {
         let address = (self.origin.host.bare(), self.origin.port);
-        let socket = within_limit(TcpStream::connect(address)).await;
+        let connect = async {
+            let addresses = unblock(move || address.to_socket_addrs().map(Vec::from_iter)).await?;
+            TcpStream::connect(&addresses[..]).await
+        };
+        let socket = within_limit(connect).await;
         let socket = socket.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Outage::Silent(LIMIT.as_secs()),
             _ => Outage::Socket(Arc::new(error)),
