@@ -159,7 +159,7 @@ pub(crate) fn service(program: Program) -> String {
             page.paragraph();
             page.text(
                 "Without `mqtt.client.auth.username` or `mqtt.client.auth.cert_file`, the broker \
-                 cannot tell the proxy from other clients: every program that can connect to the \
+                 cannot distinguish the proxy from other clients: every program that can connect to the \
                  broker can get the token. \
                  `c8y-bridge.conf` in /usr/share/doc/tedge-c8y-proxy/examples is a configuration \
                  of mosquitto that gives the token to the proxy only.",
@@ -178,13 +178,13 @@ pub(crate) fn service(program: Program) -> String {
     page.paragraph();
     let address = match program {
         Program::FileTransfer => {
-            "the address in `mqtt.external.bind.address`, or if that is not set in \
-             `mqtt.bind.address`, or if neither is set on 127.0.0.1"
+            "the first of these addresses that is set: `mqtt.external.bind.address`, \
+             `mqtt.bind.address`, 127.0.0.1"
         }
         _ => "127.0.0.1 only",
     };
     page.text(&format!(
-        "By default the service uses HTTP and listens on {address}. \
+        "By default the service uses HTTP. It listens on {address}. \
          To listen on the network, set `{prefix}.bind.address`. \
          To turn HTTPS on, set `{prefix}.cert_path` and `{prefix}.key_path`. \
          To require client certificates, set `{prefix}.ca_path`. \
@@ -199,9 +199,11 @@ pub(crate) fn service(program: Program) -> String {
     page.list([
         (
             "Dv SIGHUP".to_owned(),
-            "The service reads its certificates, keys, CAs, revocation lists and rules of access \
-             again. If there is an error in them, the old ones stay in use."
-                .to_owned(),
+            format!(
+                "The service reads its certificates, keys, CAs, revocation lists{} and rules of \
+                 access again. If there is an error in them, the old ones stay in use.",
+                if program == Program::C8yProxy { ", credentials" } else { "" }
+            ),
         ),
         (
             "Dv SIGTERM , SIGINT".to_owned(),
@@ -345,8 +347,8 @@ fn environment(page: &mut Page) {
         ),
         (
             "Ev TEDGE_HTTP_BIND_PORT".to_owned(),
-            "Overrides the setting `http.bind.port` in the files. Each setting has such a variable: \
-             its key in capitals, with underscores for dots, after TEDGE_. \
+            "Overrides the setting `http.bind.port` in the files. Each setting has such a variable. \
+             Its name is TEDGE_ and the key of the setting in capitals, with underscores for dots. \
              An empty value unsets the setting."
                 .to_owned(),
         ),

@@ -17,7 +17,7 @@ pub(crate) fn section(page: &mut Page) {
             "who",
             "Names of clients; `*` is any name. The names of a client are the DNS names, URIs and \
              email addresses in its certificate. If the certificate has none of these, its common \
-             name is the name. A rule without this key also matches clients without a certificate.",
+             name counts. A rule without this key also matches clients without a certificate.",
         ),
         key("from", "Addresses and networks of clients, such as 192.168.1.0/24. Default: all."),
         key(

@@ -14,12 +14,12 @@ use crate::settings::{Program, Settings};
 /// The subcommand.
 pub const COMMAND: Command = Command {
     name: "access",
-    summary: "try the rules of access",
+    summary: "test the rules of access",
     verbs: &[Word::new("check METHOD PATH", "print the rule that allows a request")],
     options: &[
         Word::new("--as NAME", "name in the client certificate (default: no certificate)"),
         Word::new("--from ADDRESS", "IP address of the client (default: none)"),
-        Word::new("--service SERVICE", "tedge-file-transfer or tedge-c8y-proxy (default: by PATH)"),
+        Word::new("--service SERVICE", "service: tedge-file-transfer or tedge-c8y-proxy"),
         PROFILE,
     ],
     notes: "PATH is the path of a request, such as /te/v1/files/child1/a, /c8y/event/events\n\

@@ -15,7 +15,7 @@ pub const COMMAND: Command = Command {
     verbs: &[
         Word::new("ca", "create the local CA, which signs the certificates"),
         Word::new("server NAME", "create the certificate of a service"),
-        Word::new("client NAME", "create a client certificate (without a CA: a CSR)"),
+        Word::new("client NAME", "create a client certificate or, without a CA, a CSR"),
         Word::new("show FILE…", "describe the contents of FILE; - is standard input"),
     ],
     options: &[

@@ -142,8 +142,8 @@ settings! {
     /// system.
     http_upload_min_free: Free = "http.upload.min_free" (own), Const("5%"),
         [FileTransfer, C8yProxy], "100M";
-    /// Whether an upload is synced to the disk before it is answered. If false, it is still atomic,
-    /// but a power cut may undo it.
+    /// Whether an upload is synced to the disk before it is answered. If false, the upload is still
+    /// atomic, but a power cut may undo it.
     http_upload_sync: bool = "http.upload.sync" (own), Const("true"), [FileTransfer], "false";
     /// Files that were neither written nor read for this time are deleted. If it is not set, no file
     /// expires. An upload can set a shorter age for its file with Cache-Control: max-age or Expires.
