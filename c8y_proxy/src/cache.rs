@@ -34,8 +34,8 @@ use common::client::Answer;
 use common::http::Body;
 use common::storage::{DiskPool, Kind, Reader};
 use common::tasks::spawn;
+use http::Method;
 use http::header::{AGE, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{Method, Response};
 
 use self::download::Download;
 use self::entries::Source;
@@ -45,7 +45,7 @@ use self::index::Index;
 use self::key::{Bypass, Key, Paths};
 use self::revalidate::{Verdict, forwarded};
 pub use self::start::{Options, check};
-pub(crate) use self::status::Status;
+pub(crate) use self::status::{Asked, Status};
 use crate::error::Error;
 use crate::upstream::{Head, Upstream};
 
@@ -69,7 +69,8 @@ pub(crate) struct Cache(Arc<Shared>);
 struct Shared {
     options: Options,
     paths: Paths,
-    directory: OwnedFd,
+    /// Locked only by jobs of the pool.
+    directory: Mutex<Arc<OwnedFd>>,
     index: Arc<Index>,
     /// The downloads under way.
     fills: Mutex<Vec<(u128, Arc<Fill>)>>,
@@ -86,14 +87,6 @@ struct Shared {
     is_offline: AtomicBool,
 }
 
-/// What the cache decides about a request.
-pub(crate) struct Asked {
-    /// The answer of the cache. `None`: the request is passed on.
-    pub(crate) answer: Option<Box<Answer>>,
-    /// What the answer gets in any case.
-    pub(crate) status: Status,
-}
-
 impl Cache {
     /// Opens the directory, creates it if it is missing, removes the files of unfinished downloads,
     /// and reads its entries. Waits for the disk.
@@ -108,7 +101,7 @@ impl Cache {
         let (directory, index) = start::open(&options)?;
         Ok(Self(Arc::new(Shared {
             paths: Paths::new(&options.paths),
-            directory,
+            directory: Mutex::new(Arc::new(directory)),
             index: Arc::new(index),
             fills: Mutex::default(),
             pool: Arc::default(),
@@ -318,6 +311,8 @@ impl Cache {
         if !validator::answers(&entry.fields, &head.fields) {
             return Asked::passed_on(VARY_MISS);
         }
+        // It may turn out to be too long.
+        let more = if more == STORED && length.is_none() { "" } else { more };
         let (mut response, part) = reply::reply(head, &entry.fields, length);
         if let Some((first, end)) = part {
             *response.body_mut() = follower.body(first, end, self.0.pool.clone());
@@ -360,16 +355,6 @@ impl Cache {
         } else {
             log::info!("Cumulocity can be asked again whether binaries are unchanged");
         }
-    }
-}
-
-impl Asked {
-    fn passed_on(status: &str) -> Self {
-        Self { answer: None, status: Status::new(status, "") }
-    }
-
-    fn answered(response: Response<Body>, status: Status) -> Self {
-        Self { answer: Some(Box::new(Answer { response, upgraded: None })), status }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A directory that cannot be used at the start costs the cache and nothing else.
+//! A directory that cannot be used, or is removed, costs the cache and nothing else.
 
 use std::fs;
 use std::process::Command;
@@ -57,4 +57,31 @@ fn without_a_usable_directory_nothing_is_cached_until_a_reload_finds_one() {
     assert_all(&get(&device, PATH), &artifact);
     assert_eq!(device.cloud().sent(PATH), 0);
     assert_eq!(check(&device), (Some(0), String::new()));
+}
+
+#[test]
+fn a_directory_that_was_removed_is_made_and_filled_again() {
+    let device = cached::start_with(|_| {});
+    device.warm();
+    let (artifact, path) = (Artifact::new(1, LENGTH), cached::directory(&device));
+    device.cloud().serve(PATH, &artifact);
+    for (other, is_replaced) in [("/inventory/binaries/2", false), ("/inventory/binaries/3", true)]
+    {
+        assert_all(&get_settled(&device, PATH), &artifact);
+        if is_replaced {
+            fs::rename(&path, path.with_extension("old")).unwrap();
+            fs::create_dir(&path).unwrap();
+        } else {
+            fs::remove_dir_all(&path).unwrap();
+        }
+        // With the next download it is noticed; the first is gone with its directory.
+        device.cloud().serve(other, &artifact);
+        assert_all(&get_settled(&device, other), &artifact);
+        eventually("it is kept again", SOON, || health(&device)["entries"] == 1);
+        device.cloud().forget();
+        assert_all(&get_settled(&device, PATH), &artifact);
+        assert_all(&get(&device, PATH), &artifact);
+        assert_eq!(device.cloud().sent(PATH), LENGTH);
+        eventually("both are there", SOON, || cached::files(&path).len() == 2);
+    }
 }

@@ -105,6 +105,7 @@ fn a_download_for_which_the_room_ends_goes_on_for_those_who_read_it() {
         for client in clients {
             let answer = client.join().unwrap();
             assert_eq!((answer.status, answer.body == artifact.bytes()), (200, true));
+            assert!(!answer.field("cache-status").unwrap().contains("stored"));
         }
     });
     assert_eq!(downloads(&device), 1);

@@ -186,11 +186,12 @@ impl Download {
         let mut space = shared.index.reserve(length.is_some());
         let text = entry.encode(0).len() as u64;
         let create = move || {
+            shared.reopen();
             let bytes = length.unwrap_or(0) + text;
             if !shared.make_room(&mut space, bytes, Need { bytes, inodes: 1 })? {
                 return Ok(None);
             }
-            let temporary = Temporary::create(shared.directory.as_fd(), shared.pool.clone())?;
+            let temporary = Temporary::create(shared.directory().as_fd(), shared.pool.clone())?;
             let (written, buffer, is_lost) = (0, Vec::new(), false);
             let digests = Digests::expected_by(&entry.fields);
             let entry = Arc::new(entry);
@@ -366,7 +367,7 @@ impl Download {
             write_all(file.temporary.file(), &end, file.written)?;
             entries::date(file.temporary.file(), asked.elapsed())?;
             fsync(file.temporary.file())?;
-            file.temporary.rename(shared.directory.as_fd(), &index::file_name(name))?;
+            file.temporary.rename(shared.directory().as_fd(), &index::file_name(name))?;
             let size = file.written + end.len() as u64;
             drop(file.space);
             Ok::<_, Errno>(shared.index.insert(name, size, asked, file.temporary.file()))

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, sync_names};
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat, stat};
 use rustix::io::Errno;
 
 use super::Shared;
@@ -15,6 +15,7 @@ use super::entry::Entry;
 use super::fill::Fill;
 use super::index::{self, Found, Reservation};
 use super::key::Key;
+use super::start;
 
 /// Where the body of an answer comes from.
 pub(super) enum Source {
@@ -39,7 +40,7 @@ impl Shared {
                 None => {
                     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                     Arc::new(openat(
-                        &shared.directory,
+                        shared.directory(),
                         index::file_name(name),
                         flags,
                         Mode::empty(),
@@ -65,14 +66,43 @@ impl Shared {
         }
     }
 
+    /// The directory of the entries. Waits for [`Shared::reopen`].
+    pub(super) fn directory(&self) -> Arc<OwnedFd> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Opens the directory again if its path leads to another, or to none: it was removed. Waits for
+    /// the disk.
+    pub(super) fn reopen(&self) {
+        let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
+        let (opened, there) = (fstat(&**directory), stat(&self.options.directory));
+        let is_there = match (opened, there) {
+            (Ok(opened), Ok(there)) => {
+                (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino)
+            }
+            (_, there) => !matches!(there, Err(Errno::NOENT)),
+        };
+        if is_there {
+            return;
+        }
+        match start::open(&self.options) {
+            Ok((opened, index)) => {
+                self.index.replace(index);
+                *directory = Arc::new(opened);
+            }
+            Err(error) => log::warn!("nothing is cached: {error}"),
+        }
+    }
+
     /// Forgets entries that another process has removed, if the directory has changed. Waits for
     /// the disk.
     pub(super) fn look_again(&self) -> Result<(), Errno> {
-        let stat = fstat(&self.directory)?;
+        let directory = self.directory();
+        let stat = fstat(&directory)?;
         let changed = Some((stat.st_mtime, stat.st_mtime_nsec as u64));
         let mut known = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != changed {
-            self.index.look_again(&self.directory)?;
+            self.index.look_again(&directory)?;
             *known = changed;
         }
         Ok(())
@@ -102,8 +132,9 @@ impl Shared {
         }
         let shared = self.clone();
         let remove = move || {
-            index::unlink(&shared.directory, name)?;
-            sync_names(shared.directory.as_fd())
+            let directory = shared.directory();
+            index::unlink(&directory, name)?;
+            sync_names(directory.as_fd())
         };
         if let Err(errno) = self.pool.run(Kind::Sync, remove).await {
             log::warn!("cannot remove an entry of the cache: {errno}");
@@ -131,12 +162,12 @@ impl Shared {
         bytes: u64,
         need: Need,
     ) -> Result<bool, Errno> {
-        let mut gone = Vec::new();
+        let (directory, mut gone) = (self.directory(), Vec::new());
         let has_room = space.grow(bytes, &mut gone);
         for name in gone {
-            index::unlink(&self.directory, name)?;
+            index::unlink(&directory, name)?;
         }
-        let is_short = |need| shortage(self.options.min_free, &self.directory, need);
+        let is_short = |need| shortage(self.options.min_free, &*directory, need);
         while has_room && is_short(need)?.is_some() {
             // If removing all entries would not be enough, none is removed.
             let (entries, taken) = self.index.totals();
@@ -146,7 +177,7 @@ impl Shared {
                 return Ok(false);
             }
             let Some(name) = self.index.evict() else { return Ok(false) };
-            index::unlink(&self.directory, name)?;
+            index::unlink(&directory, name)?;
         }
         Ok(has_room)
     }

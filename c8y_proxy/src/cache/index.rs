@@ -95,6 +95,16 @@ impl Index {
         Ok(Self { max_size, start: Instant::now(), inner: Mutex::new(inner) })
     }
 
+    /// Replaces the entries by those that were just read from another directory.
+    pub(super) fn replace(&self, other: Self) {
+        let other = other.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (mut inner, now) = (self.lock(), self.now());
+        (inner.entries, inner.bytes) = (other.entries, other.bytes);
+        for known in inner.entries.values_mut() {
+            known.confirmed = known.confirmed.saturating_add(now);
+        }
+    }
+
     /// The entry with this name. Counts as a use.
     pub(super) fn find(&self, name: u128) -> Option<Found> {
         let mut inner = self.lock();

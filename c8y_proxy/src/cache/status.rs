@@ -1,6 +1,8 @@
 //! The field `Cache-Status` of an answer (RFC 9211).
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use common::client::Answer;
+use common::http::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -25,5 +27,23 @@ impl Status {
     /// Appends it to the fields of an answer, after the members of caches on the way.
     pub(crate) fn add(self, fields: &mut HeaderMap) {
         fields.append(CACHE_STATUS, self.0);
+    }
+}
+
+/// What the cache decides about a request.
+pub(crate) struct Asked {
+    /// The answer of the cache. `None`: the request is passed on.
+    pub(crate) answer: Option<Box<Answer>>,
+    /// What the answer gets in any case.
+    pub(crate) status: Status,
+}
+
+impl Asked {
+    pub(super) fn passed_on(status: &str) -> Self {
+        Self { answer: None, status: Status::new(status, "") }
+    }
+
+    pub(super) fn answered(response: Response<Body>, status: Status) -> Self {
+        Self { answer: Some(Box::new(Answer { response, upgraded: None })), status }
     }
 }
