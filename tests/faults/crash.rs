@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use record::{Op, Recording};
-use replay::Tree;
+use replay::{Content, Contents, Tree};
 
 use super::storage::Tamper;
 use crate::support::client::Client;
@@ -111,10 +111,11 @@ impl History {
 
     /// Each disk that may be found, with what is missing or torn on it.
     fn crashes(&self, ops: &[Op], mut check: impl FnMut(Tree, Vec<String>)) {
+        let mut contents = Contents::default();
         for count in 0..=ops.len() {
             let answers = ops[..count].iter().filter(|op| matches!(op, Op::Answer)).count();
             let expected = self.expected(answers);
-            replay::crashes(ops, count, |tree| {
+            replay::crashes(ops, count, &mut contents, |tree| {
                 let found = |path: &str| tree.0.get(&format!("{FILES}{path}"))?.as_deref();
                 let is_wrong = |(path, may_be): (&&str, &BTreeSet<Option<&[u8]>>)| {
                     (!may_be.contains(&found(path))).then(|| {
@@ -179,7 +180,7 @@ fn assert_nothing_lost(history: &History, starts: usize) -> (usize, usize) {
         let mut shape = tree.clone();
         for (path, content) in &mut shape.0 {
             if path.starts_with(&format!("{FILES}{RESERVED}")) {
-                *content = content.as_ref().map(|_| Vec::new());
+                *content = content.as_ref().map(|_| Content::default());
             }
         }
         if seen.insert(shape) {

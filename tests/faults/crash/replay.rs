@@ -6,13 +6,52 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Deref;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::record::{Id, Op, ROOT};
 
 /// What is found after a crash: files with their content, and directories.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Tree(pub(super) BTreeMap<String, Option<Vec<u8>>>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Tree(pub(super) BTreeMap<String, Option<Content>>);
+
+/// What is in a file: made once, however many trees have it.
+#[derive(Clone, Debug, Default, Eq)]
+pub(super) struct Content {
+    bytes: Rc<Vec<u8>>,
+    hash: u64,
+}
+
+impl Content {
+    fn new(bytes: Vec<u8>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        bytes.hash(&mut hasher);
+        Self { bytes: Rc::new(bytes), hash: hasher.finish() }
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = Rc::ptr_eq(&self.bytes, &other.bytes);
+        self.hash == other.hash && (is_same || self.bytes == other.bytes)
+    }
+}
+
+impl Hash for Content {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
 
 impl Tree {
     pub(super) fn write_to(&self, directory: &Path) {
@@ -20,14 +59,14 @@ impl Tree {
             let path = directory.join(path);
             match content {
                 None => fs::create_dir_all(path).unwrap(),
-                Some(content) => fs::write(path, content).unwrap(),
+                Some(content) => fs::write(path, &**content).unwrap(),
             }
         }
     }
 }
 
 /// How much of an operation that was not synced has arrived.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Arrival {
     None,
     All,
@@ -39,8 +78,18 @@ enum Arrival {
 /// More of them are not all tried: none, all, one more or less, and by chance.
 const MOST: usize = 300;
 
-/// Calls `check` with each tree that may be found after the first `count` operations.
-pub(super) fn crashes(ops: &[Op], count: usize, mut check: impl FnMut(Tree)) {
+/// The contents that files may have, by their writes and what has arrived of each.
+#[derive(Default)]
+pub(super) struct Contents(HashMap<Vec<(usize, Arrival)>, Content>);
+
+/// Calls `check` with each tree that may be found after the first `count` operations. `contents`
+/// are those of these operations.
+pub(super) fn crashes(
+    ops: &[Op],
+    count: usize,
+    contents: &mut Contents,
+    mut check: impl FnMut(Tree),
+) {
     let pending = pending(ops, count);
     let choices: Vec<&[Arrival]> = pending
         .iter()
@@ -58,7 +107,7 @@ pub(super) fn crashes(ops: &[Op], count: usize, mut check: impl FnMut(Tree)) {
 
     let mut seen = HashSet::new();
     let mut visit = |arrivals: &[Arrival]| {
-        let tree = tree(ops, count, &pending, arrivals);
+        let tree = tree(ops, count, &pending, arrivals, contents);
         if seen.insert(tree.clone()) {
             check(tree);
         }
@@ -111,9 +160,15 @@ fn pending(ops: &[Op], count: usize) -> Vec<usize> {
     (0..count).filter(is_pending).collect()
 }
 
-fn tree(ops: &[Op], count: usize, pending: &[usize], arrivals: &[Arrival]) -> Tree {
+fn tree(
+    ops: &[Op],
+    count: usize,
+    pending: &[usize],
+    arrivals: &[Arrival],
+    contents: &mut Contents,
+) -> Tree {
     let mut names: HashMap<Id, BTreeMap<&str, Id>> = HashMap::from([(ROOT, BTreeMap::new())]);
-    let mut contents: HashMap<Id, Vec<u8>> = HashMap::new();
+    let mut writes: HashMap<Id, Vec<(usize, Arrival)>> = HashMap::new();
     let mut arrivals = pending.iter().zip(arrivals).peekable();
     for (index, op) in ops[..count].iter().enumerate() {
         let arrival = match arrivals.next_if(|(pending, _)| **pending == index) {
@@ -130,14 +185,7 @@ fn tree(ops: &[Op], count: usize, pending: &[usize], arrivals: &[Arrival]) -> Tr
             Op::Mkdir { directory, name, id } | Op::Create { directory, name, id } => {
                 names.entry(*directory).or_default().insert(name, *id);
             }
-            Op::Write { id, offset, data } => {
-                let content = contents.entry(*id).or_default();
-                let arrived = if arrival == Arrival::Half { data.len() / 2 } else { data.len() };
-                content.resize(content.len().max(offset + arrived), 0);
-                if arrival != Arrival::Zeros {
-                    content[*offset..offset + arrived].copy_from_slice(&data[..arrived]);
-                }
-            }
+            Op::Write { id, .. } => writes.entry(*id).or_default().push((index, arrival)),
             Op::Rename { from, to, id } => {
                 let source = names.entry(from.0).or_default();
                 if source.get(&*from.1) == Some(id) {
@@ -151,16 +199,35 @@ fn tree(ops: &[Op], count: usize, pending: &[usize], arrivals: &[Arrival]) -> Tr
             Op::Sync { .. } | Op::Answer => {}
         }
     }
+    let contents = writes.into_iter().map(|(id, writes)| (id, contents.of(ops, writes))).collect();
     let mut tree = Tree::default();
     gather(ROOT, "", &names, &contents, &mut tree);
     tree
+}
+
+impl Contents {
+    fn of(&mut self, ops: &[Op], writes: Vec<(usize, Arrival)>) -> Content {
+        let make = |writes: &Vec<(usize, Arrival)>| {
+            let mut content = Vec::new();
+            for (index, arrival) in writes {
+                let Op::Write { offset, data, .. } = &ops[*index] else { unreachable!() };
+                let arrived = if *arrival == Arrival::Half { data.len() / 2 } else { data.len() };
+                content.resize(content.len().max(offset + arrived), 0);
+                if *arrival != Arrival::Zeros {
+                    content[*offset..offset + arrived].copy_from_slice(&data[..arrived]);
+                }
+            }
+            Content::new(content)
+        };
+        self.0.entry(writes).or_insert_with_key(make).clone()
+    }
 }
 
 fn gather(
     directory: Id,
     prefix: &str,
     names: &HashMap<Id, BTreeMap<&str, Id>>,
-    contents: &HashMap<Id, Vec<u8>>,
+    contents: &HashMap<Id, Content>,
     tree: &mut Tree,
 ) {
     for (name, id) in &names[&directory] {
