@@ -36,6 +36,7 @@ mod promises {
     mod big;
     mod bodies;
     mod breaking;
+    mod broker_half_open;
     mod broker_packets;
     mod broker_tls;
     mod browsers;

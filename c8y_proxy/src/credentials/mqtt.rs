@@ -20,11 +20,11 @@ use async_executor::Executor;
 use async_io::Timer;
 use common::error::Error as StartError;
 use common::tasks::spawn;
-use futures_lite::FutureExt;
+use futures_lite::{FutureExt, future};
 use paho_mqtt::{AsyncClient, Message};
 
 pub use self::broker::BrokerOptions;
-use self::broker::{Broker, Question};
+use self::broker::{Broker, Outage, Question};
 use self::connector::Connector;
 pub use self::health::Health;
 use self::packets::QOS;
@@ -65,13 +65,18 @@ impl Mqtt {
     }
 
     /// Requests a token. Repeats the request if the connection is lost before the answer, or if no
-    /// answer arrives.
+    /// answer arrives. A broker that does not even acknowledge the request is connected to again.
     async fn ask(&self) -> Result<String, Error> {
         let broker = &self.broker;
         let _asking = Asking::begin(broker);
         let answer = loop {
             broker.until(|status| status.connection.is_ok().then_some(())).await;
-            drop(self.client.publish(Message::new(broker.question_topic.as_str(), "", QOS)));
+            let sent = self.client.publish(Message::new(broker.question_topic.as_str(), "", QOS));
+            let mut is_acknowledged = false;
+            let acknowledged = async {
+                is_acknowledged = sent.await.is_ok();
+                future::pending().await
+            };
             let came = broker.until(|status| match &mut status.question {
                 Question::Answered(answer) => Some(Some(mem::take(answer))),
                 _ => status.connection.is_err().then_some(None),
@@ -80,8 +85,11 @@ impl Mqtt {
                 Timer::after(REPEAT).await;
                 None
             };
-            if let Some(answer) = came.or(late).await {
+            if let Some(answer) = came.or(late).or(acknowledged).await {
                 break answer;
+            }
+            if !is_acknowledged {
+                broker.lose(Outage::NotAcknowledged(REPEAT.as_secs()));
             }
         };
         let malformed = |fault| Error::Malformed { topic: broker.answer_topic.clone(), fault };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_executor::Executor;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 
 use super::error::Error;
 use super::link::Link;
@@ -31,7 +31,8 @@ pub(super) async fn open_tunnel(
     let mut link = link.map_err(|error| refused(chain(&error)))?;
     let answer = link.exchange(&name, request).await;
     let answer = answer.map_err(|unanswered| unanswered.error)?;
-    if !answer.status().is_success() {
+    // After another success hyper gives the connection to nobody.
+    if answer.status() != StatusCode::OK {
         return Err(refused(format!("it answers {}", answer.status())));
     }
     match link.switch().await {

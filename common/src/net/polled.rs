@@ -142,6 +142,9 @@ impl Poller {
             // Fields of a packed structure, hence copied.
             let (flags, data) = (event.flags, event.data);
             let Some(readiness) = sockets.readiness.get(&data.u64()) else { continue };
+            if flags.contains(EventFlags::PRI) {
+                readiness.stops_early.store(true, Release);
+            }
             if flags.intersects(OVER) {
                 readiness.read.is_over.store(true, Release);
             }
@@ -180,6 +183,8 @@ impl Wake for Poller {
 struct Readiness {
     read: Half,
     write: Half,
+    /// Urgent data has come: a read ends before it, though more may follow.
+    stops_early: AtomicBool,
 }
 
 #[derive(Default)]
@@ -239,7 +244,8 @@ impl<T: AsFd> Polled<T> {
             key
         };
         let polled = Self { io, key, readiness, poller };
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let flags = EventFlags::IN | EventFlags::PRI | EventFlags::OUT | EventFlags::RDHUP;
+        let flags = flags | EventFlags::ET;
         epoll::add(&polled.poller.epoll, &polled.io, epoll::EventData::new_u64(key), flags)?;
         Ok(polled)
     }
@@ -248,6 +254,11 @@ impl<T: AsFd> Polled<T> {
     /// ready. Call it only after a read has found nothing, or fewer bytes than requested.
     pub(crate) fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
         self.readiness.read.poll(cx)
+    }
+
+    /// Whether a read may return fewer bytes than there are, as it does around urgent data (TCP).
+    pub(crate) fn stops_early(&self) -> bool {
+        self.readiness.stops_early.load(Acquire)
     }
 
     /// See [`Polled::poll_readable`].

@@ -100,7 +100,8 @@ impl AsyncRead for Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 outcome => {
                     // Fewer bytes than the buffer holds: there are no more.
-                    this.is_dry = matches!(outcome, Ok(count @ 1..) if count < buffer.len());
+                    this.is_dry = matches!(outcome, Ok(count @ 1..) if count < buffer.len())
+                        && !this.stream.stops_early();
                     if let Ok(count @ 1..) = outcome {
                         this.observer.moved(count);
                     }
@@ -176,6 +177,22 @@ mod tests {
             }
             drop(peer);
             assert_eq!(socket.read(&mut buffer).await.unwrap(), 0);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn what_comes_after_urgent_data_is_read() {
+        let (mut peer, mut socket) = connected();
+        peer.write_all(b"before").unwrap();
+        rustix::net::send(&peer, b"!", rustix::net::SendFlags::OOB).unwrap();
+        peer.write_all(b"after").unwrap();
+        block_on(async {
+            let mut buffer = [0; 64];
+            socket.stream.readable().await;
+            assert_eq!(socket.read(&mut buffer).await.unwrap(), 6);
+            assert_eq!(socket.read(&mut buffer).await.unwrap(), 5);
+            assert!(poll_once(socket.read(&mut buffer)).await.is_none());
         })
         .unwrap();
     }

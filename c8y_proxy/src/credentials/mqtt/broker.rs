@@ -71,6 +71,8 @@ pub(super) enum Outage {
     NotSubscribed(String, String),
     #[error("the connection was lost")]
     Lost,
+    #[error("it has not acknowledged a message for {0} s")]
+    NotAcknowledged(u64),
     #[error("{0}")]
     Other(String),
     #[error("TLS failed: {}", explain_io(.0))]
@@ -174,6 +176,15 @@ impl Broker {
         if self.status().announced.replace(true) != Some(true) {
             log::info!("connected to the broker at {}", self.address);
         }
+    }
+
+    /// The connection, if there still is one, is of no use.
+    pub(super) fn lose(&self, outage: Outage) {
+        self.change(|status| {
+            if status.connection.is_ok() {
+                status.connection = Err(outage);
+            }
+        });
     }
 
     /// The connection is lost.

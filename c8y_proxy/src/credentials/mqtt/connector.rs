@@ -155,7 +155,11 @@ impl Connector {
             }
             future::pending().await
         };
-        ended.or(stands).or(tells).await
+        let outage = ended.or(stands).or(tells).await;
+        if matches!(outage, Outage::NotAcknowledged(_)) {
+            self.disconnect().await;
+        }
+        outage
     }
 
     /// Publishes that the proxy works, at the start and on each health check. It is not an error if

@@ -75,6 +75,20 @@ fn a_proxy_that_refuses_is_named_with_its_answer() {
     });
 }
 
+#[test]
+fn a_proxy_that_opens_no_tunnel_with_its_success_is_named_with_its_answer() {
+    let upstream = Upstream::new(|stream, number, _| echo(stream, number));
+    let proxy = Upstream::new(|mut stream, _, _| {
+        read_head(&mut stream);
+        write!(stream, "HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    with_client(through(proxy.port, plain(upstream.port)), async |client| {
+        let error = send(&client, get("/")).await.unwrap_err().to_string();
+        assert!(error.ends_with("it answers 204 No Content"), "{error}");
+    });
+}
+
 fn upgrade() -> Request<Body> {
     let mut request = get("/chat?token=a%2Fb");
     let fields = request.headers_mut();
