@@ -124,19 +124,19 @@ impl Inner {
 }
 
 impl Upload {
-    /// Takes the next bytes of the file.
+    /// Takes the next bytes of the file. `finish` writes the last buffer, even if it is full.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         let received = self.written + (self.buffer.len() + bytes.len()) as u64;
         self.inner.check_size(received, &self.target.path)?;
         while !bytes.is_empty() {
             let most = largest_buffer();
+            if self.buffer.len() >= most {
+                self.flush().await?;
+            }
             let room = most.saturating_sub(self.buffer.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
             self.make_room(now.len(), most);
             self.buffer.extend_from_slice(now);
-            if self.buffer.len() >= most {
-                self.flush().await?;
-            }
             bytes = later;
         }
         Ok(())
