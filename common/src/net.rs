@@ -5,7 +5,7 @@ pub(crate) mod clock;
 pub mod load;
 mod origin;
 mod polled;
-pub(crate) mod scratch;
+mod scratch;
 mod shared_fetch;
 pub(crate) mod socket;
 mod stream;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_io::AsyncWrite;
 
 use super::state::ConnectionState;
-use crate::net::{Stream, scratch};
+use crate::net::Stream;
 
 /// A stream whose answer is still read to its end after writing has failed.
 pub(super) struct HttpStream {
@@ -73,7 +73,7 @@ impl hyper::rt::Read for HttpStream {
         if self.state.has_just_begun() {
             self.stream.look_again();
         }
-        let polled = scratch::receive(Pin::new(&mut self.stream), cx, buffer);
+        let polled = Pin::new(&mut self.stream).receive(cx, buffer);
         match &polled {
             Poll::Pending => self.state.drain(),
             Poll::Ready(Err(error)) => self.note(error),

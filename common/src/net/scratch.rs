@@ -31,10 +31,15 @@ pub(crate) fn receive(
     mut buffer: ReadBufCursor<'_>,
 ) -> Poll<io::Result<usize>> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let most = if load::is_light() { LARGE } else { SMALL };
-        let room = buffer.remaining().min(most);
+        let room = room(&buffer);
         let count = ready!(stream.poll_read(cx, &mut scratch[..room]))?;
         buffer.put_slice(&scratch[..count]);
         Poll::Ready(Ok(count))
     })
+}
+
+/// How much may be read at once into hyper's buffer.
+pub(crate) fn room(buffer: &ReadBufCursor<'_>) -> usize {
+    let most = if load::is_light() { LARGE } else { SMALL };
+    buffer.remaining().min(most)
 }

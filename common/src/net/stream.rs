@@ -3,7 +3,7 @@
 //!
 //! Reports events to its [`Observer`]. Knows no HTTP.
 
-use std::io::{self, IoSlice};
+use std::io::{self, BufRead, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,8 +12,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_rustls::{TlsAcceptor, TlsConnector, client, server};
+use hyper::rt::ReadBufCursor;
 use rustix::net::sockopt;
-use rustls::{ClientConfig, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, Reader, ServerConfig, ServerConnection};
 use rustls_pki_types::ServerName;
 
 use super::below::Below;
@@ -121,6 +122,47 @@ impl Stream {
         }
     }
 
+    /// Reads once into hyper's buffer, and returns how much.
+    ///
+    /// What came over TLS is copied from where it was decrypted. TLS only offers it after a read,
+    /// for which the first byte is enough.
+    pub(crate) fn receive(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if !self.early.is_empty() || matches!(self.transport, Transport::Plain(_)) {
+            return scratch::receive(self, cx, buffer);
+        }
+        let mut room = scratch::room(&buffer);
+        let mut first = [0];
+        let mut total = ready!(AsyncRead::poll_read(self.as_mut(), cx, &mut first))?;
+        buffer.put_slice(&first[..total]);
+        room -= total;
+        let Some(mut decrypted) = self.decrypted() else { return Poll::Ready(Ok(total)) };
+        // An error is that of the next read.
+        while let Ok(chunk @ [_, ..]) = decrypted.fill_buf() {
+            let count = chunk.len().min(room);
+            if count == 0 {
+                break;
+            }
+            buffer.put_slice(&chunk[..count]);
+            decrypted.consume(count);
+            room -= count;
+            total += count;
+        }
+        Poll::Ready(Ok(total))
+    }
+
+    /// What TLS has to offer, if this is TLS.
+    fn decrypted(&mut self) -> Option<Reader<'_>> {
+        match &mut self.transport {
+            Transport::Plain(_) => None,
+            Transport::Client(stream) => Some(stream.get_mut().1.reader()),
+            Transport::Server(stream) => Some(stream.get_mut().1.reader()),
+        }
+    }
+
     fn observer(&self) -> &dyn Observer {
         self.socket().observer()
     }
@@ -196,9 +238,9 @@ impl hyper::rt::Read for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: hyper::rt::ReadBufCursor<'_>,
+        buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        scratch::receive(self, cx, buffer).map_ok(drop)
+        self.receive(cx, buffer).map_ok(drop)
     }
 }
 
