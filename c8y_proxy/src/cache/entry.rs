@@ -32,23 +32,20 @@ pub(super) struct Entry {
 impl Entry {
     /// The bytes that follow a body of this length.
     pub(super) fn encode(&self, body: u64) -> Vec<u8> {
-        let mut text = format!("{}\n", self.url).into_bytes();
         let (kind, updated) = match &self.validator {
             Validator::Tag => ("etag", ""),
             Validator::Date => ("last-modified", ""),
             Validator::Object(updated) => ("object ", updated.as_str()),
         };
-        let mut add =
-            |parts: [&[u8]; 4]| parts.iter().for_each(|part| text.extend_from_slice(part));
-        add([kind.as_bytes(), updated.as_bytes(), b"\n", b""]);
+        let mut parts: Vec<&[u8]> = vec![self.url.as_bytes(), b"\n", kind.as_bytes()];
+        parts.push(updated.as_bytes());
         for (name, value) in &self.fields {
-            add([name.as_str().as_bytes(), b":", value.as_bytes(), b"\n"]);
+            parts.extend_from_slice(&[b"\n", name.as_str().as_bytes(), b":", value.as_bytes()]);
         }
-        let length = text.len() as u64;
-        text.extend_from_slice(&body.to_le_bytes());
-        text.extend_from_slice(&length.to_le_bytes());
-        text.extend_from_slice(&MAGIC);
-        text
+        parts.push(b"\n");
+        let text = parts.concat();
+        let (body, length) = (body.to_le_bytes(), (text.len() as u64).to_le_bytes());
+        [&text[..], &body, &length, &MAGIC].concat()
     }
 
     /// Reads the entry from a file. `None` if the file is not one of an entry. Waits for the disk.

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 use common::cli::Cached;
 use common::error::Error;
 use common::storage::{open_path, temporary};
-use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
 
 use super::entry::Entry;
-use super::index::{self, parse};
+use super::index;
 
 /// The entries in a directory, which may belong to another user.
 ///
@@ -42,10 +42,14 @@ pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
 /// A heap, since sorting takes more code.
 fn read(directory: &Path) -> Result<(OwnedFd, BinaryHeap<(Cached, u128)>), Error> {
     let opened = open_path(directory).map_err(|error| failed(directory, "read", error))?;
-    let names = Dir::read_from(&opened).map_err(|errno| failed(directory, "read", errno.into()))?;
-    let names = names.filter_map(|file| parse(file.ok()?.file_name().to_str().ok()?));
-    let entries: Vec<_> = names.filter_map(|name| Some((cached(&opened, name)?, name))).collect();
-    Ok((opened, entries.into()))
+    let names = index::names(&opened).map_err(|errno| failed(directory, "read", errno.into()))?;
+    let mut entries = BinaryHeap::new();
+    for name in names {
+        if let Some(cached) = cached(&opened, name) {
+            entries.push((cached, name));
+        }
+    }
+    Ok((opened, entries))
 }
 
 /// The entry with this name. `None` if the file is not one of an entry.

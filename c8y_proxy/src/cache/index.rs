@@ -73,10 +73,8 @@ impl Index {
     pub(super) fn read(directory: &OwnedFd, max_size: u64) -> Result<Self, Errno> {
         let mut inner = Inner::default();
         let now = SystemTime::now();
-        for file in Dir::read_from(directory)? {
-            let file = file?;
-            let Some(name) = file.file_name().to_str().ok().and_then(parse) else { continue };
-            let stat = statat(directory, file.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+        for name in names(directory)? {
+            let stat = statat(directory, file_name(name), AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
                 continue;
             }
@@ -156,8 +154,7 @@ impl Index {
     /// Forgets the entries whose files another process has removed. Waits for the disk.
     pub(super) fn look_again(&self, directory: &OwnedFd) -> Result<(), Errno> {
         let begun = self.lock().tick();
-        for file in Dir::read_from(directory)? {
-            let Some(name) = file?.file_name().to_str().ok().and_then(parse) else { continue };
+        for name in names(directory)? {
             if let Some(known) = self.lock().entries.get_mut(&name) {
                 known.seen = begun;
             }
@@ -268,13 +265,24 @@ impl Drop for Reservation {
     }
 }
 
+/// The names of the entries in a directory. Waits for the disk.
+pub(super) fn names(directory: &OwnedFd) -> Result<Vec<u128>, Errno> {
+    let mut names = Vec::new();
+    for file in Dir::read_from(directory)? {
+        if let Some(name) = file?.file_name().to_str().ok().and_then(parse) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 /// The name of the file.
 pub(super) fn file_name(name: u128) -> String {
     format!("{name:032x}")
 }
 
 /// The name of the entry that a file has, or `None` if it is not one of an entry.
-pub(super) fn parse(file_name: &str) -> Option<u128> {
+fn parse(file_name: &str) -> Option<u128> {
     let name = u128::from_str_radix(file_name, 16).ok()?;
     (self::file_name(name) == file_name).then_some(name)
 }

@@ -48,8 +48,10 @@ pub(super) enum Bypass {
 impl Paths {
     /// The paths of Cumulocity's binaries, and the given ones.
     pub(super) fn new(more: &[String]) -> Self {
-        let known = ["/inventory/binaries/*", "/event/events/*/binaries"];
-        Self(known.into_iter().map(str::to_owned).chain(more.iter().cloned()).collect())
+        let mut paths = more.to_vec();
+        paths.push("/inventory/binaries/*".to_owned());
+        paths.push("/event/events/*/binaries".to_owned());
+        Self(paths)
     }
 
     /// Whether the request may be answered from the cache.
@@ -64,7 +66,7 @@ impl Paths {
         let fields = &head.fields;
         let is_other = is_authorized(fields)
             || fields.keys().any(|name| OTHERS.contains(name))
-            || directives(fields).any(|directive| directive == "no-store");
+            || directives(fields).iter().any(|directive| directive == "no-store");
         if is_other {
             return Err(Bypass::Request);
         }
@@ -100,9 +102,20 @@ impl Key {
 }
 
 /// The members of `Cache-Control`, in lower case.
-pub(super) fn directives(fields: &HeaderMap) -> impl Iterator<Item = String> {
-    let values = fields.get_all(CACHE_CONTROL).into_iter();
-    values.filter_map(|value| value.to_str().ok()).flat_map(items).map(str::to_ascii_lowercase)
+pub(super) fn directives(fields: &HeaderMap) -> Vec<String> {
+    members(fields, CACHE_CONTROL)
+}
+
+/// The members of a list, in lower case.
+pub(super) fn members(fields: &HeaderMap, name: HeaderName) -> Vec<String> {
+    let mut members = Vec::new();
+    for value in fields.get_all(name) {
+        let list = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        for member in items(&list) {
+            members.push(member.to_owned());
+        }
+    }
+    members
 }
 
 /// Whether every server reads the path in the same way: it contains nothing to decode or resolve.

@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 
-use super::key::directives;
+use super::key::{directives, members};
 use super::status::CACHE_STATUS;
 
 /// Fields in which all requests differ, or that the cache handles itself: it requests no encoding,
@@ -56,7 +56,7 @@ impl Validator {
         if fields.get(ETAG).is_some_and(is_tag) {
             return Some(Self::Tag);
         }
-        let (modified, now) = (date(fields, &LAST_MODIFIED)?, date(fields, &DATE)?);
+        let (modified, now) = (date(fields, LAST_MODIFIED)?, date(fields, DATE)?);
         (modified + Duration::from_secs(1) <= now).then_some(Self::Date)
     }
 
@@ -88,7 +88,7 @@ fn is_tag(value: &HeaderValue) -> bool {
         && opaque[1..].iter().position(|b| *b == b'"') == Some(opaque.len() - 2)
 }
 
-fn date(fields: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+fn date(fields: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(fields.get(name)?.to_str().ok()?).ok()
 }
 
@@ -96,11 +96,11 @@ fn date(fields: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
 /// just before.
 pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Option<Validator> {
     let fields = response.headers();
-    let has = |name: &HeaderName| fields.contains_key(name);
+    let has = |name: HeaderName| fields.contains_key(name);
     let is_kept = response.status() == StatusCode::OK
-        && !has(&CONTENT_ENCODING)
-        && !has(&CONTENT_RANGE)
-        && varies_by(fields).all(|name| name != "*")
+        && !has(CONTENT_ENCODING)
+        && !has(CONTENT_RANGE)
+        && !members(fields, VARY).iter().any(|name| name == "*")
         && may_be_kept(fields);
     if !is_kept {
         return None;
@@ -113,7 +113,7 @@ pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Opt
 
 /// Whether the answer may be cached (RFC 9111, 5.2.2).
 pub(super) fn may_be_kept(fields: &HeaderMap) -> bool {
-    directives(fields).all(|directive| {
+    directives(fields).iter().all(|directive| {
         // Also `private="name"`.
         let name = directive.split('=').next().unwrap_or_default();
         !matches!(name.trim_end(), "no-store" | "private")
@@ -129,7 +129,7 @@ pub(super) fn update(kept: &mut HeaderMap, mut confirmed: HeaderMap) {
         confirmed.remove(name);
     }
     for name in confirmed.keys() {
-        kept.remove(name);
+        kept.remove(name.clone());
     }
     copy(&confirmed, kept, |_| true);
 }
@@ -145,23 +145,15 @@ pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, is_named: impl Fn(&Head
 
 /// Whether the answer to a request without these fields also answers one with them.
 pub(super) fn answers(kept: &HeaderMap, asked: &HeaderMap) -> bool {
-    varies_by(kept).all(|name| {
+    members(kept, VARY).into_iter().all(|name| {
         let has = |name| asked.contains_key::<HeaderName>(name);
         ALWAYS_THE_SAME.contains(&&*name) || !HeaderName::try_from(name).is_ok_and(has)
     })
 }
 
-fn varies_by(fields: &HeaderMap) -> impl Iterator<Item = String> {
-    let values = fields.get_all(VARY).into_iter();
-    values.flat_map(|value| {
-        let list = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-        common::settings::items(&list).map(str::to_owned).collect::<Vec<_>>()
-    })
-}
-
 /// Whether the answer may be served without asking upstream (RFC 9111, 5.2.2).
 pub(super) fn may_be_stale(fields: &HeaderMap) -> bool {
-    directives(fields).all(|directive| {
+    directives(fields).iter().all(|directive| {
         !matches!(directive.as_str(), "no-cache" | "must-revalidate" | "proxy-revalidate")
     })
 }
