@@ -368,11 +368,6 @@ impl Shared {
         self.fills().iter().find(|(of, _)| *of == name).map(|(_, fill)| fill.clone())
     }
 
-    fn key(&self, path: &str) -> Key {
-        let user = self.upstream.credentials().user();
-        Key::new(self.upstream.host(), user.as_deref(), path)
-    }
-
     /// Whether the inventory must be asked before a binary is downloaded.
     fn asks_inventory(&self) -> bool {
         self.asks_inventory.load(Relaxed)

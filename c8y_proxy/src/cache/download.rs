@@ -40,8 +40,6 @@ const LARGE: usize = 128 * 1024;
 const SMALL: usize = 32 * 1024;
 /// How long a piece may take. After that, the readers get the part that has arrived.
 const MOMENT: Duration = Duration::from_millis(50);
-/// How long a download waits while other downloads are stored.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// The pauses before the attempts to resume an interrupted download.
 const WAITS: [Duration; 5] = [
     Duration::ZERO,
@@ -162,22 +160,8 @@ impl Download {
         if is_small || entry::is_too_long(&entry) {
             return Ok((answer, None));
         }
-        let file = if self.has_time().await { self.create(entry, length).await } else { None };
+        let file = if shared.has_time().await { self.create(entry, length).await } else { None };
         Ok((answer, file.map(|file| (file, asked))))
-    }
-
-    /// Waits a moment if the disk is slower than the download. Returns whether the disk has kept
-    /// up.
-    async fn has_time(&self) -> bool {
-        let storing = async {
-            drop(self.shared.storing.acquire().await);
-            true
-        };
-        let late = async {
-            Timer::after(PATIENCE).await;
-            false
-        };
-        storing.or(late).await
     }
 
     /// Creates the temporary file and reserves space for it. `None` if that fails.

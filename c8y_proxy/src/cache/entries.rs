@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use async_io::Timer;
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, sync_names};
+use futures_lite::FutureExt;
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat, stat};
 use rustix::io::Errno;
 
@@ -17,6 +19,9 @@ use super::index::{self, Found, Reservation};
 use super::key::Key;
 use super::start;
 
+/// How long a download waits while other downloads are stored.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Where the body of an answer comes from.
 pub(super) enum Source {
     /// From the file of an entry of this version.
@@ -26,6 +31,12 @@ pub(super) enum Source {
 }
 
 impl Shared {
+    /// The key of this path for the current user.
+    pub(super) fn key(&self, path: &str) -> Key {
+        let user = self.upstream.credentials().user();
+        Key::new(self.upstream.host(), user.as_deref(), path)
+    }
+
     /// The entry, its open file, and the time since upstream was last asked.
     pub(super) async fn find(
         self: &Arc<Self>,
@@ -151,6 +162,20 @@ impl Shared {
             }
         };
         self.remove(key.name, version).await;
+    }
+
+    /// Waits a moment if the disk is slower than the download. Returns whether the disk has kept
+    /// up.
+    pub(super) async fn has_time(&self) -> bool {
+        let storing = async {
+            drop(self.storing.acquire().await);
+            true
+        };
+        let late = async {
+            Timer::after(PATIENCE).await;
+            false
+        };
+        storing.or(late).await
     }
 
     /// Takes space until there are `bytes` in all, and checks that enough stays free. Removes
