@@ -56,6 +56,7 @@ mod promises {
     mod cache_private;
     pub(crate) mod cache_shared;
     mod cache_unusable;
+    mod cache_users;
     mod cached;
     mod check;
     mod chromium;

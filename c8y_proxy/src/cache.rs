@@ -163,6 +163,10 @@ impl Cache {
         } else {
             self.0.validate(&key, &entry, head).await
         };
+        if !self.0.is_of_user(&key) {
+            self.0.drop(&key, &source).await;
+            return Ok(Asked::passed_on(MISS));
+        }
         let is_away = matches!(verdict, Verdict::Away(_) | Verdict::Silent);
         self.note(is_away);
         match verdict {

@@ -144,6 +144,14 @@ impl Credentials {
         }
     }
 
+    /// How often the user has changed since the start, as far as is known.
+    pub(crate) fn user_changes(&self) -> u64 {
+        match &self.0 {
+            Kind::Basic(basic) => basic.changes(),
+            Kind::Token(_) => 0,
+        }
+    }
+
     /// The credentials to send in place of `refused`, which was answered by 401. `None` if there
     /// are no others within 5 s.
     pub async fn other_than(&self, refused: &Grant) -> Option<Grant> {

@@ -141,6 +141,9 @@ impl Download {
                 shared.send(head).await?
             }
         };
+        if !shared.is_of_user(&self.key) {
+            return Ok((answer, None));
+        }
         let asked = Instant::now();
         let response = &answer.response;
         if response.status() == StatusCode::OK && self.key.object().is_some() {
@@ -310,6 +313,10 @@ impl Download {
         }
         let answer = self.shared.send(head).await;
         let response = answer.map_err(|_| Broken::Now)?.response;
+        // What comes for another user is only passed on.
+        if !self.shared.is_of_user(&self.key) {
+            self.fill.forget();
+        }
         let fields = response.headers();
         let is_rest = response.status() == StatusCode::PARTIAL_CONTENT
             && fields.get(CONTENT_RANGE).is_some_and(|range| {

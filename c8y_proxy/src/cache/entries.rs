@@ -33,8 +33,17 @@ pub(super) enum Source {
 impl Shared {
     /// The key of this path for the current user.
     pub(super) fn key(&self, path: &str) -> Key {
-        let user = self.upstream.credentials().user();
-        Key::new(self.upstream.host(), user.as_deref(), path)
+        let credentials = self.upstream.credentials();
+        // Before the name, so that a change in between is noticed.
+        let changes = credentials.user_changes();
+        let user = credentials.user();
+        Key::new(self.upstream.host(), user.as_deref(), changes, path)
+    }
+
+    /// Whether the user is still that of the key. If not, upstream's last answer may be for the
+    /// other user.
+    pub(super) fn is_of_user(&self, key: &Key) -> bool {
+        self.upstream.credentials().user_changes() == key.user_changes
     }
 
     /// The entry, its open file, and the time since upstream was last asked.

@@ -32,6 +32,8 @@ pub(super) struct Key {
     pub(super) url: String,
     /// The name of its file, in hexadecimal.
     pub(super) name: u128,
+    /// [`Credentials::user_changes`](crate::credentials::Credentials::user_changes) at that time.
+    pub(super) user_changes: u64,
 }
 
 /// Why a request is passed on without the cache.
@@ -81,7 +83,12 @@ impl Paths {
 
 impl Key {
     /// The key of this path for this user. Without a user name, it is for the user of the token.
-    pub(super) fn new(host: &HeaderValue, user: Option<&[u8]>, path: &str) -> Self {
+    pub(super) fn new(
+        host: &HeaderValue,
+        user: Option<&[u8]>,
+        user_changes: u64,
+        path: &str,
+    ) -> Self {
         let host = String::from_utf8_lossy(host.as_bytes());
         let url = format!("https://{host}{path}");
         let mut named = url.clone().into_bytes();
@@ -91,7 +98,8 @@ impl Key {
         }
         let mut name = [0; 16];
         name.copy_from_slice(&digest(&SHA256, &named).as_ref()[..16]);
-        Self { path: path.to_owned(), url, name: u128::from_be_bytes(name) }
+        let name = u128::from_be_bytes(name);
+        Self { path: path.to_owned(), url, name, user_changes }
     }
 
     /// The managed object that describes a binary of the inventory.
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn an_entry_is_for_one_path_of_one_host_and_for_one_user() {
         let name = |host, user: Option<&str>, path| {
-            Key::new(&HeaderValue::from_static(host), user.map(str::as_bytes), path).name
+            Key::new(&HeaderValue::from_static(host), user.map(str::as_bytes), 0, path).name
         };
         let of = name("a", None, "/b");
         assert_eq!(of, name("a", None, "/b"));

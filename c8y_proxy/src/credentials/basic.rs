@@ -2,6 +2,7 @@
 //! when upstream refuses them, and on a reload.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
@@ -18,6 +19,8 @@ use super::grant::Grant;
 pub(super) struct Basic {
     path: PathBuf,
     current: Mutex<Grant>,
+    /// How often the user name has changed.
+    changes: AtomicU64,
 }
 
 impl Basic {
@@ -30,19 +33,20 @@ impl Basic {
     }
 
     pub(super) fn new(path: PathBuf, value: HeaderValue) -> Self {
-        Self { path, current: Mutex::new(Grant::new(value, 0)) }
+        Self { path, current: Mutex::new(Grant::new(value, 0)), changes: AtomicU64::new(0) }
     }
 
     pub(super) fn grant(&self) -> Grant {
         self.current().clone()
     }
 
-    /// The user name, which has no colon.
     pub(super) fn user(&self) -> Option<Vec<u8>> {
-        let grant = self.grant();
-        let pair = grant.value().as_bytes().strip_prefix(b"Basic ")?;
-        let pair = STANDARD.decode(pair).ok()?;
-        pair.split(|byte| *byte == b':').next().map(<[u8]>::to_vec)
+        user(self.current().value())
+    }
+
+    /// How often the user name has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
     }
 
     /// The current content of the file, if it differs from the refused credentials.
@@ -60,6 +64,8 @@ impl Basic {
             Ok(value) => {
                 let mut current = self.current();
                 if *current.value() != value {
+                    let is_another = user(current.value()) != user(&value);
+                    self.changes.fetch_add(is_another.into(), Relaxed);
                     *current = Grant::new(value, current.number() + 1);
                     log::info!("c8y.credentials_path: {}: read again", self.path.display());
                 }
@@ -71,6 +77,13 @@ impl Basic {
     fn current(&self) -> MutexGuard<'_, Grant> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The user name, which has no colon.
+fn user(authorization: &HeaderValue) -> Option<Vec<u8>> {
+    let pair = authorization.as_bytes().strip_prefix(b"Basic ")?;
+    let pair = STANDARD.decode(pair).ok()?;
+    pair.split(|byte| *byte == b':').next().map(<[u8]>::to_vec)
 }
 
 /// The value of `Authorization` for the file at `c8y.credentials_path`.
