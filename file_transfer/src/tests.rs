@@ -8,6 +8,7 @@ mod mounts;
 mod paths;
 mod replaced;
 mod start;
+mod uncounted;
 mod uploads;
 
 use std::collections::VecDeque;

@@ -99,6 +99,25 @@ fn a_hundred_uploads_at_a_time_do_not_pass_the_quota() {
 }
 
 #[test]
+fn files_of_other_programs_lower_no_total() {
+    for more in [|_: &mut Setup| {}, making_room] {
+        let service = limited("10k", more);
+        let content = "x".repeat(9_000);
+        assert_eq!(curl(&service, "a").put(&content).answer().status, 201);
+        for round in 0..3 {
+            for name in ["deleted", "replaced"] {
+                service.directory().write(&format!("data/file-transfer/{name}"), &content);
+            }
+            assert_eq!(curl(&service, "deleted").method("DELETE").answer().status, 202);
+            assert_eq!(curl(&service, "replaced").put("").answer().status, 201);
+            curl(&service, &round.to_string()).put(&content).answer();
+            let bytes: usize = files(&service).values().map(Vec::len).sum();
+            assert!(bytes <= 10 * 1024, "{bytes}");
+        }
+    }
+}
+
+#[test]
 fn room_is_made_only_for_what_comes_and_only_as_much_as_it_needs() {
     let service = limited("100k", making_room);
     for name in ["a", "b", "c"] {

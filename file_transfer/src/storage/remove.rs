@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{Entry, Obstacle, look};
+use super::retention::Seen;
 use super::{Condition, Inner, Storage};
 use crate::error::Error;
 use crate::path::FilePath;
@@ -52,13 +53,9 @@ impl Inner {
 
         let lock = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, name) = path.split();
-        let mut counted = None;
         let file = match look(directory.as_fd(), name).map_err(failed)? {
             Entry::Nothing => None,
-            Entry::File(file, version) => {
-                counted = Some(version.length).filter(|_| mount.is_none());
-                Some((file, version))
-            }
+            Entry::File(file, version) => Some((file, version)),
             Entry::Link(link) => match root.lookup.stat_target(&path, &link) {
                 Ok(version) => Some((link, version)),
                 Err(_) => return Err(special(path.as_str().to_owned())),
@@ -69,14 +66,16 @@ impl Inner {
         if !condition.holds(file.as_ref().map(|(_, version)| version)) {
             return Err(Error::Precondition(path));
         }
-        if file.is_some() {
+        if let Some((file, _)) = file {
+            let limited = self.retention.as_ref().filter(|_| mount.is_none());
+            let counted = limited.and_then(|retention| Some((retention, Seen::of(&file)?)));
             match unlinkat(&directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(failed(errno)),
             }
-        }
-        if let (Some(retention), Some(bytes)) = (&self.retention, counted) {
-            retention.removed(bytes);
+            if let Some((retention, seen)) = counted {
+                retention.removed(&seen);
+            }
         }
         drop(lock);
 

@@ -4,7 +4,7 @@
 //! - [`clock`] counts the age of files, independent of changes of the device's clock.
 //! - [`reads`] records when files are read; [`own_age`] is the age that an upload sets for its
 //!   file.
-//! - [`quota`] counts the bytes of all files.
+//! - [`quota`] counts the bytes of all files, and [`counted`] says which files are counted.
 //! - [`walk`] visits all files, [`sweep`] does this every ten minutes, [`eviction`] lists the files
 //!   to delete first, and [`room`] deletes them.
 //!
@@ -13,12 +13,14 @@
 //! has locked.
 
 mod clock;
+mod counted;
 mod eviction;
 pub(super) mod own_age;
 mod quota;
 mod reads;
 mod room;
 mod state;
+mod sum;
 mod sweep;
 mod walk;
 
@@ -49,8 +51,9 @@ use reads::Reads;
 use state::Clocks;
 use walk::Visited;
 
-pub(crate) use quota::Sum;
-pub(super) use quota::{NoRoom, Replaced, Reservation};
+pub(super) use counted::Seen;
+pub(super) use quota::{NoRoom, Reservation};
+pub(crate) use sum::Sum;
 
 /// How often an upload checks whether all files are counted.
 const LOOK: Duration = Duration::from_millis(10);
@@ -177,14 +180,14 @@ impl Retention {
     pub(super) fn reserve(
         &self,
         expected: u64,
-        replaced: Option<Replaced>,
+        replaced: Option<Seen>,
     ) -> Result<Reservation, NoRoom> {
         self.quota.reserve(expected, replaced)
     }
 
     /// A file was deleted by a request.
-    pub(super) fn removed(&self, bytes: u64) {
-        self.quota.removed(bytes);
+    pub(super) fn removed(&self, file: &Seen) {
+        self.quota.removed(file);
     }
 
     fn time(&self) -> MutexGuard<'_, Time> {
@@ -233,7 +236,12 @@ impl Inner {
         let named = statat(root.directories.root(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW);
         if let (Ok(named), Ok(read)) = (named, fstat(file)) {
             if (named.st_dev, named.st_ino) == (read.st_dev, read.st_ino) {
+                let _commit = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+                let seen = Seen::of(file);
                 reads::note_on_disk(file.as_fd());
+                if let (Some(retention), Some(seen)) = (&self.retention, seen) {
+                    retention.quota.touched(&seen);
+                }
             }
         }
     }
@@ -252,7 +260,8 @@ impl Inner {
         };
         match find() {
             Ok((directory, stat, true)) if candidate.is_still(&stat, retention.last_use(&stat)) => {
-                self.delete(retention, directory.as_fd(), &candidate.name, &stat)
+                let name = &candidate.name;
+                self.delete(retention, directory.as_fd(), name, &stat, Quota::removed)
             }
             _ => Outcome::Kept,
         }
@@ -265,13 +274,14 @@ impl Inner {
         }
     }
 
-    /// Deletes a file that is not in use.
+    /// Deletes a file that is not in use. `account` tells the quota.
     fn delete(
         &self,
         retention: &Retention,
         directory: BorrowedFd<'_>,
         name: &CStr,
         seen: &Stat,
+        account: fn(&Quota, &Seen),
     ) -> Outcome {
         self.open_files.close_idle();
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
@@ -295,7 +305,10 @@ impl Inner {
             return Outcome::Kept;
         }
         match unlinkat(directory, name, AtFlags::empty()) {
-            Ok(()) => Outcome::Deleted(seen.st_size as u64),
+            Ok(()) => {
+                account(&retention.quota, &seen.into());
+                Outcome::Deleted(seen.st_size as u64)
+            }
             Err(Errno::NOENT) => Outcome::Kept,
             Err(errno) => Outcome::Failed(errno),
         }

@@ -11,7 +11,7 @@ use rustix::fs::{fstat, fsync};
 use rustix::io::Errno;
 
 use super::directory::{Entry, Found, Obstacle, look, set_mode};
-use super::retention::{NoRoom, Replaced, Reservation, own_age};
+use super::retention::{NoRoom, Reservation, Seen, own_age};
 use super::root::Opened;
 use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
@@ -49,20 +49,11 @@ struct Target {
     reservation: Option<Arc<Reservation>>,
 }
 
-/// The file that an upload replaces.
+/// The file that an upload replaces, or the link to it, which is not counted.
 struct There {
     /// Holding it delays the freeing of its blocks, which takes time.
-    _open: OwnedFd,
+    open: OwnedFd,
     mode: u32,
-    /// `None`: it is a link, which is not counted.
-    counted: Option<Replaced>,
-}
-
-impl There {
-    /// How many counted bytes are freed with it.
-    fn bytes(there: Option<&Self>) -> Option<u64> {
-        Some(there?.counted?.bytes)
-    }
 }
 
 /// The result of a complete upload.
@@ -225,7 +216,7 @@ impl Target {
             found.map_err(|obstacle| self.blocked(obstacle))?;
         let mut replaced = None;
         if let Some(directory) = directory {
-            replaced = self.check(&root, &directory)?.and_then(|there| there.counted);
+            replaced = self.check(&root, &directory)?;
         } else if !self.condition.holds(None) {
             return Err(Error::Precondition(self.path.clone()));
         }
@@ -234,6 +225,7 @@ impl Target {
         self.check_space(inner, base, need)?;
         // A file system that is mounted below the directory has its own space.
         if let (Some(retention), None) = (&inner.retention, &mount) {
+            let replaced = replaced.and_then(|there| Seen::of(there.open));
             let reservation = retention.reserve(expected, replaced);
             self.reservation = Some(Arc::new(reservation.map_err(|full| self.no_room(full))?));
         }
@@ -319,11 +311,13 @@ impl Target {
             fsync(&file).map_err(|errno| self.failed(errno))?;
         }
 
-        let new = fstat(&file).map_err(|errno| self.failed(errno))?.st_size as u64;
+        let new = Seen::from(&fstat(&file).map_err(|errno| self.failed(errno))?);
         let lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced = self.check(root, directory)?;
+        let mut counted = None;
         if let Some(reservation) = &self.reservation {
-            match reservation.check(There::bytes(replaced.as_ref()), new) {
+            counted = replaced.as_ref().and_then(|there| Seen::of(&there.open));
+            match reservation.check(counted.as_ref(), new.bytes) {
                 Ok(()) => {}
                 // The file whose room it was to take was deleted meanwhile.
                 Err(_) if reservation.forgo() => return Ok(Step::MakeRoom),
@@ -337,7 +331,7 @@ impl Target {
         let (_, name) = self.path.split();
         temporary.rename(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
         if let Some(reservation) = &self.reservation {
-            reservation.commit(There::bytes(replaced.as_ref()), new);
+            reservation.commit(counted.as_ref(), &new);
         }
         drop(lock);
         drop(replaced);
@@ -359,12 +353,9 @@ impl Target {
         let (_, name) = path.split();
         let found = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
             Entry::Nothing => None,
-            Entry::File(file, version) => {
-                let counted = Some(Replaced { inode: version.inode, bytes: version.length });
-                Some((There { _open: file, mode: version.mode, counted }, version))
-            }
-            Entry::Link(link) => match root.lookup.stat_target(path, &link) {
-                Ok(version) => Some((There { _open: link, mode: MODE, counted: None }, version)),
+            Entry::File(open, version) => Some((There { open, mode: version.mode }, version)),
+            Entry::Link(open) => match root.lookup.stat_target(path, &open) {
+                Ok(version) => Some((There { open, mode: MODE }, version)),
                 Err(_) => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
             },
             Entry::Directory => return Err(Error::UploadOntoDirectory(path.clone())),

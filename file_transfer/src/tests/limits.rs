@@ -20,18 +20,18 @@ fn aging() -> Service {
 }
 
 /// All files together may take so many bytes.
-fn with_quota(max_total: u64, make_room: bool) -> Service {
+pub(super) fn with_quota(max_total: u64, make_room: bool) -> Service {
     limited(Limits { max_total: Some(max_total), make_room, max_age: None })
 }
 
-fn limited(limits: Limits) -> Service {
+pub(super) fn limited(limits: Limits) -> Service {
     let service = Service::with(|options| options.limits = limits);
     block_on(service.storage.sweep_now());
     service
 }
 
 impl Service {
-    fn pass(&self, milliseconds: i64) {
+    pub(super) fn pass(&self, milliseconds: i64) {
         self.storage.move_clocks(0, milliseconds);
         block_on(self.storage.sweep_now());
     }
@@ -41,13 +41,13 @@ impl Service {
         block_on(self.storage.sweep_now());
     }
 
-    fn usage(&self) -> (u64, u64) {
+    pub(super) fn usage(&self) -> (u64, u64) {
         let (sum, _) = self.storage.usage().unwrap();
         (sum.files, sum.bytes)
     }
 
     #[track_caller]
-    fn assert_here(&self, names: &[&str]) {
+    pub(super) fn assert_here(&self, names: &[&str]) {
         for name in ["a", "b", "c", "d"] {
             assert_eq!(self.path(name).exists(), names.contains(&name), "{name}");
         }

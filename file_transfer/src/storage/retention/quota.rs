@@ -1,11 +1,14 @@
 //! The bytes of all files, and their limit. They are updated with each change that the service
-//! makes, and corrected by each sweep for changes of other programs.
+//! makes to a file that is counted, and corrected by each sweep for changes of other programs.
 //!
 //! An upload reserves the bytes that it needs beyond those of the file that it replaces, so that
 //! simultaneous uploads cannot exceed the limit. Nothing here accesses a disk.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::counted::{Counted, Seen};
+use super::sum::Sum;
 
 /// The limit, and the bytes in use.
 pub(super) struct Quota {
@@ -19,6 +22,7 @@ pub(super) struct Quota {
 #[derive(Default)]
 struct Usage {
     stored: Sum,
+    counted: Counted,
     /// By uploads in progress, in bytes: what they will need, and what they have room for so far.
     reserved: u64,
     received: u64,
@@ -29,18 +33,12 @@ struct Usage {
     removed: Sum,
 }
 
-/// A number of files and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sum {
-    pub(crate) files: u64,
-    pub(crate) bytes: u64,
-}
-
 /// A file that an upload will replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::storage) struct Replaced {
-    pub(in crate::storage) inode: u64,
-    pub(in crate::storage) bytes: u64,
+struct Replaced {
+    inode: u64,
+    /// The bytes with which it is counted.
+    bytes: u64,
 }
 
 /// The reservation of one upload. It is given back when dropped.
@@ -84,8 +82,12 @@ impl Quota {
     pub(super) fn reserve(
         self: &Arc<Self>,
         expected: u64,
-        replaced: Option<Replaced>,
+        replaced: Option<Seen>,
     ) -> Result<Reservation, NoRoom> {
+        let replaced = replaced.map(|file| Replaced {
+            inode: file.inode,
+            bytes: self.lock().counted.bytes(&file).unwrap_or(0),
+        });
         let (reserved, received) = (AtomicU64::new(0), AtomicU64::new(0));
         let credit = replaced.filter(|file| !self.is_replaced(file.inode));
         let credit = credit.map_or(0, |file| file.bytes);
@@ -101,21 +103,30 @@ impl Quota {
         self.lock().replaced.iter().any(|replaced| replaced.inode == inode)
     }
 
-    /// A request has deleted a file.
-    pub(super) fn removed(&self, bytes: u64) {
+    /// A file was deleted.
+    pub(super) fn removed(&self, file: &Seen) {
         let mut usage = self.lock();
-        usage.removed.add(bytes);
-        usage.stored.subtract(bytes);
+        usage.removed.add(file.bytes);
+        usage.remove(file);
     }
 
     /// The sweep in progress has deleted a file before counting it.
-    pub(super) fn swept(&self, bytes: u64) {
-        self.lock().stored.subtract(bytes);
+    pub(super) fn swept(&self, file: &Seen) {
+        self.lock().remove(file);
+    }
+
+    /// The service has changed the `ctime` of a file, and nothing else.
+    pub(super) fn touched(&self, before: &Seen) {
+        let counted = &mut self.lock().counted;
+        if let Some(bytes) = counted.bytes(before) {
+            counted.add(before.inode, bytes);
+        }
     }
 
     pub(super) fn begin_sweep(&self) {
         let mut usage = self.lock();
         (usage.added, usage.removed) = (Sum::default(), Sum::default());
+        usage.counted.begin_sweep();
     }
 
     /// Takes over the count of a sweep, except for differences that changes during the sweep
@@ -137,6 +148,7 @@ impl Quota {
             files: corrected(now.files, counted.files, added.files, removed.files),
             bytes: corrected(now.bytes, counted.bytes, added.bytes, removed.bytes),
         };
+        usage.counted.end_sweep();
     }
 
     fn lock(&self) -> MutexGuard<'_, Usage> {
@@ -145,24 +157,18 @@ impl Quota {
 }
 
 impl Usage {
+    fn remove(&mut self, file: &Seen) {
+        if let Some(bytes) = self.counted.remove(file) {
+            self.stored.subtract(bytes);
+        }
+    }
+
     /// The files that must not be deleted for an upload: those that uploads will replace.
     fn protected(&self) -> u64 {
         let is_first = |(index, replaced): &(usize, &Replaced)| {
             self.replaced[..*index].iter().all(|other| other.inode != replaced.inode)
         };
         self.replaced.iter().enumerate().filter(is_first).map(|(_, it)| it.bytes).sum()
-    }
-}
-
-impl Sum {
-    pub(super) fn add(&mut self, bytes: u64) {
-        self.files += 1;
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-
-    fn subtract(&mut self, bytes: u64) {
-        self.files = self.files.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 
@@ -193,10 +199,12 @@ impl Reservation {
         }
     }
 
-    /// Whether a file of `new` bytes may replace one of `old`.
-    pub(in crate::storage) fn check(&self, old: Option<u64>, new: u64) -> Result<(), NoRoom> {
-        let (stored, limit) = (self.quota.stored().bytes, self.quota.limit);
-        let after = stored.saturating_sub(old.unwrap_or(0)).saturating_add(new);
+    /// Whether a file of `new` bytes may replace `old`.
+    pub(in crate::storage) fn check(&self, old: Option<&Seen>, new: u64) -> Result<(), NoRoom> {
+        let usage = self.quota.lock();
+        let (stored, limit) = (usage.stored.bytes, self.quota.limit);
+        let old = old.and_then(|old| usage.counted.bytes(old)).unwrap_or(0);
+        let after = stored.saturating_sub(old).saturating_add(new);
         if after <= limit || after <= stored { Ok(()) } else { Err(NoRoom { limit }) }
     }
 
@@ -206,14 +214,15 @@ impl Reservation {
         self.release(&mut self.quota.lock())
     }
 
-    /// A file of `new` bytes has replaced one of `old`.
-    pub(in crate::storage) fn commit(&self, old: Option<u64>, new: u64) {
+    /// The file `new` has replaced `old`.
+    pub(in crate::storage) fn commit(&self, old: Option<&Seen>, new: &Seen) {
         if let Some(old) = old {
             self.quota.removed(old);
         }
         let mut usage = self.quota.lock();
-        usage.added.add(new);
-        usage.stored.add(new);
+        usage.added.add(new.bytes);
+        usage.stored.add(new.bytes);
+        usage.counted.add(new.inode, new.bytes);
         self.give_back(&mut usage);
     }
 
@@ -268,14 +277,23 @@ mod tests {
 
     fn quota(limit: u64, make_room: bool, stored: &[u64]) -> Arc<Quota> {
         let quota = Quota::new(Some(limit), make_room);
+        let mut sum = Sum::default();
         for bytes in stored {
-            quota.lock().stored.add(*bytes);
+            sum.add(*bytes);
         }
+        quota.begin_sweep();
+        quota.end_sweep(sum, true, true);
         Arc::new(quota)
     }
 
-    fn file(inode: u64, bytes: u64) -> Option<Replaced> {
-        Some(Replaced { inode, bytes })
+    /// A file that was counted.
+    fn file(inode: u64, bytes: u64) -> Seen {
+        Seen { inode, bytes, has_one_name: true, changed: 0 }
+    }
+
+    /// A file that was stored now.
+    fn new(bytes: u64) -> Seen {
+        Seen { changed: i128::MAX, ..file(1000, bytes) }
     }
 
     #[test]
@@ -285,7 +303,7 @@ mod tests {
         assert_eq!(reservations.len(), 10);
         for reservation in &reservations {
             assert_eq!((reservation.receive(9), reservation.check(None, 9)), (Ok(0), Ok(())));
-            reservation.commit(None, 9);
+            reservation.commit(None, &new(9));
         }
         drop(reservations);
         assert_eq!(quota.stored(), Sum { files: 11, bytes: 100 });
@@ -309,28 +327,28 @@ mod tests {
     #[test]
     fn only_what_exceeds_the_replaced_file_counts() {
         let quota = quota(100, false, &[60, 40]);
-        let upload = quota.reserve(60, file(1, 60)).unwrap();
+        let upload = quota.reserve(60, Some(file(1, 60))).unwrap();
         assert_eq!(upload.receive(60), Ok(0));
-        assert!(quota.reserve(1, None).is_err() && quota.reserve(61, file(1, 60)).is_err());
+        assert!(quota.reserve(1, None).is_err() && quota.reserve(61, Some(file(1, 60))).is_err());
         assert!(quota.is_replaced(1) && !quota.is_replaced(2));
-        upload.commit(Some(60), 60);
+        upload.commit(Some(&file(1, 60)), &new(60));
         drop(upload);
         assert!(!quota.is_replaced(1));
         assert_eq!(quota.stored(), Sum { files: 2, bytes: 100 });
         // Somebody deleted it meanwhile.
-        let upload = quota.reserve(60, file(1, 60)).unwrap();
-        quota.removed(60);
+        let upload = quota.reserve(60, Some(file(1, 60))).unwrap();
+        quota.removed(&file(1, 60));
         let other = quota.reserve(60, None).unwrap();
-        other.commit(None, 60);
+        other.commit(None, &new(60));
         assert_eq!(upload.check(None, 60), Err(NoRoom { limit: 100 }));
     }
 
     #[test]
     fn what_already_exceeds_the_limit_may_shrink() {
         let quota = quota(100, false, &[150]);
-        let upload = quota.reserve(120, file(1, 150)).unwrap();
-        assert_eq!((upload.receive(120), upload.check(Some(150), 120)), (Ok(0), Ok(())));
-        assert!(quota.reserve(151, file(1, 150)).is_err());
+        let upload = quota.reserve(120, Some(file(1, 150))).unwrap();
+        assert_eq!((upload.receive(120), upload.check(Some(&file(1, 150)), 120)), (Ok(0), Ok(())));
+        assert!(quota.reserve(151, Some(file(1, 150))).is_err());
     }
 
     #[test]
@@ -342,14 +360,14 @@ mod tests {
         // Another one takes what is free, and no more than it needs.
         let small = quota.reserve(5, None).unwrap();
         assert_eq!((small.receive(5), upload.receive(15)), (Ok(0), Ok(10)));
-        quota.removed(4);
+        quota.removed(&file(1, 4));
         assert_eq!(upload.receive(15), Ok(6));
         drop(small);
-        quota.removed(26);
+        quota.removed(&file(1, 26));
         assert_eq!((upload.receive(15), quota.lock().received), (Ok(0), 15));
         // What is being replaced stays, so there is less room for others.
         drop(upload);
-        let replacing = quota.reserve(60, file(1, 60)).unwrap();
+        let replacing = quota.reserve(60, Some(file(1, 60))).unwrap();
         assert!(quota.reserve(41, None).is_err() && quota.reserve(40, None).is_ok());
         assert_eq!((replacing.receive(60), quota.lock().received), (Ok(0), 0));
     }
@@ -364,12 +382,12 @@ mod tests {
         // Stored and deleted meanwhile, and seen or not.
         for seen in [sum(4, 50), sum(5, 70), sum(5, 60), sum(6, 80)] {
             quota.begin_sweep();
-            quota.reserve(10, None).unwrap().commit(None, 10);
-            quota.removed(20);
+            quota.reserve(10, None).unwrap().commit(None, &new(10));
+            quota.removed(&file(1, 20));
             quota.end_sweep(seen, false, true);
-            quota.reserve(10, None).unwrap().commit(None, 10);
+            quota.reserve(10, None).unwrap().commit(None, &new(10));
             assert_eq!(quota.stored(), sum(6, 70), "{seen:?}");
-            quota.removed(0);
+            quota.removed(&file(1, 0));
         }
         quota.begin_sweep();
         quota.end_sweep(sum(1, 1), false, false);

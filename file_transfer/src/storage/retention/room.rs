@@ -15,7 +15,8 @@ use rustix::fs::Stat;
 
 use super::super::Inner;
 use super::eviction::Oldest;
-use super::quota::{NoRoom, Reservation, Sum};
+use super::quota::{NoRoom, Reservation};
+use super::sum::Sum;
 use super::walk::Walk;
 use super::{Outcome, Retention};
 use crate::path::FilePath;
@@ -93,7 +94,6 @@ impl MakingRoom {
             };
             looked_at += 1;
             if let Outcome::Deleted(bytes) = self.inner.evict(&self.retention, &candidate) {
-                self.retention.quota.removed(bytes);
                 self.deleted.add(bytes);
                 oldest.has_deleted = true;
                 // Tried only after the last file, since many files of one directory can follow each

@@ -13,7 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::{Inner, Storage};
 use super::eviction::Candidates;
-use super::quota::Sum;
+use super::quota::Quota;
+use super::sum::Sum;
 use super::walk::{Visit, Walk};
 use super::{Outcome, Retention};
 
@@ -21,6 +22,8 @@ use super::{Outcome, Retention};
 const PERIOD: Duration = Duration::from_secs(600);
 /// The time until the next attempt, if the directory does not exist.
 const RETRY: Duration = Duration::from_secs(5);
+/// More than two ticks of the kernel's clock: see [`super::counted`].
+const TICKS: Duration = Duration::from_millis(25);
 /// The maximum time of the work in one part.
 const PART: Duration = Duration::from_millis(1);
 /// The pause after a part, as a multiple of its processor time. With all overhead, a sweep takes
@@ -81,6 +84,8 @@ impl Storage {
     /// Sweeps once. Returns the error that kept files from being deleted; `None` if there is no
     /// directory.
     async fn sweep(&self, retention: &Arc<Retention>) -> Option<Option<Errno>> {
+        retention.quota.begin_sweep();
+        Timer::after(TICKS).await;
         let mut sweep = Sweep::new(self.0.clone(), retention.clone());
         loop {
             match self.0.pool.run(Kind::Write, move || sweep.part()).await {
@@ -137,7 +142,6 @@ impl Sweep {
                 let Ok(new) = Walk::new(root.directories.root().as_fd()) else {
                     return Next::Nothing;
                 };
-                retention.quota.begin_sweep();
                 walk.insert(new)
             }
         };
@@ -185,9 +189,9 @@ impl Tally {
             }
         };
         if retention.is_expired(file) {
-            match inner.delete(retention, file.directory, file.name, file.stat) {
+            let (directory, name) = (file.directory, file.name);
+            match inner.delete(retention, directory, name, file.stat, Quota::swept) {
                 Outcome::Deleted(bytes) => {
-                    retention.quota.swept(bytes);
                     self.deleted.add(bytes);
                     return true;
                 }
