@@ -1,6 +1,8 @@
 //! The entries in the directory of the cache, and their size. The index is rebuilt from the
 //! directory at the start, and takes about 50 bytes for each entry.
 
+mod reservation;
+
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -8,6 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
+
+pub(super) use self::reservation::Reservation;
 
 /// The entries of a directory.
 pub(super) struct Index {
@@ -53,17 +57,6 @@ pub(super) struct Found {
     /// Distinguishes the entry from one that replaces it.
     pub(super) version: u64,
 }
-
-/// The space of a download. It is given back when this is dropped.
-pub(super) struct Reservation {
-    index: Arc<Index>,
-    bytes: u64,
-    has_length: bool,
-}
-
-/// The part of the cache that downloads of unknown length may take from entries. Such a download
-/// may turn out to be too large, and then entries were removed in vain.
-const UNMEASURED: u64 = 4;
 
 /// The time of an entry that upstream forbids to serve without asking: long ago.
 const NEVER: i64 = i64::MIN;
@@ -178,7 +171,7 @@ impl Index {
 
     /// The space of a new download, at first none.
     pub(super) fn reserve(self: &Arc<Self>, has_length: bool) -> Reservation {
-        Reservation { index: self.clone(), bytes: 0, has_length }
+        Reservation::new(self.clone(), has_length)
     }
 
     /// Forgets the least recently used entry that no client reads.
@@ -224,44 +217,6 @@ impl Inner {
     fn oldest(&self) -> Option<u128> {
         let unread = self.entries.iter().filter(|(_, known)| known.file.strong_count() == 0);
         unread.min_by_key(|(_, known)| known.used).map(|(name, _)| *name)
-    }
-}
-
-impl Reservation {
-    /// Takes space until there are `bytes` in all. Returns whether this succeeded. In both cases,
-    /// the names of entries that were removed for it are added to `gone`.
-    pub(super) fn grow(&mut self, bytes: u64, gone: &mut Vec<u128>) -> bool {
-        let mut inner = self.index.lock();
-        let max_size = self.index.max_size;
-        let others = inner.reserved - self.bytes;
-        if others.saturating_add(bytes) > max_size {
-            return false;
-        }
-        let more = if self.has_length { 0 } else { bytes - self.bytes };
-        let unmeasured = inner.unmeasured + more;
-        let may_evict = self.has_length || unmeasured <= max_size / UNMEASURED;
-        while inner.bytes + others + bytes > max_size {
-            let oldest = if may_evict { inner.oldest() } else { None };
-            let Some(name) = oldest else { return false };
-            inner.remove(name);
-            gone.push(name);
-        }
-        (inner.reserved, inner.unmeasured) = (others + bytes, unmeasured);
-        self.bytes = bytes;
-        true
-    }
-
-    /// Whether entries may be removed for this space.
-    pub(super) fn may_evict(&self) -> bool {
-        self.has_length || self.index.lock().unmeasured <= self.index.max_size / UNMEASURED
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        let mut inner = self.index.lock();
-        inner.reserved -= self.bytes;
-        inner.unmeasured -= if self.has_length { 0 } else { self.bytes };
     }
 }
 
