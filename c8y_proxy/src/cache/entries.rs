@@ -188,8 +188,7 @@ impl Shared {
     }
 
     /// Takes space until there are `bytes` in all, and checks that enough stays free. Removes
-    /// entries that are not being read to make room. Returns whether there is room. Waits for the
-    /// disk.
+    /// entries to make room. Returns whether there is room. Waits for the disk.
     pub(super) fn make_room(
         &self,
         space: &mut Reservation,

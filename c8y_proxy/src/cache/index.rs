@@ -29,6 +29,8 @@ struct Inner {
     reserved: u64,
     /// Of these, the bytes of downloads of unknown length.
     unmeasured: u64,
+    /// The files of removed entries, and their bytes. A file takes space while a client reads it.
+    removed: Vec<(Weak<OwnedFd>, u64)>,
     /// The time of the last use, in milliseconds since 1970. Each value is given only once.
     used: u64,
 }
@@ -174,10 +176,10 @@ impl Index {
         Reservation::new(self.clone(), has_length)
     }
 
-    /// Forgets the least recently used entry that no client reads.
+    /// Forgets the least recently used entry that no client reads: its space is free then.
     pub(super) fn evict(&self) -> Option<u128> {
         let mut inner = self.lock();
-        let name = inner.oldest()?;
+        let name = inner.oldest(0)?;
         inner.remove(name);
         Some(name)
     }
@@ -209,14 +211,23 @@ impl Inner {
     }
 
     fn remove(&mut self, name: u128) -> bool {
-        let removed = self.entries.remove(&name);
-        self.bytes -= removed.as_ref().map_or(0, |known| known.bytes);
-        removed.is_some()
+        let Some(known) = self.entries.remove(&name) else { return false };
+        self.bytes -= known.bytes;
+        self.removed.push((known.file, known.bytes));
+        self.removed.retain(|(file, _)| file.strong_count() > 0);
+        true
     }
 
-    fn oldest(&self) -> Option<u128> {
-        let unread = self.entries.iter().filter(|(_, known)| known.file.strong_count() == 0);
-        unread.min_by_key(|(_, known)| known.used).map(|(name, _)| *name)
+    /// The least recently used entry. One that clients read counts if the removed files that are
+    /// still open take at most `max_open` bytes with it.
+    fn oldest(&mut self, max_open: u64) -> Option<u128> {
+        self.removed.retain(|(file, _)| file.strong_count() > 0);
+        let open: u64 = self.removed.iter().map(|(_, bytes)| bytes).sum();
+        let may_go = |known: &Known| {
+            known.file.strong_count() == 0 || open.saturating_add(known.bytes) <= max_open
+        };
+        let entries = self.entries.iter().filter(|(_, known)| may_go(known));
+        entries.min_by_key(|(_, known)| known.used).map(|(name, _)| *name)
     }
 }
 
@@ -284,16 +295,22 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_read_stays() {
+    fn entries_that_are_read_go_as_well_until_they_take_as_much_again() {
         let (index, file) = index(20);
         index.insert(1, 10, Instant::now(), &file);
         fill(&index, &[2]);
         let (mut space, mut gone) = (index.reserve(true), Vec::new());
-        assert!(!space.grow(11, &mut gone));
-        assert_eq!((gone, index.totals()), (vec![2], (1, 10)));
+        assert!(space.grow(10, &mut gone));
+        assert_eq!((gone, index.totals()), (vec![1], (1, 10)));
+        drop(space);
+        index.insert(3, 11, Instant::now(), &file);
+        let (mut space, mut gone) = (index.reserve(true), Vec::new());
+        assert!(!space.grow(10, &mut gone));
+        assert_eq!((gone, index.evict(), index.totals()), (vec![2], None, (1, 11)));
         drop(file);
         assert!(space.grow(20, &mut Vec::new()));
         assert!(!space.grow(21, &mut Vec::new()));
+        assert!(index.lock().removed.is_empty());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use common::journal::complain;
+
 use super::Index;
 
 /// The space of a download. It is given back when this is dropped.
@@ -14,6 +16,8 @@ pub(in super::super) struct Reservation {
 /// The part of the cache that downloads of unknown length may take from entries. Such a download
 /// may turn out to be too large, and then entries were removed in vain.
 const UNMEASURED: u64 = 4;
+
+const READ: &str = "entries that clients read slowly take the space of the cache";
 
 impl Reservation {
     /// At first, it has no space.
@@ -34,8 +38,14 @@ impl Reservation {
         let unmeasured = inner.unmeasured + more;
         let may_evict = self.has_length || unmeasured <= max_size / UNMEASURED;
         while inner.bytes + others + bytes > max_size {
-            let oldest = if may_evict { inner.oldest() } else { None };
-            let Some(name) = oldest else { return false };
+            if !may_evict {
+                return false;
+            }
+            let Some(name) = inner.oldest(max_size) else {
+                drop(inner);
+                complain(READ, &"a download is not cached");
+                return false;
+            };
             inner.remove(name);
             gone.push(name);
         }
