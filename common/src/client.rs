@@ -15,6 +15,7 @@ mod pool;
 mod state;
 mod stream;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -83,7 +84,15 @@ impl Client {
     /// # Errors
     ///
     /// There is no answer, or none that can be passed on.
-    pub async fn exchange(&self, request: Request<Body>) -> Result<Answer, Error> {
+    // Boxed, since each crate that awaits an async function has a copy of its code: 6 KB.
+    pub fn exchange(
+        &self,
+        request: Request<Body>,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + '_>> {
+        Box::pin(self.answer(request))
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Answer, Error> {
         let mut request = self.address(request);
         if let Some(mut link) = self.pool.take() {
             let spare = spare(&request);
@@ -199,7 +208,7 @@ impl HttpClient for Client {
     /// An error is carried like an answer, since one of http_types links the printer of backtraces.
     async fn send(&self, carrier: http_types::Request) -> http_types::Result<http_types::Response> {
         Ok(load(match unload_request(carrier) {
-            Some(request) => self.exchange(request).await,
+            Some(request) => self.answer(request).await,
             None => Err(Error::NotCarried),
         }))
     }
