@@ -72,7 +72,7 @@ struct Shared {
     /// Locked only by jobs of the pool.
     directory: Mutex<Arc<OwnedFd>>,
     index: Arc<Index>,
-    /// The downloads under way.
+    /// The downloads in progress.
     fills: Mutex<Vec<(u128, Arc<Fill>)>>,
     pool: Arc<DiskPool>,
     /// Limits how many complete downloads wait for the disk.
@@ -239,7 +239,7 @@ impl Cache {
         self.0.remove(key.name, None).await;
     }
 
-    /// How many entries there are, and their bytes.
+    /// The number of entries, and their bytes.
     pub(crate) async fn totals(&self) -> (usize, u64) {
         let shared = self.0.clone();
         let look = move || shared.look_again();
@@ -367,7 +367,7 @@ impl Shared {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The download of this name that is under way.
+    /// The download in progress with this name.
     fn fill(&self, name: u128) -> Option<Arc<Fill>> {
         self.fills().iter().find(|(of, _)| *of == name).map(|(_, fill)| fill.clone())
     }

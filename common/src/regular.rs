@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 
-/// With NONBLOCK, to open a named pipe does not wait for its writer.
+/// With NONBLOCK, opening a named pipe does not wait for its writer.
 pub(crate) const FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
@@ -19,16 +19,16 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     read_open(open(path, FLAGS, Mode::empty())?, max)
 }
 
-/// The same, of a file that is open.
+/// The same for an open file.
 pub(crate) fn read_open(file: OwnedFd, max: u64) -> io::Result<Vec<u8>> {
     check(&fstat(&file)?, max)?;
     let mut content = Vec::new();
-    // It may grow, and a file of /proc is not as long as it says.
+    // It may grow, and the stated length of a file in /proc is wrong.
     File::from(file).take(max + 1).read_to_end(&mut content)?;
     if content.len() as u64 > max { Err(too_large(max)) } else { Ok(content) }
 }
 
-/// Fails where this is no regular file of at most `max` bytes.
+/// Fails if it is not a regular file of at most `max` bytes.
 pub(crate) fn check(stat: &Stat, max: u64) -> io::Result<()> {
     let what = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile if u64::try_from(stat.st_size).is_ok_and(|size| size <= max) => {

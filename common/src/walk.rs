@@ -19,34 +19,34 @@ const STICKY: u32 = 0o1000;
 
 const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Whose links are followed.
+/// The links that are followed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follow {
-    /// Those that nobody but root and the caller can change.
+    /// Links that only root and the caller can change.
     Ours,
-    /// All, as the kernel does.
+    /// All links, as the kernel does.
     All,
 }
 
 impl Follow {
-    /// For reading: a user other than root gains nothing from a link, and all are followed.
+    /// For reading: a user other than root gains nothing from a link, so all links are followed.
     pub(crate) fn to_read() -> Self {
         if geteuid().is_root() { Self::Ours } else { Self::All }
     }
 }
 
-/// What a walk may pass, and where absolute paths begin.
+/// The checks of a walk, and the start of absolute paths.
 pub(crate) trait Policy {
-    /// Where the walk to an absolute path begins, by a descriptor and in words.
+    /// Where the walk to an absolute path begins: a descriptor and its path.
     fn start(&self, _path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
         Ok((openat(CWD, "/", SEARCH, Mode::empty())?, PathBuf::from("/")))
     }
 
-    /// Fails at a link that is not to be followed. `is_fixed`: nobody but root and the caller can
-    /// put something else in its place.
+    /// Fails if this link must not be followed. `is_fixed`: only root and the caller can replace
+    /// it.
     fn check_link(&self, path: &Path, link: &Stat, is_fixed: bool) -> io::Result<()>;
 
-    /// Fails at a directory that is not to be entered.
+    /// Fails if this directory must not be entered.
     fn check_directory(&self, _path: &Path, _directory: &Stat) -> io::Result<()> {
         Ok(())
     }
@@ -65,30 +65,30 @@ impl Policy for Follow {
     }
 }
 
-/// Where a walk has ended.
+/// The end of a walk.
 pub(crate) struct End {
     /// Its path without links, for messages.
     pub(crate) path: PathBuf,
-    /// The directory in which it really is, by a descriptor that only names it.
+    /// The directory that contains it, by a descriptor that only identifies it.
     pub(crate) parent: OwnedFd,
-    /// Its name there.
+    /// Its name in this directory.
     pub(crate) name: OsString,
-    /// `None` where nothing is there. A link only where it is a descriptor of a process.
+    /// `None` if it does not exist. A link only if it is a descriptor of a process.
     pub(crate) stat: Option<Stat>,
-    /// Whether the path itself is a link, and has led here.
+    /// Whether the last part of the path was a link.
     pub(crate) is_linked: bool,
-    /// Whether nobody but root and the caller can put something else in its place.
+    /// Whether only root and the caller can replace it.
     pub(crate) is_fixed: bool,
 }
 
 impl End {
-    /// Opens the directory that is there.
+    /// Opens the directory.
     pub(crate) fn open_directory(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(openat(&self.parent, &self.name, flags | self.no_follow(), Mode::empty())?)
     }
 
-    /// Opens what is there, and waits for the other end of a pipe. A pipe, device or socket of
+    /// Opens the file. If it is a pipe, waits for the other end. A pipe, device or socket of
     /// another user is an error, unless it is a descriptor that the process was given.
     pub(crate) fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
         let found = self.name_it()?;
@@ -127,7 +127,7 @@ impl End {
     }
 }
 
-/// Walks a path that the caller has named; `None` where a directory on the way is missing.
+/// Walks a path that the caller has named; `None` if one of its directories is missing.
 pub(crate) fn walk(path: &Path, follow: Follow) -> io::Result<Option<End>> {
     match path.is_absolute() {
         true => walk_by(&follow, path),
@@ -232,7 +232,7 @@ fn walk_from(
     Ok(Some(End { path, parent, name, stat: Some(directory), is_linked, is_fixed: is_reached }))
 }
 
-/// The names on the way, `..` among them.
+/// The parts of a path, including `..`.
 fn components(path: &Path) -> VecDeque<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -252,14 +252,14 @@ pub(crate) fn is_owned(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
 }
 
-/// Whether nobody but root and the caller can rename what is theirs in this directory.
+/// Whether only root and the caller can rename their entries in this directory.
 pub(crate) fn is_kept(directory: &Stat) -> bool {
     let is_shared = directory.st_mode & 0o022 != 0;
     is_owned(directory) && (!is_shared || directory.st_mode & STICKY != 0)
 }
 
-/// Whether nobody but root and the caller can put something else in the place of what is in this
-/// directory. In a sticky one, others can only remove what is theirs.
+/// Whether only root and the caller can replace the entries of this directory. In a sticky one,
+/// other users can only remove their own entries.
 fn is_fixed(directory: &Stat, entry: &Stat) -> bool {
     let is_sticky = directory.st_mode & STICKY != 0;
     // Another user can have made a hard link to a link of root.

@@ -23,8 +23,8 @@ use crate::tasks::{spawn, unblock};
 /// How long an address may take before the next one is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// The most that the kernel buffers of a request body. This bounds memory, and also how long the
-/// kernel goes on sending after the last byte was written: 60 s at 2 KB/s.
+/// The maximum that the kernel buffers of a request body. This limits memory, and how long the
+/// kernel continues to send after the last byte was written: 60 s at 2 KB/s.
 const SEND_BUFFER: usize = 128 * 1024;
 
 /// How long sent data may stay unacknowledged, in milliseconds.
@@ -60,7 +60,7 @@ impl Dialer {
         found.map_err(|source| Error::Resolve { host: name.clone(), source })
     }
 
-    /// The look-up that is under way, or a new one. It continues even if all who waited are gone.
+    /// The look-up in progress, or a new one. It continues even if no task waits for it any more.
     fn lookup(&self, name: &str) -> Arc<SharedFetch<Vec<SocketAddr>, Arc<io::Error>>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lookup) = under_way.upgrade().filter(|lookup| !lookup.is_done()) {
@@ -135,7 +135,7 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     turns
 }
 
-/// The connection works without any of these options, so it is no error if the kernel refuses one.
+/// The connection works without any of these options, so an error of the kernel is ignored.
 ///
 /// A long poll or an upgraded connection may be silent for minutes or days; only the kernel's
 /// keep-alive ends it.

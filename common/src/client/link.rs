@@ -37,7 +37,7 @@ pub(super) struct Link {
     state: Arc<ConnectionState>,
 }
 
-/// Why a request got no answer, and the request itself if none of it was sent.
+/// Why a request got no answer. Contains the request if no part of it was sent.
 pub(super) struct Unanswered {
     pub(super) error: Error,
     pub(super) request: Option<Request<Body>>,

@@ -84,7 +84,7 @@ impl ConnectionState {
         self.allowed.store(BEFORE_HEAD, Relaxed);
     }
 
-    /// The head of the answer is there.
+    /// The head of the answer has arrived.
     pub(super) fn has_head(&self) {
         self.allowed.store(usize::MAX, Relaxed);
     }

@@ -11,7 +11,8 @@ use http_body::{Frame, SizeHint};
 /// Why a body could not be read to its end.
 pub type BodyError = Box<dyn Error + Send + Sync>;
 
-/// A message body under way in either direction, a chunk at a time and never whole in memory.
+/// A message body in either direction. It is transferred a chunk at a time, and never whole in
+/// memory.
 #[derive(Default)]
 pub enum Body {
     /// No content.

@@ -15,8 +15,8 @@ use http_types::Extensions;
 use super::answer::{Answer, Upgrade};
 use super::body::Body;
 
-/// The original message in the extensions of an http_types message, or its empty place once it was
-/// taken out.
+/// The original message in the extensions of an http_types message, or `None` after it was taken
+/// out.
 ///
 /// Extensions have to be `Sync` and bodies are not, hence the lock. It is never contended.
 struct Carried<T>(Mutex<Option<T>>);
@@ -29,7 +29,7 @@ impl<T> Carried<T> {
 
 thread_local! {
     /// Spare http_types messages. Making one, with its channels for trailer fields, costs more than
-    /// everything else that is done with it.
+    /// all other work with it.
     static REQUEST: Cell<Option<http_types::Request>> = const { Cell::new(None) };
     static RESPONSE: Cell<Option<http_types::Response>> = const { Cell::new(None) };
 }
@@ -78,7 +78,7 @@ pub(crate) fn unload<T: Send + 'static>(
     Ok(value)
 }
 
-/// What an endpoint reads in place of tide's accessors: its state, and the request byte for byte as
+/// What an endpoint gets instead of tide's accessors: its state, and the request byte for byte as
 /// it arrived.
 pub fn received<S: Clone + Send + Sync + 'static>(request: tide::Request<S>) -> (S, Request<Body>) {
     let state = request.state().clone();
@@ -132,7 +132,7 @@ where
     })
 }
 
-/// http_types knows a closed list of methods. A request with any other method goes to the route's
+/// http_types has a closed list of methods. A request with any other method goes to the route's
 /// fallback, which reads the real method from the head.
 fn route_method(method: &Method) -> http_types::Method {
     match method.as_str() {

@@ -23,11 +23,12 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// How old a file has to be for its date to be a strong validator. A younger one may be the second
-/// version within a second, or in two on FAT, or the clock was set back (RFC 9110, section 8.8.2.2).
+/// The minimum age of a file for its date to be a strong validator. A younger file may be the
+/// second version within one second (two on FAT), or the clock was set back (RFC 9110, section
+/// 8.8.2.2).
 const STRONG_AGE: Duration = Duration::from_secs(60);
 
-/// What tells one version of a resource from another.
+/// Identifies a version of a resource.
 #[derive(Clone, Copy, Debug)]
 pub struct Validators<'a> {
     /// The entity tag, as it is sent; empty if there is none.
@@ -75,7 +76,7 @@ pub fn select(
     }
 }
 
-/// `If-Range`: holds for the strong tag, or for exactly the date that we send, once it is strong.
+/// `If-Range`: true for the strong tag, or for exactly the date that we send, if that is strong.
 fn is_same(fields: &HeaderMap, of: Validators<'_>, now: SystemTime) -> bool {
     let Some(value) = fields.get(header::IF_RANGE) else { return true };
     value.as_bytes() == of.tag && !of.tag.starts_with(b"W/")
@@ -92,7 +93,7 @@ pub struct Preconditions {
 }
 
 impl Preconditions {
-    /// Those of a request.
+    /// The preconditions of a request.
     pub fn of(fields: &HeaderMap) -> Self {
         Self {
             matches: fields.get_all(header::IF_MATCH).iter().cloned().collect(),
@@ -101,12 +102,12 @@ impl Preconditions {
         }
     }
 
-    /// Whether they hold for what is there; `None` if nothing is.
+    /// Whether they are true for this version; `None`: there is no file.
     pub fn hold(&self, there: Option<Validators<'_>>) -> bool {
         self.is_unchanged(there) && self.is_none(there)
     }
 
-    /// `If-Match`, or without it `If-Unmodified-Since`.
+    /// `If-Match` or, if there is none, `If-Unmodified-Since`.
     fn is_unchanged(&self, there: Option<Validators<'_>>) -> bool {
         if !self.matches.is_empty() {
             return there
@@ -118,7 +119,7 @@ impl Preconditions {
         }
     }
 
-    /// `If-None-Match`. If it cannot be parsed, it does not hold.
+    /// `If-None-Match`. If it cannot be parsed, it is false.
     fn is_none(&self, there: Option<Validators<'_>>) -> bool {
         if self.none_matches.is_empty() {
             return true;

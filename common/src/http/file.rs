@@ -10,7 +10,7 @@ use super::body::{Body, BodyError};
 use crate::storage::Reader;
 
 impl Body {
-    /// The content of a file. Where it is short and in memory, it is read here and now.
+    /// The content of a file. If it is short and in memory, it is read immediately.
     pub fn file(mut reader: Reader) -> Self {
         match reader.read_small() {
             Some(content) => Self::text(content),
@@ -19,8 +19,8 @@ impl Body {
     }
 }
 
-/// The content of a file as a response body. If it cannot be sent whole, the connection is cut, so
-/// that the client does not take it for whole.
+/// The content of a file as a response body. If it cannot be sent completely, the connection is
+/// reset, so that the client notices it.
 struct FileBody(Reader);
 
 impl http_body::Body for FileBody {

@@ -1,4 +1,4 @@
-//! Time for connections: microseconds since the process first read it.
+//! The clock for connections: microseconds since the process first read it.
 
 use std::pin::Pin;
 use std::sync::OnceLock;
@@ -22,8 +22,8 @@ fn epoch() -> Instant {
     *EPOCH.get_or_init(Instant::now)
 }
 
-/// The timer of a task whose deadline moves often. It is rarely set anew, since most deadlines move
-/// before they are reached.
+/// The timer of a task whose deadline moves often. It is rarely set again, since most deadlines
+/// move before they are reached.
 pub(crate) struct DeadlineTimer {
     timer: Timer,
     /// When the timer fires; `u64::MAX` if it is not set.
@@ -35,8 +35,8 @@ impl DeadlineTimer {
         Self { timer: Timer::never(), at: u64::MAX }
     }
 
-    /// Ready once `deadline` has passed, a time on the process's clock; `u64::MAX` means never. The
-    /// task is woken by then or earlier, so each poll has to pass the current deadline.
+    /// Ready when `deadline`, a time on the process's clock, has passed; `u64::MAX` means never.
+    /// The task may be woken earlier, so each poll must pass the current deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: u64) -> Poll<()> {
         loop {
             if deadline < self.at {

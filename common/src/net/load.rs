@@ -25,7 +25,7 @@ fn share_of(busy: usize) -> usize {
     TOGETHER / busy.clamp(1, TOGETHER).next_power_of_two()
 }
 
-/// Whether few are under way.
+/// Whether few exchanges are in progress.
 pub fn is_light() -> bool {
     const FEW: usize = 4;
     BUSY.load(Relaxed) <= FEW

@@ -26,7 +26,7 @@ impl Host {
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
         let is_name = (1..=253).contains(&text.len()) && text.split('.').all(is_label);
-        // A slip in an address, such as 256.1.1.1, would be looked up as a name.
+        // A mistyped address, such as 256.1.1.1, would be looked up as a name.
         let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
         let is_slip = text.split('.').count() == 4 && text.split('.').all(is_number);
         (is_name && !is_slip).then(|| Self::Name(text.to_owned()))

@@ -1,8 +1,9 @@
 //! Non-blocking sockets, and the loop that waits for them: one epoll for each thread.
 //!
-//! A socket is registered once, for all its events (`EPOLLET`). async-io, which is used for timers
-//! only, would register it again for each wait and need five system calls to wait. Other events
-//! (timers, signals, jobs on other threads) wake the loop from their own threads.
+//! A socket is registered once, for all its events (`EPOLLET`). async-io, which has the timers, the
+//! signals and the socket to the broker, would register it again for each wait, and need five
+//! system calls to wait. Other events (timers, signals, jobs on other threads) wake the loop from
+//! their own threads.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -91,7 +92,7 @@ const WOKEN: u8 = 1;
 /// The thread waits for events, or is about to.
 const ASLEEP: u8 = 2;
 
-/// How sockets are made, so that no further call is needed.
+/// The flags of new sockets, so that no further call is needed.
 const NONBLOCKING: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// The key of the eventfd that wakes the thread.
@@ -139,7 +140,7 @@ impl Poller {
         }
         let sockets = self.lock();
         for event in &*events {
-            // Fields of a packed structure, hence copied.
+            // The fields of a packed structure must be copied.
             let (flags, data) = (event.flags, event.data);
             let Some(readiness) = sockets.readiness.get(&data.u64()) else { continue };
             if flags.contains(EventFlags::PRI) {
@@ -231,7 +232,7 @@ impl<T: AsFd> Polled<T> {
         Self::register(io)
     }
 
-    /// Takes a socket that does not block already.
+    /// Takes a socket that is already non-blocking.
     fn register(io: T) -> io::Result<Self> {
         use epoll::EventFlags;
         let poller = Poller::of_this_thread()?;
@@ -287,7 +288,7 @@ impl<T: AsFd> Polled<T> {
         mut attempt: impl FnMut(&T) -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
-            // What was reported before this attempt is no reason for another.
+            // Events from before this attempt are consumed.
             half.is_ready.swap(false, AcqRel);
             match attempt(&self.io) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(half.poll(cx)),

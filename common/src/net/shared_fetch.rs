@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use event_listener::Event;
 
-/// The outcome of a fetch in progress; all who wait get clones of it.
+/// The outcome of a fetch in progress. All waiting tasks get clones of it.
 #[derive(Debug)]
 pub struct SharedFetch<T, E> {
     outcome: OnceLock<Result<T, E>>,
@@ -18,7 +18,7 @@ impl<T, E> Default for SharedFetch<T, E> {
 }
 
 impl<T: Clone, E: Clone> SharedFetch<T, E> {
-    /// Ends the fetch and wakes all who wait. Only the first outcome counts.
+    /// Ends the fetch and wakes all waiting tasks. Only the first outcome counts.
     pub fn finish(&self, outcome: Result<T, E>) {
         if self.outcome.set(outcome).is_ok() {
             self.done.notify(usize::MAX);

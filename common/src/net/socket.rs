@@ -22,7 +22,7 @@ use super::{Observer, Polled};
 pub(crate) struct Socket {
     stream: Arc<Polled<TcpStream>>,
     observer: Arc<dyn Observer>,
-    /// The last read found nothing, and the reactor is waiting for the socket to become readable.
+    /// The last read found nothing, and the socket waits for its next event.
     is_dry: bool,
 }
 
@@ -35,7 +35,7 @@ impl Socket {
         &*self.observer
     }
 
-    /// The socket itself, for questions to the kernel.
+    /// The socket itself, to inspect it.
     pub(crate) fn handle(&self) -> Arc<Polled<TcpStream>> {
         Arc::clone(&self.stream)
     }
@@ -99,7 +99,7 @@ impl AsyncRead for Socket {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => this.is_dry = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 outcome => {
-                    // Fewer bytes than the buffer holds: there are no more.
+                    // Fewer bytes than the buffer holds: no more have arrived.
                     this.is_dry = matches!(outcome, Ok(count @ 1..) if count < buffer.len())
                         && !this.stream.stops_early();
                     if let Ok(count @ 1..) = outcome {
@@ -135,7 +135,7 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// Shuts down the sending half alone.
+    /// Shuts down only the sending half.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.stream.get_ref().shutdown(Shutdown::Write))
     }

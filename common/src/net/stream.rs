@@ -105,7 +105,7 @@ impl Stream {
         }
     }
 
-    /// Has the next read ask the kernel, which may know what it has not said yet.
+    /// Makes the next read ask the kernel, which may have data that it has not reported yet.
     pub(crate) fn look_again(&mut self) {
         match &mut self.transport {
             Transport::Plain(socket) => socket.look_again(),
@@ -114,7 +114,7 @@ impl Stream {
         }
     }
 
-    /// Ends the connection so that the peer can tell that it was cut.
+    /// Ends the connection with a reset, so that the peer notices it.
     pub(crate) fn reset(self) {
         let socket = self.socket();
         if let Err(error) = sockopt::set_socket_linger(socket.get_ref(), Some(Duration::ZERO)) {

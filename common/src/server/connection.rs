@@ -30,7 +30,7 @@ use crate::tls::{self, ReloadingServer};
 /// The limit for a head, and for what hyper buffers of an answer, in bytes. The limit for field
 /// lines is hyper's default, 100: setting it, even to 100, makes hyper fill a table for each head.
 const BUFFER: usize = 32 * 1024;
-/// After an early answer the peer may go on sending, with pauses of at most this long, …
+/// After an early answer the peer may continue to send, with pauses of at most this long, …
 const SILENCE: Duration = Duration::from_secs(5);
 /// … and for at most this long in all.
 const LINGER: Duration = Duration::from_secs(30);
@@ -84,8 +84,8 @@ pub(crate) async fn serve(
                 let _ = poll_once(Box::pin(say_timeout(&mut stream))).await;
                 return Box::pin(linger(stream, state)).await;
             }
-            // To a client that reads until the end, half an answer would look complete after an
-            // orderly close.
+            // A client that reads to the end of the connection would regard an incomplete answer as
+            // complete after an orderly close.
             Stop::Cut if state.is_answering() => return stream.reset(),
             Stop::Cut => return,
             Stop::Late => {

@@ -26,9 +26,9 @@ use crate::tls::ReloadingServer;
 #[derive(Clone)]
 pub(super) struct Exchange(Arc<Shared>);
 
-/// What the beginning of a connection tells about its client.
+/// The client, as far as the beginning of the connection identifies it.
 pub(super) enum Client {
-    /// Plain HTTP on a port that speaks TLS.
+    /// Plain HTTP on a TLS port.
     PlainOnTls,
     /// Plain HTTP, or TLS without a client certificate.
     Unknown,
@@ -63,7 +63,7 @@ impl Exchange {
         self.0.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The request's body as the routes get it.
+    /// The request's body for the routes.
     fn request_body(&self, incoming: Incoming) -> Body {
         let is_empty = hyper::body::Body::is_end_stream(&incoming);
         self.0.state.unread(!is_empty);
@@ -75,8 +75,9 @@ impl Exchange {
 
     fn finish(&self, answer: Answer) -> Response<Body> {
         let Answer { response, upgrade } = answer;
-        // Of an open connection hyper would discard the rest of the body and read the next request;
-        // if that is malformed, it would write a 400 into the middle of an answer that is queued.
+        // If the connection stayed open, hyper would discard the rest of the body and read the next
+        // request. If that is malformed, hyper would write a 400 into the middle of a queued
+        // answer.
         let is_over = upgrade.is_some() || !self.0.state.is_unread();
         *self.upgrade() = upgrade;
         if is_over { response } else { closing(response) }
@@ -98,7 +99,7 @@ impl Exchange {
         if let Some(refusal) = self.forbid(head) {
             return Break(if is_whole { refusal } else { closing(refusal) });
         }
-        // A usual request has none of the fields that are checked below.
+        // A usual request has no field that is checked below.
         if is_usual {
             return Continue(None);
         }
@@ -123,7 +124,7 @@ impl Exchange {
         browsers.judge(head, named.as_ref(), tls.is_some(), is_certified)
     }
 
-    /// The answer to a request that the rules do not allow this client.
+    /// The answer to a request that the rules do not allow.
     fn forbid(&self, head: &request::Parts) -> Option<Response<Body>> {
         let Shared { server, peer, client, .. } = &*self.0;
         let rules = server.access.as_ref()?.current();
@@ -215,7 +216,7 @@ impl Future for Answering {
                 }
                 let response = match answer.as_mut().poll(cx) {
                     Poll::Ready(answer) => exchange.finish(answer),
-                    // Dropping the route's future ends what it has requested upstream.
+                    // Dropping the route's future also ends its upstream request.
                     Poll::Pending if exchange.0.state.order() == Order::Refuse => busy(),
                     Poll::Pending => return Poll::Pending,
                 };

@@ -17,13 +17,13 @@ use crate::net::clock::{micros, now};
 use crate::net::{Observer, load};
 use crate::tls::{self, Client, ReloadingServer};
 
-/// A request's head has to be complete this long after its first byte, a handshake after accept.
+/// The time limit for a request's head from its first byte, and for a handshake from accept.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
 /// A connection may wait this long for its next request.
 pub(crate) const IDLE: Duration = Duration::from_secs(60);
 /// A body or a response has to make progress within this time.
 pub(crate) const PROGRESS: Duration = Duration::from_secs(60);
-/// How often to look whether a client that an exchange needs has closed its side.
+/// How often to check whether a client that an exchange needs has closed its side.
 const LOOK: Duration = Duration::from_secs(1);
 /// An idle connection gives back its buffers after this time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);

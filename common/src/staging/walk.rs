@@ -57,7 +57,7 @@ impl PathWalk {
         let found = end.name_it()?;
         let stat = fstat(&found)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            // The configuration directory may be another user's.
+            // The configuration directory may belong to another user.
             if end.path != self.config_dir {
                 self.check_directory(&end.path, &stat)?;
             }
@@ -135,8 +135,8 @@ impl Policy for PathWalk {
     }
 }
 
-/// Whether others than root and the caller can write the settings. In /tmp they cannot, if the
-/// directory of the settings is root's.
+/// Whether users other than root and the caller can write the settings. In /tmp they cannot, if
+/// root owns the directory of the settings.
 pub(super) fn can_others_write(config_dir: &Path) -> bool {
     let config_dir = config_dir.canonicalize().unwrap_or_else(|_| config_dir.to_owned());
     let is_kept = |path: &Path| lstat(path).is_ok_and(|stat| is_kept(&stat));
@@ -145,7 +145,7 @@ pub(super) fn can_others_write(config_dir: &Path) -> bool {
         && config_dir.ancestors().skip(1).all(is_kept))
 }
 
-/// Whether nobody but root and the caller can have written what is in the files of the settings.
+/// Whether only root and the caller can have written the content of the files of settings.
 fn are_roots(config_dir: &Path) -> bool {
     let names = ["tedge.toml", "tedge-http.toml", "mappers", "mappers/c8y"];
     let mut written = names.into_iter().chain(["mappers/c8y/mapper.toml"]);
@@ -175,13 +175,13 @@ fn is_roots_own(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()
 }
 
-/// Whether nobody but root and the caller can change it.
+/// Whether only root and the caller can change it.
 fn is_ours(stat: &Stat) -> bool {
     let is_link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
     is_roots_own(stat) && (is_link || stat.st_mode & 0o022 == 0)
 }
 
-/// Whether nobody but root and the caller can have written it, or it is not there.
+/// Whether only root and the caller can have written it, or it does not exist.
 fn is_roots(path: &Path) -> bool {
     match lstat(path) {
         Ok(stat) => is_ours(&stat) && FileType::from_raw_mode(stat.st_mode) != FileType::Symlink,
@@ -191,7 +191,7 @@ fn is_roots(path: &Path) -> bool {
 
 /// Whether all users can read it, even a sandboxed service.
 pub(super) fn is_open_to_all(path: &Path) -> bool {
-    /// What ProtectHome= and PrivateTmp= hide.
+    /// The directories that ProtectHome= and PrivateTmp= hide.
     const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
     let Ok(path) = path.canonicalize() else { return false };
     let allows =

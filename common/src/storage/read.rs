@@ -13,9 +13,9 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 use super::disk_pool::{DiskPool, Kind};
 use crate::net::load;
 
-/// The most that is read at a time, while few connections are busy.
+/// The maximum size of a read while few connections are busy.
 const LARGE: usize = 64 * 1024;
-/// The least, while many are.
+/// The maximum size of a read while many are busy.
 pub const SMALL: usize = 8 * 1024;
 
 /// A regular file that is being read, a chunk at a time.
@@ -46,7 +46,7 @@ impl Reader {
         }
     }
 
-    /// Limits what is read to the bytes from `first` to `last`, both included.
+    /// Limits the read to the bytes from `first` to `last`, both included.
     pub fn select(&mut self, first: u64, last: u64) {
         self.position = first;
         self.end = self.end.min(last.saturating_add(1));
@@ -62,7 +62,7 @@ impl Reader {
         self.end.saturating_sub(self.position)
     }
 
-    /// All bytes that are left, if they are few and in memory.
+    /// All remaining bytes, if they are few and in memory.
     pub fn read_small(&mut self) -> Option<Bytes> {
         let is_small = self.remaining() <= SMALL as u64;
         let content = is_small.then(|| self.read_cached().ok()).flatten()?;
@@ -114,7 +114,7 @@ impl Reader {
         self.remaining().min(load::share(SMALL, LARGE) as u64) as usize
     }
 
-    /// Room for the next chunk.
+    /// The buffer for the next chunk.
     fn room(&mut self) -> BytesMut {
         let length = self.next_length();
         match mem::take(&mut self.last).try_into_mut() {

@@ -1,7 +1,7 @@
 //! Session tickets, each valid no longer than the certificate of the client that presents it.
 //!
 //! rustls does not check a client's certificate again when a session is resumed, and each
-//! resumption gives a new ticket. Without this module, a client could resume for ever after its
+//! resumption gives a new ticket. Without this module, a client could resume forever after its
 //! certificate has become invalid. A ticket that is no longer valid leads to a full handshake,
 //! which tells the client why.
 

@@ -1,5 +1,5 @@
-//! Keeps the small files that were read last open for a moment, so that reading one of them again
-//! takes a check of its name and no open. A file that has changed since is opened again.
+//! Keeps recently read small files open for a moment. Reading one again then needs a check of its
+//! name, but no open. A file that has changed is opened again.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use super::Version;
 use super::lookup::Lookup;
 use crate::path::FilePath;
 
-/// How many files stay open at most.
+/// The maximum number of open files.
 const CAPACITY: usize = 8;
-/// How long a file stays open after its last use. Until then a removed file keeps its few blocks,
-/// and its file system cannot be unmounted.
+/// How long a file stays open after its last use. During this time, a removed file keeps its few
+/// blocks, and its file system cannot be unmounted.
 const LIFETIME: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -28,8 +28,8 @@ struct OpenFile {
 }
 
 impl OpenFileCache {
-    /// The file at this path, if it is open and unchanged. Does not wait for the disk: the names of
-    /// open files are in memory.
+    /// The file at this path, if it is open and unchanged. Does not wait for the disk, since the
+    /// names of open files are in memory.
     pub(super) fn find(
         &self,
         path: &FilePath,
@@ -47,7 +47,7 @@ impl OpenFileCache {
         None
     }
 
-    /// Adds an open file. If the cache is full, the least recently used file makes room.
+    /// Adds an open file. If the cache is full, the least recently used file is closed.
     pub(super) fn insert(
         &self,
         path: &FilePath,
@@ -77,7 +77,7 @@ impl OpenFileCache {
         }
     }
 
-    /// Closes files that nobody is reading.
+    /// Closes files that no client is reading.
     pub(super) fn close_idle(&self) {
         self.lock().retain(|open| Arc::strong_count(&open.file) > 1);
     }
