@@ -111,7 +111,7 @@ fn fetch_token(settings: &Settings) -> Result<Token, Error> {
     match configure::method(settings, &configure::upstream(settings)?)? {
         Method::Certificate(sources) => sources.fetch(),
         Method::Basic(path) => Err(Error::Failed(format!(
-            "c8y.auth_method: the credentials are in {}, and so there is no token",
+            "c8y.auth_method: the credentials are in {}, so there is no token",
             path.display()
         ))),
     }

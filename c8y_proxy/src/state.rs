@@ -39,7 +39,7 @@ impl State {
         draining: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
         let host = HeaderValue::try_from(host)
-            .map_err(|_| Error::Configuration(format!("c8y.http: \"{host}\" is no host")))?;
+            .map_err(|_| Error::Configuration(format!("c8y.http: \"{host}\" is not a host")))?;
         let upstream = Arc::new(Upstream::new(host, client, credentials));
         Ok(Self(Arc::new(Shared { upstream, cache: OnceLock::new(), options: None, draining })))
     }
@@ -68,7 +68,7 @@ impl State {
         let Some((options, executor)) = self.0.options.clone() else { return };
         match Cache::open(options, Arc::clone(self.upstream()), executor) {
             Ok(cache) => drop(self.0.cache.set(cache)),
-            Err(error) => log::warn!("nothing is cached: {error}, and reload this service"),
+            Err(error) => log::warn!("nothing is cached: {error}; then reload this service"),
         }
     }
 

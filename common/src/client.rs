@@ -188,7 +188,10 @@ impl Client {
                 let response = response.map(|_| Body::Empty);
                 Ok(Answer { response, upgraded: Some(upgraded) })
             }
-            None => Err(self.broken("it switches protocols without being asked".to_owned(), true)),
+            None => {
+                Err(self
+                    .broken("it switched protocols without a request to switch".to_owned(), true))
+            }
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) async fn receive(
         return Err(Error::LengthRequired);
     }
     if fields.contains_key(header::CONTENT_RANGE) {
-        let flaw = "a file is replaced whole, send all of it";
+        let flaw = "a file can only be replaced as a whole: send all of it";
         return Err(Error::Field { field: "Content-Range", flaw });
     }
     let mut digests = Digests::expected_by(fields)

@@ -74,7 +74,7 @@ fn says_why_there_is_none() {
     });
     let (code, _, err) = token(&device, &["--source", "https"]);
     assert_eq!(code, 1);
-    assert!(err.contains("credentials.toml, and so there is no token"), "{err}");
+    assert!(err.contains("credentials.toml, so there is no token"), "{err}");
 }
 
 /// The commands of the README's section on a device without a broker.
@@ -182,7 +182,7 @@ fn root_sends_no_file_to_a_broker_that_the_owner_of_the_settings_could_not_read(
     thread::scope(|scope| {
         let refused = [
             (scope.spawn(|| attack(|_, secret| secret.to_owned())), "and it is not below"),
-            (scope.spawn(|| attack(link)), "is a link that others than root can change"),
+            (scope.spawn(|| attack(link)), "is a link that users other than root can change"),
             (scope.spawn(|| attack(of(ATTACKER + 1))), "it belongs to user 65535"),
         ];
         let sent = [0, ATTACKER].map(|owner| scope.spawn(move || attack(of(owner))));

@@ -348,7 +348,7 @@ fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
 #[test]
 fn bad_rules_stop_the_start() {
     for (rules, said) in [
-        ("", "access.toml cannot be used: line 1: there is no rule, and so nobody may do anything"),
+        ("", "access.toml cannot be used: line 1: there is no rule, so no client may do anything"),
         ("\n[[rule]]\nwhom = \"a\"\n", "access.toml cannot be used: line 3: no such key"),
         ("[[rule]]\nmay = \"all\"\n", "access.toml cannot be used: line 2: expected \"read\""),
     ] {

@@ -127,7 +127,7 @@ END
             systemctl restart tedge-agent || true
             not grep -rqs -e "root:" -e "PRIVATE" /run/tedge-file-transfer
             journalctl -u tedge-file-transfer -n 9 |
-                grep "$file is not handed to the service by root: .*others than root can change"
+                grep "$file is not handed to the service by root: .*users other than root can change"
         done
         cp -a /root/kept.toml /etc/tedge/tedge.toml
         systemctl restart tedge-agent'

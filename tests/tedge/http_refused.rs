@@ -157,7 +157,7 @@ fn a_line_that_makes_no_sense_asks_nobody() {
         (&["put", "/te", "a", "--file", "b"], 2, "the content is given twice"),
         (&["put", "/te", "--file", "/nowhere/x"], 1, "cannot read /nowhere/x"),
         (&["put", "/te", "--file", "/"], 1, "cannot send /: it is a directory"),
-        (&["put", "/te", "a", "--content-type", "a\nb"], 2, "is no media type"),
+        (&["put", "/te", "a", "--content-type", "a\nb"], 2, "is not a media type"),
         (&["get", "/te", "--output", "/"], 1, "it is a directory"),
         (&["get", "/te", "--output", "/nowhere/x"], 1, "cannot write to /nowhere/x"),
     ] {

@@ -228,7 +228,7 @@ impl Download {
                     continue;
                 }
                 Some(Err(error)) => {
-                    log::debug!("the download of {} has broken off: {error}", self.key.path);
+                    log::debug!("the download of {} was interrupted: {error}", self.key.path);
                     false
                 }
                 None => true,
@@ -369,7 +369,7 @@ impl Download {
             }
             Ok(_) => {}
             Err(Errno::NOENT) => {
-                log::info!("{} is not cached: it was dropped during its download", self.key.path);
+                log::info!("{} was dropped during its download, and is not cached", self.key.path);
             }
             Err(errno) => log::warn!("cannot cache {}: {errno}", self.key.path),
         }

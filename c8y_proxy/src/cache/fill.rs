@@ -336,7 +336,9 @@ impl http_body::Body for Following {
             }
             if let Some((start, piece)) = relayed {
                 let Some(from) = this.position.checked_sub(start) else {
-                    return Poll::Ready(Some(Err("the others have read on".into())));
+                    return Poll::Ready(Some(Err(
+                        "the client is much slower than the others".into()
+                    )));
                 };
                 if from < piece.len() as u64 {
                     let most = this.end.map_or(u64::MAX, |end| end - this.position);
@@ -350,7 +352,7 @@ impl http_body::Body for Following {
             }
             match end {
                 Some(End::Whole) => return Poll::Ready(None),
-                Some(_) => return Poll::Ready(Some(Err("the download was broken off".into()))),
+                Some(_) => return Poll::Ready(Some(Err("the download was interrupted".into()))),
                 None => {}
             }
             if is_listening {

@@ -55,8 +55,7 @@ fn open_there(directory: &Path) -> Result<OwnedFd, Error> {
 
 fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
     Error::Failed(format!(
-        "cannot {what} the directory of the cache, {}: {error}; make it for the user of this \
-         service, or set c8y.proxy.cache.path",
+        "cannot {what} the directory of the cache, {}: {error}; create it for the user of this service, or set c8y.proxy.cache.path",
         directory.display()
     ))
 }
@@ -73,7 +72,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
         Err(Errno::AGAIN) => {
             let by = locked_by(&directory).unwrap_or_else(|| "another process".to_owned());
             return Err(Error::Failed(format!(
-                "the directory of the cache, {shown}, is in use by {by}: stop that, or set \
+                "the directory of the cache, {shown}, is in use by {by}: stop that process, or set \
                  c8y.proxy.cache.path to another directory"
             )));
         }

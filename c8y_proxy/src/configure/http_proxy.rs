@@ -62,7 +62,7 @@ impl HttpProxy {
         let no_proxy: Vec<String> = entries.map(str::to_owned).collect();
         for entry in no_proxy.iter().filter(|_| proxy.is_some()) {
             if Exception::parse(entry, 0).is_none() {
-                let fault = "is not a host, a network or *, and means no host";
+                let fault = "is not a host, a network or *, and is ignored";
                 warnings.push(format!("{source}: '{entry}' {fault}"));
             }
         }

@@ -214,7 +214,7 @@ fn advice(head: &Parts) -> String {
              upload the CA to Cumulocity (Device management, Trusted certificates)"
         }
         404 => {
-            "device access tokens are switched off there: have them switched on for the tenant, \
+            "device access tokens are not enabled in the tenant: have them enabled, \
              or type `tedge config set c8y.proxy.token_source mqtt`"
         }
         422 => {

@@ -31,7 +31,7 @@ pub(crate) fn from_json(answer: &[u8]) -> Result<String, &'static str> {
     let token = token.ok_or("it is not JSON with an accessToken")?;
     check(token.as_bytes())?;
     if token.split('.').count() != 3 {
-        return Err("the token is no JWT");
+        return Err("the token is not a JWT");
     }
     Ok(token)
 }
@@ -59,7 +59,7 @@ fn check(token: &[u8]) -> Result<&str, &'static str> {
         return Err("the token is longer than 16 KiB");
     }
     if !token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte)) {
-        return Err("the token has characters that no token has (RFC 6750, 2.1)");
+        return Err("the token has characters that are not allowed (RFC 6750, 2.1)");
     }
     std::str::from_utf8(token).map_err(|_| "the token is not UTF-8")
 }
@@ -147,7 +147,7 @@ pub(super) mod tests {
         for (answer, token) in [
             (r#"{"accessToken":"a.b.c"}"#, Ok("a.b.c")),
             (r#" {"id": 1, "accessToken": "a.b.c"} "#, Ok("a.b.c")),
-            (r#"{"accessToken":"opaque"}"#, Err("the token is no JWT")),
+            (r#"{"accessToken":"opaque"}"#, Err("the token is not a JWT")),
             (r#"{"accessToken":""}"#, Err("the token is empty")),
             (r#"{"accessToken":1}"#, Err("it is not JSON with an accessToken")),
             (r#"{"token":"a.b.c"}"#, Err("it is not JSON with an accessToken")),

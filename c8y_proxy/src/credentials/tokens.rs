@@ -122,7 +122,7 @@ impl Tokens {
         let outcome = match self::fetch(&*self.source, limit).await {
             Ok(token) => {
                 let life = jwt::life(&token, SystemTime::now());
-                log::debug!("a token for Cumulocity, good for {life:?}");
+                log::debug!("a token for Cumulocity, valid for {life:?}");
                 self.cache().fetched(bearer(&token), life, Instant::now())
             }
             Err(error) => {

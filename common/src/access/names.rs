@@ -37,8 +37,9 @@ impl Names {
             let texts = alternative.by_ref().take(MOST).flat_map(std::str::from_utf8);
             let names = Self(texts.map(Name::new).collect());
             if alternative.next().is_some() {
-                let complaint =
-                    format!("its certificate has more names: only {MOST} of them count");
+                let complaint = format!(
+                    "its certificate has more than {MOST} names: only the first {MOST} count"
+                );
                 journal::complain(&complaint, &certificate.subject);
             }
             return names;

@@ -10,7 +10,8 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) const EXPECTED: &str = "expected an IP address or a network, such as 192.168.1.0/24, without bits behind its length";
+    pub(super) const EXPECTED: &str =
+        "expected an IP address or a network, such as 192.168.1.0/24 (not 192.168.1.7/24)";
 
     /// Parses an address, or an address, a slash and a number of bits (CIDR, RFC 4632).
     pub(super) fn parse(text: &str) -> Option<Self> {

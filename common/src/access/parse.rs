@@ -53,7 +53,7 @@ pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
         let tables = match item.value() {
             DeValue::Array(tables) if item.name() == "rule" && !item.is_value() => tables,
             _ => {
-                let what = "this is no rule: each rule has [[rule]] above it";
+                let what = "this is not in a rule: each rule begins with [[rule]]";
                 return Err(file.flaw(Some(item.start()), what));
             }
         };
@@ -64,7 +64,7 @@ pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
         }
     }
     if rules.is_empty() {
-        return Err(file.flaw(None, "there is no rule, and so nobody may do anything"));
+        return Err(file.flaw(None, "there is no rule, so no client may do anything"));
     }
     Ok(Rules(rules))
 }
@@ -100,7 +100,7 @@ fn rule(table: &DeTable<'_>, start: usize, file: RulesText<'_>) -> Result<Rule, 
     } else if rule.patterns.is_empty() {
         "the rule lacks below or exactly"
     } else if rule.who.is_none() && rule.patterns.iter().any(Pattern::has_name) {
-        "the rule lacks who, which {who} stands for"
+        "the rule lacks who, which {who} needs"
     } else {
         return Ok(rule);
     };
@@ -154,8 +154,8 @@ mod tests {
         assert_eq!(flaw("\n\n[[rule]]\nbelow = \"/\""), "3: the rule lacks may");
         assert_eq!(flaw("[[rule]]\nmay = \"read\""), "1: the rule lacks below or exactly");
         let without_who = "[[rule]]\nmay = \"read\"\nbelow = \"/{who}/\"";
-        assert_eq!(flaw(without_who), "1: the rule lacks who, which {who} stands for");
-        let no_rule = "this is no rule: each rule has [[rule]] above it";
+        assert_eq!(flaw(without_who), "1: the rule lacks who, which {who} needs");
+        let no_rule = "this is not in a rule: each rule begins with [[rule]]";
         assert_eq!(flaw("\nrules = 1"), format!("2: {no_rule}"));
         assert_eq!(flaw("[rule]\nmay = \"read\""), format!("1: {no_rule}"));
         let long = "#\n".repeat(LONGEST / 2 + 1);
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(flaw("[[rule]]\nmay = \"read\"\nmay = \"read\""), "3: this is not TOML");
         assert_eq!(parse(b"\n\n\xff").unwrap_err().line, 3);
         for empty in ["", "# may = \"read\"\n"] {
-            assert_eq!(flaw(empty), "1: there is no rule, and so nobody may do anything");
+            assert_eq!(flaw(empty), "1: there is no rule, so no client may do anything");
         }
     }
 

@@ -41,7 +41,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     if line.verb == "list" {
         let lines = list(&settings)?.into_iter().map(|cached| {
             let (path, seconds) = (Escaped(cached.path()).to_string(), cached.age.as_secs());
-            format!("{path} {} bytes, asked {seconds} s ago\n", cached.length)
+            format!("{path} {} bytes, checked {seconds} s ago\n", cached.length)
         });
         print(&lines.collect::<String>())?;
         return Ok(());

@@ -38,8 +38,8 @@ pub(super) async fn open_tunnel(
     match link.switch().await {
         // With HTTP and TLS it is the client that speaks first.
         Some(tunnel) if tunnel.is_drained() => Ok(tunnel),
-        Some(_) => Err(refused("it sends data before the client does".to_owned())),
-        None => Err(refused("it closes the connection".to_owned())),
+        Some(_) => Err(refused("it sent data before the client did".to_owned())),
+        None => Err(refused("it closed the connection".to_owned())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection upstream, ready for a request.
 //!
 //! Whoever owns the [`Link`] owns the connection: the pool, a request that waits for its answer, or
-//! a body that is being read. Dropping it closes the connection.
+//! a body that is being read. Dropping it closed the connection.
 
 use std::error::Error as StdError;
 use std::io;
@@ -153,7 +153,7 @@ fn alert(error: &hyper::Error) -> Option<rustls::Error> {
 /// rustls describes an end without close_notify by a link to its manual, so the message is ours.
 fn reason(error: &hyper::Error) -> String {
     if of_the_socket(error).any(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
-        "it ended without ending TLS".to_owned()
+        "it ended without a TLS close_notify".to_owned()
     } else {
         chain(error)
     }

@@ -43,7 +43,7 @@ impl Pool {
 }
 
 /// The body of a response. Read to its end, it returns the connection to the pool; dropped before,
-/// it closes the connection.
+/// it closed the connection.
 pub(super) struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,

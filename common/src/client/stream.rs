@@ -78,7 +78,7 @@ impl hyper::rt::Read for HttpStream {
             Poll::Pending => self.state.drain(),
             Poll::Ready(Err(error)) => self.note(error),
             Poll::Ready(Ok(count)) if !self.state.allows(*count) => {
-                let fault = "it sends interim responses without end";
+                let fault = "it sent too many interim responses";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
             }
             Poll::Ready(Ok(_)) => {}

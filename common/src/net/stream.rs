@@ -118,7 +118,7 @@ impl Stream {
     pub(crate) fn reset(self) {
         let socket = self.socket();
         if let Err(error) = sockopt::set_socket_linger(socket.get_ref(), Some(Duration::ZERO)) {
-            log::debug!("the connection is closed in place of reset: {error}");
+            log::debug!("the connection is closed, not reset: {error}");
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) fn use_https(head: &request::Parts) -> Response<Body> {
         Some(authority) if is_path => to_https(&authority, head),
         _ => text(
             StatusCode::BAD_REQUEST,
-            "This port speaks HTTPS. Use https://, a path and a Host field.".to_owned(),
+            "This port uses HTTPS. Use https://, a path and a Host field.".to_owned(),
         ),
     })
 }
@@ -72,7 +72,7 @@ fn to_https(authority: &Authority, head: &request::Parts) -> Response<Body> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let location = format!("https://{authority}{target}");
     let mut response =
-        text(StatusCode::TEMPORARY_REDIRECT, format!("This port speaks HTTPS. Use {location}"));
+        text(StatusCode::TEMPORARY_REDIRECT, format!("This port uses HTTPS. Use {location}"));
     match HeaderValue::from_str(&location) {
         Ok(location) => {
             response.headers_mut().insert(header::LOCATION, location);
@@ -99,7 +99,7 @@ pub(super) fn unknown_coding(fields: &HeaderMap) -> Option<Response<Body>> {
     (!is_chunked || codings.next().is_some()).then(|| {
         closing(text(
             StatusCode::NOT_IMPLEMENTED,
-            "The only Transfer-Encoding that is understood here is chunked.".to_owned(),
+            "The only Transfer-Encoding that is supported here is chunked.".to_owned(),
         ))
     })
 }
@@ -110,7 +110,7 @@ pub(super) fn unmet_expectation(fields: &HeaderMap) -> Option<Response<Body>> {
     expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")).then(|| {
         closing(text(
             StatusCode::EXPECTATION_FAILED,
-            "The only expectation that is understood here is 100-continue.".to_owned(),
+            "The only expectation that is supported here is 100-continue.".to_owned(),
         ))
     })
 }

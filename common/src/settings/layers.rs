@@ -128,7 +128,7 @@ fn common_name(path: &Path) -> Result<Option<String>, String> {
         let der = &contents.first(Kind::Certificate)?.der;
         Certificate::parse(der).ok()?.common_name().map(Into::into)
     };
-    let missing = || format!("{} is no PEM certificate with a common name", path.display());
+    let missing = || format!("{} is not a PEM certificate with a common name", path.display());
     name().filter(|name: &String| !name.is_empty()).map(Some).ok_or_else(missing)
 }
 

@@ -228,7 +228,9 @@ fn replace(entry: &DirectoryEntry, text: &str, is_secret: bool) -> io::Result<()
         (Err(Errno::BUSY | Errno::XDEV), Some(old)) => {
             write_in_place(&parent, entry, text, old, is_secret).map_err(|error| {
                 let kept = temporary.to_string_lossy();
-                io::Error::other(format!("{error}; the new text is in {kept} beside it"))
+                io::Error::other(format!(
+                    "{error}; the new text is in {kept} in the same directory"
+                ))
             })?;
             directory::remove(&parent, &temporary)?;
         }

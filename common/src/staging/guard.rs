@@ -166,6 +166,6 @@ mod tests {
         dir.write("etc/roots", encoded);
         fs::set_permissions(dir.path("etc/roots"), Permissions::from_mode(0o600)).unwrap();
         let refused = guard.read(&dir.path("etc/roots")).unwrap_err().to_string();
-        assert!(refused.contains("who may have moved a key of root's there"), "{refused}");
+        assert!(refused.contains("they may have moved a key of root there"), "{refused}");
     }
 }

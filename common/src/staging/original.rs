@@ -29,7 +29,7 @@ pub enum Unreadable {
     #[error("is too large: at most 32 MiB are read")]
     TooLarge,
     /// This process may not read it.
-    #[error("cannot be read: it has to be readable for {}", reader())]
+    #[error("cannot be read: it must be readable for {}", reader())]
     Denied,
     /// Root could not copy it, or refused to.
     #[error("{0}")]

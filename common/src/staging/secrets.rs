@@ -25,7 +25,7 @@ pub fn password(bytes: &[u8]) -> Result<&str, Unreadable> {
     let text = std::str::from_utf8(bytes).unwrap_or("\0").trim_end_matches(['\n', '\r']);
     if text.len() > MAX || text.contains(char::is_control) {
         return Err(Unreadable::Unfit(format!(
-            "is no password: it has to be one line of at most {MAX} bytes of printable UTF-8"
+            "is not a password: it must be one line of at most {MAX} bytes of printable UTF-8"
         )));
     }
     Ok(text)

@@ -152,7 +152,7 @@ fn the_devices_key_may_have_signed_its_own_certificate_where_root_alone_can_have
     }
     dir.run("chmod", &["777", "."]);
     stage(&dir, &[own, named]);
-    assert!(reason(&dir, "ca.key").contains("others than root can change"));
+    assert!(reason(&dir, "ca.key").contains("users other than root can change"));
 }
 
 #[test]

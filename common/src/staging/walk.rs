@@ -88,7 +88,10 @@ impl PathWalk {
             return Err(refusal(path, "a file with another name elsewhere (a hard link)"));
         }
         if is_others && stat.st_size > MAX_SIZE_OF_OTHERS {
-            return Err(refusal(path, "larger than 1 MiB, in a directory of others than root"));
+            return Err(refusal(
+                path,
+                "larger than 1 MiB, in a directory of a user other than root",
+            ));
         }
         Ok(())
     }
@@ -101,7 +104,7 @@ impl Policy for PathWalk {
         let is_below = path.starts_with(&self.config_dir) && !leaves;
         if !is_below && !self.is_roots_alone {
             return Err(Unreadable::NotHandedOver(format!(
-                "is not handed to the service by root: others than root can change the settings \
+                "is not handed to the service by root: users other than root can change the settings \
                  in {0}, and it is not below {0}: copy it to {0}/device-local-certs",
                 self.config_dir.display()
             ))
@@ -116,7 +119,7 @@ impl Policy for PathWalk {
         if self.is_roots_alone && is_ours(link) {
             return Ok(());
         }
-        let what = "a link that others than root can change: name the file itself";
+        let what = "a link that users other than root can change: set the path of the file itself";
         Err(refusal(path, what).into())
     }
 
@@ -130,7 +133,7 @@ impl Policy for PathWalk {
         } else {
             format!("copy the file to {config_dir}/device-local-certs")
         };
-        let what = format!("a directory that others than root can change: {advice}");
+        let what = format!("a directory that users other than root can change: {advice}");
         Err(refusal(path, &what).into())
     }
 }
@@ -158,8 +161,8 @@ pub(super) fn key_among_others(path: &Path) -> Unreadable {
     let (directory, path) = (path.parent().unwrap_or(path).display(), path.display());
     Unreadable::NotHandedOver(format!(
         "is not handed to the service by root: it holds a private key, and {directory} is a \
-         directory that others than root can change, who may have moved a key of root's there: \
-         type `mv {path} {directory}/device-local-certs/` and name that"
+         directory that users other than root can change: they may have moved a key of root there. \
+         Type `mv {path} {directory}/device-local-certs/` and set the new path"
     ))
 }
 
@@ -284,12 +287,14 @@ mod tests {
         directory(&dir, "etc/certs", 0o777);
         dir.write("etc/certs/plain.key", "plain");
         symlink("certs/plain.key", dir.path("etc/indirect.key")).unwrap();
-        let certs = "DIR/etc/certs is a directory that others than root can change: type `chown";
+        let certs =
+            "DIR/etc/certs is a directory that users other than root can change: type `chown";
         is_refused(read(&dir, &walk, "etc/certs/plain.key"), certs);
         is_refused(read(&dir, &walk, "etc/indirect.key"), certs);
         directory(&dir, "home", 0o777);
         dir.write("home/plain.key", "plain");
-        let home = "DIR/home is a directory that others than root can change: copy the file to DIR";
+        let home =
+            "DIR/home is a directory that users other than root can change: copy the file to DIR";
         is_refused(read(&dir, &walk, "home/plain.key"), home);
     }
 

@@ -54,7 +54,7 @@ impl Admission {
         for index in revoked.into_iter().rev() {
             let root = store.roots.remove(index);
             warnings.push(source.say(format_args!(
-                "holds a CA that is revoked, left out: {}",
+                "holds a revoked CA, which is ignored: {}",
                 crate::x509::Name::new(&root.subject)
             )));
         }
@@ -70,7 +70,7 @@ impl Admission {
             )));
         }
         let verifier = builder.build().map_err(|error| match roots.is_empty() {
-            true => source.error("holds no CA that is not revoked"),
+            true => source.error("holds only revoked CAs"),
             false => source.error(format_args!("cannot be used: {error}")),
         })?;
         Ok(Arc::new(Self { verifier, roots, lists, algorithms }))

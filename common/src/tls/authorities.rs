@@ -144,7 +144,7 @@ impl Loading {
             // A directory may contain a CA and the certificates that it signed.
             if !self.is_directory || subject == described.issuer {
                 self.complaints.push(say(format_args!(
-                    "holds a certificate that is no CA's, left out: {subject}"
+                    "holds a certificate that is not a CA's, which is ignored: {subject}"
                 )));
             }
             return;
@@ -174,7 +174,7 @@ impl Loading {
             self.certificates.push(Vec::new());
             if described.not_after < Time::now() {
                 self.minor.push(say(format_args!(
-                    "holds a CA that has expired on {}, still trusted: {subject}",
+                    "holds a CA that expired on {} and is still trusted: {subject}",
                     described.not_after
                 )));
             }

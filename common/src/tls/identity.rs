@@ -53,7 +53,9 @@ impl Identity {
             Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => {
                 let another = match fits_another(&key_pair) {
-                    true => ", but to another one in it, which has to be the first",
+                    true => {
+                        ", but to another certificate in it: move that to the start of the file"
+                    }
                     false => "; if `tedge certs` was interrupted, type it again with --force",
                 };
                 return Err(key.error(format_args!(
@@ -74,7 +76,7 @@ impl Identity {
                 if cause(&error) == Some(&webpki::Error::UnsupportedCriticalExtension) =>
             {
                 return Err(certificate.error(
-                    "cannot be used: it has a critical extension that clients do not understand",
+                    "cannot be used: it has a critical extension that is unknown to clients",
                 ));
             }
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(cause))) => {

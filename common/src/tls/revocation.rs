@@ -31,7 +31,7 @@ impl Lists {
         };
         if let Some(directory) = directories.iter().find(|directory| !is_hidden(directory)) {
             return Err(directory.error(
-                "is a directory, and lists in it would not be read: move them to the one above",
+                "is a directory, and lists in it would not be read: move them to its parent directory",
             ));
         }
         let (mut lists, mut is_any_ours) = (Vec::new(), false);
@@ -58,7 +58,7 @@ impl Lists {
         }
         if !is_any_ours {
             return Err(source.error(
-                "holds no list of a CA in ca_path, so revoked clients would be let in: add the \
+                "holds no list of a CA in ca_path, so revoked clients would be admitted: add the \
                  list of your CA, or its certificate to ca_path",
             ));
         }
@@ -148,7 +148,7 @@ fn check(
     }
     if let Some(due) = list.next_update.filter(|due| *due < Time::now()) {
         warnings.push(file.say(format_args!(
-            "holds a list that has expired on {due}, still used: {issuer} (line {line})"
+            "holds a list that expired on {due} and is still used: {issuer} (line {line})"
         )));
     }
     Ok(is_trusted || authorities.are_issued_by(issuer))

@@ -22,15 +22,14 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => {
             let message = format!(
-                "cannot make the directory {shown}: {error}; make it for the user of this \
-                 service, or set data.path"
+                "cannot make the directory {shown}: {error}; create it for the user of this service, or set data.path"
             );
             return Err(Error::Failed(message));
         }
     }
     let root = open_directory(directory).map_err(|error| {
         let message = format!(
-            "cannot open the directory {shown}: {error}; it has to be a directory that the user \
+            "cannot open the directory {shown}: {error}; it must be a directory that the user \
              of this service can read, or set data.path"
         );
         Error::Failed(message)
@@ -44,7 +43,7 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
     match accessat(&root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
         Err(Errno::ACCESS) => {
             let message = format!(
-                "cannot write in the directory {shown}: it has to belong to the user of this \
+                "cannot write in the directory {shown}: it must belong to the user of this \
                  service (chown), or set data.path"
             );
             return Err(Error::Failed(message));

@@ -108,7 +108,7 @@ impl Envelope {
                     [b' ' | b'\t', ..] => self.advance(1, State::Delimited),
                     [b'\r', b'\n', ..] => self.advance(2, State::Header(0, Header::default())),
                     [b'-', b'-', ..] => self.advance(2, State::Epilogue),
-                    _ => return Err("something follows a boundary on its line"),
+                    _ => return Err("a boundary is followed by other text on its line"),
                 },
                 State::Header(seen, mut header) => match next_field(rest) {
                     Some(b"") => {

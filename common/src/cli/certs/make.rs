@@ -138,7 +138,7 @@ impl Maker {
             return Err(invalid(csr, what).into());
         }
         if !request.is_signed_by_its_key(algorithms) {
-            let what = "has a wrong signature: its maker does not have its key";
+            let what = "has a wrong signature: it was not signed with its own key";
             return Err(invalid(csr, what).into());
         }
         // The rules of access use the common name: the signer must choose it, not the requester.
@@ -264,7 +264,9 @@ impl Authority {
 
 /// The failure of a command that cannot sign.
 fn unable(Unable: Unable) -> Error {
-    Error::Failed("cannot make a key or a signature: the system gives no randomness".to_owned())
+    Error::Failed(
+        "cannot make a key or a signature: the system provides no random numbers".to_owned(),
+    )
 }
 
 /// Parses an argument, which is called `name` in the error.

@@ -31,7 +31,7 @@ impl Invocation {
         let field = |option| -> Result<_, Exit> {
             let Some(text) = text(option)? else { return Ok(None) };
             let value = HeaderValue::from_str(text);
-            value.map(Some).map_err(|_| usage(format!("'{text}' is no media type")))
+            value.map(Some).map_err(|_| usage(format!("'{text}' is not a media type")))
         };
         let content = match (line.text(1)?, text("--data")?, text("--file")?) {
             (None, None, None) => Upload::default(),

@@ -92,7 +92,10 @@ fn only_a_goodbye_ends_a_body_without_length() {
                 Ok(content) => assert!(polite && content == "all of it"),
                 Err(error) => {
                     let error = error.to_string();
-                    assert!(!polite && error.contains("it ended without ending TLS"), "{error}");
+                    assert!(
+                        !polite && error.contains("it ended without a TLS close_notify"),
+                        "{error}"
+                    );
                 }
             }
         });

@@ -165,7 +165,7 @@ fn nobody_switches_protocols_unasked() {
     });
     with_client(plain(upstream.port), async |client| {
         let error = send(&client, get("/")).await.unwrap_err().to_string();
-        assert!(error.ends_with("it switches protocols without being asked"), "{error}");
+        assert!(error.ends_with("it switched protocols without a request to switch"), "{error}");
     });
 }
 

@@ -80,7 +80,7 @@ fn nothing_is_handed_over_from_a_directory_that_others_can_change() {
         let dir = with_mode(mode);
         let named =
             [("etc/local/server.key", PathTo::PrivateKey), ("etc/local", PathTo::Authorities)];
-        let words = ["DIR/etc/local is a directory that others", "`chown root DIR/etc/local"];
+        let words = ["DIR/etc/local is a directory that users other", "`chown root DIR/etc/local"];
         chmod(&dir, "etc/local", 0o770);
         stage_etc(&dir, &named);
         is_refused(&dir, "etc/local/server.key", &words);

@@ -106,7 +106,7 @@ fn what_cannot_be_used_is_named_with_the_way_out() {
         (
             ["reversed.pem", "server.key", "", ""],
             "does not belong to the first certificate in DIR/reversed.pem (http.cert_path): CN=ca, \
-             OU=device, O=thin-edge, but to another one in it, which has to be the first",
+             OU=device, O=thin-edge, but to another certificate in it: move that to the start of the file",
             "dehydrated-io/dehydrated#26, kubernetes/ingress-nginx#7799",
         ),
         (
@@ -126,7 +126,7 @@ fn what_cannot_be_used_is_named_with_the_way_out() {
         ),
         (
             ["critical.crt", "server.key", "", ""],
-            "DIR/critical.crt cannot be used: it has a critical extension that clients do not",
+            "DIR/critical.crt cannot be used: it has a critical extension that is unknown to clients",
             "briansmith/webpki#116",
         ),
         (

@@ -323,7 +323,7 @@ fn lists_of_other_cas_alone_stop_the_start_and_keep_the_old_ones_on_a_reload() {
     assert!(loaded.warnings[0].contains(warning), "{:?}", loaded.warnings);
     let server = ReloadingServer::new(named.clone(), &loaded);
     std::fs::remove_file(dir.path("lists/a.pem")).unwrap();
-    let said = "/lists holds no list of a CA in ca_path, so revoked clients would be let in";
+    let said = "/lists holds no list of a CA in ca_path, so revoked clients would be admitted";
     assert!(refusal(&named).contains(said), "{}", refusal(&named));
     assert!(server.reload().is_err());
     let bad = why(&server.current(), client(&dir, Some("bad-ca")));
