@@ -1,6 +1,8 @@
 //! A directory that cannot be used, or is removed, costs the cache and nothing else.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -9,6 +11,7 @@ use serde_json::Value;
 use crate::support::cached::{self, LENGTH, PATH, assert_all, get, get_settled};
 use crate::support::cloud::artifact::Artifact;
 use crate::support::device::{Device, PROGRAM, SOON};
+use crate::support::service::Setup;
 use crate::support::wait::eventually;
 
 fn health(device: &Device) -> Value {
@@ -84,4 +87,72 @@ fn a_directory_that_was_removed_is_made_and_filled_again() {
         assert_eq!(device.cloud().sent(PATH), LENGTH);
         eventually("both are there", SOON, || cached::files(&path).len() == 2);
     }
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_directory_that_others_can_change_is_not_used() {
+    let device = cached::start_with(|setup| allow(&setup.directory().join("cache"), 0o777));
+    device.warm();
+    let (artifact, path) = (Artifact::new(1, LENGTH), cached::directory(&device));
+    device.cloud().serve(PATH, &artifact);
+    assert_all(&get(&device, PATH), &artifact);
+    assert!(health(&device)["error"].is_string() && cached::files(&path).is_empty());
+    let why = format!("run chmod g-w,o-w {}", path.display());
+    let log = device.proxy.log();
+    assert_eq!(log.matches(&why).count(), 1, "{log}");
+    for mode in [0o777, 0o770, 0o1777, 0o702] {
+        allow(&path, mode);
+        let (code, said) = check(&device);
+        assert!(code == Some(0) && said.contains(&why), "{mode:o}: {code:?} {said}");
+    }
+
+    allow(&path, 0o755);
+    // What another user has put there meanwhile.
+    let temporary = path.join(cached::UNFINISHED);
+    fs::create_dir(&temporary).unwrap();
+    allow(&temporary, 0o777);
+    assert!(check(&device).1.contains(&format!("{why}/{}", cached::UNFINISHED)));
+    allow(&temporary, 0o700);
+    assert_eq!(check(&device), (Some(0), String::new()));
+    if rustix::process::geteuid().is_root() {
+        chown(&path, Some(65534), None).unwrap();
+        device.proxy.signal(Signal::HUP);
+        device.proxy.wait_for_lines(&why, 2, SOON);
+        assert!(health(&device)["error"].is_string());
+        chown(&path, Some(0), None).unwrap();
+    }
+    device.proxy.signal(Signal::HUP);
+    eventually("there is a cache", SOON, || health(&device)["error"].is_null());
+}
+
+#[test]
+fn an_entry_that_another_user_could_change_is_not_served() {
+    let offline = |setup: &mut Setup| setup.set_own("c8y.proxy.cache.offline", "\"1h\"");
+    let device = cached::start_with(offline);
+    let artifact = Artifact::new(1, LENGTH);
+    let paths = [PATH, "/inventory/binaries/1"];
+    for path in paths {
+        device.cloud().serve(path, &artifact);
+    }
+    assert_all(&get_settled(&device, PATH), &artifact);
+    let directory = cached::directory(&device);
+    let first = cached::files(&directory).into_keys().next().unwrap();
+    fs::hard_link(directory.join(&first), directory.with_extension("link")).unwrap();
+    assert_all(&get_settled(&device, paths[1]), &artifact);
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        let second = cached::files(&directory).into_keys().find(|name| *name != first).unwrap();
+        chown(directory.join(second), Some(65534), None).unwrap();
+    }
+    device.proxy.stop();
+    let mut device = cached::start_again(device, offline);
+    device.outside.cloud.stop();
+    assert_eq!(get(&device, PATH).status, 502);
+    assert_eq!(get(&device, paths[1]).status, if is_root { 502 } else { 200 });
+    assert_eq!(cached::entries(&device), u64::from(!is_root));
+    assert_eq!(cached::files(&directory).len() as u64, u64::from(!is_root));
 }

@@ -8,8 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use common::journal::complain;
 use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 pub(super) use self::reservation::Reservation;
 
@@ -71,6 +73,13 @@ impl Index {
         for name in names(directory)? {
             let stat = statat(directory, file_name(name), AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                continue;
+            }
+            // Another user may have put it here, or may change it, while the directory was writable
+            // to others.
+            if stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
+                complain("other users could change them", &"entries of the cache are not served");
+                let _ = unlink(directory, name);
                 continue;
             }
             let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);

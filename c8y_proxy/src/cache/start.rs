@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use common::error::Error;
 use common::settings::Free;
-use common::storage::temporary;
+use common::storage::temporary::{self, RESERVED};
 use rustix::fs::{
     Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, fstat, mkdir, openat,
+    statat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::index::{self, Index};
 
@@ -41,16 +43,34 @@ pub fn check(directory: &Path) -> Result<(), Error> {
         |path: &&Path| !matches!(path.metadata(), Err(error) if error.kind() == NotFound);
     let there = directory.ancestors().find(is_there);
     match there.filter(|there| *there != directory) {
-        None => open_there(directory).map(drop),
+        // Root checks it for a service of another user.
+        None => open_there(directory, geteuid().is_root()).map(drop),
         Some(above) => accessat(CWD, above, Access::WRITE_OK, AtFlags::EACCESS)
             .map_err(|errno| unusable(directory, "make", errno.into())),
     }
 }
 
-fn open_there(directory: &Path) -> Result<OwnedFd, Error> {
+/// Opens the directory, unless other users could put an entry into it.
+fn open_there(directory: &Path, of_any_user: bool) -> Result<OwnedFd, Error> {
+    let failed = |what, errno: Errno| unusable(directory, what, errno.into());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = openat(CWD, directory, flags, Mode::empty());
-    opened.map_err(|errno| unusable(directory, "open", errno.into()))
+    let opened = opened.map_err(|errno| failed("open", errno))?;
+    for (path, name) in [(directory, "."), (&directory.join(RESERVED), RESERVED)] {
+        let stat = match statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            stat => stat.map_err(|errno| failed("read", errno))?,
+        };
+        let is_ours = of_any_user || [0, geteuid().as_raw()].contains(&stat.st_uid);
+        if !is_ours || stat.st_mode & 0o022 != 0 {
+            let path = path.display();
+            return Err(Error::Failed(format!(
+                "other users can change the directory of the cache, {path}: let the user of this \
+                 service own it, run chmod g-w,o-w {path}"
+            )));
+        }
+    }
+    Ok(opened)
 }
 
 fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
@@ -67,7 +87,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     if !options.directory.is_dir() {
         make(&options.directory).map_err(|errno| failed("make", errno.into()))?;
     }
-    let directory = open_there(&options.directory)?;
+    let directory = open_there(&options.directory, false)?;
     match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN) => {
             let by = locked_by(&directory).unwrap_or_else(|| "another process".to_owned());
