@@ -10,6 +10,7 @@ use crate::support::client::Client;
 use crate::support::curl::Curl;
 use crate::support::directory::Directory;
 use crate::support::service::{SOON, Service, Setup};
+use crate::support::wait::eventually;
 use crate::{PROGRAM, bytes, curl, prepare, put, put_head, request, run, stored};
 
 fn limited(max_total: &str, more: impl FnOnce(&mut Setup)) -> Service {
@@ -186,6 +187,28 @@ fn what_is_there_counts_after_a_kill_and_a_start() {
     let counted =
         format!(r#"{{"status":"up","files":{},"bytes":{bytes},"limit":1048576}}"#, files.len());
     assert_eq!(health(&service), counted);
+}
+
+/// The first count has seen some of them, and not others.
+#[test]
+fn files_that_are_deleted_during_the_first_count_are_not_counted_for_long() {
+    let directory = Arc::new(Directory::new());
+    let below = directory.path().join("data/file-transfer");
+    fs::create_dir_all(&below).unwrap();
+    for number in 0..2000 {
+        fs::write(below.join(number.to_string()), "0123456789").unwrap();
+    }
+    let service = again(&directory, "1M", |_| {});
+    let mut client = Client::connect(service.address);
+    let mut left = 2000;
+    while !health(&service).contains("files") && left > 0 {
+        for _ in 0..50 {
+            left -= 1;
+            assert_eq!(client.exchange(request("DELETE", &left.to_string())).status, 202);
+        }
+    }
+    let counted = format!(r#""files":{left},"bytes":{},"#, left * 10);
+    eventually("the count is right", SOON, || health(&service).contains(&counted));
 }
 
 #[test]

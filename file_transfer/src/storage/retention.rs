@@ -6,7 +6,8 @@
 //!   file.
 //! - [`quota`] counts the bytes of all files, and [`counted`] says which files are counted.
 //! - [`walk`] visits all files, [`sweep`] does this every ten minutes, [`eviction`] lists the files
-//!   to delete first, and [`room`] deletes them.
+//!   to delete first, and [`room`] deletes them. [`recount`] does a sweep before that, or before an
+//!   upload is refused.
 //!
 //! A file that the service reads has a shared lock (flock(2)), and a file that an upload will
 //! replace is listed in the quota. Neither is ever deleted here, nor is a file that another program
@@ -18,6 +19,7 @@ mod eviction;
 pub(super) mod own_age;
 mod quota;
 mod reads;
+mod recount;
 mod room;
 mod state;
 mod sum;
@@ -48,11 +50,13 @@ use clock::AgeClock;
 use eviction::{Candidate, Oldest};
 use quota::Quota;
 use reads::Reads;
+use recount::Sweeps;
 use state::Clocks;
 use walk::Visited;
 
 pub(super) use counted::Seen;
 pub(super) use quota::{NoRoom, Reservation};
+pub(super) use recount::Otherwise;
 pub(crate) use sum::Sum;
 
 /// How often an upload checks whether all files are counted.
@@ -87,8 +91,9 @@ pub(super) struct Retention {
     oldest: Arc<async_lock::Mutex<Oldest>>,
     /// Set once all files were counted.
     is_counted: AtomicBool,
-    /// Whether an upload waits for that.
+    /// Whether an upload waits for the end of a sweep.
     is_hurried: AtomicBool,
+    sweeps: Sweeps,
 }
 
 struct Time {
@@ -134,6 +139,7 @@ impl Retention {
             oldest: Arc::default(),
             is_counted: AtomicBool::new(false),
             is_hurried: AtomicBool::new(false),
+            sweeps: Sweeps::default(),
         })))
     }
 

@@ -11,7 +11,7 @@ use rustix::fs::{fstat, fsync};
 use rustix::io::Errno;
 
 use super::directory::{Entry, Found, Obstacle, look, set_mode};
-use super::retention::{NoRoom, Reservation, Seen, own_age};
+use super::retention::{NoRoom, Otherwise, Reservation, Seen, own_age};
 use super::root::Opened;
 use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
@@ -93,15 +93,24 @@ impl Storage {
         if let Some(retention) = &self.0.retention {
             retention.wait_until_counted().await;
         }
-        let condition = Arc::new(condition);
-        let is_announced = expected.is_some();
-        let mut target = Target { path, condition, is_announced, own_age, reservation: None };
-        let inner = self.0.clone();
-        let begin = move || {
-            let temporary = target.begin(&inner, expected.unwrap_or(0))?;
-            Ok(Upload { inner, target, temporary, buffer: Vec::new(), written: 0 })
-        };
-        self.0.pool.run(Kind::Write, begin).await
+        let (condition, is_announced) = (Arc::new(condition), expected.is_some());
+        let target = Target { path, condition, is_announced, own_age, reservation: None };
+        let mut is_last = false;
+        loop {
+            let (inner, mut target) = (self.0.clone(), target.clone());
+            let begin = move || {
+                let temporary = target.begin(&inner, expected.unwrap_or(0))?;
+                Ok(Upload { inner, target, temporary, buffer: Vec::new(), written: 0 })
+            };
+            match self.0.pool.run(Kind::Write, begin).await {
+                Err(Error::NoRoom { .. })
+                    if !is_last && self.0.recount(Otherwise::Refuse).await =>
+                {
+                    is_last = true;
+                }
+                begun => return begun,
+            }
+        }
     }
 }
 

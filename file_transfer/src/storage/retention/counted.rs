@@ -95,6 +95,13 @@ impl Counted {
         }
     }
 
+    /// The service has changed the `ctime` of a file, and nothing else.
+    pub(super) fn touched(&mut self, before: &Seen) {
+        if let Some(bytes) = self.bytes(before) {
+            self.add(before.inode, bytes);
+        }
+    }
+
     /// With how many bytes a file is counted. `None` if it may not be counted.
     pub(super) fn bytes(&self, file: &Seen) -> Option<u64> {
         if self.swept.is_some_and(|begin| begin.is_after(file.changed)) {

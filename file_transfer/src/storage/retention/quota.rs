@@ -110,6 +110,11 @@ impl Quota {
         usage.remove(file);
     }
 
+    /// Whether a file was deleted since the last sweep began.
+    pub(super) fn has_removed(&self) -> bool {
+        self.lock().removed != Sum::default()
+    }
+
     /// The sweep in progress has deleted a file before counting it.
     pub(super) fn swept(&self, file: &Seen) {
         self.lock().remove(file);
@@ -117,10 +122,7 @@ impl Quota {
 
     /// The service has changed the `ctime` of a file, and nothing else.
     pub(super) fn touched(&self, before: &Seen) {
-        let counted = &mut self.lock().counted;
-        if let Some(bytes) = counted.bytes(before) {
-            counted.add(before.inode, bytes);
-        }
+        self.lock().counted.touched(before);
     }
 
     pub(super) fn begin_sweep(&self) {

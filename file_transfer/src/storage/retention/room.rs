@@ -16,6 +16,7 @@ use rustix::fs::Stat;
 use super::super::Inner;
 use super::eviction::Oldest;
 use super::quota::{NoRoom, Reservation};
+use super::recount::Otherwise;
 use super::sum::Sum;
 use super::walk::Walk;
 use super::{Outcome, Retention};
@@ -54,7 +55,12 @@ impl Inner {
         if !makes_room && retention.quota.makes_room() {
             return reservation.expect(total);
         }
-        if reservation.receive(total)? == 0 {
+        let mut lacking = reservation.receive(total);
+        let otherwise = if lacking.is_ok() { Otherwise::MakeRoom } else { Otherwise::Refuse };
+        if lacking != Ok(0) && self.recount(otherwise).await {
+            lacking = reservation.receive(total);
+        }
+        if lacking? == 0 {
             return Ok(());
         }
         let mut making = MakingRoom {

@@ -20,7 +20,7 @@ use super::{Outcome, Retention};
 
 /// The time from the start of one sweep to the start of the next.
 const PERIOD: Duration = Duration::from_secs(600);
-/// The time until the next attempt, if the directory does not exist.
+/// The time until the next attempt, if the directory does not exist or the first count is not exact.
 const RETRY: Duration = Duration::from_secs(5);
 /// More than two ticks of the kernel's clock: see [`super::counted`].
 const TICKS: Duration = Duration::from_millis(25);
@@ -40,6 +40,8 @@ struct Sweep {
     /// `None` before the first part.
     walk: Option<Walk>,
     tally: Tally,
+    /// How long the parts took so far.
+    work: Duration,
 }
 
 /// The result of a part.
@@ -68,7 +70,8 @@ impl Storage {
         let mut last_failure = None;
         loop {
             let mut next = Instant::now() + PERIOD;
-            match self.sweep(&retention).await {
+            let is_first = !retention.is_counted();
+            match self.0.sweep(&retention).await {
                 None => next = Instant::now() + RETRY,
                 Some(failure) => {
                     if let (Some(errno), true) = (failure, failure != last_failure) {
@@ -77,31 +80,11 @@ impl Storage {
                     last_failure = failure;
                 }
             }
-            Timer::at(next).await;
-        }
-    }
-
-    /// Sweeps once. Returns the error that kept files from being deleted; `None` if there is no
-    /// directory.
-    async fn sweep(&self, retention: &Arc<Retention>) -> Option<Option<Errno>> {
-        retention.quota.begin_sweep();
-        Timer::after(TICKS).await;
-        let mut sweep = Sweep::new(self.0.clone(), retention.clone());
-        loop {
-            match self.0.pool.run(Kind::Write, move || sweep.part()).await {
-                Next::Part(next, pause) => {
-                    sweep = next;
-                    if !retention.is_hurried.load(Ordering::Relaxed) {
-                        Timer::after(pause).await;
-                    }
-                }
-                Next::End(failure) => {
-                    retention.is_hurried.store(false, Ordering::Relaxed);
-                    retention.is_counted.store(true, Ordering::Relaxed);
-                    return Some(failure);
-                }
-                Next::Nothing => return None,
+            // It may have counted files that are deleted now.
+            if is_first && retention.quota.has_removed() {
+                next = Instant::now() + RETRY;
             }
+            Timer::at(next).await;
         }
     }
 
@@ -110,7 +93,8 @@ impl Storage {
     pub(crate) async fn sweep_now(&self) {
         let retention = self.0.retention.clone().unwrap();
         retention.is_hurried.store(true, Ordering::Relaxed);
-        self.sweep(&retention).await.unwrap();
+        let mut ended = retention.sweeps.ended.lock().await;
+        self.0.sweep_locked(&retention, &mut ended).await.unwrap();
     }
 
     /// For tests: sets the device's clock by so many milliseconds, and lets so many pass.
@@ -122,17 +106,56 @@ impl Storage {
     }
 }
 
+impl Inner {
+    async fn sweep(self: &Arc<Self>, retention: &Arc<Retention>) -> Option<Option<Errno>> {
+        let mut ended = retention.sweeps.ended.lock().await;
+        // An upload that was in a hurry may have ended before its sweep.
+        retention.is_hurried.store(false, Ordering::Relaxed);
+        self.sweep_locked(retention, &mut ended).await
+    }
+
+    /// Sweeps once, and sets the number of the sweep that has `ended`. Returns the error that kept
+    /// files from being deleted; `None` if there is no directory.
+    pub(super) async fn sweep_locked(
+        self: &Arc<Self>,
+        retention: &Arc<Retention>,
+        ended: &mut u64,
+    ) -> Option<Option<Errno>> {
+        let number = retention.sweeps.begin();
+        retention.quota.begin_sweep();
+        Timer::after(TICKS).await;
+        let mut sweep = Sweep::new(self.clone(), retention.clone());
+        loop {
+            match self.pool.run(Kind::Write, move || sweep.part()).await {
+                Next::Part(next, pause) => {
+                    sweep = next;
+                    if !retention.is_hurried.load(Ordering::Relaxed) {
+                        Timer::after(pause).await;
+                    }
+                }
+                Next::End(failure) => {
+                    *ended = number;
+                    retention.is_hurried.store(false, Ordering::Relaxed);
+                    retention.is_counted.store(true, Ordering::Relaxed);
+                    return Some(failure);
+                }
+                Next::Nothing => return None,
+            }
+        }
+    }
+}
+
 impl Sweep {
     fn new(inner: Arc<Inner>, retention: Arc<Retention>) -> Self {
         let candidates = retention.quota.makes_room().then(Candidates::new);
         let (kept, deleted) = (Sum::default(), Sum::default());
         let tally = Tally { kept, deleted, failed: None, candidates };
-        Self { inner, retention, walk: None, tally }
+        Self { inner, retention, walk: None, tally, work: Duration::ZERO }
     }
 
     /// Visits some files.
     fn part(mut self) -> Next {
-        let Self { inner, retention, walk, tally } = &mut self;
+        let Self { inner, retention, walk, tally, work } = &mut self;
         inner.compare_clocks(retention);
         let (processor, whole) = (processor_time(), Instant::now());
         let walk = match walk {
@@ -148,11 +171,14 @@ impl Sweep {
         while whole.elapsed() < PART {
             if !walk.step(&mut |visit| tally.visit(visit, inner, retention)) {
                 let is_complete = walk.is_complete();
+                retention.sweeps.note(*work + whole.elapsed(), true);
                 return Next::End(self.end(is_complete));
             }
         }
-        let processor = processor_time().saturating_sub(processor);
-        let pause = (processor * PAUSE).max(whole.elapsed() * PAUSE_OF_DISK);
+        let (processor, whole) = (processor_time().saturating_sub(processor), whole.elapsed());
+        *work += whole;
+        retention.sweeps.note(*work, false);
+        let pause = (processor * PAUSE).max(whole * PAUSE_OF_DISK);
         Next::Part(self, pause)
     }
 
