@@ -101,7 +101,7 @@ check_step='
         # Entities are those of their agent, or there are none.
         entities=$(curl -sS http://localhost:8000/te/v1/entities)
         case $running:$entities in
-            "true:GET /te/v1/entities HTTP"* | "false:There is no entity store"*) ;;
+            "true:GET /te/v1/entities HTTP"* | "false:The entity store belongs to"*) ;;
             *) echo "running=$running: $entities" && return 1 ;;
         esac
     }
