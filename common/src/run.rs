@@ -6,6 +6,7 @@
 mod arguments;
 mod life;
 mod memory;
+mod systemd;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::curl::Curl;
@@ -133,6 +133,12 @@ fn systemd_is_told_of_the_beginning_the_end_and_every_heartbeat() {
         next("WATCHDOG=1");
     }
     assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
+    // As when all descriptors are in use: no further one can be opened.
+    let none = Rlimit { current: Some(3), maximum: Some(3) };
+    prlimit(Some(service.pid()), Resource::Nofile, none).unwrap();
+    for _ in 0..3 {
+        next("WATCHDOG=1");
+    }
     service.signal(Signal::TERM);
     next("STOPPING=1");
     service.ended(SOON);

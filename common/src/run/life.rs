@@ -15,8 +15,8 @@ use async_signal::{Signal, Signals};
 use event_listener::Event;
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sd_notify::NotifyState;
 
+use super::systemd::{Systemd, watchdog};
 use super::{Context, Listen, Service, memory, say};
 use crate::access::Rules;
 use crate::error::Error;
@@ -56,6 +56,10 @@ pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> R
 /// Serves until a signal ends it.
 pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Result<(), Error> {
     let listen = S::listen(settings);
+    let systemd =
+        Arc::new(Systemd::new().map_err(|error| {
+            Error::Failed(format!("cannot open a socket for systemd: {error}"))
+        })?);
     let identity = listen.tls.load()?;
     let access = listen.access.clone().reloading()?;
     let (places, most_waiting) = affordable(&listen);
@@ -102,15 +106,15 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
             spawn(&executor, listener::accept(bound.socket, served, spawner, most_waiting));
         spawn(&executor, watch_files(Arc::clone(&server))).detach();
         spawn(&executor, give_back(Arc::clone(&server))).detach();
-        spawn(&executor, feed_the_watchdog()).detach();
-        tell_systemd(&[NotifyState::Ready]);
+        spawn(&executor, feed_the_watchdog(Arc::clone(&systemd))).detach();
+        systemd.tell("READY=1");
 
         while let Some(signal) = signals.next().await {
             match signal {
                 Ok(Signal::Hup) => {
                     reload(&server).await;
                     server.routes.reload().await;
-                    tell_systemd(&[NotifyState::Ready]);
+                    systemd.tell("READY=1");
                 }
                 Ok(Signal::Xfsz) => {}
                 Ok(_) => break,
@@ -118,7 +122,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
             }
         }
         log::info!("stopping: requests in progress have {} s to finish", DRAIN.as_secs());
-        tell_systemd(&[NotifyState::Stopping]);
+        systemd.tell("STOPPING=1");
         draining.store(true, Relaxed);
         accept.cancel().await;
         drain(&server.places, &mut signals).await;
@@ -281,17 +285,11 @@ async fn give_back(server: Arc<Server>) {
     }
 }
 
-async fn feed_the_watchdog() {
-    let Some(period) = sd_notify::watchdog_enabled() else { return };
+async fn feed_the_watchdog(systemd: Arc<Systemd>) {
+    let Some(period) = watchdog() else { return };
     loop {
-        tell_systemd(&[NotifyState::Watchdog]);
+        systemd.tell("WATCHDOG=1");
         Timer::after(period / 3).await;
-    }
-}
-
-fn tell_systemd(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        log::warn!("cannot tell systemd ({states:?}): {error}");
     }
 }
 
