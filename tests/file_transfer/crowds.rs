@@ -175,6 +175,22 @@ fn addresses_with_many_connections_keep_nobody_waiting_however_much_they_move() 
 }
 
 #[test]
+fn few_places_keep_nobody_waiting_longer() {
+    for hosts in [ONE, MANY] {
+        let service = small(|setup| setup.set_own("http.connections.max", 4));
+        let crowd = Crowd::gather(&service, Attack::DripBody, 400, hosts);
+        let what = format!("four places, from {} addresses", hosts.len());
+        assert_somebody_new_is_answered(&service, &what);
+        drop(crowd);
+        let service = small(|setup| setup.wrap(&["prlimit", "--nofile=64:64"]));
+        let crowd = Crowd::gather(&service, Attack::DripBody, 400, hosts);
+        let what = format!("64 descriptors, from {} addresses", hosts.len());
+        assert_somebody_new_is_answered(&service, &what);
+        drop(crowd);
+    }
+}
+
+#[test]
 fn a_slow_neighbour_finishes_and_somebody_new_is_answered_beside_a_crowd() {
     for hosts in [ONE, MANY] {
         let service = small(|_| {});

@@ -136,7 +136,13 @@ fn affordable(listen: &Listen) -> (usize, usize) {
     /// Descriptors for other uses: standard streams, the reactor, the listener, directories, the
     /// broker.
     const OWN: u64 = 32;
-    let most_waiting = 4 * listen.connections;
+    /// How many clients may wait even for few places: in the kernel's backlog, a client would wait
+    /// behind all connections of another address.
+    const WAITING: usize = 256;
+    /// Descriptors for waiting clients, at most half of those that [`OWN`] leaves.
+    const RESERVED: u64 = 64;
+    let each = listen.descriptors as u64;
+    let most_waiting = (4 * listen.connections).max(WAITING);
     let wanted = (listen.connections * listen.descriptors + most_waiting) as u64 + OWN;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
@@ -144,7 +150,8 @@ fn affordable(listen: &Listen) -> (usize, usize) {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let affordable = (current.saturating_sub(OWN) / listen.descriptors as u64).max(1) as usize;
+    let spare = current.saturating_sub(OWN);
+    let affordable = ((spare - RESERVED.min(spare / 2)) / each).max(1) as usize;
     if affordable < listen.connections {
         log::warn!(
             "{affordable} connections at most, not {}: the limit of open files is {current} \
@@ -153,8 +160,8 @@ fn affordable(listen: &Listen) -> (usize, usize) {
         );
     }
     let places = affordable.min(listen.connections);
-    let spare = current.saturating_sub(OWN + (places * listen.descriptors) as u64);
-    (places, most_waiting.min(spare as usize))
+    let rest = spare.saturating_sub(places as u64 * each);
+    (places, most_waiting.min(rest as usize))
 }
 
 fn bind(listen: &Listen, profile: Option<&Profile>) -> Result<Bound, Error> {

@@ -99,7 +99,7 @@ async fn next(
     waiting: &mut WaitingRoom,
     places: &Places,
 ) -> Option<io::Result<(Polled<TcpStream>, SocketAddr)>> {
-    let has_room = waiting.has_room();
+    let has_room = places.has_room(waiting);
     let come = async {
         if !has_room {
             future::pending::<()>().await;

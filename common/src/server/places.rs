@@ -121,6 +121,13 @@ impl Places {
         Some((waiter, Place { state, places: Arc::clone(self), number }))
     }
 
+    /// Whether one more client can wait. If too many wait already, and for long, a client of the
+    /// holder with the most connections is closed: others may wait in the backlog.
+    pub(super) fn has_room(&self, waiting: &mut WaitingRoom) -> bool {
+        let is_full = waiting.is_full();
+        !is_full || (waiting.is_slow() && waiting.close_one(&self.lock().crowds(waiting)))
+    }
+
     /// Makes room for waiting clients. Ready when a place may be free, or a connection closable.
     pub(super) async fn change(&self, waiting: &WaitingRoom) {
         listener!(self.closed => closed);

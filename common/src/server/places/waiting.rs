@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::seat::{Holder, counted};
+use crate::journal;
 use crate::net::Polled;
 use crate::net::clock::{micros, now};
 
@@ -56,30 +58,27 @@ impl WaitingRoom {
         self.waiters.push(waiter);
     }
 
-    /// Whether one more client can enter. If it is full, clients of the address with the most
-    /// entries that have waited for a while are removed, since clients of other addresses may wait
-    /// in the backlog.
-    pub(crate) fn has_room(&mut self) -> bool {
-        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
-        if self.waiters.len() < self.most {
-            return true;
-        }
-        let mut counts = HashMap::new();
-        for waiter in &self.waiters {
-            *counts.entry(waiter.address).or_insert(0) += 1;
-        }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
-        let Some((address, 2..)) = most else { return false };
-        let late = now().saturating_sub(micros(PATIENCE));
-        let gone = |waiter: &Waiter| waiter.address == address && waiter.since <= late;
-        match self.waiters.iter().position(gone) {
-            Some(index) => {
-                self.waiters.remove(index);
-                crate::journal::complain("too many clients wait for a connection", &address);
-                true
-            }
-            None => false,
-        }
+    pub(super) fn is_full(&self) -> bool {
+        self.waiters.len() >= self.most
+    }
+
+    /// Whether it empties so slowly that a full backlog would take more than two seconds.
+    pub(super) fn is_slow(&self) -> bool {
+        const PACE: Duration = Duration::from_millis(2);
+        const LEAST: Duration = Duration::from_millis(100);
+        let patience = (PACE * self.most as u32).max(LEAST);
+        self.waiters.first().is_some_and(|first| now() >= first.since + micros(patience))
+    }
+
+    /// Closes the last client of the holder with the most connections, if it has more than one.
+    pub(super) fn close_one(&mut self, crowds: &HashMap<Holder, usize>) -> bool {
+        let crowd = |waiter: &Waiter| crowds.get(&waiter.holder()).copied().unwrap_or(0);
+        let waiters = self.waiters.iter().enumerate();
+        let last = waiters.map(|(index, waiter)| (crowd(waiter), index)).max();
+        let Some((2.., index)) = last else { return false };
+        let closed = self.waiters.remove(index);
+        journal::complain("too many clients wait for a connection", &closed.address);
+        true
     }
 
     /// Takes the only waiting client, if there is exactly one.
