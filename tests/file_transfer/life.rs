@@ -12,7 +12,7 @@ use crate::support::client::{Client, PATIENCE};
 use crate::support::curl::Curl;
 use crate::support::service::{SOON, Service};
 use crate::support::wait::eventually;
-use crate::{bytes, curl, put_head, request, start, stored};
+use crate::{bytes, curl, put_head, request, run, start, stored};
 
 #[test]
 fn an_upload_and_a_download_under_way_are_finished_before_the_end() {
@@ -104,6 +104,18 @@ fn health_is_not_up_while_draining() {
     assert_eq!(answer.field("connection"), Some("close"));
     assert_eq!(upload.exchange(vec![b'x'; 996]).status, 201);
     assert_eq!(service.ended(SOON).code(), 0);
+}
+
+#[test]
+fn a_limit_of_descriptors_that_is_too_low_ends_the_start_and_is_named() {
+    for limit in [20, 63] {
+        let limit_option = format!("--nofile={limit}");
+        let ended = run(|setup| setup.wrap(&["prlimit", &limit_option]));
+        assert_eq!(ended.code(), 78, "{}", ended.log);
+        let said = format!("the limit of open files is {limit}, and at least 64 are needed");
+        assert!(ended.log.contains(&said), "{}", ended.log);
+        assert!(ended.log.contains("LimitNOFILE="), "{}", ended.log);
+    }
 }
 
 #[test]

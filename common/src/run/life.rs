@@ -56,13 +56,13 @@ pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> R
 /// Serves until a signal ends it.
 pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Result<(), Error> {
     let listen = S::listen(settings);
+    let (places, most_waiting) = affordable(&listen)?;
     let systemd =
         Arc::new(Systemd::new().map_err(|error| {
             Error::Failed(format!("cannot open a socket for systemd: {error}"))
         })?);
     let identity = listen.tls.load()?;
     let access = listen.access.clone().reloading()?;
-    let (places, most_waiting) = affordable(&listen);
     let places = Arc::new(Places::new(places));
     let bound = bind(&listen, settings.profile.as_ref())?;
     let executor = Arc::new(Executor::new());
@@ -132,10 +132,16 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
 
 /// How many connections the descriptors allow, after raising their limit, and how many clients may
 /// wait for a place.
-fn affordable(listen: &Listen) -> (usize, usize) {
+///
+/// # Errors
+///
+/// A limit that leaves too few descriptors for connections.
+fn affordable(listen: &Listen) -> Result<(usize, usize), Error> {
     /// Descriptors for other uses: standard streams, the reactor, the listener, directories, the
     /// broker.
     const OWN: u64 = 32;
+    /// The least that is enough for a few connections, and for a few clients that wait.
+    const LEAST: u64 = 2 * OWN;
     /// How many clients may wait even for few places: in the kernel's backlog, a client would wait
     /// behind all connections of another address.
     const WAITING: usize = 256;
@@ -150,8 +156,14 @@ fn affordable(listen: &Listen) -> (usize, usize) {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit });
     }
     let current = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let spare = current.saturating_sub(OWN);
-    let affordable = ((spare - RESERVED.min(spare / 2)) / each).max(1) as usize;
+    if current < LEAST {
+        return Err(Error::Configuration(format!(
+            "the limit of open files is {current}, and at least {LEAST} are needed: \
+             raise LimitNOFILE= or `ulimit -n`"
+        )));
+    }
+    let spare = current - OWN;
+    let affordable = ((spare - RESERVED.min(spare / 2)) / each) as usize;
     if affordable < listen.connections {
         log::warn!(
             "{affordable} connections at most, not {}: the limit of open files is {current} \
@@ -160,8 +172,8 @@ fn affordable(listen: &Listen) -> (usize, usize) {
         );
     }
     let places = affordable.min(listen.connections);
-    let rest = spare.saturating_sub(places as u64 * each);
-    (places, most_waiting.min(rest as usize))
+    let rest = spare - places as u64 * each;
+    Ok((places, most_waiting.min(rest as usize)))
 }
 
 fn bind(listen: &Listen, profile: Option<&Profile>) -> Result<Bound, Error> {
