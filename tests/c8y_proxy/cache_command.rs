@@ -118,7 +118,7 @@ fn assert_dropped(arguments: &[&str]) {
     gate.open();
     let rest = read(&mut client, LENGTH - 400_000);
     cached::assert_bytes(&[begun, rest].concat(), &artifact, 0);
-    let log = device.proxy.wait_for(&format!("{PATH} is not cached: it was dropped"), SOON);
+    let log = device.proxy.wait_for(&format!("{PATH} was dropped during its download"), SOON);
     assert!(!log.contains("WARN"), "{log}");
     assert_eq!((entries(&device), cached::taken(&device)), (0, 0));
     device.cloud().forget();
