@@ -68,6 +68,14 @@ impl Sweeps {
         budget.earliest = Instant::now() + budget.work * PAUSE;
     }
 
+    /// How long an upload waits for the begin of a sweep: not for one that it could not see end.
+    fn patience(&self, otherwise: Otherwise) -> Duration {
+        match otherwise {
+            Otherwise::Refuse => PATIENCE.saturating_sub(self.budget().work * 2),
+            Otherwise::MakeRoom => Duration::ZERO,
+        }
+    }
+
     fn earliest(&self) -> Instant {
         self.budget().earliest
     }
@@ -83,8 +91,7 @@ impl Inner {
     pub(in crate::storage) async fn recount(self: &Arc<Self>, otherwise: Otherwise) -> bool {
         let Some(retention) = &self.retention else { return false };
         let sweeps = &retention.sweeps;
-        let patience = if otherwise == Otherwise::Refuse { PATIENCE } else { Duration::ZERO };
-        let latest = Instant::now() + patience;
+        let latest = Instant::now() + sweeps.patience(otherwise);
         if sweeps.earliest() > latest {
             return false;
         }
