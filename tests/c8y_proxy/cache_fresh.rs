@@ -202,12 +202,16 @@ fn not_modified(device: &Device, fields: &str) {
 #[test]
 fn what_must_not_be_kept_any_more_is_served_from_here_once() {
     let artifact = Artifact::new(1, LENGTH);
-    for said in ["no-store", "max-age=5, private"] {
+    for (name, said) in [
+        ("cache-control", "no-store"),
+        ("cache-control", "max-age=5, private"),
+        ("vary", "Accept, *"),
+    ] {
         let device = kept(&artifact, &[PATH]);
-        not_modified(&device, &format!("ETag: \"version-1\"\r\nCache-Control: {said}"));
+        not_modified(&device, &format!("ETag: \"version-1\"\r\n{name}: {said}"));
         let answer = get(&device, PATH);
         assert_from_here(&device, &answer, &artifact);
-        assert_eq!(answer.field("cache-control"), Some(said));
+        assert_eq!(answer.field(name), Some(said));
         assert!(cached::taken(&device) < LENGTH, "it is still here");
         device.cloud().forget();
         assert_all(&get(&device, PATH), &artifact);

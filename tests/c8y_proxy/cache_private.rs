@@ -8,7 +8,7 @@ use crate::support::cached::{
 use crate::support::certificates::Key;
 use crate::support::client::{Client, tls};
 use crate::support::cloud::artifact::Artifact;
-use crate::support::cloud::{Cloud, Gate};
+use crate::support::cloud::{Cloud, Gate, Script};
 use crate::support::device::{Device, Outside, SOON, options};
 
 // base64 of t12345/ben:secret and of t12345/ben:wrong
@@ -86,6 +86,8 @@ fn what_says_no_store_or_private_is_not_kept() {
         "Cache-Control: max-age=60\r\nCache-Control: private",
         "cache-control: PRIVATE",
         "Cache-Control: private=\"x\"",
+        "Cache-Control: no-store;",
+        "Cache-Control: max-age=1 no-store",
         "Cache-Control: \"a,b\"=1,private",
         "Vary: *",
         "Vary: Accept\r\nVary: *",
@@ -117,6 +119,24 @@ fn what_says_no_store_or_private_is_not_kept() {
         assert_all(&get(&device, &path), &artifact);
         assert_eq!(device.cloud().sent(&path), LENGTH, "{said}");
     }
+}
+
+#[test]
+fn what_says_no_store_when_it_is_resumed_is_not_kept() {
+    let device = device();
+    let (bytes, half) = (Artifact::new(1, LENGTH).bytes(), 500_000);
+    let head = "ETag: \"version-1\"\r\nContent-Length:";
+    let first = format!("HTTP/1.1 200 OK\r\n{head} {LENGTH}\r\n\r\n");
+    let (rest, last) = (bytes.len() - half, LENGTH - 1);
+    let second = format!(
+        "HTTP/1.1 206 Partial Content\r\nCache-Control: no-store\r\n\
+         Content-Range: bytes {half}-{last}/{LENGTH}\r\n{head} {rest}\r\n\r\n"
+    );
+    let first = Script::new().send(first).send(&bytes[..half]).break_off();
+    device.cloud().answer(PATH, first.once());
+    device.cloud().answer(PATH, Script::new().send(second).send(&bytes[half..]).once());
+    assert_all(&get_settled(&device, PATH), &Artifact::new(1, LENGTH));
+    assert_eq!(cached::entries(&device), 0);
 }
 
 #[test]

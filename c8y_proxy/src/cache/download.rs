@@ -313,12 +313,13 @@ impl Download {
         }
         let answer = self.shared.send(head).await;
         let response = answer.map_err(|_| Broken::Now)?.response;
-        // What comes for another user is only passed on.
-        if !self.shared.is_of_user(&self.key) {
+        let fields = response.headers();
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        // What comes for another user, or must not be stored, is only passed on.
+        if !self.shared.is_of_user(&self.key) || is_part && !validator::may_be_kept(fields) {
             self.fill.forget();
         }
-        let fields = response.headers();
-        let is_rest = response.status() == StatusCode::PARTIAL_CONTENT
+        let is_rest = is_part
             && fields.get(CONTENT_RANGE).is_some_and(|range| {
                 range.as_bytes() == format!("bytes {at}-{}/{length}", length - 1).as_bytes()
             })

@@ -68,7 +68,7 @@ impl Paths {
         let fields = &head.fields;
         let is_other = is_authorized(fields)
             || fields.keys().any(|name| OTHERS.contains(name))
-            || directives(fields).iter().any(|directive| directive == "no-store");
+            || says(fields, &["no-store"]);
         if is_other {
             return Err(Bypass::Request);
         }
@@ -109,9 +109,13 @@ impl Key {
     }
 }
 
-/// The members of `Cache-Control`, in lower case.
-pub(super) fn directives(fields: &HeaderMap) -> Vec<String> {
-    members(fields, CACHE_CONTROL)
+/// Whether `Cache-Control` contains one of these directives, also if its syntax is wrong.
+pub(super) fn says(fields: &HeaderMap, directives: &[&str]) -> bool {
+    let is_between = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"-_".contains(byte);
+    let values = fields.get_all(CACHE_CONTROL).into_iter();
+    values.flat_map(|value| value.as_bytes().split(is_between)).any(|token| {
+        directives.iter().any(|directive| token.eq_ignore_ascii_case(directive.as_bytes()))
+    })
 }
 
 /// The members of a list, in lower case.

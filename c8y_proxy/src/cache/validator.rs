@@ -11,7 +11,7 @@ use http::header::{
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 
-use super::key::{directives, members};
+use super::key::{members, says};
 use super::status::CACHE_STATUS;
 
 /// Fields in which all requests differ, or that the cache handles itself: it requests no encoding,
@@ -100,7 +100,6 @@ pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Opt
     let is_kept = response.status() == StatusCode::OK
         && !has(CONTENT_ENCODING)
         && !has(CONTENT_RANGE)
-        && !members(fields, VARY).iter().any(|name| name == "*")
         && may_be_kept(fields);
     if !is_kept {
         return None;
@@ -111,13 +110,9 @@ pub(super) fn keepable(response: &Response<Body>, object: Option<Object>) -> Opt
     Validator::of(fields).or_else(|| of_object.map(|object| Validator::Object(object.updated)))
 }
 
-/// Whether the answer may be cached (RFC 9111, 5.2.2).
+/// Whether the answer may be cached (RFC 9111, 4.1 and 5.2.2). `private="name"` forbids it too.
 pub(super) fn may_be_kept(fields: &HeaderMap) -> bool {
-    directives(fields).iter().all(|directive| {
-        // Also `private="name"`.
-        let name = directive.split('=').next().unwrap_or_default();
-        !matches!(name.trim_end(), "no-store" | "private")
-    })
+    !says(fields, &["no-store", "private"]) && members(fields, VARY).iter().all(|name| name != "*")
 }
 
 /// Replaces the fields of the entry by those of a `304 Not Modified`, except those that describe
@@ -153,9 +148,7 @@ pub(super) fn answers(kept: &HeaderMap, asked: &HeaderMap) -> bool {
 
 /// Whether the answer may be served without asking upstream (RFC 9111, 5.2.2).
 pub(super) fn may_be_stale(fields: &HeaderMap) -> bool {
-    directives(fields).iter().all(|directive| {
-        !matches!(directive.as_str(), "no-cache" | "must-revalidate" | "proxy-revalidate")
-    })
+    !says(fields, &["no-cache", "must-revalidate", "proxy-revalidate"])
 }
 
 /// Removes the fields that belong to one answer, not to the entry.
@@ -211,6 +204,9 @@ mod tests {
             ("cache-control", "max-age=9, No-Store=\"1\""),
             ("cache-control", "max-age=1, Private"),
             ("cache-control", "private=\"x\""),
+            ("cache-control", "no-store;"),
+            ("cache-control", "max-age=1 no-store"),
+            ("cache-control", "\u{e9}, no-store"),
             ("content-encoding", "gzip"),
             ("content-range", "bytes 0-3/9"),
             ("vary", "*"),
