@@ -34,8 +34,10 @@ use common::client::Answer;
 use common::http::Body;
 use common::storage::{DiskPool, Kind, Reader};
 use common::tasks::spawn;
-use http::Method;
-use http::header::{AGE, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::header::{
+    AGE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
+};
+use http::{Method, StatusCode};
 
 use self::download::Download;
 use self::entries::Source;
@@ -55,6 +57,7 @@ const STORING: usize = 16;
 const HIT: &str = "hit";
 const MISS: &str = "fwd=miss";
 const VARY_MISS: &str = "fwd=vary-miss";
+const STALE: &str = "fwd=stale";
 /// Upstream has confirmed the entry. By RFC 9211, 2.1, this is not a hit.
 const REVALIDATED: &str = "fwd=stale; fwd-status=304";
 /// The answer is that of a download in progress.
@@ -199,7 +202,7 @@ impl Cache {
             }
             Verdict::Changed(answer) => {
                 self.0.drop(&key, &source).await;
-                self.miss(key, head, answer, "fwd=stale").await
+                self.miss(key, head, answer, STALE).await
             }
             Verdict::Refused(answer) => {
                 self.0.drop(&key, &source).await;
@@ -283,6 +286,12 @@ impl Cache {
         let asks_for_more = [RANGE, IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE];
         let is_conditional = asks_for_more.iter().any(|name| head.fields.contains_key(name));
         let answer = fill.take_declined().transpose()?.filter(|_| !is_conditional);
+        let is_unchanged = |answer: &Answer| answer.response.status() == StatusCode::NOT_MODIFIED;
+        let names_version = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
+        let names_version = names_version.into_iter().any(|name| head.fields.contains_key(name));
+        if status == STALE && !names_version && answer.as_deref().is_some_and(is_unchanged) {
+            return Err(Error::UnrequestedNotModified);
+        }
         Ok(Asked { answer, status: Status::new(status, "") })
     }
 

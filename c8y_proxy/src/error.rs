@@ -35,6 +35,9 @@ pub enum Error {
     /// Cumulocity switches to another protocol without a request for it.
     #[error("it switched protocols without a request to switch")]
     UnrequestedUpgrade,
+    /// Cumulocity answers `304 Not Modified` to a request without a condition.
+    #[error("it answered 304 Not Modified to a request without a condition")]
+    UnrequestedNotModified,
 }
 
 impl Error {
@@ -56,9 +59,10 @@ impl Failure for Error {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::RequestBody(_) => StatusCode::BAD_REQUEST,
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Credentials(_) | Self::Unreachable(_) | Self::UnrequestedUpgrade => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Credentials(_)
+            | Self::Unreachable(_)
+            | Self::UnrequestedUpgrade
+            | Self::UnrequestedNotModified => StatusCode::BAD_GATEWAY,
         }
     }
 

@@ -247,6 +247,19 @@ fn a_304_for_another_version_confirms_nothing() {
 }
 
 #[test]
+fn a_second_304_does_not_reach_a_client_that_sent_no_condition() {
+    for (fields, status) in [("", 502), ("If-None-Match: \"version-2\"\r\n", 304)] {
+        let device = kept(&Artifact::new(1, LENGTH), &[PATH]);
+        for _ in 0..2 {
+            not_modified(&device, "ETag: \"version-2\"");
+        }
+        let answer = get_with(&device, PATH, fields);
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.text().contains("304 Not Modified"), status == 502, "{}", answer.text());
+    }
+}
+
+#[test]
 fn head_that_the_cloud_answers_without_its_condition_confirms_the_same_version() {
     let artifact = Artifact::new(1, LENGTH);
     let device = kept(&artifact, &[PATH]);
