@@ -21,6 +21,7 @@ use common::storage::{DiskPool, Reader};
 use event_listener::{Event, EventListener};
 use futures_lite::FutureExt;
 use http_body::{Frame, SizeHint};
+use rustix::fs::fstat;
 
 use super::entry::Entry;
 use crate::error::Error;
@@ -115,8 +116,15 @@ impl Fill {
 
     fn is_joinable(&self, progress: &Progress) -> bool {
         !self.is_forgotten()
+            && !self.is_dropped()
             && progress.relayed.is_none()
             && progress.end.is_none_or(|end| end == End::Whole)
+    }
+
+    /// Whether another process has removed the file.
+    fn is_dropped(&self) -> bool {
+        let stat = self.opened.get().map(|opened| fstat(&opened.file));
+        stat.is_some_and(|stat| stat.is_ok_and(|stat| stat.st_nlink == 0))
     }
 
     fn follower(self: &Arc<Self>, progress: &mut Progress) -> Follower {
