@@ -230,7 +230,9 @@ pub(crate) fn service(program: Program) -> String {
         ("2".to_owned(), "The command line is invalid.".to_owned()),
         (
             "78".to_owned(),
-            "A setting is invalid, or a file that a setting names cannot be used.".to_owned(),
+            "A setting is invalid, a file that a setting names cannot be used, or fewer than 64 \
+             open files are allowed (`LimitNOFILE=`)."
+                .to_owned(),
         ),
     ]);
     page.section("EXAMPLES");
