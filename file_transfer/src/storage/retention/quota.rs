@@ -224,7 +224,9 @@ impl Reservation {
         let mut usage = self.quota.lock();
         usage.added.add(new.bytes);
         usage.stored.add(new.bytes);
-        usage.counted.add(new.inode, new.bytes);
+        if self.quota.limit().is_some() {
+            usage.counted.add(new.inode, new.bytes);
+        }
         self.give_back(&mut usage);
     }
 
@@ -279,10 +281,7 @@ mod tests {
 
     fn quota(limit: u64, make_room: bool, stored: &[u64]) -> Arc<Quota> {
         let quota = Quota::new(Some(limit), make_room);
-        let mut sum = Sum::default();
-        for bytes in stored {
-            sum.add(*bytes);
-        }
+        let sum = Sum { files: stored.len() as u64, bytes: stored.iter().sum() };
         quota.begin_sweep();
         quota.end_sweep(sum, true, true);
         Arc::new(quota)
