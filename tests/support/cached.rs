@@ -35,11 +35,12 @@ pub(crate) fn start_with(configure: impl FnOnce(&mut Setup)) -> Device {
     })
 }
 
-/// Has a proxy keep up to 100 MB below its own directory.
+/// Has a proxy keep up to 100 MB below its own directory, however full the disk is.
 pub(crate) fn keep(setup: &mut Setup) {
     let path = setup.directory().join("cache");
     fs::DirBuilder::new().mode(0o700).recursive(true).create(&path).unwrap();
     setup.set_own("c8y.proxy.cache.max_size", "\"100M\"");
+    setup.set_own("http.upload.min_free", "0");
     setup.set_own_path("c8y.proxy.cache.path", path);
 }
 
