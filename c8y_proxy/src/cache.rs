@@ -72,8 +72,9 @@ pub(crate) struct Cache(Arc<Shared>);
 struct Shared {
     options: Options,
     paths: Paths,
-    /// Locked only by jobs of the pool.
-    directory: Mutex<Arc<OwnedFd>>,
+    /// The directory, and the descriptor that locks it for this service. The mutex is locked only by
+    /// jobs of the pool.
+    directory: Mutex<(Arc<OwnedFd>, OwnedFd)>,
     index: Arc<Index>,
     /// The downloads in progress.
     fills: Mutex<Vec<(u128, Arc<Fill>)>>,
@@ -101,10 +102,10 @@ impl Cache {
         upstream: Arc<Upstream>,
         executor: Arc<Executor<'static>>,
     ) -> Result<Self, common::error::Error> {
-        let (directory, index) = start::open(&options)?;
+        let (directory, lock, index) = start::open(&options)?;
         Ok(Self(Arc::new(Shared {
             paths: Paths::new(&options.paths),
-            directory: Mutex::new(Arc::new(directory)),
+            directory: Mutex::new((Arc::new(directory), lock)),
             index: Arc::new(index),
             fills: Mutex::default(),
             pool: Arc::default(),

@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -155,4 +156,15 @@ fn an_entry_that_another_user_could_change_is_not_served() {
     assert_eq!(get(&device, paths[1]).status, if is_root { 502 } else { 200 });
     assert_eq!(cached::entries(&device), u64::from(!is_root));
     assert_eq!(cached::files(&directory).len() as u64, u64::from(!is_root));
+}
+
+#[test]
+fn a_directory_that_somebody_who_can_only_read_it_has_locked_is_used() {
+    let mut locked = None;
+    let device = cached::start_with(|setup| {
+        let directory = fs::File::open(setup.directory().join("cache")).unwrap();
+        flock(&directory, FlockOperation::NonBlockingLockExclusive).unwrap();
+        locked = Some(directory);
+    });
+    assert!(health(&device)["error"].is_null() && locked.is_some(), "{}", device.proxy.log());
 }

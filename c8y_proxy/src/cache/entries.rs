@@ -88,14 +88,14 @@ impl Shared {
 
     /// The directory of the entries. Waits for [`Shared::reopen`].
     pub(super) fn directory(&self) -> Arc<OwnedFd> {
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
     /// Opens the directory again if its path leads to another, or to none: it was removed. Waits for
     /// the disk.
     pub(super) fn reopen(&self) {
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
-        let (opened, there) = (fstat(&**directory), stat(&self.options.directory));
+        let (opened, there) = (fstat(&*directory.0), stat(&self.options.directory));
         let is_there = match (opened, there) {
             (Ok(opened), Ok(there)) => {
                 (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino)
@@ -106,9 +106,9 @@ impl Shared {
             return;
         }
         match start::open(&self.options) {
-            Ok((opened, index)) => {
+            Ok((opened, lock, index)) => {
                 self.index.replace(index);
-                *directory = Arc::new(opened);
+                *directory = (Arc::new(opened), lock);
             }
             Err(error) => log::warn!("nothing is cached: {error}"),
         }

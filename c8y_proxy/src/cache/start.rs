@@ -80,17 +80,21 @@ fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
     ))
 }
 
-/// Opens the directory for this service alone. Creates it if it is missing.
-pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
+/// Opens the directory for this service alone. Creates it if it is missing. Also returns the
+/// descriptor that holds the lock.
+pub(super) fn open(options: &Options) -> Result<(OwnedFd, OwnedFd, Index), Error> {
     let shown = options.directory.display();
     let failed = |what, error| unusable(&options.directory, what, error);
     if !options.directory.is_dir() {
         make(&options.directory).map_err(|errno| failed("make", errno.into()))?;
     }
     let directory = open_there(&options.directory, false)?;
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+    // Other users may be able to open the directory, and could keep it locked, but not this one.
+    let lock = temporary::reserve(directory.as_fd());
+    let lock = lock.or_else(|_| open_there(&options.directory, false))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN) => {
-            let by = locked_by(&directory).unwrap_or_else(|| "another process".to_owned());
+            let by = locked_by(&lock).unwrap_or_else(|| "another process".to_owned());
             return Err(Error::Failed(format!(
                 "the directory of the cache, {shown}, is in use by {by}: stop that process, or set \
                  c8y.proxy.cache.path to another directory"
@@ -119,7 +123,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, Index), Error> {
     }
     let (entries, bytes) = index.totals();
     log::info!("The cache in {shown} has {entries} entries with {bytes} bytes");
-    Ok((directory, index))
+    Ok((directory, lock, index))
 }
 
 /// Creates a directory and its parents.

@@ -102,7 +102,12 @@ pub fn remove_all(base: BorrowedFd<'_>) -> Result<usize, Errno> {
     outcome
 }
 
-fn reserve(base: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+/// Opens the reserved directory of `base`, which only its owner can open. Creates it if it is
+/// missing.
+///
+/// # Errors
+/// Those of the file system.
+pub fn reserve(base: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let open = || open_directory(base, RESERVED);
     match open() {
         Err(Errno::NOENT) => {}
