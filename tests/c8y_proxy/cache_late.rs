@@ -35,7 +35,7 @@ impl UnderWay {
         Self { device, artifact, gate, first }
     }
 
-    /// The first client for whom the cloud was asked about the download.
+    /// The first client for which the proxy asked the cloud about the download.
     fn late(&self) -> (Client, Answer) {
         let is_asked = || match self.artifact.has_validator() {
             true => {

@@ -1,4 +1,4 @@
-//! `tedge c8y token`: whether there is a token, whom it is for and where it came from.
+//! `tedge c8y token`: whether there is a token, which user it belongs to and where it came from.
 
 use std::fs;
 use std::io::Read;

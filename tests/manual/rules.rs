@@ -28,7 +28,7 @@ pub(crate) fn section(page: &mut Page) {
             "below",
             "Directories, without the prefix /te/v1/files, /tedge/file-transfer or /c8y. \
              `{who}` stands for the name of the client. A path that begins with /te/v1/entities/ \
-             is about the entities of tedge-agent, never about files.",
+             allows requests for entities of tedge-agent, never for files.",
         ),
         key(
             "exactly",

@@ -48,7 +48,7 @@ pub(crate) struct Options {
     pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
     /// Who may come with a password, as `tenant/name` or `name`.
     pub(crate) user: Option<(String, String)>,
-    /// Where it gives tokens to devices, and does nothing else: whom it trusts.
+    /// If set, the server only gives tokens, to the devices that this trusts.
     pub(crate) trust: Option<Trust>,
 }
 

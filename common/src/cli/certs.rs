@@ -26,9 +26,9 @@ pub const COMMAND: Command = Command {
         Word::with(MAKING, "--force", "replace existing files"),
     ],
     notes: "Files: NAME.crt and NAME.key. NAME is the common name of a client certificate.\n\
-            Service: set http.cert_path and http.key_path (or c8y.proxy.*) to its files.\n\
-            To require client certificates: set http.ca_path to tedge-local-ca.crt.\n\
-            Client: set http.client.auth.cert_file and .key_file to its files.\n\n\
+            For a service, set http.cert_path and http.key_path (or c8y.proxy.*) to its\n\
+            files. To require client certificates, set http.ca_path to tedge-local-ca.crt.\n\
+            For a client, set http.client.auth.cert_file and .key_file to its files.\n\n\
             Example: tedge certs ca && tedge certs server main-agent --host 192.168.1.6\n",
     run,
 };

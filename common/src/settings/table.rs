@@ -136,7 +136,7 @@ settings! {
     /// The private key of http.client.auth.cert_file, PEM.
     http_client_auth_key_file: Option<KeyPath> = "http.client.auth.key_file", Unset,
         [Tedge], "/etc/tedge/device-local-certs/tedge-client.key";
-    /// The maximum size of an upload; no limit if it is not set.
+    /// The maximum size of an upload. If it is not set, there is no limit.
     http_upload_max_size: Option<Size> = "http.upload.max_size" (own), Unset, [FileTransfer], "500M";
     /// The space that uploads, and the cache of the Cumulocity Proxy, must leave free on the file
     /// system.
@@ -148,8 +148,8 @@ settings! {
     /// Files that were neither written nor read for this time are deleted. If it is not set, no file
     /// expires. An upload can set a shorter age for its file with Cache-Control: max-age or Expires.
     http_files_max_age: Option<Age> = "http.files.max_age" (own), Unset, [FileTransfer], "90d";
-    /// The maximum total size of all files; no limit if it is not set. An upload beyond it is
-    /// refused with 507, unless http.files.make_room is true.
+    /// The maximum total size of all files. If it is not set, there is no limit. An upload that
+    /// would exceed it is refused with 507, unless http.files.make_room is true.
     http_files_max_total: Option<Total> = "http.files.max_total" (own), Unset, [FileTransfer], "2G";
     /// If true, an upload that would exceed http.files.max_total deletes the least recently written
     /// or read files until it fits. If false, such an upload is refused.
@@ -165,8 +165,8 @@ settings! {
     /// The address of the MQTT broker of Cumulocity; the default port is 8883.
     c8y_mqtt: Option<HostPort<8883>> = "c8y.mqtt", Like(&["c8y.url"], None),
         [Tedge], "mqtt.example.com:8883";
-    /// CA certificates, a file or a directory, to verify Cumulocity with. `tedge http`
-    /// also trusts the CAs of the system.
+    /// The file or directory with the CA certificates that verify Cumulocity. `tedge http` also
+    /// trusts the CAs of the system.
     c8y_root_cert_path: CaPath = "c8y.root_cert_path", Const("/etc/ssl/certs"),
         [C8yProxy, Tedge], "/etc/ssl/certs/ca-certificates.crt";
     /// How the device authenticates to Cumulocity. auto: basic if the file in c8y.credentials_path
@@ -229,8 +229,8 @@ settings! {
     /// /var/cache/tedge-c8y-proxy. A proxy that is started by hand uses c8y-cache in data.path.
     c8y_proxy_cache_path: Option<DataPath> = "c8y.proxy.cache.path" (own), Unset,
         [C8yProxy, Tedge], "/data/c8y-cache";
-    /// While Cumulocity cannot be reached or does not answer within 10 s, a cached binary is served
-    /// for this time after its last check. 0: it is not served.
+    /// If Cumulocity cannot be reached or does not answer within 10 s, the proxy serves a cached
+    /// binary until this time has passed since its last check. 0: it is not served.
     c8y_proxy_cache_offline: Duration = "c8y.proxy.cache.offline" (own), Const("0"),
         [C8yProxy], "12h";
     /// Answers smaller than this are not cached.
@@ -264,10 +264,10 @@ settings! {
     /// The port of the local MQTT broker.
     mqtt_client_port: BrokerPort = "mqtt.client.port", Like(&["mqtt.bind.port"], Some("1883")),
         [C8yProxy], "8883";
-    /// The file with CA certificates to verify the MQTT broker with. Turns TLS on.
+    /// The file with the CA certificates that verify the MQTT broker. Turns TLS on.
     mqtt_client_auth_ca_file: Option<CaPath> = "mqtt.client.auth.ca_file", Unset,
         [C8yProxy], "/etc/tedge/device-local-certs/broker-ca.crt";
-    /// The directory with CA certificates to verify the MQTT broker with. Turns TLS on.
+    /// The directory with the CA certificates that verify the MQTT broker. Turns TLS on.
     mqtt_client_auth_ca_dir: Option<CaPath> = "mqtt.client.auth.ca_dir", Unset,
         [C8yProxy], "/etc/ssl/certs";
     /// The client certificate for the MQTT broker, PEM.
@@ -297,8 +297,9 @@ settings! {
     /// The password for the HTTP proxy.
     proxy_password: Option<Secret> = "proxy.password", Unset, [C8yProxy], "secret";
     /// Hosts to which connections do not use the HTTP proxy. Each is a name (with all names below
-    /// it), an IP address, a network such as 10.0.0.0/8, or * for all. With a port, a name or an
-    /// address means that port only. If it is not set, NO_PROXY in the environment is used.
+    /// it), an IP address, a network such as 10.0.0.0/8, or * for all. A name or an
+    /// address with a port applies to that port only. If the setting is not set, NO_PROXY in the
+    /// environment is used.
     proxy_no_proxy: List = "proxy.no_proxy", Unset, [C8yProxy], "localhost,.example.com";
 }
 

@@ -145,7 +145,7 @@ fn the_devices_key_may_have_signed_its_own_certificate_where_root_alone_can_have
     let [own, named] = [("ca.crt", PathTo::Certificate), ("ca.key", PathTo::DeviceKey)];
     stage(&dir, &[own, named]);
     assert_eq!(handed_over(&contents(&dir, "ca.key")), [Kind::PrivateKey]);
-    // It is not the key of a service, nor that of those whom the service trusts.
+    // It is neither the key of a service nor the key of an authority that the service trusts.
     for other in [("ca.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)] {
         stage(&dir, &[own, named, other]);
         assert!(reason(&dir, "ca.key").contains("the private key of a CA"));

@@ -25,7 +25,7 @@ use super::connection::{Connection, Ended};
 /// Where the token is.
 pub(crate) const PATH: &str = "/devicecontrol/deviceAccessToken";
 
-/// Whom the tenant trusts.
+/// Which certificates the tenant trusts.
 #[derive(Clone, Debug)]
 pub(crate) struct Trust {
     /// The CA that was uploaded, PEM.
