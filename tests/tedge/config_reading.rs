@@ -275,6 +275,6 @@ fn the_certificate_names_the_device() {
 
     let device = device.with("device-certs/tedge-certificate.pem", "no certificate");
     let done = device.tedge(&["config", "get", "device.id"]);
-    done.warned_once(&["tedge-certificate.pem is no PEM certificate"]);
+    done.warned_once(&["tedge-certificate.pem is not a PEM certificate"]);
     assert_eq!(done.out, "written\n");
 }
