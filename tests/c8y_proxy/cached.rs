@@ -165,7 +165,7 @@ fn the_command_lists_and_drops_what_is_cached() {
     };
     let (code, list) = tedge(&["cache", "list"]);
     assert_eq!(code, Some(0));
-    assert!(list.starts_with(&format!("{PATH} 1048576 bytes, asked ")), "{list}");
+    assert!(list.starts_with(&format!("{PATH} 1048576 bytes, checked ")), "{list}");
     assert_eq!(tedge(&["cache", "drop", "7002"]).0, Some(1));
     assert_eq!(tedge(&["cache", "drop", "7001"]), (Some(0), String::new()));
     assert_eq!(tedge(&["cache", "list"]), (Some(0), String::new()));
