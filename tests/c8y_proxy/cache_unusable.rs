@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -156,6 +156,46 @@ fn an_entry_that_another_user_could_change_is_not_served() {
     assert_eq!(get(&device, paths[1]).status, if is_root { 502 } else { 200 });
     assert_eq!(cached::entries(&device), u64::from(!is_root));
     assert_eq!(cached::files(&directory).len() as u64, u64::from(!is_root));
+}
+
+/// Replaces the only entry by what another user could put there.
+fn forge(directory: &Path, how: &str) {
+    let entry = directory.join(cached::files(directory).into_keys().next().unwrap());
+    let forged = directory.with_extension("forged");
+    if how == "fifo" {
+        mknodat(CWD, &forged, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    } else {
+        let mut bytes = fs::read(&entry).unwrap();
+        bytes[..LENGTH as usize].fill(b'x');
+        fs::write(&forged, bytes).unwrap();
+    }
+    match how {
+        "owner" => chown(&forged, Some(65534), None).unwrap(),
+        "link" => fs::hard_link(&forged, directory.with_extension("link")).unwrap(),
+        _ => {}
+    }
+    fs::rename(forged, entry).unwrap();
+}
+
+#[test]
+fn an_entry_that_another_user_replaces_while_the_proxy_runs_is_not_served() {
+    let offline = |setup: &mut Setup| setup.set_own("c8y.proxy.cache.offline", "\"1h\"");
+    let mut device = cached::start_with(offline);
+    let (artifact, directory) = (Artifact::new(1, LENGTH), cached::directory(&device));
+    device.cloud().serve(PATH, &artifact);
+    assert_all(&get_settled(&device, PATH), &artifact);
+    let last = if rustix::process::geteuid().is_root() { "owner" } else { "fifo" };
+    for how in ["link", "fifo", last] {
+        forge(&directory, how);
+        device.cloud().forget();
+        assert_all(&get_settled(&device, PATH), &artifact);
+        assert_eq!(device.cloud().sent(PATH), LENGTH, "{how}");
+    }
+    assert_eq!(device.proxy.log().matches("other users could change them").count(), 1);
+    forge(&directory, last);
+    device.outside.cloud.stop();
+    assert_eq!(get(&device, PATH).status, 502);
+    assert!(cached::files(&directory).is_empty());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use async_io::Timer;
 use common::storage::space::{Need, shortage};
 use common::storage::{Kind, sync_names};
 use futures_lite::FutureExt;
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, openat, stat};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens, stat};
 use rustix::io::Errno;
 
 use super::Shared;
@@ -55,19 +55,15 @@ impl Shared {
         let file = found.file.take();
         let (shared, url, name) = (self.clone(), key.url.clone(), key.name);
         let read = move || {
-            let file = match file {
-                Some(file) => file,
-                None => {
-                    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    Arc::new(openat(
-                        shared.directory(),
-                        index::file_name(name),
-                        flags,
-                        Mode::empty(),
-                    )?)
-                }
+            let (file, is_open) = match file {
+                Some(file) => (file, true),
+                None => (Arc::new(index::open(shared.directory(), name)?), false),
             };
-            let entry = Entry::read(&file)?.filter(|entry| entry.url == url);
+            let stat = fstat(&file)?;
+            if !is_open && !index::is_own(&stat) {
+                return Ok(None);
+            }
+            let entry = Entry::read(&file, &stat)?.filter(|entry| entry.url == url);
             Ok::<_, std::io::Error>(entry.map(|entry| (Arc::new(entry), file)))
         };
         match self.pool.run(Kind::Read, read).await {

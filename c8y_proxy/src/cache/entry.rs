@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use http::HeaderValue;
 use http::header::{HeaderMap, HeaderName};
-use rustix::fs::fstat;
+use rustix::fs::Stat;
 use rustix::io::{pread, retry_on_intr};
 
 use super::validator::Validator;
@@ -49,8 +49,8 @@ impl Entry {
     }
 
     /// Reads the entry from a file. `None` if the file is not one of an entry. Waits for the disk.
-    pub(super) fn read(file: &OwnedFd) -> io::Result<Option<Self>> {
-        let size = fstat(file)?.st_size as u64;
+    pub(super) fn read(file: &OwnedFd, stat: &Stat) -> io::Result<Option<Self>> {
+        let size = stat.st_size as u64;
         let Some(at) = size.checked_sub(END as u64) else { return Ok(None) };
         let mut end = [0; END];
         read_at(file, &mut end, at)?;
@@ -123,6 +123,11 @@ mod tests {
         file.into()
     }
 
+    fn read(content: &[u8]) -> Option<Entry> {
+        let file = file(content);
+        Entry::read(&file, &rustix::fs::fstat(&file).unwrap()).unwrap()
+    }
+
     fn entry() -> Entry {
         let mut fields = HeaderMap::new();
         fields.append("content-type", HeaderValue::from_static("text/plain"));
@@ -137,7 +142,7 @@ mod tests {
         for validator in [Validator::Tag, Validator::Date, entry().validator] {
             let entry = Entry { validator, ..entry() };
             let content = [b"body".to_vec(), entry.encode(4)].concat();
-            assert_eq!(Entry::read(&file(&content)).unwrap(), Some(entry));
+            assert_eq!(read(&content), Some(entry));
         }
     }
 
@@ -145,11 +150,11 @@ mod tests {
     fn a_file_that_is_not_whole_is_not_an_entry() {
         let content = [b"body".to_vec(), entry().encode(4)].concat();
         for length in 0..content.len() {
-            assert_eq!(Entry::read(&file(&content[..length])).unwrap(), None, "{length}");
+            assert_eq!(read(&content[..length]), None, "{length}");
         }
         let with_more = [&content[..], b"x"].concat();
-        assert_eq!(Entry::read(&file(&with_more)).unwrap(), None);
+        assert_eq!(read(&with_more), None);
         let without_start = &content[1..];
-        assert_eq!(Entry::read(&file(without_start)).unwrap(), None);
+        assert_eq!(read(without_start), None);
     }
 }

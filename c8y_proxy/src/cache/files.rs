@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use common::cli::Cached;
 use common::error::Error;
 use common::storage::{open_path, temporary};
-use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{FileType, fstat};
 
 use super::entry::Entry;
 use super::index;
@@ -54,13 +54,12 @@ fn read(directory: &Path) -> Result<(OwnedFd, BinaryHeap<(Cached, u128)>), Error
 
 /// The entry with this name. `None` if the file is not one of an entry.
 fn cached(directory: impl AsFd, name: u128) -> Option<Cached> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat(directory, index::file_name(name), flags, Mode::empty()).ok()?;
+    let file = index::open(directory, name).ok()?;
     let stat = fstat(&file).ok()?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return None;
     }
-    let entry = Entry::read(&file).ok()??;
+    let entry = Entry::read(&file, &stat).ok()??;
     let confirmed = SystemTime::UNIX_EPOCH + Duration::from_secs(stat.st_mtime.try_into().ok()?);
     let age = SystemTime::now().duration_since(confirmed).unwrap_or_default();
     Some(Cached { url: entry.url, length: entry.length, age })

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::journal::complain;
-use rustix::fs::{AtFlags, Dir, FileType, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
@@ -72,13 +72,7 @@ impl Index {
         let now = SystemTime::now();
         for name in names(directory)? {
             let stat = statat(directory, file_name(name), AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-                continue;
-            }
-            // Another user may have put it here, or may change it, while the directory was writable
-            // to others.
-            if stat.st_uid != geteuid().as_raw() || stat.st_nlink != 1 {
-                complain("other users could change them", &"entries of the cache are not served");
+            if !is_own(&stat) {
                 let _ = unlink(directory, name);
                 continue;
             }
@@ -260,6 +254,23 @@ pub(super) fn file_name(name: u128) -> String {
 fn parse(file_name: &str) -> Option<u128> {
     let name = u128::from_str_radix(file_name, 16).ok()?;
     (self::file_name(name) == file_name).then_some(name)
+}
+
+/// Opens a file. Does not wait for a writer if it is a FIFO. Waits for the disk.
+pub(super) fn open(directory: impl AsFd, name: u128) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    openat(directory, file_name(name), flags, Mode::empty())
+}
+
+/// Whether only this service can have written the file of an entry. Another user may have put it
+/// there, or may change it, while the directory was writable to others.
+pub(super) fn is_own(stat: &Stat) -> bool {
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    let is_own = is_file && stat.st_uid == geteuid().as_raw() && stat.st_nlink == 1;
+    if !is_own {
+        complain("other users could change them", &"entries of the cache are not served");
+    }
+    is_own
 }
 
 /// Removes a file, which may be missing. Waits for the disk.
