@@ -27,7 +27,7 @@ pub struct Reader {
     /// Whether the file system supports `RWF_NOWAIT`.
     has_nowait: bool,
     reading: Option<Boxed<Result<Bytes, Errno>>>,
-    /// The last chunk, unless it has become too large. After it is sent, the next one is read into
+    /// The last chunk, while few connections are busy. After it is sent, the next one is read into
     /// it, since a new buffer would be filled with zeros first.
     last: Bytes,
 }
@@ -98,7 +98,7 @@ impl Reader {
             }
             Ok(chunk) => {
                 self.position += chunk.len() as u64;
-                if self.remaining() > 0 && chunk.len() <= load::share(SMALL, LARGE) {
+                if self.remaining() > 0 && load::share(SMALL, LARGE) == LARGE {
                     self.last = chunk.clone();
                 }
                 Ok(chunk)
