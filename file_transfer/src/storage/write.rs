@@ -203,7 +203,7 @@ impl Upload {
 }
 
 fn largest_buffer() -> usize {
-    load::share(SMALL, LARGE)
+    if load::is_light() { LARGE } else { SMALL }
 }
 
 impl Target {
