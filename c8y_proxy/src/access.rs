@@ -1,6 +1,6 @@
 //! How the rules of access judge a request to Cumulocity: by its methods and its path.
 
-use common::access::{Area, Judge, Refusal};
+use common::access::{Area, Forbidden, Judge};
 use http::{HeaderName, request};
 use percent_encoding::percent_decode_str;
 
@@ -19,7 +19,7 @@ const OVERRIDES: [HeaderName; 3] = [
 
 /// Checks that the rules allow the client to send this, with its method and with each method that
 /// one of these fields names.
-pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
+pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Forbidden> {
     let Some(target) = target::upstream(&head.uri) else { return Ok(()) };
     let Some(path) = read(target.path()) else {
         return Err(judge.refuse(
@@ -81,7 +81,7 @@ fn has_dots(path: &str) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use common::access::{Client, Names};
+    use common::access::{Names, Requester};
     use common::server::RulesFile;
 
     use super::*;
@@ -208,7 +208,7 @@ mod tests {
         let rules = file.load().unwrap().unwrap();
         std::fs::remove_file(path).unwrap();
         let names = Names::default();
-        let client = Client { names: &names, address: Some("::1".parse().unwrap()) };
+        let client = Requester { names: &names, address: Some("::1".parse().unwrap()) };
         let method = || proptest::sample::select(&["GET", "GET", "GET", "POST", "HEAD"][..]);
         let allowed = std::cell::Cell::new(0);
         let path = prop_oneof![any_path(), any_path(), Just("/event/events".to_owned())];

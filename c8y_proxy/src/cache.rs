@@ -32,7 +32,7 @@ use async_executor::Executor;
 use async_lock::Semaphore;
 use common::client::Answer;
 use common::http::Body;
-use common::storage::{DiskPool, Kind, Reader};
+use common::storage::{DiskPool, JobKind, Reader};
 use common::tasks::spawn;
 use http::header::{
     AGE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE,
@@ -40,14 +40,14 @@ use http::header::{
 use http::{Method, StatusCode};
 
 use self::download::Download;
-use self::entries::Source;
+use self::entries::BodySource;
 use self::entry::Entry;
 use self::fill::{Fill, Follower};
 use self::index::Index;
-use self::key::{Bypass, Key, Paths};
+use self::key::{Bypass, EntryKey, Paths};
 use self::revalidate::{Verdict, forwarded};
 pub use self::start::{Options, check};
-pub(crate) use self::status::{Asked, Status};
+pub(crate) use self::status::{CacheDecision, CacheStatus};
 use crate::error::Error;
 use crate::upstream::{Head, Upstream};
 
@@ -124,11 +124,11 @@ impl Cache {
     /// # Errors
     ///
     /// It cannot: the request is passed on, and its answer gets this status.
-    pub(crate) fn check(&self, head: &Head) -> Result<(), Status> {
+    pub(crate) fn check(&self, head: &Head) -> Result<(), CacheStatus> {
         self.0.paths.check(head).map_err(|bypass| match bypass {
-            Bypass::Method => Status::METHOD,
-            Bypass::Path => Status::BYPASS,
-            Bypass::Request => Status::REQUEST,
+            Bypass::Method => CacheStatus::METHOD,
+            Bypass::Path => CacheStatus::BYPASS,
+            Bypass::Request => CacheStatus::REQUEST,
         })
     }
 
@@ -137,28 +137,27 @@ impl Cache {
     /// # Errors
     ///
     /// Upstream cannot be asked, and the entry may not be served without its confirmation.
-    pub(crate) async fn ask(&self, head: &Head) -> Result<Asked, Error> {
+    pub(crate) async fn ask(&self, head: &Head) -> Result<CacheDecision, Error> {
         let key = self.0.key(head.target.path());
         let under_way = self.0.fill(key.name);
         let mut found = None;
         if let Some(fill) = under_way {
             if let Some((entry, age)) = fill.old() {
-                found = Some((entry, Source::Fill(fill), age));
+                found = Some((entry, BodySource::Fill(fill), age));
             } else if let Some(follower) = fill.join() {
                 return Ok(self.follow(follower, head, MISS, COLLAPSED).await);
             }
         }
         if found.is_none() {
-            found =
-                self.0.find(&key).await.map(|(entry, file, found)| {
-                    (entry, Source::Entry(file, found.version), found.age)
-                });
+            found = self.0.find(&key).await.map(|(entry, file, found)| {
+                (entry, BodySource::Entry(file, found.version), found.age)
+            });
         }
         let Some((mut entry, source, age)) = found else {
             return self.miss(key, head, None, MISS).await;
         };
         if !validator::answers(&entry.fields, &head.fields) {
-            return Ok(Asked::passed_on(VARY_MISS));
+            return Ok(CacheDecision::passed_on(VARY_MISS));
         }
         let is_allowed = validator::may_be_stale(&entry.fields);
         let may_be_stale = age < self.0.options.offline && is_allowed;
@@ -169,7 +168,7 @@ impl Cache {
         };
         if !self.0.is_of_user(&key) {
             self.0.drop(&key, &source).await;
-            return Ok(Asked::passed_on(MISS));
+            return Ok(CacheDecision::passed_on(MISS));
         }
         let is_away = matches!(verdict, Verdict::Away(_) | Verdict::Silent);
         self.note(is_away);
@@ -183,14 +182,14 @@ impl Cache {
                 let is_still = !is_allowed || validator::may_be_stale(&entry.fields);
                 let is_kept = validator::may_be_kept(&entry.fields);
                 match source {
-                    Source::Entry(file, version) => {
+                    BodySource::Entry(file, version) => {
                         self.0.confirm(key.name, &file, is_still);
                         if !is_kept {
                             self.0.remove(key.name, Some(version)).await;
                         }
-                        Ok(self.hit(head, &entry, file, None, Status::new(status, "")))
+                        Ok(self.hit(head, &entry, file, None, CacheStatus::new(status, "")))
                     }
-                    Source::Fill(fill) => {
+                    BodySource::Fill(fill) => {
                         let follower = fill.join();
                         if is_still && is_kept {
                             fill.confirm();
@@ -212,11 +211,11 @@ impl Cache {
             Verdict::Unclear(answer) => Ok(forwarded(answer)),
             Verdict::Away(outcome) if !may_be_stale => outcome.map(forwarded),
             Verdict::Away(_) | Verdict::Silent => match source {
-                Source::Entry(file, _) => {
-                    let status = Status::new(HIT, OFFLINE);
+                BodySource::Entry(file, _) => {
+                    let status = CacheStatus::new(HIT, OFFLINE);
                     Ok(self.hit(head, &entry, file, Some(age), status))
                 }
-                Source::Fill(fill) => {
+                BodySource::Fill(fill) => {
                     self.join(fill.join(), key, head, "; collapsed; detail=offline").await
                 }
             },
@@ -247,7 +246,7 @@ impl Cache {
     pub(crate) async fn totals(&self) -> (usize, u64) {
         let shared = self.0.clone();
         let look = move || shared.look_again();
-        if let Err(errno) = self.0.pool.run(Kind::Read, look).await {
+        if let Err(errno) = self.0.pool.run(JobKind::Read, look).await {
             log::warn!("cannot read the directory of the cache: {errno}");
         }
         self.0.index.totals()
@@ -257,10 +256,10 @@ impl Cache {
     async fn join(
         &self,
         follower: Option<Follower>,
-        key: Key,
+        key: EntryKey,
         head: &Head,
         more: &str,
-    ) -> Result<Asked, Error> {
+    ) -> Result<CacheDecision, Error> {
         match follower {
             Some(follower) => Ok(self.follow(follower, head, MISS, more).await),
             None => self.miss(key, head, None, MISS).await,
@@ -271,13 +270,13 @@ impl Cache {
     /// upstream has answered already.
     async fn miss(
         &self,
-        key: Key,
+        key: EntryKey,
         head: &Head,
         answer: Option<Box<Answer>>,
         status: &str,
-    ) -> Result<Asked, Error> {
+    ) -> Result<CacheDecision, Error> {
         if head.method != Method::GET {
-            return Ok(Asked { answer, status: Status::new(status, "") });
+            return Ok(CacheDecision { answer, status: CacheStatus::new(status, "") });
         }
         let (follower, begun) = self.begin(key, answer, head);
         let more = if begun.is_some() { STORED } else { COLLAPSED };
@@ -293,13 +292,13 @@ impl Cache {
         if status == STALE && !names_version && answer.as_deref().is_some_and(is_unchanged) {
             return Err(Error::UnrequestedNotModified);
         }
-        Ok(Asked { answer, status: Status::new(status, "") })
+        Ok(CacheDecision { answer, status: CacheStatus::new(status, "") })
     }
 
     /// Joins the download in progress. If there is none, begins one and returns it.
     fn begin(
         &self,
-        key: Key,
+        key: EntryKey,
         answer: Option<Box<Answer>>,
         head: &Head,
     ) -> (Follower, Option<Arc<Fill>>) {
@@ -317,13 +316,19 @@ impl Cache {
     }
 
     /// Answers from a download in progress, after its head has arrived.
-    async fn follow(&self, follower: Follower, head: &Head, status: &str, more: &str) -> Asked {
+    async fn follow(
+        &self,
+        follower: Follower,
+        head: &Head,
+        status: &str,
+        more: &str,
+    ) -> CacheDecision {
         let Some(opened) = follower.opened().await else {
-            return Asked::passed_on(MISS);
+            return CacheDecision::passed_on(MISS);
         };
         let (entry, length) = (opened.entry.clone(), opened.length);
         if !validator::answers(&entry.fields, &head.fields) {
-            return Asked::passed_on(VARY_MISS);
+            return CacheDecision::passed_on(VARY_MISS);
         }
         // It may turn out to be too long.
         let more = if more == STORED && length.is_none() { "" } else { more };
@@ -331,7 +336,7 @@ impl Cache {
         if let Some((first, end)) = part {
             *response.body_mut() = follower.body(first, end, self.0.pool.clone());
         }
-        Asked::answered(response, Status::new(status, more))
+        CacheDecision::answered(response, CacheStatus::new(status, more))
     }
 
     fn hit(
@@ -340,8 +345,8 @@ impl Cache {
         entry: &Entry,
         file: Arc<OwnedFd>,
         age: Option<Duration>,
-        status: Status,
-    ) -> Asked {
+        status: CacheStatus,
+    ) -> CacheDecision {
         let length = entry.length;
         let (mut response, part) = reply::reply(head, &entry.fields, Some(length));
         if let Some((first, end)) = part {
@@ -352,7 +357,7 @@ impl Cache {
         if let Some(age) = age {
             response.headers_mut().insert(AGE, age.as_secs().into());
         }
-        Asked::answered(response, status)
+        CacheDecision::answered(response, status)
     }
 
     /// Logs once when upstream cannot be asked any more, and once when it can again.

@@ -20,7 +20,7 @@ use common::tls::{ClientFiles, ServerCertVerifier};
 use self::http_proxy::HttpProxy;
 
 /// The address of Cumulocity, and how to connect to it.
-pub(crate) struct Upstream {
+pub(crate) struct UpstreamOptions {
     pub(crate) options: Options,
     verifier: Arc<dyn ServerCertVerifier>,
     http_proxy: HttpProxy,
@@ -31,7 +31,7 @@ pub(crate) struct Upstream {
 /// # Errors
 ///
 /// `c8y.url` and `c8y.http` are not set, or the CAs cannot be read.
-pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Error> {
+pub(crate) fn upstream(settings: &Settings) -> Result<UpstreamOptions, Error> {
     let Some(tenant) = &settings.c8y_http else {
         let profile = settings.profile.as_ref();
         return Err(Error::Configuration(format!(
@@ -56,7 +56,7 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Error> {
     warn(&http_proxy.warnings);
     let proxy = http_proxy.to(&origin, &roots.config);
     let options = Options { proxy, origin, tls: Some(roots.config) };
-    Ok(Upstream { options, verifier: roots.verifier, http_proxy })
+    Ok(UpstreamOptions { options, verifier: roots.verifier, http_proxy })
 }
 
 /// How the device authenticates.
@@ -64,7 +64,7 @@ pub(crate) fn upstream(settings: &Settings) -> Result<Upstream, Error> {
 /// # Errors
 ///
 /// The broker's certificates cannot be read.
-pub(crate) fn method(settings: &Settings, upstream: &Upstream) -> Result<Method, Error> {
+pub(crate) fn method(settings: &Settings, upstream: &UpstreamOptions) -> Result<Method, Error> {
     let file = &settings.c8y_credentials_path;
     match settings.c8y_auth_method {
         AuthMethod::Basic => return Ok(Method::Basic(file.clone())),
@@ -91,9 +91,9 @@ pub(crate) fn identity(method: &Method) -> Result<(), Error> {
     Ok(())
 }
 
-fn https(settings: &Settings, upstream: &Upstream) -> HttpsOptions {
+fn https(settings: &Settings, upstream: &UpstreamOptions) -> HttpsOptions {
     let origin = settings.c8y_proxy_token_url.as_ref().map(|url| url.0.clone());
-    let Upstream {
+    let UpstreamOptions {
         options: Options { origin: Origin { host, .. }, tls, .. },
         verifier,
         http_proxy,

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_executor::Executor;
-use common::cli::Token;
+use common::cli::FetchedToken;
 use common::net::run;
 use common::x509::Time;
 
@@ -210,7 +210,7 @@ impl Sources {
     /// # Errors
     ///
     /// Why there is no token.
-    pub fn fetch(mut self) -> Result<Token, common::error::Error> {
+    pub fn fetch(mut self) -> Result<FetchedToken, common::error::Error> {
         // This process is not the service, so it publishes no health.
         if let Self::Mqtt(broker) | Self::Auto(broker, _) = &mut self {
             broker.health = None;
@@ -228,7 +228,7 @@ impl Sources {
         let from = source.name();
         let description =
             format!("for    {user}, tenant {tenant}\nfrom   {from}\nuntil  {until}\n");
-        Ok(Token { secret, description })
+        Ok(FetchedToken { secret, description })
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use c8y_proxy::State;
 use c8y_proxy::cache::{self, files};
 use c8y_proxy::credentials::{Credentials, Method};
-use common::cli::{CacheFiles, Token, TokenFetcher};
+use common::cli::{CacheFiles, FetchedToken, TokenFetcher};
 use common::client::Client;
 use common::error::Error;
 use common::http::Routes;
@@ -107,7 +107,7 @@ impl Service for C8yProxy {
     }
 }
 
-fn fetch_token(settings: &Settings) -> Result<Token, Error> {
+fn fetch_token(settings: &Settings) -> Result<FetchedToken, Error> {
     match configure::method(settings, &configure::upstream(settings)?)? {
         Method::Certificate(sources) => sources.fetch(),
         Method::Basic(path) => Err(Error::Failed(format!(

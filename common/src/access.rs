@@ -14,4 +14,4 @@ mod rules;
 pub use names::Names;
 pub(crate) use parse::parse;
 pub use pattern::Area;
-pub use rules::{Client, Judge, Refusal, Rules};
+pub use rules::{Forbidden, Judge, Requester, Rules};

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 pub use cached::{CacheFiles, Cached};
 pub(crate) use command_line::columns;
 pub use command_line::{Command, OPTIONS, Word};
-pub use token::{Token, TokenFetcher};
+pub use token::{FetchedToken, TokenFetcher};
 
 use command_line::{CommandLine, Exit, help_of, help_of_all};
 use print::{print, report};

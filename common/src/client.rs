@@ -32,7 +32,7 @@ use surf::utils::async_trait;
 use self::dial::Dialer;
 use self::link::Link;
 use self::pool::{Pool, ResponseBody};
-use self::state::{ConnectionState, Limits};
+use self::state::{ConnectionState, TimeLimits};
 use crate::error::chain;
 use crate::http::{Body, load, load_request, unload, unload_request};
 use crate::net::socket::Socket;
@@ -53,7 +53,7 @@ pub struct Client {
     to: Arc<str>,
     dialer: Dialer,
     pool: Arc<Pool>,
-    limits: Limits,
+    limits: TimeLimits,
     executor: Arc<Executor<'static>>,
 }
 
@@ -65,7 +65,7 @@ impl Client {
             to: options.origin.to_string().into(),
             dialer: Dialer::new(hop.clone(), Arc::clone(&executor)),
             pool: Arc::default(),
-            limits: Limits::default(),
+            limits: TimeLimits::default(),
             options,
             executor,
         }

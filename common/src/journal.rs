@@ -137,9 +137,9 @@ fn once_a_minute(
 ) {
     let mut throttle = throttle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let (count, note) = match throttle.pass(subject, kind, Instant::now()) {
-        Verdict::Silent => return,
-        Verdict::Say(count) => (count, ""),
-        Verdict::SayForAll(count) => (count, " (and others, which are not named for a minute)"),
+        Report::Silent => return,
+        Report::Say(count) => (count, ""),
+        Report::SayForAll(count) => (count, " (and others, which are not named for a minute)"),
     };
     match count {
         0 => log::log!(level, "{line}{note}"),
@@ -165,7 +165,7 @@ struct Past {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum Report {
     Silent,
     /// The message is written, with the number of omitted lines.
     Say(u64),
@@ -178,13 +178,13 @@ impl Throttle {
         Self { most, past: Vec::new(), of_all: None }
     }
 
-    fn pass(&mut self, subject: &str, kind: &'static str, now: Instant) -> Verdict {
+    fn pass(&mut self, subject: &str, kind: &'static str, now: Instant) -> Report {
         /// The maximum length of a stored subject.
         const LENGTH: usize = 256;
         let subject: String = subject.chars().take(LENGTH).collect();
         let known = self.past.iter_mut().find(|past| (&past.0, past.1) == (&subject, kind));
         if let Some((.., past)) = known {
-            return past.pass(now).map_or(Verdict::Silent, Verdict::Say);
+            return past.pass(now).map_or(Report::Silent, Report::Say);
         }
         if self.subjects_without(&subject) >= self.most {
             self.past.retain(|(.., past)| past.is_recent(now));
@@ -192,13 +192,13 @@ impl Throttle {
         let fresh = Past { since: now, silent: 0 };
         if self.subjects_without(&subject) < self.most {
             self.past.push((subject, kind, fresh));
-            return Verdict::Say(0);
+            return Report::Say(0);
         }
         match &mut self.of_all {
-            Some(past) => past.pass(now).map_or(Verdict::Silent, Verdict::SayForAll),
+            Some(past) => past.pass(now).map_or(Report::Silent, Report::SayForAll),
             none => {
                 *none = Some(fresh);
-                Verdict::SayForAll(0)
+                Report::SayForAll(0)
             }
         }
     }
@@ -263,18 +263,18 @@ mod tests {
         let mut throttle = Throttle::new(32);
         for number in 0..32 {
             let address = format!("10.0.0.{number}");
-            assert_eq!(throttle.pass(&address, "revoked", now), Verdict::Say(0), "{number}");
-            assert_eq!(throttle.pass(&address, "expired", now), Verdict::Say(0), "{number}");
-            assert_eq!(throttle.pass(&address, "revoked", now), Verdict::Silent, "{number}");
+            assert_eq!(throttle.pass(&address, "revoked", now), Report::Say(0), "{number}");
+            assert_eq!(throttle.pass(&address, "expired", now), Report::Say(0), "{number}");
+            assert_eq!(throttle.pass(&address, "revoked", now), Report::Silent, "{number}");
         }
-        assert_eq!(throttle.pass("10.0.1.1", "revoked", now), Verdict::SayForAll(0));
+        assert_eq!(throttle.pass("10.0.1.1", "revoked", now), Report::SayForAll(0));
         for number in 0..1000 {
             let address = format!("10.1.{number}.1");
-            assert_eq!(throttle.pass(&address, "revoked", now), Verdict::Silent);
+            assert_eq!(throttle.pass(&address, "revoked", now), Report::Silent);
         }
         assert_eq!(throttle.past.len(), 64);
         let later = now + Duration::from_secs(61);
-        assert_eq!(throttle.pass("10.0.0.1", "revoked", later), Verdict::Say(1));
-        assert_eq!(throttle.pass("10.0.2.1", "revoked", later), Verdict::Say(0));
+        assert_eq!(throttle.pass("10.0.0.1", "revoked", later), Report::Say(1));
+        assert_eq!(throttle.pass("10.0.2.1", "revoked", later), Report::Say(0));
     }
 }

@@ -13,9 +13,9 @@ mod tests;
 mod walk;
 
 pub use find::read;
-pub(crate) use find::{Entry, entries, renew};
+pub(crate) use find::{ListedPath, entries, renew};
 pub(crate) use guard::guard;
 pub(crate) use hand_over::stage;
 pub use original::Unreadable;
 pub use refresh::refresh;
-pub use secrets::{Credentials, credentials, password};
+pub use secrets::{BasicCredentials, credentials, password};

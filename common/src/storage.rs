@@ -17,7 +17,7 @@ use rustix::path::Arg;
 
 use crate::walk::{Follow, walk};
 
-pub use self::disk_pool::{DiskPool, JOBS, Kind};
+pub use self::disk_pool::{DiskPool, JOBS, JobKind};
 pub use self::read::{Reader, SMALL};
 pub use self::temporary::Temporary;
 

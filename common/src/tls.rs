@@ -25,8 +25,8 @@ pub use device::DeviceIdentity;
 pub(crate) use explain::refusal;
 pub use explain::{explain, explain_io};
 pub(crate) use fingerprint::Fingerprint;
-pub(crate) use reload::Client;
 pub use reload::ReloadingServer;
+pub(crate) use reload::VerifiedClient;
 pub use rustls::client::danger::ServerCertVerifier;
 pub use server::{ServerFiles, ServerIdentity};
 

@@ -66,7 +66,7 @@ impl Policy for Follow {
 }
 
 /// The end of a walk.
-pub(crate) struct End {
+pub(crate) struct WalkEnd {
     /// Its path without links, for messages.
     pub(crate) path: PathBuf,
     /// The directory that contains it, by a descriptor that only identifies it.
@@ -81,7 +81,7 @@ pub(crate) struct End {
     pub(crate) is_fixed: bool,
 }
 
-impl End {
+impl WalkEnd {
     /// Opens the directory.
     pub(crate) fn open_directory(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -128,7 +128,7 @@ impl End {
 }
 
 /// Walks a path that the caller has named; `None` if one of its directories is missing.
-pub(crate) fn walk(path: &Path, follow: Follow) -> io::Result<Option<End>> {
+pub(crate) fn walk(path: &Path, follow: Follow) -> io::Result<Option<WalkEnd>> {
     match path.is_absolute() {
         true => walk_by(&follow, path),
         false => walk_below(CWD, Path::new(""), path, follow),
@@ -136,7 +136,7 @@ pub(crate) fn walk(path: &Path, follow: Follow) -> io::Result<Option<End>> {
 }
 
 /// Walks an absolute path by another policy.
-pub(crate) fn walk_by(policy: &dyn Policy, path: &Path) -> io::Result<Option<End>> {
+pub(crate) fn walk_by(policy: &dyn Policy, path: &Path) -> io::Result<Option<WalkEnd>> {
     let (start, start_path) = policy.start(path)?;
     let below = path.strip_prefix(&start_path).unwrap_or(path).to_owned();
     walk_from(start, start_path, &below, policy)
@@ -148,7 +148,7 @@ pub(crate) fn walk_below(
     start: &Path,
     below: &Path,
     follow: Follow,
-) -> io::Result<Option<End>> {
+) -> io::Result<Option<WalkEnd>> {
     walk_from(openat(directory, ".", SEARCH, Mode::empty())?, start.to_owned(), below, &follow)
 }
 
@@ -157,7 +157,7 @@ fn walk_from(
     mut path: PathBuf,
     below: &Path,
     policy: &dyn Policy,
-) -> io::Result<Option<End>> {
+) -> io::Result<Option<WalkEnd>> {
     /// The maximum number of links that Linux follows.
     const LINKS_MAX: usize = 40;
     let mut directory = fstat(&parent)?;
@@ -174,7 +174,7 @@ fn walk_from(
         let stat = match statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) if rest.is_empty() => {
-                return Ok(Some(End {
+                return Ok(Some(WalkEnd {
                     path,
                     parent,
                     name,
@@ -213,7 +213,7 @@ fn walk_from(
             }
         }
         if rest.is_empty() {
-            return Ok(Some(End {
+            return Ok(Some(WalkEnd {
                 path,
                 parent,
                 name,
@@ -229,7 +229,7 @@ fn walk_from(
     }
     // The path ends in a slash or in a link to one.
     let name = ".".into();
-    Ok(Some(End { path, parent, name, stat: Some(directory), is_linked, is_fixed: is_reached }))
+    Ok(Some(WalkEnd { path, parent, name, stat: Some(directory), is_linked, is_fixed: is_reached }))
 }
 
 /// The parts of a path, including `..`.

@@ -13,9 +13,9 @@ pub mod pem;
 pub mod signature;
 mod time;
 
-pub use certificate::Request;
+pub use certificate::CertificateRequest;
 pub use der::Malformed;
 pub use list::{IndexedList, RevocationList};
-pub use name::Name;
+pub use name::DistinguishedName;
 pub use signature::PublicKey;
 pub use time::Time;

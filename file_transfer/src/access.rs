@@ -1,7 +1,7 @@
 //! How the rules of access judge a request: by its method and by the path of a file or of an
 //! entity.
 
-use common::access::{Area, Judge, Refusal};
+use common::access::{Area, Forbidden, Judge};
 use http::request;
 
 use crate::entities;
@@ -9,7 +9,7 @@ use crate::path::FilePath;
 
 /// Checks that the rules allow the client to do this. A target that names neither a file nor an
 /// entity is allowed: it is answered without access to the files.
-pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
+pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Forbidden> {
     if let Some(judged) = entities::judge(head, judge) {
         return judged;
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_executor::Executor;
-use common::access::{Area, Judge, Refusal};
+use common::access::{Area, Forbidden, Judge};
 use common::client::{self, Answer, Client, Options};
 use common::http::{HeaderValue, answer, crossing, received};
 use common::net::Origin;
@@ -55,7 +55,7 @@ fn rest(path: &str) -> Option<&str> {
 
 /// Checks that the rules allow the client to do this. `None`: the target is not below the path of
 /// entities. The agent decodes the path once, and treats missing parts at its end as empty.
-pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(), Refusal>> {
+pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Option<Result<(), Forbidden>> {
     let rest = rest(head.uri.path())?;
     let path = |rest: &str| format!("{}{}/", AREA.directory, rest.trim_end_matches('/'));
     Some(match plain(rest) {

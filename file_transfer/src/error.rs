@@ -10,7 +10,7 @@ use common::http::respond::Failure;
 use common::http::{BodyError, HeaderMap, HeaderValue, StatusCode, header};
 use rustix::io::Errno;
 
-use crate::path::{FilePath, Refusal};
+use crate::path::{FilePath, PathError};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -212,13 +212,13 @@ impl Failure for Error {
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<PathError> for Error {
+    fn from(refusal: PathError) -> Self {
         match refusal {
-            Refusal::Elsewhere => Self::Elsewhere,
-            Refusal::Outside(path) => Self::Outside(path),
-            Refusal::Invalid(path, flaw) => Self::InvalidPath(path, flaw),
-            Refusal::TooDeep => Self::TooDeep,
+            PathError::Elsewhere => Self::Elsewhere,
+            PathError::Outside(path) => Self::Outside(path),
+            PathError::Invalid(path, flaw) => Self::InvalidPath(path, flaw),
+            PathError::TooDeep => Self::TooDeep,
         }
     }
 }

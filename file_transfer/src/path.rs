@@ -29,7 +29,7 @@ pub struct FilePath(String);
 
 /// Why a target does not name a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum PathError {
     /// It has none of our prefixes, or nothing after the prefix.
     Elsewhere,
     /// It leaves the directory.
@@ -45,24 +45,24 @@ impl FilePath {
     ///
     /// As in thin-edge.io, `%2F` separates parts like `/`, and a `%` without two hexadecimal digits
     /// is an ordinary character.
-    pub(crate) fn parse(target: &str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(target: &str) -> Result<Self, PathError> {
         let encoded = PREFIXES
             .iter()
             .find_map(|prefix| target.strip_prefix(prefix))
             .filter(|rest| !rest.is_empty())
-            .ok_or(Refusal::Elsewhere)?;
+            .ok_or(PathError::Elsewhere)?;
         let Ok(path) = percent_decode_str(encoded).decode_utf8() else {
-            return Err(Refusal::Invalid(encoded.to_owned(), "it is not UTF-8 after decoding"));
+            return Err(PathError::Invalid(encoded.to_owned(), "it is not UTF-8 after decoding"));
         };
 
         if is_outside(&path) {
-            return Err(Refusal::Outside(path.into_owned()));
+            return Err(PathError::Outside(path.into_owned()));
         }
         let mut clean = String::with_capacity(path.len());
         let mut count = 0;
         for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
             if let Some(flaw) = flaw(part) {
-                return Err(Refusal::Invalid(path.into_owned(), flaw));
+                return Err(PathError::Invalid(path.into_owned(), flaw));
             }
             if count > 0 {
                 clean.push('/');
@@ -71,9 +71,9 @@ impl FilePath {
             count += 1;
         }
         match count {
-            0 => Err(Refusal::Invalid(path.into_owned(), "it does not name a file")),
+            0 => Err(PathError::Invalid(path.into_owned(), "it does not name a file")),
             1..=MOST_PARTS if clean.len() <= LONGEST_PATH => Ok(Self(clean)),
-            _ => Err(Refusal::TooDeep),
+            _ => Err(PathError::TooDeep),
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
             "/",
         ] {
             let refusal = FilePath::parse(&format!("/tedge/file-transfer/{written}")).unwrap_err();
-            assert!(matches!(refusal, Refusal::Outside(_)), "{written}: {refusal:?}");
+            assert!(matches!(refusal, PathError::Outside(_)), "{written}: {refusal:?}");
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
             ".tedge-uploads.1-1",
         ] {
             let refusal = FilePath::parse(&format!("/tedge/file-transfer/{written}")).unwrap_err();
-            assert!(matches!(refusal, Refusal::Invalid(..)), "{written}: {refusal:?}");
+            assert!(matches!(refusal, PathError::Invalid(..)), "{written}: {refusal:?}");
         }
     }
 
@@ -225,14 +225,14 @@ mod tests {
             assert!(parse(&accepted).is_ok(), "{accepted}");
         }
         for refused in ["d/".repeat(33), "d%2f".repeat(33), long + "/zz"] {
-            assert_eq!(parse(&refused), Err(Refusal::TooDeep), "{refused}");
+            assert_eq!(parse(&refused), Err(PathError::TooDeep), "{refused}");
         }
     }
 
     #[test]
     fn refuses_a_target_without_a_prefix_or_a_path() {
         for target in ["/tedge/file-transfer", "/tedge/file-transfer/", "/te/v1/files/", "/", ""] {
-            assert_eq!(FilePath::parse(target), Err(Refusal::Elsewhere), "{target}");
+            assert_eq!(FilePath::parse(target), Err(PathError::Elsewhere), "{target}");
         }
     }
 

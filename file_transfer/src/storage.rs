@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use common::settings::Free;
-use common::storage::{DiskPool, Kind};
+use common::storage::{DiskPool, JobKind};
 use rustix::fs::{FileType, Stat};
 
 pub use retention::Limits;
@@ -122,7 +122,7 @@ impl Storage {
             return true;
         }
         let inner = self.0.clone();
-        let checked = self.0.pool.run(Kind::Write, move || inner.root.check().map(drop)).await;
+        let checked = self.0.pool.run(JobKind::Write, move || inner.root.check().map(drop)).await;
         checked.inspect_err(|error| common::journal::fail(&error.to_string())).is_ok()
     }
 

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::path::FilePath;
 use crate::storage::{Storage, Version};
 
-use multipart::{Envelope, Step};
+use multipart::{Envelope, Parsed};
 
 /// How many bytes of a multipart body may be overhead. Only if Content-Length exceeds the limit by
 /// more than this is the file certainly too large.
@@ -63,7 +63,7 @@ pub(crate) async fn receive(
             continue;
         };
         envelope.push(&chunk);
-        while let Step::File(content) = envelope.step().map_err(Error::Envelope)? {
+        while let Parsed::File(content) = envelope.step().map_err(Error::Envelope)? {
             upload.write(content).await?;
         }
     }

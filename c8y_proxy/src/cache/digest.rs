@@ -11,12 +11,12 @@ const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// The expected digests, and those of the bytes so far. A field that cannot be parsed is ignored.
 #[derive(Default)]
-pub(super) struct Digests {
+pub(super) struct AllDigests {
     standard: Standard,
     md5: Option<(Vec<u8>, Md5)>,
 }
 
-impl Digests {
+impl AllDigests {
     pub(super) fn expected_by(fields: &HeaderMap) -> Self {
         let md5 = fields.get(CONTENT_MD5).and_then(|value| STANDARD.decode(value).ok());
         Self {

@@ -10,7 +10,7 @@ use common::client::Answer;
 use common::http::{Body, crossing};
 use common::net::load;
 use common::storage::space::Need;
-use common::storage::{Kind, Temporary, write_all};
+use common::storage::{JobKind, Temporary, write_all};
 use futures_lite::FutureExt;
 use http::header::{
     CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
@@ -22,12 +22,12 @@ use rustix::fs::fsync;
 use rustix::io::Errno;
 
 use super::Shared;
-use super::digest::Digests;
+use super::digest::AllDigests;
 use super::entries;
 use super::entry::{self, Entry};
-use super::fill::{End, Fill, Opened};
+use super::fill::{End, Fill, FillStart};
 use super::index::{self, Reservation};
-use super::key::Key;
+use super::key::EntryKey;
 use super::revalidate::Verdict;
 use super::validator::{self, Validator};
 use crate::error::Error;
@@ -53,7 +53,7 @@ const WAITS: [Duration; 5] = [
 pub(super) struct Download {
     shared: Arc<Shared>,
     fill: Arc<Fill>,
-    key: Key,
+    key: EntryKey,
     /// The conditions of the first request: by them, upstream may answer that its client has the
     /// current version.
     conditions: HeaderMap,
@@ -68,7 +68,7 @@ struct File {
     length: Option<u64>,
     written: u64,
     buffer: Vec<u8>,
-    digests: Digests,
+    digests: AllDigests,
     /// The file cannot be written to any more: the rest is relayed, and the answer is not cached.
     is_lost: bool,
 }
@@ -97,7 +97,7 @@ impl Drop for Download {
 }
 
 impl Download {
-    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, key: Key, first: &Head) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, key: EntryKey, first: &Head) -> Self {
         let mut conditions = HeaderMap::new();
         validator::copy(&first.fields, &mut conditions, |name| {
             [IF_NONE_MATCH, IF_MODIFIED_SINCE].contains(name)
@@ -113,7 +113,7 @@ impl Download {
             Err(error) => return self.fill.decline(Err(error)),
         };
         let (content, entry) = (file.temporary.file().clone(), file.entry.clone());
-        self.fill.open(Opened { file: content, entry, length: file.length }, asked);
+        self.fill.open(FillStart { file: content, entry, length: file.length }, asked);
         if let Some(file) = self.receive(answer.response.into_body(), file).await {
             self.fill.end(End::Whole);
             self.store(file).await;
@@ -180,12 +180,12 @@ impl Download {
             }
             let temporary = Temporary::create(shared.directory().as_fd(), shared.pool.clone())?;
             let (written, buffer, is_lost) = (0, Vec::new(), false);
-            let digests = Digests::expected_by(&entry.fields);
+            let digests = AllDigests::expected_by(&entry.fields);
             let entry = Arc::new(entry);
             let file = File { temporary, space, entry, length, written, buffer, digests, is_lost };
             Ok(Some(Box::new(file)))
         };
-        let created: Result<_, Errno> = self.shared.pool.run(Kind::Write, create).await;
+        let created: Result<_, Errno> = self.shared.pool.run(JobKind::Write, create).await;
         created.unwrap_or_else(|errno| {
             log::warn!("cannot cache {}: {errno}", self.key.path);
             None
@@ -262,7 +262,7 @@ impl Download {
                 (file, written)
             };
             let written;
-            (file, written) = self.shared.pool.run(Kind::Write, write).await;
+            (file, written) = self.shared.pool.run(JobKind::Write, write).await;
             match written {
                 Ok(()) => {
                     file.buffer.clear();
@@ -364,7 +364,7 @@ impl Download {
             drop(file.space);
             Ok::<_, Errno>(shared.index.insert(name, size, asked, file.temporary.file()))
         };
-        match self.shared.pool.run(Kind::Sync, store).await {
+        match self.shared.pool.run(JobKind::Sync, store).await {
             Ok(version) if self.fill.is_forgotten() => {
                 self.shared.remove(name, Some(version)).await;
             }

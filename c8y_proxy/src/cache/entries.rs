@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_io::Timer;
 use common::storage::space::{Need, shortage};
-use common::storage::{Kind, sync_names};
+use common::storage::{JobKind, sync_names};
 use futures_lite::FutureExt;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens, stat};
 use rustix::io::Errno;
@@ -15,15 +15,15 @@ use rustix::io::Errno;
 use super::Shared;
 use super::entry::Entry;
 use super::fill::Fill;
-use super::index::{self, Found, Reservation};
-use super::key::Key;
+use super::index::{self, FoundEntry, Reservation};
+use super::key::EntryKey;
 use super::start;
 
 /// How long a download waits while other downloads are stored.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where the body of an answer comes from.
-pub(super) enum Source {
+pub(super) enum BodySource {
     /// From the file of an entry of this version.
     Entry(Arc<OwnedFd>, u64),
     /// From a download in progress.
@@ -32,25 +32,25 @@ pub(super) enum Source {
 
 impl Shared {
     /// The key of this path for the current user.
-    pub(super) fn key(&self, path: &str) -> Key {
+    pub(super) fn key(&self, path: &str) -> EntryKey {
         let credentials = self.upstream.credentials();
         // Before the name, so that a change in between is noticed.
         let changes = credentials.user_changes();
         let user = credentials.user();
-        Key::new(self.upstream.host(), user.as_deref(), changes, path)
+        EntryKey::new(self.upstream.host(), user.as_deref(), changes, path)
     }
 
     /// Whether the user is still that of the key. If not, upstream's last answer may be for the
     /// other user.
-    pub(super) fn is_of_user(&self, key: &Key) -> bool {
+    pub(super) fn is_of_user(&self, key: &EntryKey) -> bool {
         self.upstream.credentials().user_changes() == key.user_changes
     }
 
     /// The entry, its open file, and the time since upstream was last asked.
     pub(super) async fn find(
         self: &Arc<Self>,
-        key: &Key,
-    ) -> Option<(Arc<Entry>, Arc<OwnedFd>, Found)> {
+        key: &EntryKey,
+    ) -> Option<(Arc<Entry>, Arc<OwnedFd>, FoundEntry)> {
         let mut found = self.index.find(key.name)?;
         let file = found.file.take();
         let (shared, url, name) = (self.clone(), key.url.clone(), key.name);
@@ -66,7 +66,7 @@ impl Shared {
             let entry = Entry::read(&file, &stat)?.filter(|entry| entry.url == url);
             Ok::<_, std::io::Error>(entry.map(|entry| (Arc::new(entry), file)))
         };
-        match self.pool.run(Kind::Read, read).await {
+        match self.pool.run(JobKind::Read, read).await {
             Ok(Some((entry, file))) => {
                 self.index.open(key.name, found.version, &file);
                 Some((entry, file, found))
@@ -152,16 +152,16 @@ impl Shared {
             index::unlink(&directory, name)?;
             sync_names(directory.as_fd())
         };
-        if let Err(errno) = self.pool.run(Kind::Sync, remove).await {
+        if let Err(errno) = self.pool.run(JobKind::Sync, remove).await {
             log::warn!("cannot remove an entry of the cache: {errno}");
         }
     }
 
     /// Drops an entry that upstream has changed: it is not served any more.
-    pub(super) async fn drop(self: &Arc<Self>, key: &Key, source: &Source) {
+    pub(super) async fn drop(self: &Arc<Self>, key: &EntryKey, source: &BodySource) {
         let version = match source {
-            Source::Entry(_, version) => Some(*version),
-            Source::Fill(fill) => {
+            BodySource::Entry(_, version) => Some(*version),
+            BodySource::Fill(fill) => {
                 fill.forget();
                 None
             }

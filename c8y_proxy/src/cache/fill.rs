@@ -34,7 +34,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// The shared state of a download.
 #[derive(Default)]
 pub(super) struct Fill {
-    opened: OnceLock<Opened>,
+    opened: OnceLock<FillStart>,
     progress: Mutex<Progress>,
     changed: Event,
     /// A reader has read a relayed piece, or has stopped.
@@ -44,7 +44,7 @@ pub(super) struct Fill {
 }
 
 /// What is known once the head of the answer has arrived.
-pub(super) struct Opened {
+pub(super) struct FillStart {
     pub(super) file: Arc<OwnedFd>,
     /// The entry. Its length is 0 if upstream does not state it.
     pub(super) entry: Arc<Entry>,
@@ -134,7 +134,7 @@ impl Fill {
     }
 
     /// The head of the answer has arrived, and the answer is cached.
-    pub(super) fn open(&self, opened: Opened, asked: Instant) {
+    pub(super) fn open(&self, opened: FillStart, asked: Instant) {
         self.lock().asked = Some(asked);
         // This is set once, by the only task that writes.
         let _ = self.opened.set(opened);
@@ -253,7 +253,7 @@ pub(super) struct Follower {
 impl Follower {
     /// Waits until the head of the answer has arrived. `None`: the answer does not go through the
     /// cache.
-    pub(super) async fn opened(&self) -> Option<&Opened> {
+    pub(super) async fn opened(&self) -> Option<&FillStart> {
         loop {
             let changed = self.fill.changed.listen();
             if let Some(opened) = self.fill.opened.get() {

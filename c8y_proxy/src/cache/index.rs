@@ -53,7 +53,7 @@ struct Known {
 }
 
 /// An entry that was found.
-pub(super) struct Found {
+pub(super) struct FoundEntry {
     /// The open file, if a client reads it.
     pub(super) file: Option<Arc<OwnedFd>>,
     /// The time since upstream was last asked.
@@ -102,14 +102,14 @@ impl Index {
     }
 
     /// The entry with this name. Counts as a use.
-    pub(super) fn find(&self, name: u128) -> Option<Found> {
+    pub(super) fn find(&self, name: u128) -> Option<FoundEntry> {
         let mut inner = self.lock();
         let used = inner.tick();
         let known = inner.entries.get_mut(&name)?;
         known.used = used;
         let age = self.now().saturating_sub(known.confirmed).max(0) as u64;
         let (file, version) = (known.file.upgrade(), known.version);
-        Some(Found { file, age: Duration::from_secs(age), version })
+        Some(FoundEntry { file, age: Duration::from_secs(age), version })
     }
 
     /// Notes that a client reads the file.

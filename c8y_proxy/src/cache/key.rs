@@ -25,7 +25,7 @@ pub(super) struct Paths(Vec<String>);
 
 /// What an entry is for.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(super) struct EntryKey {
     /// The upstream path.
     pub(super) path: String,
     /// The scheme, host and path. The entry contains them.
@@ -81,7 +81,7 @@ impl Paths {
     }
 }
 
-impl Key {
+impl EntryKey {
     /// The key of this path for this user. Without a user name, it is for the user of the token.
     pub(super) fn new(
         host: &HeaderValue,
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn an_entry_is_for_one_path_of_one_host_and_for_one_user() {
         let name = |host, user: Option<&str>, path| {
-            Key::new(&HeaderValue::from_static(host), user.map(str::as_bytes), 0, path).name
+            EntryKey::new(&HeaderValue::from_static(host), user.map(str::as_bytes), 0, path).name
         };
         let of = name("a", None, "/b");
         assert_eq!(of, name("a", None, "/b"));

@@ -15,9 +15,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::entry::Entry;
-use super::key::Key;
+use super::key::EntryKey;
 use super::validator::{self, Object, Validator};
-use super::{Asked, Shared, Status};
+use super::{CacheDecision, CacheStatus, Shared};
 use crate::error::Error;
 use crate::upstream::Head;
 
@@ -70,7 +70,12 @@ impl Shared {
 
     /// Like [`Shared::validate`], for an entry that may be served without confirmation: does not
     /// wait long for a silent cloud.
-    pub(super) async fn validate_soon(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
+    pub(super) async fn validate_soon(
+        &self,
+        key: &EntryKey,
+        entry: &Entry,
+        head: &Head,
+    ) -> Verdict {
         let late = async {
             Timer::after(PATIENCE).await;
             Verdict::Silent
@@ -79,7 +84,7 @@ impl Shared {
     }
 
     /// Asks upstream whether the entry is unchanged.
-    pub(super) async fn validate(&self, key: &Key, entry: &Entry, head: &Head) -> Verdict {
+    pub(super) async fn validate(&self, key: &EntryKey, entry: &Entry, head: &Head) -> Verdict {
         let Some((name, value)) = entry.validator.condition(&entry.fields) else {
             return self.validate_by_inventory(key, entry).await;
         };
@@ -107,7 +112,7 @@ impl Shared {
     }
 
     /// Asks the inventory whether a binary is unchanged.
-    pub(super) async fn validate_by_inventory(&self, key: &Key, entry: &Entry) -> Verdict {
+    pub(super) async fn validate_by_inventory(&self, key: &EntryKey, entry: &Entry) -> Verdict {
         let Validator::Object(updated) = &entry.validator else { return Verdict::Changed(None) };
         match self.object(key).await {
             Ok(Ok(object)) => {
@@ -126,7 +131,10 @@ impl Shared {
     }
 
     /// Asks the inventory. `Ok(Err(_))`: it gives another answer.
-    pub(super) async fn object(&self, key: &Key) -> Result<Result<Object, Box<Answer>>, Error> {
+    pub(super) async fn object(
+        &self,
+        key: &EntryKey,
+    ) -> Result<Result<Object, Box<Answer>>, Error> {
         let Some(path) = key.object() else { return Ok(Err(Box::default())) };
         let head = self.head(Method::GET, &path);
         let mut answer = self.send(head).await?;
@@ -188,8 +196,8 @@ fn opaque(fields: &HeaderMap) -> Option<&[u8]> {
 }
 
 /// Passes on the answer that upstream has given in place of a confirmation.
-pub(super) fn forwarded(answer: Box<Answer>) -> Asked {
+pub(super) fn forwarded(answer: Box<Answer>) -> CacheDecision {
     let code = answer.response.status();
-    let status = Status::new("fwd=stale; fwd-status=", code.as_str());
-    Asked { answer: Some(answer), status }
+    let status = CacheStatus::new("fwd=stale; fwd-status=", code.as_str());
+    CacheDecision { answer: Some(answer), status }
 }

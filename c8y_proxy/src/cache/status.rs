@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The cache's member of `Cache-Status`.
-pub(crate) struct Status(HeaderValue);
+pub(crate) struct CacheStatus(HeaderValue);
 
-impl Status {
+impl CacheStatus {
     // The statuses of answers that are not cached. As constants they cost nothing.
     pub(super) const METHOD: Self = Self::fixed("tedge-c8y-proxy; fwd=method");
     pub(super) const BYPASS: Self = Self::fixed("tedge-c8y-proxy; fwd=bypass");
@@ -31,19 +31,19 @@ impl Status {
 }
 
 /// What the cache decides about a request.
-pub(crate) struct Asked {
+pub(crate) struct CacheDecision {
     /// The answer of the cache. `None`: the request is passed on.
     pub(crate) answer: Option<Box<Answer>>,
     /// What the answer gets in any case.
-    pub(crate) status: Status,
+    pub(crate) status: CacheStatus,
 }
 
-impl Asked {
+impl CacheDecision {
     pub(super) fn passed_on(status: &str) -> Self {
-        Self { answer: None, status: Status::new(status, "") }
+        Self { answer: None, status: CacheStatus::new(status, "") }
     }
 
-    pub(super) fn answered(response: Response<Body>, status: Status) -> Self {
+    pub(super) fn answered(response: Response<Body>, status: CacheStatus) -> Self {
         Self { answer: Some(Box::new(Answer { response, upgraded: None })), status }
     }
 }

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use common::error::Error;
 use common::journal::complain;
-use common::staging::{self, Credentials, Unreadable};
+use common::staging::{self, BasicCredentials, Unreadable};
 use common::tasks::unblock;
 use http::HeaderValue;
 
@@ -98,7 +98,7 @@ fn authorization(path: &Path) -> Result<HeaderValue, Error> {
 }
 
 fn parse(bytes: &[u8]) -> Result<HeaderValue, Unreadable> {
-    let Credentials { username, password } = staging::credentials(bytes)?;
+    let BasicCredentials { username, password } = staging::credentials(bytes)?;
     let pair = STANDARD.encode(format!("{username}:{password}"));
     let mut value = HeaderValue::try_from(format!("Basic {pair}"))
         .map_err(|_| Unreadable::Unfit("cannot be sent in a header field".to_owned()))?;

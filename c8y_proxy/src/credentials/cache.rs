@@ -47,7 +47,7 @@ pub(super) struct Decision {
     /// A fetch to begin.
     pub(super) fetch: Option<Fetch>,
     /// What the request gets.
-    pub(super) answer: Answer,
+    pub(super) action: Action,
 }
 
 /// A fetch to begin, and the earliest time for it.
@@ -59,7 +59,7 @@ pub(super) struct Fetch {
 
 /// The token for a request.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum Action {
     Use(Grant),
     Wait(Arc<SharedFetch<Grant, Error>>),
     /// Wait, at most for this long.
@@ -69,7 +69,7 @@ pub(super) enum Answer {
 
 /// The token, the fetch in progress, and the result of the last one.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(super) struct TokenCache {
     timing: Timing,
     token: Option<Token>,
     number: u64,
@@ -94,7 +94,7 @@ struct Token {
     on_trial: bool,
 }
 
-impl Cache {
+impl TokenCache {
     pub(super) fn new(timing: Timing) -> Self {
         Self {
             timing,
@@ -119,7 +119,7 @@ impl Cache {
             self.is_wanted = false;
             self.begin(now)
         });
-        Decision { fetch, answer: Answer::Use(grant) }
+        Decision { fetch, action: Action::Use(grant) }
     }
 
     /// A request was answered by 401 to the token of this number. It waits for another token while
@@ -150,28 +150,28 @@ impl Cache {
             }
         };
         let began = self.began.filter(|began| *began <= now);
-        let answer = match &self.failure {
-            Some(failure) => Answer::Fail(failure.clone()),
+        let action = match &self.failure {
+            Some(failure) => Action::Fail(failure.clone()),
             None => {
                 let until = began.map_or(now, |began| began + self.timing.patience);
-                Answer::WaitUntil(shared, until)
+                Action::WaitUntil(shared, until)
             }
         };
-        Decision { fetch, answer }
+        Decision { fetch, action }
     }
 
     fn wait(&mut self, now: Instant) -> Decision {
         self.is_wanted = true;
         if let Some(fetch) = &self.under_way {
-            return Decision { fetch: None, answer: Answer::Wait(Arc::clone(fetch)) };
+            return Decision { fetch: None, action: Action::Wait(Arc::clone(fetch)) };
         }
         let next = self.next_fetch(now);
         if let Some(failure) = self.failure.as_ref().filter(|_| now < next) {
-            return Decision { fetch: None, answer: Answer::Fail(failure.clone()) };
+            return Decision { fetch: None, action: Action::Fail(failure.clone()) };
         }
         let fetch = self.begin(next);
-        let answer = Answer::Wait(Arc::clone(&fetch.shared));
-        Decision { fetch: Some(fetch), answer }
+        let action = Action::Wait(Arc::clone(&fetch.shared));
+        Decision { fetch: Some(fetch), action }
     }
 
     fn next_fetch(&self, now: Instant) -> Instant {

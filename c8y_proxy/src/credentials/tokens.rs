@@ -14,7 +14,7 @@ use common::tasks::spawn;
 use futures_lite::FutureExt;
 use http::HeaderValue;
 
-use super::cache::{Answer, Cache, Decision, Fetch, Timing};
+use super::cache::{Action, Decision, Fetch, Timing, TokenCache};
 use super::error::Error;
 use super::grant::Grant;
 use super::jwt;
@@ -37,7 +37,7 @@ pub(super) trait TokenSource: Send + Sync {
 
 /// The token, and the only task that may fetch the next.
 pub(super) struct Tokens {
-    cache: Mutex<Cache>,
+    cache: Mutex<TokenCache>,
     source: Box<dyn TokenSource>,
     timing: Timing,
     executor: Arc<Executor<'static>>,
@@ -49,7 +49,7 @@ impl Tokens {
         timing: Timing,
         executor: &Arc<Executor<'static>>,
     ) -> Arc<Self> {
-        let cache = Mutex::new(Cache::new(timing));
+        let cache = Mutex::new(TokenCache::new(timing));
         Arc::new(Self { cache, source, timing, executor: Arc::clone(executor) })
     }
 
@@ -88,23 +88,23 @@ impl Tokens {
         self.source.broker()
     }
 
-    fn cache(&self) -> MutexGuard<'_, Cache> {
+    fn cache(&self) -> MutexGuard<'_, TokenCache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn carry_out(self: &Arc<Self>, decision: Decision) -> Result<Grant, Error> {
         self.begin(decision.fetch);
-        match decision.answer {
-            Answer::Use(grant) => Ok(grant),
-            Answer::Wait(fetch) => fetch.outcome().await,
-            Answer::WaitUntil(fetch, until) => {
+        match decision.action {
+            Action::Use(grant) => Ok(grant),
+            Action::Wait(fetch) => fetch.outcome().await,
+            Action::WaitUntil(fetch, until) => {
                 let too_late = async {
                     Timer::at(until).await;
                     Err(late(&*self.source, self.timing.patience))
                 };
                 fetch.outcome().or(too_late).await
             }
-            Answer::Fail(error) => Err(error),
+            Action::Fail(error) => Err(error),
         }
     }
 

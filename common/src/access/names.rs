@@ -9,10 +9,10 @@ const MOST: usize = 100;
 
 /// The names of a client; none without a certificate.
 #[derive(Clone, Debug, Default)]
-pub struct Names(Box<[Name]>);
+pub struct Names(Box<[ClientName]>);
 
 #[derive(Clone, Debug)]
-pub(super) struct Name {
+pub(super) struct ClientName {
     pub(super) text: String,
     /// Whether `{who}` can be replaced by it.
     pub(super) is_part: bool,
@@ -35,7 +35,7 @@ impl Names {
             .peekable();
         if alternative.peek().is_some() {
             let texts = alternative.by_ref().take(MOST).flat_map(std::str::from_utf8);
-            let names = Self(texts.map(Name::new).collect());
+            let names = Self(texts.map(ClientName::new).collect());
             if alternative.next().is_some() {
                 let complaint = format!(
                     "its certificate has more than {MOST} names: only the first {MOST} count"
@@ -48,20 +48,20 @@ impl Names {
         // be equal.
         let common = certificate.common_name();
         let common = common.iter().filter(|name| !name.contains(char::REPLACEMENT_CHARACTER));
-        Self(common.map(|name| Name::new(name)).collect())
+        Self(common.map(|name| ClientName::new(name)).collect())
     }
 
     /// A single name.
     pub fn one(name: &str) -> Self {
-        Self([Name::new(name)].into())
+        Self([ClientName::new(name)].into())
     }
 
-    pub(super) fn iter(&self) -> std::slice::Iter<'_, Name> {
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, ClientName> {
         self.0.iter()
     }
 }
 
-impl Name {
+impl ClientName {
     fn new(text: &str) -> Self {
         let is_part = !text.is_empty()
             && text != "*"
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn a_name_that_is_no_single_part_of_a_path_is_none() {
         for name in ["", "*", "/", "a/b", "..", "a..b", "a\0", "a\n", "\u{9b}31m"] {
-            assert!(!Name::new(name).is_part, "{name:?}");
+            assert!(!ClientName::new(name).is_part, "{name:?}");
         }
         for name in ["a", "a.b", "main:device:child1", "Gerät", "a b", "**"] {
-            assert!(Name::new(name).is_part, "{name:?}");
+            assert!(ClientName::new(name).is_part, "{name:?}");
         }
     }
 

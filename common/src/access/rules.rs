@@ -28,7 +28,7 @@ pub(super) struct Rule {
 
 /// Who sends a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
+pub struct Requester<'a> {
     /// The names in the client's verified certificate.
     pub names: &'a Names,
     /// The client's address. If it is `None`, the client is in no network.
@@ -38,12 +38,12 @@ pub struct Client<'a> {
 /// Checks the requests of one client.
 pub struct Judge<'a> {
     rules: &'a Rules,
-    client: Client<'a>,
+    client: Requester<'a>,
 }
 
 /// The error that no rule allows a request. It does not depend on what is at the request's path.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Forbidden {
     who: String,
     verb: String,
     below: String,
@@ -53,14 +53,20 @@ impl Rules {
     /// The line of the first rule that matches this client, this method and this path, which is as
     /// for [`Judge::may`]. The rule allows the request. No rule forbids anything, so a rule with
     /// other methods has no effect on this request.
-    pub fn find(&self, client: Client<'_>, method: &str, area: Area, path: &str) -> Option<usize> {
+    pub fn find(
+        &self,
+        client: Requester<'_>,
+        method: &str,
+        area: Area,
+        path: &str,
+    ) -> Option<usize> {
         let method = Methods::of(method);
         let matches = |rule: &&Rule| rule.matches(client, method, area, path);
         self.0.iter().find(matches).map(|rule| rule.line)
     }
 
     /// The check for the requests of this client.
-    pub fn judge<'a>(&'a self, client: Client<'a>) -> Judge<'a> {
+    pub fn judge<'a>(&'a self, client: Requester<'a>) -> Judge<'a> {
         Judge { rules: self, client }
     }
 
@@ -77,7 +83,7 @@ impl Rules {
 
 impl Rule {
     /// Whether all keys of the rule match.
-    fn matches(&self, client: Client<'_>, method: Methods, area: Area, path: &str) -> bool {
+    fn matches(&self, client: Requester<'_>, method: Methods, area: Area, path: &str) -> bool {
         if !self.may.has(method) {
             return false;
         }
@@ -105,7 +111,7 @@ impl Judge<'_> {
     /// # Errors
     ///
     /// No rule allows it.
-    pub fn may(&self, area: Area, method: &str, path: &str) -> Result<(), Refusal> {
+    pub fn may(&self, area: Area, method: &str, path: &str) -> Result<(), Forbidden> {
         match self.rules.find(self.client, method, area, path) {
             Some(_) => Ok(()),
             None => Err(self.refuse(area, method, path)),
@@ -113,15 +119,15 @@ impl Judge<'_> {
     }
 
     /// The refusal of a request. It names the directory of the path, but none above that of the area.
-    pub fn refuse(&self, area: Area, method: &str, path: &str) -> Refusal {
-        let Client { names, address } = self.client;
+    pub fn refuse(&self, area: Area, method: &str, path: &str) -> Forbidden {
+        let Requester { names, address } = self.client;
         let who = names.iter().next().map(|name| Escaped(&name.text).to_string());
         let path = path.trim_end_matches('/');
         let end = match path.rfind('/') {
             _ if area.is_within && path == area.directory => path.len(),
             slash => slash.unwrap_or_default(),
         };
-        Refusal {
+        Forbidden {
             who: who
                 .or_else(|| address.map(|address| address.to_canonical().to_string()))
                 .unwrap_or_else(|| "a client without a name".to_owned()),
@@ -131,7 +137,7 @@ impl Judge<'_> {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { who, verb, below } = self;
         write!(f, "{who} may not {verb} below {below:?}")
@@ -163,7 +169,7 @@ exactly = "/motd"
 
     fn judged(name: Option<&str>, address: &str, method: &str, path: &str) -> Option<usize> {
         let names = name.map(Names::one).unwrap_or_default();
-        let client = Client { names: &names, address: address.parse().ok() };
+        let client = Requester { names: &names, address: address.parse().ok() };
         parse(LAYOUT.as_bytes()).unwrap().find(client, method, Area::WHOLE, path)
     }
 
@@ -201,7 +207,7 @@ exactly = "/motd"
             [("main", "GET", Some(1)), ("main", "PUT", Some(5)), ("child", "PUT", None)]
         {
             let names = Names::one(name);
-            let client = Client { names: &names, address: None };
+            let client = Requester { names: &names, address: None };
             let path = format!("device_{name}__/a");
             assert_eq!(rules.find(client, method, Area::WHOLE, &path), line, "{name}");
         }
@@ -221,7 +227,7 @@ exactly = "/motd"
         let rules = parse(LAYOUT.as_bytes()).unwrap();
         let refused = |name: &str, address: &str, method: &str, path: &str| {
             let names = if name.is_empty() { Names::default() } else { Names::one(name) };
-            let client = Client { names: &names, address: address.parse().ok() };
+            let client = Requester { names: &names, address: address.parse().ok() };
             rules.judge(client).may(Area::WHOLE, method, path).unwrap_err().to_string()
         };
         let text = refused("child1", "::1", "PUT", "a/b");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8};
 use super::print::{print_value, warn};
-use crate::access::{Area, Client, Names};
+use crate::access::{Area, Names, Requester};
 use crate::escape::Escaped;
 use crate::server::RulesFile;
 use crate::settings::{Program, Settings};
@@ -43,7 +43,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     if !is_token(&method) {
         return Err(bad("METHOD", &method, "expected GET, PUT or another one"));
     }
-    let Request { service, area, path } = request(line)?;
+    let AccessRequest { service, area, path } = request(line)?;
     let name = line.value("--as").map(utf8).transpose()?;
     let address = line.value("--from").map(utf8).transpose()?.map(address).transpose()?;
 
@@ -59,7 +59,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
         return Ok(print_value(&format!("allowed: {} is not set", file.key))?);
     };
     let names = name.map(Names::one).unwrap_or_default();
-    let client = Client { names: &names, address };
+    let client = Requester { names: &names, address };
     let shown = file.path.unwrap_or_default();
     let shown = shown.display();
     match rules.find(client, &method, area, &path) {
@@ -74,13 +74,13 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
 }
 
 /// The service of a request, and the path that its rules check.
-struct Request {
+struct AccessRequest {
     service: Program,
     area: Area,
     path: String,
 }
 
-fn request(line: &CommandLine) -> Result<Request, Exit> {
+fn request(line: &CommandLine) -> Result<AccessRequest, Exit> {
     let path = line.text(1)?.unwrap_or_default();
     let slashed = format!("{path}/");
     let below = |prefix: &&str| slashed.starts_with(*prefix);
@@ -106,7 +106,7 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
     if service == Program::FileTransfer && is_within {
         // Empty parts stay in the path.
         let path = format!("{}/", path.trim_matches('/'));
-        return Ok(Request { service, area, path });
+        return Ok(AccessRequest { service, area, path });
     }
     let prefixes = match service {
         Program::C8yProxy => &[CLOUD][..],
@@ -116,7 +116,7 @@ fn request(line: &CommandLine) -> Result<Request, Exit> {
     let relative = prefix.map_or(path, |prefix| path.get(prefix.len()..).unwrap_or_default());
     let parts: Vec<_> = relative.split('/').filter(|part| !part.is_empty()).collect();
     let end = if service == Program::C8yProxy && !parts.is_empty() { "/" } else { "" };
-    Ok(Request { service, area, path: parts.join("/") + end })
+    Ok(AccessRequest { service, area, path: parts.join("/") + end })
 }
 
 /// What to check instead of a file, if the file has the path of an entity.

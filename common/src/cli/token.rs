@@ -6,7 +6,7 @@ use crate::settings::Settings;
 
 /// A token, and its description for a person.
 #[derive(Debug)]
-pub struct Token {
+pub struct FetchedToken {
     /// The token itself.
     pub secret: String,
     /// Its user, its source and its expiry, each on a line.
@@ -15,4 +15,4 @@ pub struct Token {
 
 /// The function by which a program fetches a token.
 #[derive(Clone, Copy)]
-pub struct TokenFetcher(pub fn(&Settings) -> Result<Token, Error>);
+pub struct TokenFetcher(pub fn(&Settings) -> Result<FetchedToken, Error>);

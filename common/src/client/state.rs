@@ -14,7 +14,7 @@ use crate::net::clock::{micros, now};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct TimeLimits {
     /// Connecting, a proxy's answer and a handshake, each.
     pub(super) opening: Duration,
     /// How long upstream may accept no data of a request.
@@ -26,7 +26,7 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
 }
 
-impl Default for Limits {
+impl Default for TimeLimits {
     fn default() -> Self {
         Self {
             opening: Duration::from_secs(10),
@@ -38,7 +38,7 @@ impl Default for Limits {
 }
 
 pub(super) struct ConnectionState {
-    limits: Limits,
+    limits: TimeLimits,
     /// When the last byte was transferred, or the last exchange began or ended.
     moved: AtomicU64,
     in_exchange: AtomicBool,
@@ -58,7 +58,7 @@ pub(super) struct ConnectionState {
 const BEFORE_HEAD: usize = 256 * 1024;
 
 impl ConnectionState {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: TimeLimits) -> Self {
         Self {
             limits,
             moved: AtomicU64::new(now()),
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn an_exchange_has_a_time_limit_only_while_upstream_takes_none_of_it() {
-        let state = ConnectionState::new(Limits::default());
+        let state = ConnectionState::new(TimeLimits::default());
         assert_ne!(state.deadline(), u64::MAX, "an idle connection is closed");
         state.begin(false);
         assert_eq!(state.deadline(), u64::MAX, "an answer is waited for");
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn silence_has_a_limit_if_one_is_set_and_all_is_read() {
         let silence = Some(Duration::from_secs(60));
-        let state = ConnectionState::new(Limits { silence, ..Limits::default() });
+        let state = ConnectionState::new(TimeLimits { silence, ..TimeLimits::default() });
         state.begin(false);
         assert_eq!(state.deadline(), u64::MAX, "there may be more to read");
         state.drain();

@@ -8,13 +8,13 @@ use futures_lite::future::Boxed;
 use super::answer::Answer;
 use super::body::Body;
 use super::bridge;
-use crate::access::{Judge, Refusal};
+use crate::access::{Forbidden, Judge};
 
 /// How a service answers: its application, and for speed the answers that need not go through it.
 pub struct Routes {
     answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
     express: Box<dyn Express>,
-    asked: Asked,
+    asked: AccessCheck,
     passed_on: &'static str,
     release: Box<dyn Fn() + Send + Sync>,
     reload: Box<dyn Fn() -> Boxed<()> + Send + Sync>,
@@ -22,7 +22,7 @@ pub struct Routes {
 
 /// Checks whether a client may send a request.
 #[derive(Clone, Copy)]
-struct Asked(fn(&request::Parts, &Judge<'_>) -> Result<(), Refusal>);
+struct AccessCheck(fn(&request::Parts, &Judge<'_>) -> Result<(), Forbidden>);
 
 trait Express: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync {}
 
@@ -45,7 +45,7 @@ impl Routes {
                 Box::pin(async move { bridge::respond(&app, prefixes, request).await })
             }),
             express: Box::new(|_| None),
-            asked: Asked(|_, _| Ok(())),
+            asked: AccessCheck(|_, _| Ok(())),
             passed_on: "",
             release: Box::new(|| {}),
             reload: Box::new(|| Box::pin(std::future::ready(()))),
@@ -67,9 +67,9 @@ impl Routes {
     #[must_use]
     pub fn with_access(
         self,
-        asked: fn(&request::Parts, &Judge<'_>) -> Result<(), Refusal>,
+        asked: fn(&request::Parts, &Judge<'_>) -> Result<(), Forbidden>,
     ) -> Self {
-        Self { asked: Asked(asked), ..self }
+        Self { asked: AccessCheck(asked), ..self }
     }
 
     /// The same, with the path where, and below which, answers come from another server. Such an
@@ -112,7 +112,7 @@ impl Routes {
     /// # Errors
     ///
     /// No rule allows it.
-    pub fn judge(&self, head: &request::Parts, judge: &Judge<'_>) -> Result<(), Refusal> {
+    pub fn judge(&self, head: &request::Parts, judge: &Judge<'_>) -> Result<(), Forbidden> {
         self.asked.0(head, judge)
     }
 

@@ -21,10 +21,10 @@ pub struct RulesFile {
 /// The current rules. A reload replaces all of them.
 pub(crate) struct ReloadingRules {
     file: RulesFile,
-    current: Mutex<Current>,
+    current: Mutex<CurrentRules>,
 }
 
-struct Current {
+struct CurrentRules {
     rules: Arc<Rules>,
     fingerprint: Fingerprint,
 }
@@ -47,7 +47,7 @@ impl RulesFile {
         // Taken before reading, so that a change during the reading is noticed later.
         let fingerprint = self.fingerprint();
         let Some(rules) = self.load()? else { return Ok(None) };
-        let current = Current { rules: Arc::new(rules), fingerprint };
+        let current = CurrentRules { rules: Arc::new(rules), fingerprint };
         Ok(Some(ReloadingRules { file: self, current: Mutex::new(current) }))
     }
 
@@ -78,7 +78,7 @@ impl ReloadingRules {
         self.lock().fingerprint != fingerprint
     }
 
-    fn lock(&self) -> MutexGuard<'_, Current> {
+    fn lock(&self) -> MutexGuard<'_, CurrentRules> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,7 @@ use futures_lite::{AsyncWriteExt, FutureExt};
 use hyper::server::conn::http1;
 
 use super::Server;
-use super::exchange::{Client, Exchange};
+use super::exchange::{ClientKind, Exchange};
 use super::state::{ConnectionState, Order, Phase};
 use crate::access::Names;
 use crate::journal;
@@ -54,8 +54,8 @@ pub(crate) async fn serve(
     }
     let socket = Socket::new(socket, Arc::clone(state) as Arc<dyn Observer>);
     let (mut stream, client) = match &server.tls {
-        None => (Stream::plain(socket), Client::Unknown),
-        Some(_) if first[0] != HANDSHAKE => (Stream::plain(socket), Client::PlainOnTls),
+        None => (Stream::plain(socket), ClientKind::Unknown),
+        Some(_) if first[0] != HANDSHAKE => (Stream::plain(socket), ClientKind::PlainOnTls),
         Some(tls) => match Box::pin(shake_hands(socket, peer, server, tls, state)).await {
             Some(accepted) => accepted,
             None => return,
@@ -145,18 +145,18 @@ async fn shake_hands(
     server: &Server,
     tls: &ReloadingServer,
     state: &ConnectionState,
-) -> Option<(Stream, Client)> {
+) -> Option<(Stream, ClientKind)> {
     let config = tls.current();
     match guarded(state, Stream::accept(socket, Arc::clone(&config))).await? {
         Ok(stream) => {
             state.enter(Phase::Head);
             let Some(client) = stream.session().and_then(|session| tls.client(session, &config))
             else {
-                return Some((stream, Client::Unknown));
+                return Some((stream, ClientKind::Unknown));
             };
             let names = server.access.as_ref().map(|_| Names::of(client.certificate()));
             state.certify(peer, client);
-            Some((stream, Client::Certified(names.unwrap_or_default())))
+            Some((stream, ClientKind::Certified(names.unwrap_or_default())))
         }
         Err((error, stream)) => {
             journal::refuse(peer, "TLS handshake failed", &tls::refusal(&error));

@@ -27,7 +27,7 @@ use crate::tls::ReloadingServer;
 pub(super) struct Exchange(Arc<Shared>);
 
 /// The client, as far as the beginning of the connection identifies it.
-pub(super) enum Client {
+pub(super) enum ClientKind {
     /// Plain HTTP on a TLS port.
     PlainOnTls,
     /// Plain HTTP, or TLS without a client certificate.
@@ -40,7 +40,7 @@ struct Shared {
     server: Arc<Server>,
     state: Arc<ConnectionState>,
     peer: SocketAddr,
-    client: Client,
+    client: ClientKind,
     upgrade: Mutex<Option<Upgrade>>,
 }
 
@@ -49,7 +49,7 @@ impl Exchange {
         server: Arc<Server>,
         state: Arc<ConnectionState>,
         peer: SocketAddr,
-        client: Client,
+        client: ClientKind,
     ) -> Self {
         Self(Arc::new(Shared { server, state, peer, client, upgrade: Mutex::default() }))
     }
@@ -90,7 +90,7 @@ impl Exchange {
         head: &request::Parts,
         is_whole: bool,
     ) -> ControlFlow<Response<Body>, Option<HeaderValue>> {
-        if let Client::PlainOnTls = self.0.client {
+        if let ClientKind::PlainOnTls = self.0.client {
             return Break(use_https(head));
         }
         let Server { browsers, places, .. } = &*self.0.server;
@@ -130,10 +130,10 @@ impl Exchange {
         let rules = server.access.as_ref()?.current();
         let nobody = Names::default();
         let (names, is_known) = match client {
-            Client::Certified(names) => (names, true),
+            ClientKind::Certified(names) => (names, true),
             _ => (&nobody, false),
         };
-        let client = access::Client { names, address: Some(peer.ip()) };
+        let client = access::Requester { names, address: Some(peer.ip()) };
         let refusal = server.routes.judge(head, &rules.judge(client)).err()?;
         let words = refusal.to_string();
         let refusal = journal::Refusal { words: words.clone(), kind: "access", is_known };

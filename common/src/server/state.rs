@@ -15,7 +15,7 @@ use atomic_waker::AtomicWaker;
 use crate::journal;
 use crate::net::clock::{micros, now};
 use crate::net::{Observer, load};
-use crate::tls::{self, Client, ReloadingServer};
+use crate::tls::{self, ReloadingServer, VerifiedClient};
 
 /// The time limit for a request's head from its first byte, and for a handshake from accept.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub(crate) struct ConnectionState {
     /// Bytes read from and written to the socket.
     bytes: AtomicU64,
     /// The client with an accepted certificate, and its address. Boxed: most connections have none.
-    client: OnceLock<Box<(SocketAddr, Client)>>,
+    client: OnceLock<Box<(SocketAddr, VerifiedClient)>>,
     reading: AtomicBool,
     writing: AtomicBool,
     /// Bytes of the answer's body that hyper has buffered, and whether the body waits until they
@@ -204,7 +204,7 @@ impl ConnectionState {
     }
 
     /// The client has shown a certificate that was accepted.
-    pub(super) fn certify(&self, peer: SocketAddr, client: Client) {
+    pub(super) fn certify(&self, peer: SocketAddr, client: VerifiedClient) {
         let _ = self.client.set(Box::new((peer, client)));
     }
 

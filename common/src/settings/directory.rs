@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Dir, DirEntry, Mode, OFlags, Stat, fstat, mkdirat, ope
 use rustix::io::Errno;
 
 use crate::regular;
-use crate::walk::{End, Follow, walk, walk_below};
+use crate::walk::{Follow, WalkEnd, walk, walk_below};
 
 /// No file of settings is larger.
 const MAX_SIZE: u64 = 1024 * 1024;
@@ -69,7 +69,7 @@ impl Directory {
 
     /// Finds and reads a file below this directory; `None` if its directory is missing.
     pub(crate) fn find(&self, below: &str, follow: Follow) -> io::Result<Option<DirectoryEntry>> {
-        let Some(End { parent, name, stat, is_linked, .. }) = self.walk(below, follow)? else {
+        let Some(WalkEnd { parent, name, stat, is_linked, .. }) = self.walk(below, follow)? else {
             return Ok(None);
         };
         let found = match stat {
@@ -91,20 +91,20 @@ impl Directory {
         let mut missing: Vec<_> = below.ancestors().filter(|path| *path != Path::new("")).collect();
         while let Some(directory) = missing.pop() {
             match self.walk(directory, Follow::Ours)? {
-                Some(End { parent, name, stat: None, is_linked: false, .. }) => {
+                Some(WalkEnd { parent, name, stat: None, is_linked: false, .. }) => {
                     match mkdirat(&parent, &name, Mode::from_raw_mode(0o755)) {
                         Err(error) if error != Errno::EXIST => return Err(error.into()),
                         _ => {}
                     }
                 }
-                Some(End { stat: Some(_), .. }) => {}
+                Some(WalkEnd { stat: Some(_), .. }) => {}
                 _ => return Err(Errno::NOENT.into()),
             }
         }
         Ok(())
     }
 
-    fn walk(&self, below: impl AsRef<Path>, follow: Follow) -> io::Result<Option<End>> {
+    fn walk(&self, below: impl AsRef<Path>, follow: Follow) -> io::Result<Option<WalkEnd>> {
         let Some(descriptor) = &self.descriptor else { return Ok(None) };
         walk_below(descriptor, &self.path, below.as_ref(), follow)
     }

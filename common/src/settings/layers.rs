@@ -11,13 +11,13 @@ use super::profile::{CLOUD, Profile};
 use super::setting::{Fallback, Setting, Shape, variable};
 use super::spelling::{OLD_SPELLINGS, misspelt, readable_keys};
 use super::table::{SETTINGS, find};
-use super::toml_read::{self, Entry, Written};
+use super::toml_read::{self, FileValue, Written};
 use super::value::{Layer, RawValue, refusal};
 use crate::error::Error;
 use crate::regular;
 use crate::walk::Follow;
 use crate::x509::certificate::Certificate;
-use crate::x509::pem::{self, Kind};
+use crate::x509::pem::{self, SectionKind};
 
 /// The value of each setting, before it is parsed.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ fn common_name(path: &Path) -> Result<Option<String>, String> {
     };
     let name = || {
         let contents = pem::read(&pem);
-        let der = &contents.first(Kind::Certificate)?.der;
+        let der = &contents.first(SectionKind::Certificate)?.der;
         Certificate::parse(der).ok()?.common_name().map(Into::into)
     };
     let missing = || format!("{} is not a PEM certificate with a common name", path.display());
@@ -139,7 +139,7 @@ struct Layers {
     /// The profile whose settings are read as `c8y.*`.
     profile: Option<Profile>,
     profiles: Vec<Profile>,
-    candidates: Vec<Candidate>,
+    candidates: Vec<LayerValue>,
     /// The `mapper.toml` because of which `c8y.*` in `tedge.toml` is ignored.
     mapper: Option<String>,
     warnings: Vec<String>,
@@ -147,7 +147,7 @@ struct Layers {
 }
 
 /// The value of one key in one layer.
-struct Candidate {
+struct LayerValue {
     key: String,
     /// `None` restores the default.
     value: Option<Written>,
@@ -161,7 +161,7 @@ impl Layers {
         if let Some((_, new)) = OLD_SPELLINGS.iter().find(|(old, _)| *old == key) {
             self.warnings.push(format!("'{key}' in {layer} is an old spelling of '{new}'"));
         }
-        self.candidates.push(Candidate { key: key.to_owned(), value, layer, file });
+        self.candidates.push(LayerValue { key: key.to_owned(), value, layer, file });
     }
 
     /// Adds the variables of settings, and warns of those with a misspelt name.
@@ -216,7 +216,7 @@ impl Layers {
             let entries =
                 toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
             let mut is_ignored = false;
-            for Entry { key, value, line } in entries {
+            for FileValue { key, value, line } in entries {
                 let layer = Layer::File { path: path.clone(), line };
                 match &self.mapper {
                     Some(mapper) if file.is_overridden(&key) => {
@@ -316,9 +316,9 @@ impl Layers {
 
     /// The candidate that overrides the others: argument, environment, the file in which the
     /// setting is stored, another file; and the key before its old spelling.
-    fn first(&self, key: &str, stored_in: SettingsFile) -> Option<&Candidate> {
-        let is_old = |candidate: &Candidate| OLD_SPELLINGS.contains(&(&candidate.key, key));
-        let rank = |candidate: &&Candidate| {
+    fn first(&self, key: &str, stored_in: SettingsFile) -> Option<&LayerValue> {
+        let is_old = |candidate: &LayerValue| OLD_SPELLINGS.contains(&(&candidate.key, key));
+        let rank = |candidate: &&LayerValue| {
             let layer = match &candidate.layer {
                 Layer::Argument => 0,
                 Layer::Environment(_) => 1,

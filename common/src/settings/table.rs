@@ -45,7 +45,7 @@ macro_rules! settings {
                 };
                 Ok(Self {
                     $($field: {
-                        let index = Index::$field as usize;
+                        let index = FieldIndex::$field as usize;
                         value::typed::<$type>(&SETTINGS[index], found[index].as_ref())?
                     },)+
                     layers: found.iter().map(layer).collect(),
@@ -55,13 +55,13 @@ macro_rules! settings {
         }
 
         #[expect(non_camel_case_types, reason = "named as the fields are")]
-        enum Index {
+        enum FieldIndex {
             $($field,)+
         }
 
         /// All settings, in the order in which they are shown.
         pub static SETTINGS: &[Setting] = &[$(Setting {
-            index: Index::$field as usize,
+            index: FieldIndex::$field as usize,
             key: $key,
             meaning: concat!($($meaning),+),
             kind: Kind::of::<$type>(),

@@ -11,7 +11,7 @@ use crate::error::Error;
 
 /// One value of a file.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct FileValue {
     /// The whole key, with the prefix that keys in the file lack.
     pub(super) key: String,
     pub(super) value: Written,
@@ -43,7 +43,7 @@ pub(super) fn entries(
     text: &str,
     prefix: &str,
     known: fn(&str) -> bool,
-) -> Result<Vec<Entry>, Error> {
+) -> Result<Vec<FileValue>, Error> {
     let mut entries = Vec::new();
     flatten(&parse(path, text)?, prefix, text, known, &mut entries);
     Ok(entries)
@@ -147,7 +147,7 @@ fn flatten(
     prefix: &str,
     text: &str,
     known: fn(&str) -> bool,
-    entries: &mut Vec<Entry>,
+    entries: &mut Vec<FileValue>,
 ) {
     for item in items(table) {
         let name = item.name();
@@ -160,7 +160,7 @@ fn flatten(
             }
             _ => {
                 let line = position(text.as_bytes(), item.start()).0;
-                entries.push(Entry { key, value: item.written(text), line });
+                entries.push(FileValue { key, value: item.written(text), line });
             }
         }
     }

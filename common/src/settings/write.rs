@@ -22,7 +22,7 @@ use super::setting::{Setting, Shape};
 use super::spelling::OLD_SPELLINGS;
 use super::table::find;
 use super::toml_patch;
-use super::toml_read::{self, Entry, Written};
+use super::toml_read::{self, FileValue, Written};
 use super::value::{Layer, RawValue};
 use crate::error::Error;
 use crate::walk::Follow;
@@ -113,7 +113,7 @@ fn change_file(
         return Ok(());
     }
     let entries = toml_read::entries(&path, &text, file.prefix(), |key| find(key).is_some())?;
-    let has_secret = entries.into_iter().any(|Entry { key, value, .. }| {
+    let has_secret = entries.into_iter().any(|FileValue { key, value, .. }| {
         find(&key).is_some_and(|setting| {
             let value = RawValue::new(&key, value, Layer::Default, setting.kind.shape);
             value.shown(setting) != value.text

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Dir, Mode, openat, statat};
 use super::original::Unreadable;
 use crate::regular;
 use crate::x509::certificate::Certificate;
-use crate::x509::key::{Key, Unusable};
+use crate::x509::key::{PrivateKey, Unusable};
 use crate::x509::pem;
 
 /// Whether one of these certificates, in DER, is that of a CA with this key.
@@ -52,10 +52,10 @@ pub(super) fn is_in(directory: BorrowedFd<'_>, key: &[u8]) -> Result<bool, Unrea
 fn is_key_of(owner: &Certificate<'_>, key: &[u8]) -> bool {
     let algorithms = crate::crypto::provider().signature_verification_algorithms;
     owner.is_authority()
-        && match Key::of(owner.key, key) {
+        && match PrivateKey::of(owner.key, key) {
             Ok(key) => key.public().map_or(true, |public| public == owner.key.content()),
             Err(Unusable::Stranger) if owner.key.can_be_verified(algorithms) => false,
             // A key that ring cannot read is compared by its kind.
-            Err(_) => Key::new(key).err() == Some(Unusable::Kind(owner.key.to_string())),
+            Err(_) => PrivateKey::new(key).err() == Some(Unusable::Kind(owner.key.to_string())),
         }
 }

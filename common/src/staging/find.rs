@@ -32,7 +32,7 @@ pub(super) enum Copy {
 }
 
 /// An entry of a directory.
-pub(crate) struct Entry {
+pub(crate) struct ListedPath {
     pub(crate) path: PathBuf,
     pub(crate) is_directory: bool,
 }
@@ -79,18 +79,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 /// # Errors
 ///
 /// As [`read`].
-pub(crate) fn entries(path: &Path) -> Result<Option<Vec<Entry>>, Unreadable> {
+pub(crate) fn entries(path: &Path) -> Result<Option<Vec<ListedPath>>, Unreadable> {
     let flags = regular::FLAGS | OFlags::DIRECTORY;
     let listed = match open(path, flags, Mode::empty()) {
         Err(rustix::io::Errno::NOTDIR) => return Ok(None),
         opened => opened.map_err(Unreadable::from).and_then(|directory| list(directory.as_fd())),
     };
     let error = match listed {
-        Ok(names) => return Ok(Some(Entry::all(path, &names))),
+        Ok(names) => return Ok(Some(ListedPath::all(path, &names))),
         Err(error) => error,
     };
     if let Some(names) = Copy::Listing.find(path) {
-        return Ok(Some(Entry::all(path, &names)));
+        return Ok(Some(ListedPath::all(path, &names)));
     }
     match Copy::Content.find(path) {
         Some(_) => Ok(None),
@@ -132,7 +132,7 @@ pub(super) fn list(directory: BorrowedFd<'_>) -> Result<Vec<u8>, Unreadable> {
     Ok(listing)
 }
 
-impl Entry {
+impl ListedPath {
     pub(super) fn all(directory: &Path, listing: &[u8]) -> Vec<Self> {
         let names = listing.split(|byte| *byte == 0).filter(|name| !name.is_empty());
         names

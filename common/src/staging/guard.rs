@@ -19,7 +19,7 @@ use super::original::{self, Unreadable};
 use super::walk::{self, PathWalk};
 use crate::regular::FLAGS;
 use crate::walk::{Policy, walk_by};
-use crate::x509::pem::{self, Kind};
+use crate::x509::pem::{self, SectionKind};
 
 static GUARD: OnceLock<Guard> = OnceLock::new();
 
@@ -55,7 +55,7 @@ impl Guard {
         }
         let opened = self.walk.open(path)?;
         let bytes = original::read_opened(opened.file)?;
-        if opened.is_others && pem::read(&bytes).first(Kind::PrivateKey).is_some() {
+        if opened.is_others && pem::read(&bytes).first(SectionKind::PrivateKey).is_some() {
             return Err(walk::key_among_others(path));
         }
         Ok(bytes)
@@ -161,7 +161,7 @@ mod tests {
         assert!(guard.read(&dir.path("etc/others")).is_err());
         assert!(guard.read(Path::new("/proc/self/status")).is_err());
         // The owner of the directory may have moved it there.
-        let key = crate::x509::key::Key::generate().unwrap().1;
+        let key = crate::x509::key::PrivateKey::generate().unwrap().1;
         let encoded = pem::encode("PRIVATE KEY", &key);
         dir.write("etc/roots", encoded);
         fs::set_permissions(dir.path("etc/roots"), Permissions::from_mode(0o600)).unwrap();

@@ -27,16 +27,16 @@ use rustix::io::Errno;
 
 use super::authority;
 use super::directory::StagingDirectory;
-use super::find::{self, Copy, Entry};
+use super::find::{self, Copy, ListedPath};
 use super::original::{self, Unreadable};
-use super::secrets::{self, Credentials};
+use super::secrets::{self, BasicCredentials};
 use super::walk::{self, Opened, PathWalk};
 use crate::error::Error;
 use crate::settings::{self, PathTo, SETTINGS, Values};
 use crate::x509::RevocationList;
 use crate::x509::certificate::Certificate;
-use crate::x509::key::{Key, Unusable};
-use crate::x509::pem::{self, Contents, Fault, Kind, Section};
+use crate::x509::key::{PrivateKey, Unusable};
+use crate::x509::pem::{self, Contents, Fault, Section, SectionKind};
 
 /// Copies what the settings of this program name.
 ///
@@ -94,7 +94,7 @@ pub(super) fn hand_over(
         let may_be_directory = filter.means(&[PathTo::Authorities, PathTo::RevocationLists]);
         match list(walk, path).filter(|_| may_be_directory) {
             Some(listing) if is_open => {
-                for entry in Entry::all(path, &listing) {
+                for entry in ListedPath::all(path, &listing) {
                     if !entry.is_directory && !walk::is_open_to_all(&entry.path) {
                         put(filter.find(&entry.path), &entry.path, &mut staged)?;
                     }
@@ -120,7 +120,7 @@ fn certificates(walk: &PathWalk, path: &Path) -> Vec<Vec<u8>> {
     let entries = if walk::is_open_to_all(path) {
         find::entries(path).ok().flatten()
     } else {
-        list(walk, path).map(|listing| Entry::all(path, &listing))
+        list(walk, path).map(|listing| ListedPath::all(path, &listing))
     };
     let files = match entries {
         Some(entries) => entries.into_iter().map(|entry| entry.path).collect(),
@@ -187,7 +187,7 @@ impl Filter<'_> {
         const NAMED: usize = 3;
         let mut odd = 0;
         let mut kept = Vec::new();
-        for Entry { path: mut name, is_directory } in Entry::all(path, listing) {
+        for ListedPath { path: mut name, is_directory } in ListedPath::all(path, listing) {
             // In a directory of lists another directory is an error.
             if is_directory && !self.means(&[PathTo::RevocationLists]) {
                 continue;
@@ -196,8 +196,8 @@ impl Filter<'_> {
                 let contents = found.as_ref().map(|copy| pem::read(copy)).unwrap_or_default();
                 let is_odd = contents.sections.is_empty() || !contents.faults.is_empty();
                 let is_meant = contents.sections.iter().any(|section| match section.kind {
-                    Kind::Certificate => self.means(&[PathTo::Authorities]),
-                    Kind::RevocationList => self.means(&[PathTo::RevocationLists]),
+                    SectionKind::Certificate => self.means(&[PathTo::Authorities]),
+                    SectionKind::RevocationList => self.means(&[PathTo::RevocationLists]),
                     _ => false,
                 });
                 if !is_meant && !is_odd {
@@ -222,7 +222,7 @@ impl Filter<'_> {
         let Opened { file, directory, is_others } = self.walk.open(path)?;
         let bytes = original::read_opened(file)?;
         if self.means(&[PathTo::Credentials]) {
-            return secrets::credentials(&bytes).map(Credentials::restate);
+            return secrets::credentials(&bytes).map(BasicCredentials::restate);
         } else if self.means(&[PathTo::Password]) {
             return secrets::password(&bytes).map(Into::into);
         } else if self.means(&[PathTo::Rules]) {
@@ -236,7 +236,7 @@ impl Filter<'_> {
             if !self.is_own(&key.der)? {
                 // The service reports that the key does not belong to its certificate. It gets a
                 // new key, for which it reports the same.
-                let (_, new) = Key::generate().map_err(|_| io::Error::from(Errno::IO))?;
+                let (_, new) = PrivateKey::generate().map_err(|_| io::Error::from(Errno::IO))?;
                 contents.sections[place].der = new;
             }
         }
@@ -246,13 +246,13 @@ impl Filter<'_> {
 
     /// The index of the private key to copy; `None` if the service reports another fault first.
     fn place_of_key(&self, contents: &Contents) -> Option<usize> {
-        let is_key = |section: &Section| section.kind == Kind::PrivateKey;
+        let is_key = |section: &Section| section.kind == SectionKind::PrivateKey;
         let place = contents.sections.iter().position(is_key)?;
         let has_no_certificate = self.own.is_empty() && self.means(&[PathTo::Certificate]);
         let is_meant = self.means(&[PathTo::PrivateKey, PathTo::DeviceKey])
             && !has_no_certificate
             && !contents.faults.iter().any(Fault::is_damage)
-            && Key::new(&contents.sections[place].der).err() != Some(Unusable::Unknown);
+            && PrivateKey::new(&contents.sections[place].der).err() != Some(Unusable::Unknown);
         is_meant.then_some(place)
     }
 
@@ -264,7 +264,7 @@ impl Filter<'_> {
                 .to_owned(),
         ));
         for owner in self.own.iter().filter_map(|der| Certificate::parse(der).ok()) {
-            verdict = match Key::of(owner.key, key) {
+            verdict = match PrivateKey::of(owner.key, key) {
                 Ok(key) if key.public().is_ok_and(|public| public == owner.key.content()) => {
                     return Ok(true);
                 }
@@ -320,15 +320,15 @@ impl Filter<'_> {
     /// The sections that the setting is for, and the other ones without their content.
     fn restate(&self, contents: &Contents, key: Option<&Section>) -> Vec<u8> {
         contents.restate(|section| match section.kind {
-            Kind::Certificate => {
+            SectionKind::Certificate => {
                 self.means(&[PathTo::Certificate, PathTo::Authorities])
                     && Certificate::parse(&section.der).is_ok()
             }
-            Kind::RevocationList => {
+            SectionKind::RevocationList => {
                 self.means(&[PathTo::RevocationLists])
                     && RevocationList::parse(&section.der).is_ok()
             }
-            Kind::PrivateKey => key == Some(section),
+            SectionKind::PrivateKey => key == Some(section),
             _ => false,
         })
     }

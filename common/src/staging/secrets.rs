@@ -8,7 +8,7 @@ use crate::access;
 use crate::settings::toml_patch::quoted;
 
 /// A user name and a password, as in `c8y.credentials_path`.
-pub struct Credentials {
+pub struct BasicCredentials {
     /// Neither empty nor with a colon (RFC 7617, 2).
     pub username: String,
     /// Any text.
@@ -36,7 +36,7 @@ pub fn password(bytes: &[u8]) -> Result<&str, Unreadable> {
 /// # Errors
 ///
 /// If the file holds none. The error does not quote the file.
-pub fn credentials(bytes: &[u8]) -> Result<Credentials, Unreadable> {
+pub fn credentials(bytes: &[u8]) -> Result<BasicCredentials, Unreadable> {
     let read = || {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8")?;
         // The parser's message may quote the file.
@@ -48,7 +48,7 @@ pub fn credentials(bytes: &[u8]) -> Result<Credentials, Unreadable> {
         match username.as_str() {
             "" => Err("username is empty"),
             name if name.contains(':') => Err("username contains a colon (RFC 7617, 2)"),
-            _ => Ok(Credentials { username, password }),
+            _ => Ok(BasicCredentials { username, password }),
         }
     };
     read().map_err(|what| {
@@ -79,7 +79,7 @@ fn string(table: &DeTable<'_>, key: &str, missing: &'static str) -> Result<Strin
         .ok_or("invalid type of username or password, which are strings")
 }
 
-impl Credentials {
+impl BasicCredentials {
     /// A file with these credentials and nothing else.
     pub(super) fn restate(self) -> Vec<u8> {
         let [username, password] = [self.username, self.password].map(|text| quoted(&text));

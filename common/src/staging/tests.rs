@@ -11,7 +11,7 @@ use super::hand_over::hand_over;
 use super::walk::PathWalk;
 use crate::settings::PathTo;
 use crate::testing::{Dir, EC_KEY};
-use crate::x509::pem::{self, Contents, Kind};
+use crate::x509::pem::{self, Contents, SectionKind};
 
 /// A configuration directory with certificates, below which everything is that is named.
 fn configured() -> Dir {
@@ -54,7 +54,7 @@ fn reason(dir: &Dir, name: &str) -> String {
 }
 
 /// The kinds of which something was handed over.
-fn handed_over(contents: &Contents) -> Vec<Kind> {
+fn handed_over(contents: &Contents) -> Vec<SectionKind> {
     let full = contents.sections.iter().filter(|section| !section.der.is_empty());
     full.map(|section| section.kind).collect()
 }
@@ -65,10 +65,10 @@ fn of_each_file_comes_what_its_setting_means_and_nothing_beside_it() {
     let mixed = ["server.crt", "ca.crl", "server.key", "other.key", "other.csr"];
     let mixed = mixed.map(|name| String::from_utf8(dir.read(name)).unwrap()).join("s3cret\n");
     for (path_to, kinds) in [
-        (PathTo::Certificate, &[Kind::Certificate][..]),
-        (PathTo::Authorities, &[Kind::Certificate]),
-        (PathTo::RevocationLists, &[Kind::RevocationList]),
-        (PathTo::PrivateKey, &[Kind::PrivateKey]),
+        (PathTo::Certificate, &[SectionKind::Certificate][..]),
+        (PathTo::Authorities, &[SectionKind::Certificate]),
+        (PathTo::RevocationLists, &[SectionKind::RevocationList]),
+        (PathTo::PrivateKey, &[SectionKind::PrivateKey]),
     ] {
         dir.write("mixed.pem", &mixed);
         stage(&dir, &[("mixed.pem", path_to), ("server.crt", PathTo::Certificate)]);
@@ -85,7 +85,10 @@ fn of_each_file_comes_what_its_setting_means_and_nothing_beside_it() {
     }
     // A certificate and its key in one file, for both settings.
     stage(&dir, &[("mixed.pem", PathTo::Certificate), ("mixed.pem", PathTo::PrivateKey)]);
-    assert_eq!(handed_over(&contents(&dir, "mixed.pem")), [Kind::Certificate, Kind::PrivateKey]);
+    assert_eq!(
+        handed_over(&contents(&dir, "mixed.pem")),
+        [SectionKind::Certificate, SectionKind::PrivateKey]
+    );
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn no_key_of_a_ca_is_handed_over_under_any_name() {
         ("all", PathTo::Authorities),
     ];
     stage(&dir, &named);
-    assert_eq!(handed_over(&contents(&dir, "all/server.key")), [Kind::PrivateKey]);
+    assert_eq!(handed_over(&contents(&dir, "all/server.key")), [SectionKind::PrivateKey]);
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn the_devices_key_may_have_signed_its_own_certificate_where_root_alone_can_have
     let dir = configured();
     let [own, named] = [("ca.crt", PathTo::Certificate), ("ca.key", PathTo::DeviceKey)];
     stage(&dir, &[own, named]);
-    assert_eq!(handed_over(&contents(&dir, "ca.key")), [Kind::PrivateKey]);
+    assert_eq!(handed_over(&contents(&dir, "ca.key")), [SectionKind::PrivateKey]);
     // It is neither the key of a service nor the key of an authority that the service trusts.
     for other in [("ca.key", PathTo::PrivateKey), ("ca.crt", PathTo::Authorities)] {
         stage(&dir, &[own, named, other]);
@@ -168,7 +171,7 @@ fn of_a_closed_directory_come_its_names_and_of_its_files_what_they_may_give() {
     stage(&dir, &[("cas", PathTo::Authorities)]);
     let listing = copied(&dir, Copy::Listing, "cas").unwrap();
     assert_eq!(listing, b"README\0ca.crt\0dangling\0pipe\0");
-    assert_eq!(handed_over(&contents(&dir, "cas/ca.crt")), [Kind::Certificate]);
+    assert_eq!(handed_over(&contents(&dir, "cas/ca.crt")), [SectionKind::Certificate]);
     assert!(copied(&dir, Copy::Content, "cas/ca.key").is_none());
     assert_eq!(contents(&dir, "cas/README"), Contents::default());
     assert_eq!(reason(&dir, "cas/dangling"), "does not exist");

@@ -18,7 +18,7 @@ const SYNCS: usize = 2;
 
 /// What a job does to the disk.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum JobKind {
     /// Reads.
     Read,
     /// Changes something.
@@ -59,7 +59,7 @@ impl DiskPool {
     /// its end.
     pub fn run<T: Send + 'static>(
         self: &Arc<Self>,
-        kind: Kind,
+        kind: JobKind,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Returned<T> {
         let (pool, work) = (self.clone(), Work::new(job));
@@ -67,7 +67,7 @@ impl DiskPool {
     }
 
     /// Waits for a permit. The work returns it. Compiled once for all types of jobs.
-    async fn permit(self: &Arc<Self>, kind: Kind, work: Work) -> Work {
+    async fn permit(self: &Arc<Self>, kind: JobKind, work: Work) -> Work {
         let permits = self.permits(kind).await;
         let pool = self.clone();
         work.then(move || {
@@ -83,12 +83,12 @@ impl DiskPool {
     }
 
     /// Permits are always taken in the same order, which rules out a deadlock.
-    async fn permits(&self, kind: Kind) -> [Option<SemaphoreGuardArc>; 4] {
+    async fn permits(&self, kind: JobKind) -> [Option<SemaphoreGuardArc>; 4] {
         let (writes, syncs, makes) = match kind {
-            Kind::Read => (false, false, false),
-            Kind::Write => (true, false, false),
-            Kind::Sync => (true, true, false),
-            Kind::MakeDirectories => (true, true, true),
+            JobKind::Read => (false, false, false),
+            JobKind::Write => (true, false, false),
+            JobKind::Sync => (true, true, false),
+            JobKind::MakeDirectories => (true, true, true),
         };
         let maker = if makes { Some(self.makers.acquire_arc().await) } else { None };
         let sync = if syncs { Some(self.syncs.acquire_arc().await) } else { None };
@@ -133,7 +133,7 @@ mod tests {
         /// Waits for a permit and starts a job.
         async fn start(
             self: &Arc<Self>,
-            kind: Kind,
+            kind: JobKind,
             job: impl FnOnce() -> bool + Send + 'static,
         ) -> Job<bool> {
             self.permit(kind, Work::new(job)).await.into_job()
@@ -141,10 +141,10 @@ mod tests {
     }
 
     /// Starts jobs of these kinds that wait until the sender is dropped.
-    fn stall(pool: &Arc<DiskPool>, kinds: &[Kind]) -> (mpsc::Sender<()>, Vec<Job<bool>>) {
+    fn stall(pool: &Arc<DiskPool>, kinds: &[JobKind]) -> (mpsc::Sender<()>, Vec<Job<bool>>) {
         let (sender, receiver) = mpsc::channel::<()>();
         let receiver = Arc::new(Mutex::new(receiver));
-        let start = |kind: &Kind| {
+        let start = |kind: &JobKind| {
             let receiver = receiver.clone();
             future::block_on(pool.start(*kind, move || receiver.lock().unwrap().recv().is_err()))
         };
@@ -154,14 +154,14 @@ mod tests {
     #[test]
     fn stalled_uploads_leave_room_for_a_download() {
         let pool = Arc::new(DiskPool::default());
-        let (sender, stalled) = stall(&pool, &[Kind::Sync, Kind::Sync, Kind::Write]);
-        let mut fourth = Box::pin(pool.start(Kind::Write, || true));
+        let (sender, stalled) = stall(&pool, &[JobKind::Sync, JobKind::Sync, JobKind::Write]);
+        let mut fourth = Box::pin(pool.start(JobKind::Write, || true));
         assert!(future::block_on(future::poll_once(&mut fourth)).is_none());
 
         let (done, read) = mpsc::channel();
         let reader = pool.clone();
         std::thread::spawn(move || {
-            done.send(future::block_on(reader.run(Kind::Read, || 7))).unwrap();
+            done.send(future::block_on(reader.run(JobKind::Read, || 7))).unwrap();
         });
         assert_eq!(read.recv_timeout(LIMIT), Ok(7));
 
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn jobs_that_make_directories_leave_room_for_a_sync() {
         let pool = Arc::new(DiskPool::default());
-        let (sender, stalled) = stall(&pool, &[Kind::MakeDirectories]);
-        let mut second = Box::pin(pool.start(Kind::MakeDirectories, || true));
+        let (sender, stalled) = stall(&pool, &[JobKind::MakeDirectories]);
+        let mut second = Box::pin(pool.start(JobKind::MakeDirectories, || true));
         assert!(future::block_on(future::poll_once(&mut second)).is_none());
-        assert!(future::block_on(pool.run(Kind::Sync, || true)));
+        assert!(future::block_on(pool.run(JobKind::Sync, || true)));
         drop(sender);
         assert!(future::block_on(async { second.await.await }));
         drop(stalled);
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_deferred_job_waits_for_a_permit_and_is_run() {
         let pool = Arc::new(DiskPool::default());
-        let (sender, stalled) = stall(&pool, &[Kind::Write; WRITERS]);
+        let (sender, stalled) = stall(&pool, &[JobKind::Write; WRITERS]);
         let (done, seen) = mpsc::channel();
         pool.defer(move || done.send(()).unwrap());
         assert_eq!(pool.deferred().len(), 1);

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_lite::future::Boxed;
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
-use super::disk_pool::{DiskPool, Kind};
+use super::disk_pool::{DiskPool, JobKind};
 use crate::net::load;
 
 /// The maximum size of a read while few connections are busy.
@@ -155,7 +155,7 @@ impl Reader {
                 chunk.truncate(count);
                 Ok(chunk.freeze())
             };
-            pool.run(Kind::Read, read).await
+            pool.run(JobKind::Read, read).await
         }
     }
 }

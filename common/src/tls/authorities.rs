@@ -9,8 +9,8 @@ use super::pinned::Pins;
 use super::source::{Source, guess};
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
-use crate::x509::pem::Kind;
-use crate::x509::{Name, Time};
+use crate::x509::pem::SectionKind;
+use crate::x509::{DistinguishedName, Time};
 
 /// The maximum number of warnings about single files. Further ones are only counted.
 const COMPLAINTS: usize = 3;
@@ -51,7 +51,7 @@ impl Authorities {
             minor: Vec::new(),
         };
         // Subdirectories are ignored, as openssl does: /etc/ssl/certs/java.
-        let mut found = Found::default();
+        let mut found = FoundCertificates::default();
         for file in &files.sources {
             loading.file(file, &mut found)?;
         }
@@ -62,7 +62,7 @@ impl Authorities {
     }
 
     /// Whether one of them has a certificate whose issuer has this name.
-    pub(super) fn are_issued_by(&self, name: Name<'_>) -> bool {
+    pub(super) fn are_issued_by(&self, name: DistinguishedName<'_>) -> bool {
         let mut certificates = self.certificates.iter().flatten();
         certificates.any(|der| Certificate::parse(der).is_ok_and(|read| read.issuer == name))
     }
@@ -71,13 +71,13 @@ impl Authorities {
 /// The certificates of all files in one block of memory, which is freed completely. Single blocks
 /// would lie between the kept roots and prevent the return of whole pages.
 #[derive(Default)]
-struct Found<'a> {
+struct FoundCertificates<'a> {
     encoded: Vec<u8>,
     /// The file, the line, and where in `encoded` the certificate is.
     certificates: Vec<(&'a Source, usize, Range<usize>)>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> FoundCertificates<'a> {
     fn add(&mut self, file: &'a Source, line: usize, der: &[u8]) {
         let start = self.encoded.len();
         self.encoded.extend_from_slice(der);
@@ -98,7 +98,11 @@ struct Loading {
 
 impl Loading {
     /// A directory may contain other files: one bad file in it is a warning.
-    fn file<'a>(&mut self, file: &'a Source, found: &mut Found<'a>) -> Result<(), Error> {
+    fn file<'a>(
+        &mut self,
+        file: &'a Source,
+        found: &mut FoundCertificates<'a>,
+    ) -> Result<(), Error> {
         let contents = match file.contents() {
             Ok(contents) => contents,
             Err(what) if self.is_directory => {
@@ -114,13 +118,13 @@ impl Loading {
             self.complaints.push(file.say(fault));
         }
         for section in &contents.sections {
-            if section.kind == Kind::Certificate {
+            if section.kind == SectionKind::Certificate {
                 found.add(file, section.line, &section.der);
             }
         }
         // Keys, requests and lists may be in the same directory.
         let is_elsewhere = self.is_directory && !contents.sections.is_empty();
-        if contents.first(Kind::Certificate).is_none()
+        if contents.first(SectionKind::Certificate).is_none()
             && contents.faults.is_empty()
             && !is_elsewhere
         {

@@ -8,8 +8,8 @@ use super::explain::cause;
 use super::source::{Source, guess};
 use crate::error::Error;
 use crate::x509::certificate::{AlternativeName, Certificate};
-use crate::x509::key::Key;
-use crate::x509::pem::Kind;
+use crate::x509::key::PrivateKey;
+use crate::x509::pem::SectionKind;
 use crate::x509::{PublicKey, Time};
 
 /// A certificate that expires in fewer days causes a warning.
@@ -93,7 +93,7 @@ fn chain(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<CertificateDer<'static>>, Error> {
     let contents = source.contents().map_err(|what| source.error(what))?;
-    let has_any = contents.first(Kind::Certificate).is_some();
+    let has_any = contents.first(SectionKind::Certificate).is_some();
     for fault in &contents.faults {
         if fault.is_damage() || !has_any {
             return Err(source.error(fault));
@@ -103,7 +103,8 @@ fn chain(
     if !has_any {
         return Err(source.error(format_args!("holds no certificate{}", guess(&contents))));
     }
-    let found = contents.sections.into_iter().filter(|found| found.kind == Kind::Certificate);
+    let found =
+        contents.sections.into_iter().filter(|found| found.kind == SectionKind::Certificate);
     Ok(found.map(|found| found.der.into()).collect())
 }
 
@@ -114,13 +115,13 @@ fn fits_another(pair: &CertifiedKey) -> bool {
     pair.cert.iter().any(|der| Certificate::parse(der).is_ok_and(|read| read.key == public))
 }
 
-fn private_key(source: &Source, owner: PublicKey<'_>) -> Result<Key, Error> {
+fn private_key(source: &Source, owner: PublicKey<'_>) -> Result<PrivateKey, Error> {
     let contents = source.contents().map_err(|what| source.error(what))?;
-    let key = contents.first(Kind::PrivateKey);
+    let key = contents.first(SectionKind::PrivateKey);
     // Only the first key counts.
     match (key, contents.faults.first()) {
         (_, Some(fault)) if fault.is_damage() || key.is_none() => Err(source.error(fault)),
-        (Some(key), _) => Key::of(owner, &key.der).map_err(|what| source.error(what)),
+        (Some(key), _) => PrivateKey::of(owner, &key.der).map_err(|what| source.error(what)),
         (None, _) => Err(source.error(format_args!("holds no private key{}", guess(&contents)))),
     }
 }

@@ -18,19 +18,19 @@ use crate::x509::certificate::Certificate;
 #[derive(Debug)]
 pub struct ReloadingServer {
     files: ServerFiles,
-    current: Mutex<Current>,
+    current: Mutex<CurrentConfig>,
     fingerprint: Mutex<Fingerprint>,
 }
 
 #[derive(Clone, Debug)]
-struct Current {
+struct CurrentConfig {
     config: Arc<ServerConfig>,
     admission: Option<Arc<Admission>>,
     names: Arc<[String]>,
 }
 
 /// The client of an open connection, as its certificates name it.
-pub(crate) struct Client {
+pub(crate) struct VerifiedClient {
     certificates: Vec<CertificateDer<'static>>,
     /// The configuration that accepted the client last. This does not keep it alive: a connection
     /// may stay open for days, and old keys and lists should be freed after a reload.
@@ -42,7 +42,7 @@ pub(crate) struct Client {
     pub(crate) digest: u64,
 }
 
-impl Client {
+impl VerifiedClient {
     fn first_expiry(&self, after: i64) -> i64 {
         let read = self.certificates.iter().flat_map(|der| Certificate::parse(der));
         let expiries = read.map(|certificate| certificate.not_after.unix());
@@ -53,7 +53,7 @@ impl Client {
 impl ReloadingServer {
     /// Serves with the configuration that was loaded from these files.
     pub fn new(files: ServerFiles, loaded: &ServerIdentity) -> Self {
-        let current = Mutex::new(Current::of(loaded));
+        let current = Mutex::new(CurrentConfig::of(loaded));
         Self { files, current, fingerprint: Mutex::new(loaded.fingerprint) }
     }
 
@@ -84,11 +84,11 @@ impl ReloadingServer {
         &self,
         session: &ServerConnection,
         config: &Arc<ServerConfig>,
-    ) -> Option<Client> {
+    ) -> Option<VerifiedClient> {
         let certificates = session.peer_certificates()?.to_vec();
         let mut hasher = DefaultHasher::new();
         certificates.first().hash(&mut hasher);
-        let client = Client {
+        let client = VerifiedClient {
             certificates,
             judged_by: Mutex::new(Arc::downgrade(config)),
             expires: AtomicI64::new(0),
@@ -105,12 +105,12 @@ impl ReloadingServer {
     /// # Errors
     ///
     /// The reason why the client would be refused.
-    pub(crate) fn judge(&self, client: &Client) -> Result<(), rustls::Error> {
+    pub(crate) fn judge(&self, client: &VerifiedClient) -> Result<(), rustls::Error> {
         self.judge_at(client, UnixTime::now())
     }
 
-    fn judge_at(&self, client: &Client, now: UnixTime) -> Result<(), rustls::Error> {
-        let Current { config, admission, .. } = lock(&self.current).clone();
+    fn judge_at(&self, client: &VerifiedClient, now: UnixTime) -> Result<(), rustls::Error> {
+        let CurrentConfig { config, admission, .. } = lock(&self.current).clone();
         let mut judged_by = lock(&client.judged_by);
         let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if judged_by.as_ptr() == Arc::as_ptr(&config) && seconds <= client.expires.load(Relaxed) {
@@ -135,7 +135,7 @@ impl ReloadingServer {
         let loaded = self.files.load()?.ok_or_else(|| {
             Error::Configuration(format!("{}.cert_path is not set", self.files.prefix))
         })?;
-        *lock(&self.current) = Current::of(&loaded);
+        *lock(&self.current) = CurrentConfig::of(&loaded);
         Ok(loaded)
     }
 
@@ -147,14 +147,14 @@ impl ReloadingServer {
     }
 }
 
-impl Client {
+impl VerifiedClient {
     /// The client's own certificate.
     pub(crate) fn certificate(&self) -> &[u8] {
         self.certificates.first().map_or(&[], |certificate| certificate)
     }
 }
 
-impl Current {
+impl CurrentConfig {
     fn of(loaded: &ServerIdentity) -> Self {
         Self {
             config: Arc::clone(&loaded.config),

@@ -9,8 +9,8 @@ use super::authorities::Authorities;
 use super::source::{Files, Source, guess};
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
-use crate::x509::pem::Kind;
-use crate::x509::{IndexedList, Name, PublicKey, RevocationList, Time};
+use crate::x509::pem::SectionKind;
+use crate::x509::{DistinguishedName, IndexedList, PublicKey, RevocationList, Time};
 
 /// All lists that a setting names.
 #[derive(Debug, Default)]
@@ -41,12 +41,12 @@ impl Lists {
                 return Err(file.error(fault));
             }
             let is_other = is_directory && !contents.sections.is_empty();
-            if contents.first(Kind::RevocationList).is_none() && !is_other {
+            if contents.first(SectionKind::RevocationList).is_none() && !is_other {
                 let guess = guess(&contents);
                 return Err(file.error(format_args!("holds no revocation list{guess}")));
             }
             for section in contents.sections {
-                if section.kind == Kind::RevocationList {
+                if section.kind == SectionKind::RevocationList {
                     is_any_ours |= check(file, &section.der, section.line, authorities, warnings)?;
                     let list = IndexedList::new(section.der).map_err(|what| file.error(what))?;
                     lists.push(list);
@@ -155,8 +155,12 @@ fn check(
 }
 
 /// The keys of the roots of this name.
-fn keys<'a>(roots: &'a RootCertStore, name: Name<'_>) -> impl Iterator<Item = PublicKey<'a>> {
-    let named = roots.roots.iter().filter(move |root| Name::new(&root.subject) == name);
+fn keys<'a>(
+    roots: &'a RootCertStore,
+    name: DistinguishedName<'_>,
+) -> impl Iterator<Item = PublicKey<'a>> {
+    let named =
+        roots.roots.iter().filter(move |root| DistinguishedName::new(&root.subject) == name);
     named.map(key)
 }
 

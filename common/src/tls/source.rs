@@ -7,8 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::staging::{self, Entry, Unreadable};
-use crate::x509::pem::{self, Contents, Kind};
+use crate::staging::{self, ListedPath, Unreadable};
+use crate::x509::pem::{self, Contents, SectionKind};
 
 /// A setting that names a file, and the file.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Source {
         };
         let (directories, sources): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.is_directory);
-        let within = |entries: Vec<Entry>| {
+        let within = |entries: Vec<ListedPath>| {
             let entries = entries.into_iter();
             entries.map(|entry| Self { key: self.key.clone(), path: entry.path }).collect()
         };
@@ -65,17 +65,17 @@ impl Source {
 /// What a file holds instead of the expected content, to follow a message.
 pub(super) fn guess(contents: &Contents) -> &'static str {
     let mut kinds = contents.sections.iter().map(|section| section.kind);
-    if contents.first(Kind::EncryptedKey).is_some() {
+    if contents.first(SectionKind::EncryptedKey).is_some() {
         return "; it holds a key with a passphrase, which a service cannot use: remove the passphrase \
                 with `openssl pkey -in FILE -out NEW`";
     }
     match kinds.next() {
-        Some(Kind::PrivateKey) => "; it holds a private key",
-        Some(Kind::Request) => {
+        Some(SectionKind::PrivateKey) => "; it holds a private key",
+        Some(SectionKind::Request) => {
             "; it holds a certificate signing request, which has to be signed first"
         }
-        Some(Kind::Certificate) => "; it holds a certificate",
-        Some(Kind::RevocationList) => "; it holds a revocation list",
+        Some(SectionKind::Certificate) => "; it holds a certificate",
+        Some(SectionKind::RevocationList) => "; it holds a revocation list",
         Some(_) => "; it holds a public key or parameters",
         None => "; PEM is expected, text with BEGIN and END lines",
     }

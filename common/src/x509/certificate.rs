@@ -11,8 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::der::{BOOLEAN, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
-use super::name::{Name, ObjectId, write_escaped};
+use super::der::{BOOLEAN, DerReader, INTEGER, Malformed, OCTET_STRING, OID, SEQUENCE};
+use super::name::{DistinguishedName, ObjectId, write_escaped};
 use super::signature::{Algorithm, PublicKey, Signed};
 use super::time::Time;
 
@@ -22,9 +22,9 @@ pub struct Certificate<'a> {
     /// The issuer's number for it: an integer, as bytes.
     pub serial: &'a [u8],
     /// Who signed it.
-    pub issuer: Name<'a>,
+    pub issuer: DistinguishedName<'a>,
     /// The subject.
-    pub subject: Name<'a>,
+    pub subject: DistinguishedName<'a>,
     /// The beginning of its validity.
     pub not_before: Time,
     /// The end of its validity.
@@ -67,16 +67,16 @@ impl<'a> Certificate<'a> {
         fields.optional(0xa0)?; // The version.
         let serial = fields.take(INTEGER)?;
         fields.take(SEQUENCE)?;
-        let issuer = Name::new(fields.take(SEQUENCE)?);
+        let issuer = DistinguishedName::new(fields.take(SEQUENCE)?);
         let mut validity = fields.enter(SEQUENCE)?;
         let not_before = Time::read(&mut validity)?;
         let not_after = Time::read(&mut validity)?;
-        let subject = Name::new(fields.take(SEQUENCE)?);
+        let subject = DistinguishedName::new(fields.take(SEQUENCE)?);
         let key = PublicKey::new(fields.take(SEQUENCE)?);
         fields.optional(0x81)?;
         fields.optional(0x82)?;
         let extensions = match fields.optional(0xa3)? {
-            Some(list) => Extensions::parse(Reader::new(list).take(SEQUENCE)?)?,
+            Some(list) => Extensions::parse(DerReader::new(list).take(SEQUENCE)?)?,
             None => Extensions::default(),
         };
         Ok(Self { serial, issuer, subject, not_before, not_after, key, extensions, signed })
@@ -84,7 +84,7 @@ impl<'a> Certificate<'a> {
 
     /// The certificate at the start of these bytes.
     pub fn at_start(bytes: &'a [u8]) -> Option<&'a [u8]> {
-        let der = Reader::new(bytes).any().ok()?.whole;
+        let der = DerReader::new(bytes).any().ok()?.whole;
         Self::parse(der).is_ok().then_some(der)
     }
 
@@ -108,12 +108,12 @@ impl<'a> Extensions<'a> {
     /// Reads the content of a SEQUENCE of extensions.
     pub(super) fn parse(list: &'a [u8]) -> Result<Self, Malformed> {
         let mut extensions = Self::default();
-        let mut list = Reader::new(list);
+        let mut list = DerReader::new(list);
         while !list.is_empty() {
             let mut extension = list.enter(SEQUENCE)?;
             let kind = extension.take(OID)?;
             extension.optional(BOOLEAN)?;
-            let mut value = Reader::new(extension.take(OCTET_STRING)?);
+            let mut value = DerReader::new(extension.take(OCTET_STRING)?);
             match kind {
                 [0x55, 29, 14] => extensions.key_id = Some(value.take(OCTET_STRING)?),
                 [0x55, 29, 17] => {
@@ -133,7 +133,7 @@ impl<'a> Extensions<'a> {
     /// The allowed purposes, in words; empty if all are allowed.
     pub fn purposes(&self) -> Vec<String> {
         let mut words = Vec::new();
-        let mut purposes = Reader::new(self.purposes.unwrap_or_default());
+        let mut purposes = DerReader::new(self.purposes.unwrap_or_default());
         while let Ok(purpose) = purposes.take(OID) {
             words.push(match purpose {
                 [0x2b, 6, 1, 5, 5, 7, 3, 1] => "server".to_owned(),
@@ -146,7 +146,7 @@ impl<'a> Extensions<'a> {
 }
 
 impl<'a> AlternativeName<'a> {
-    fn read_all(value: &mut Reader<'a>) -> Result<Vec<Self>, Malformed> {
+    fn read_all(value: &mut DerReader<'a>) -> Result<Vec<Self>, Malformed> {
         let mut names = Vec::new();
         let mut list = value.enter(SEQUENCE)?;
         while !list.is_empty() {
@@ -195,20 +195,20 @@ impl fmt::Display for Serial<'_> {
 /// A request for a certificate. Its extensions are not read: the issuer decides what the
 /// certificate allows.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct CertificateRequest<'a> {
     /// The subject of the certificate.
-    pub subject: Name<'a>,
+    pub subject: DistinguishedName<'a>,
     /// The public key of the certificate.
     pub key: PublicKey<'a>,
     signed: Signed<'a>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> CertificateRequest<'a> {
     /// Reads one request in DER.
     pub fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
-        let (signed, mut fields): (_, Reader<'_>) = Signed::parse(der)?;
+        let (signed, mut fields): (_, DerReader<'_>) = Signed::parse(der)?;
         fields.take(INTEGER)?;
-        let subject = Name::new(fields.take(SEQUENCE)?);
+        let subject = DistinguishedName::new(fields.take(SEQUENCE)?);
         let key = PublicKey::new(fields.take(SEQUENCE)?);
         Ok(Self { subject, key, signed })
     }

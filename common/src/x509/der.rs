@@ -44,9 +44,9 @@ pub(super) struct Element<'a> {
 
 /// What is left to read of a constructed element.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct DerReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -146,7 +146,7 @@ mod tests {
         let mut long = vec![OCTET_STRING, 0x82, 0x01, 0x00];
         long.extend([7; 256]);
         long.extend([INTEGER, 1, 5]);
-        let mut reader = Reader::new(&long);
+        let mut reader = DerReader::new(&long);
         assert_eq!(reader.take(OCTET_STRING), Ok(&[7; 256][..]));
         assert_eq!(reader.take(INTEGER), Ok(&[5][..]));
         assert_eq!(reader.end(), Ok(()));
@@ -164,7 +164,7 @@ mod tests {
             &[0x1f, 1, 0],
             &[],
         ] {
-            assert!(Reader::new(bytes).any().is_err(), "{bytes:x?}");
+            assert!(DerReader::new(bytes).any().is_err(), "{bytes:x?}");
         }
     }
 }

@@ -11,8 +11,8 @@ use super::der::{
     BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, UTC_TIME,
     UTF8_STRING, element, sequence,
 };
-use super::key::{Key, Unable};
-use super::name::Name;
+use super::key::{PrivateKey, Unable};
+use super::name::DistinguishedName;
 use super::signature::PublicKey;
 use super::time::Time;
 use crate::net::Host;
@@ -30,7 +30,7 @@ pub enum Use<'a> {
 
 /// A part of a subject.
 #[derive(Clone, Copy, Debug)]
-pub enum Part<'a> {
+pub enum SubjectAttribute<'a> {
     /// O.
     Organization(&'a str),
     /// OU.
@@ -60,9 +60,9 @@ pub struct Draft<'a> {
 #[derive(Clone, Copy)]
 pub struct Issuer<'a> {
     /// The subject of its certificate.
-    pub name: Name<'a>,
+    pub name: DistinguishedName<'a>,
     /// Its key.
-    pub key: &'a Key,
+    pub key: &'a PrivateKey,
     /// The key's identifier, where the certificate has one.
     pub key_id: Option<&'a [u8]>,
 }
@@ -119,7 +119,7 @@ impl Draft<'_> {
 }
 
 /// A certificate signing request in DER.
-pub fn request(subject: &[u8], key: &Key) -> Result<Vec<u8>, Unable> {
+pub fn request(subject: &[u8], key: &PrivateKey) -> Result<Vec<u8>, Unable> {
     key.sign(&[
         &element(INTEGER, &[&[0]]),
         &sequence(&[subject]),
@@ -129,13 +129,13 @@ pub fn request(subject: &[u8], key: &Key) -> Result<Vec<u8>, Unable> {
 }
 
 /// The content of a name, from its least specific part on.
-pub fn subject(parts: &[Part<'_>]) -> Vec<u8> {
+pub fn subject(parts: &[SubjectAttribute<'_>]) -> Vec<u8> {
     let sets = parts.iter().map(|part| {
         let (kind, text) = match part {
-            Part::CommonName(text) => (3, text),
-            Part::Surname(text) => (4, text),
-            Part::Organization(text) => (10, text),
-            Part::Unit(text) => (11, text),
+            SubjectAttribute::CommonName(text) => (3, text),
+            SubjectAttribute::Surname(text) => (4, text),
+            SubjectAttribute::Organization(text) => (10, text),
+            SubjectAttribute::Unit(text) => (11, text),
         };
         let kind = element(OID, &[&[0x55, 4, kind]]);
         let text = element(UTF8_STRING, &[text.as_bytes()]);
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::testing::Dir;
     use crate::x509::certificate::Certificate;
-    use crate::x509::{Malformed, Request, pem};
+    use crate::x509::{CertificateRequest, Malformed, pem};
 
     const FROM: Time = Time::from_unix(1_700_000_000);
 
@@ -200,15 +200,19 @@ mod tests {
 
     /// Writes `ca.crt`, `leaf.crt` and `leaf.csr`.
     fn make(dir: &Dir, purpose: Use<'_>) {
-        let (ca, _) = Key::generate().unwrap();
-        let (ca_name, ca_key) = (subject(&[Part::CommonName("tedge-ca")]), ca.public().unwrap());
+        let (ca, _) = PrivateKey::generate().unwrap();
+        let (ca_name, ca_key) =
+            (subject(&[SubjectAttribute::CommonName("tedge-ca")]), ca.public().unwrap());
         let id = key_id(PublicKey::new(&ca_key));
-        let issuer = Issuer { name: Name::new(&ca_name), key: &ca, key_id: Some(&id) };
+        let issuer = Issuer { name: DistinguishedName::new(&ca_name), key: &ca, key_id: Some(&id) };
         let root = draft(&ca_name, &ca_key, Use::Authority).sign(issuer).unwrap();
         dir.write("ca.crt", pem::encode("CERTIFICATE", &root));
 
-        let (key, _) = Key::generate().unwrap();
-        let name = subject(&[Part::Organization("Grüße, & Söhne"), Part::CommonName("leaf")]);
+        let (key, _) = PrivateKey::generate().unwrap();
+        let name = subject(&[
+            SubjectAttribute::Organization("Grüße, & Söhne"),
+            SubjectAttribute::CommonName("leaf"),
+        ]);
         let leaf = draft(&name, &key.public().unwrap(), purpose).sign(issuer).unwrap();
         dir.write("leaf.crt", pem::encode("CERTIFICATE", &leaf));
         dir.write("leaf.csr", pem::encode("CERTIFICATE REQUEST", &request(&name, &key).unwrap()));
@@ -241,16 +245,16 @@ mod tests {
     #[test]
     fn a_request_proves_that_its_maker_has_the_key() {
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
-        let (key, _) = Key::generate().unwrap();
-        let name = subject(&[Part::CommonName("child")]);
+        let (key, _) = PrivateKey::generate().unwrap();
+        let name = subject(&[SubjectAttribute::CommonName("child")]);
         let mut der = request(&name, &key).unwrap();
-        let read = Request::parse(&der).unwrap();
+        let read = CertificateRequest::parse(&der).unwrap();
         assert!(read.is_signed_by_its_key(algorithms));
         assert_eq!(read.subject.content(), name);
         let last = der.len() - 1;
         der[last] ^= 1;
-        assert!(!Request::parse(&der).unwrap().is_signed_by_its_key(algorithms));
+        assert!(!CertificateRequest::parse(&der).unwrap().is_signed_by_its_key(algorithms));
         der.pop();
-        assert_eq!(Request::parse(&der).err(), Some(Malformed));
+        assert_eq!(CertificateRequest::parse(&der).err(), Some(Malformed));
     }
 }

@@ -8,12 +8,12 @@ use rustls::SignatureScheme;
 use rustls::sign::{Signer, SigningKey};
 use rustls_pki_types::{AlgorithmIdentifier, PrivateKeyDer, alg_id};
 
-use super::der::{BIT_STRING, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::der::{BIT_STRING, DerReader, INTEGER, Malformed, OCTET_STRING, OID, SEQUENCE};
 use super::der::{element, sequence};
 use super::signature::{PublicKey, bit_length, write_curve, write_kind};
 
 /// A private key that signs, of any kind that a server may have.
-pub struct Key(Arc<dyn SigningKey>);
+pub struct PrivateKey(Arc<dyn SigningKey>);
 
 /// ring cannot sign or generate a key, for example without random numbers.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub enum Unusable {
     Stranger,
 }
 
-impl Key {
+impl PrivateKey {
     /// A new P-256 key, and its PKCS #8 encoding to be kept secret.
     pub fn generate() -> Result<(Self, Vec<u8>), Unable> {
         let random = SystemRandom::new();
@@ -103,18 +103,18 @@ const SCHEMES: [(SignatureScheme, AlgorithmIdentifier); 4] = [
     (SignatureScheme::ED25519, alg_id::ED25519),
 ];
 
-fn load(key: PrivateKeyDer<'static>) -> Option<Key> {
-    crate::crypto::provider().key_provider.load_private_key(key).map(Key).ok()
+fn load(key: PrivateKeyDer<'static>) -> Option<PrivateKey> {
+    crate::crypto::provider().key_provider.load_private_key(key).map(PrivateKey).ok()
 }
 
 /// A key of an elliptic curve with the public part that it lacks, as PKCS #8 (RFC 5915, RFC 5958).
 fn complete(owner: PublicKey<'_>, encoded: &[u8]) -> Result<Vec<u8>, Malformed> {
     let (algorithm, public) = owner.parts()?;
-    let mut parts = Reader::new(encoded).enter(SEQUENCE)?;
+    let mut parts = DerReader::new(encoded).enter(SEQUENCE)?;
     let mut version = parts.take(INTEGER)?;
     if parts.is_at(SEQUENCE) {
         parts.take(SEQUENCE)?;
-        parts = Reader::new(parts.take(OCTET_STRING)?).enter(SEQUENCE)?;
+        parts = DerReader::new(parts.take(OCTET_STRING)?).enter(SEQUENCE)?;
         version = parts.take(INTEGER)?;
     }
     let secret = parts.take(OCTET_STRING)?;
@@ -138,13 +138,13 @@ fn complete(owner: PublicKey<'_>, encoded: &[u8]) -> Result<Vec<u8>, Malformed> 
 
 /// The kind of a private key in words, where it is PKCS #8, PKCS #1 or SEC 1.
 fn kind(encoded: &[u8]) -> Option<String> {
-    let modulus = |mut parts: Reader<'_>| parts.take(INTEGER).ok().map(bit_length);
+    let modulus = |mut parts: DerReader<'_>| parts.take(INTEGER).ok().map(bit_length);
     let mut words = String::new();
-    let mut parts = Reader::new(encoded).enter(SEQUENCE).ok()?;
+    let mut parts = DerReader::new(encoded).enter(SEQUENCE).ok()?;
     parts.take(INTEGER).ok()?;
     if parts.is_at(SEQUENCE) {
         let algorithm = parts.take(SEQUENCE).ok()?;
-        let inner = Reader::new(parts.take(OCTET_STRING).ok()?).enter(SEQUENCE);
+        let inner = DerReader::new(parts.take(OCTET_STRING).ok()?).enter(SEQUENCE);
         let inner = inner.and_then(|mut inner| inner.take(INTEGER).map(|_| inner)).ok();
         write_kind(&mut words, algorithm, inner.and_then(modulus)).ok()?;
     } else if parts.is_at(INTEGER) {

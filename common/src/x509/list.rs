@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::der::{BOOLEAN, Element, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::der::{BOOLEAN, DerReader, Element, INTEGER, Malformed, OCTET_STRING, OID, SEQUENCE};
 use super::der::{GENERALIZED_TIME, UTC_TIME};
-use super::name::Name;
+use super::name::DistinguishedName;
 use super::signature::{PublicKey, Signed};
 use super::time::Time;
 
@@ -17,12 +17,12 @@ use super::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub struct RevocationList<'a> {
     /// The issuer whose certificates it lists.
-    pub issuer: Name<'a>,
+    pub issuer: DistinguishedName<'a>,
     /// When the next list is due, if stated.
     pub next_update: Option<Time>,
     /// What kind of list it is, if it does not name every revoked certificate.
     pub unfit: Option<&'static str>,
-    revoked: Reader<'a>,
+    revoked: DerReader<'a>,
     signed: Signed<'a>,
 }
 
@@ -32,13 +32,13 @@ impl<'a> RevocationList<'a> {
         let (signed, mut fields) = Signed::parse(der)?;
         fields.optional(INTEGER)?;
         fields.take(SEQUENCE)?;
-        let issuer = Name::new(fields.take(SEQUENCE)?);
+        let issuer = DistinguishedName::new(fields.take(SEQUENCE)?);
         Time::read(&mut fields)?;
         let has_next = fields.is_at(UTC_TIME) || fields.is_at(GENERALIZED_TIME);
         let next_update = if has_next { Some(Time::read(&mut fields)?) } else { None };
-        let revoked = Reader::new(fields.optional(SEQUENCE)?.unwrap_or_default());
+        let revoked = DerReader::new(fields.optional(SEQUENCE)?.unwrap_or_default());
         let unfit = match fields.optional(0xa0)? {
-            Some(extensions) => unfit(Reader::new(extensions).enter(SEQUENCE)?)?,
+            Some(extensions) => unfit(DerReader::new(extensions).enter(SEQUENCE)?)?,
             None => None,
         };
         let list = Self { issuer, next_update, unfit, revoked, signed };
@@ -86,14 +86,14 @@ impl IndexedList {
     pub fn new(der: Vec<u8>) -> Result<Self, Malformed> {
         let list = RevocationList::parse(&der)?;
         let issuer = list.issuer.content();
-        let start = Reader::new(issuer).position_in(&der).ok_or(Malformed)?;
+        let start = DerReader::new(issuer).position_in(&der).ok_or(Malformed)?;
         let (issuer, index) = (start..start + issuer.len(), list.index(&der)?);
         Ok(Self { der: der.into(), issuer, index })
     }
 
     /// The issuer whose certificates it lists.
-    pub fn issuer(&self) -> Name<'_> {
-        Name::new(self.der.get(self.issuer.clone()).unwrap_or_default())
+    pub fn issuer(&self) -> DistinguishedName<'_> {
+        DistinguishedName::new(self.der.get(self.issuer.clone()).unwrap_or_default())
     }
 
     /// Whether a certificate with this serial number is on it.
@@ -113,7 +113,7 @@ impl IndexedList {
 fn serial_at(der: &[u8], offset: u32) -> (usize, &[u8]) {
     let entry = der.get(offset as usize..).unwrap_or_default();
     // The entries were read when the list was parsed.
-    order(number(Reader::new(entry).take(INTEGER).unwrap_or_default()))
+    order(number(DerReader::new(entry).take(INTEGER).unwrap_or_default()))
 }
 
 /// A key to sort by: shorter numbers are smaller.
@@ -130,7 +130,7 @@ fn number(mut digits: &[u8]) -> &[u8] {
 }
 
 /// See [`RevocationList::unfit`].
-fn unfit(mut extensions: Reader<'_>) -> Result<Option<&'static str>, Malformed> {
+fn unfit(mut extensions: DerReader<'_>) -> Result<Option<&'static str>, Malformed> {
     while !extensions.is_empty() {
         let mut extension = extensions.enter(SEQUENCE)?;
         let kind = extension.take(OID)?;
@@ -141,7 +141,7 @@ fn unfit(mut extensions: Reader<'_>) -> Result<Option<&'static str>, Malformed> 
             [0x55, 29, 27] => return Ok(Some(INCOMPLETE)),
             // The issuing distribution point.
             [0x55, 29, 28] => {
-                let mut point = Reader::new(value).enter(SEQUENCE)?;
+                let mut point = DerReader::new(value).enter(SEQUENCE)?;
                 while !point.is_empty() {
                     match point.any()? {
                         Element { tag: 0x84, content, .. } if content != [0] => {

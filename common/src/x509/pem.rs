@@ -14,8 +14,8 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use rustls_pki_types::PrivateKeyDer;
 
-use super::certificate::{Certificate, Request};
-use super::der::{INTEGER, OID, Reader, SEQUENCE};
+use super::certificate::{Certificate, CertificateRequest};
+use super::der::{DerReader, INTEGER, OID, SEQUENCE};
 use super::list::RevocationList;
 use crate::escape::Escaped;
 use text::{HYPHENS, Text, find};
@@ -33,7 +33,7 @@ pub struct Contents {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
     /// The kind by its label.
-    pub kind: Kind,
+    pub kind: SectionKind,
     /// Its content; empty if it is encrypted.
     pub der: Vec<u8>,
     /// The line of BEGIN, from 1.
@@ -42,7 +42,7 @@ pub struct Section {
 
 /// The kind of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SectionKind {
     /// A certificate.
     Certificate,
     /// A revocation list.
@@ -129,7 +129,7 @@ impl Fault {
     }
 }
 
-impl Kind {
+impl SectionKind {
     fn of_label(label: &str) -> Option<Self> {
         Some(match label {
             "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => Self::Certificate,
@@ -148,7 +148,7 @@ impl Kind {
             Some(Self::Certificate)
         } else if RevocationList::parse(der).is_ok() {
             Some(Self::RevocationList)
-        } else if Request::parse(der).is_ok() {
+        } else if CertificateRequest::parse(der).is_ok() {
             Some(Self::Request)
         } else {
             PrivateKeyDer::try_from(der).is_ok().then_some(Self::PrivateKey)
@@ -192,13 +192,13 @@ pub fn encode(label: &str, der: &[u8]) -> String {
 
 impl Contents {
     /// The first section of this kind.
-    pub fn first(&self, kind: Kind) -> Option<&Section> {
+    pub fn first(&self, kind: SectionKind) -> Option<&Section> {
         self.sections.iter().find(|section| section.kind == kind)
     }
 
     /// The certificates, in DER.
     pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
-        let found = self.sections.iter().filter(|found| found.kind == Kind::Certificate);
+        let found = self.sections.iter().filter(|found| found.kind == SectionKind::Certificate);
         found.map(|found| found.der.as_slice())
     }
 
@@ -228,7 +228,7 @@ impl Contents {
 
     /// Whether it is one or several elements of DER, which are then read.
     fn read_der(&mut self, bytes: &[u8]) -> bool {
-        let mut reader = Reader::new(bytes);
+        let mut reader = DerReader::new(bytes);
         let mut elements = Vec::new();
         while !reader.is_empty() {
             match reader.any() {
@@ -237,7 +237,7 @@ impl Contents {
             }
         }
         for &der in &elements {
-            match container(der).map_or_else(|| Kind::of_der(der).ok_or(UNKNOWN_DER), Err) {
+            match container(der).map_or_else(|| SectionKind::of_der(der).ok_or(UNKNOWN_DER), Err) {
                 Ok(kind) => self.sections.push(Section { kind, der: der.to_vec(), line: 1 }),
                 Err(label) => self.fault(1, Damage::Unknown(label.to_owned())),
             }
@@ -278,26 +278,26 @@ impl Contents {
     }
 
     fn decode(&self, label: &str, body: &[u8], line: usize) -> Result<Section, Damage> {
-        let kind = Kind::of_label(label).ok_or_else(|| Damage::Unknown(label.to_owned()))?;
+        let kind = SectionKind::of_label(label).ok_or_else(|| Damage::Unknown(label.to_owned()))?;
         // Fields before the content (RFC 1421), which say how it is encrypted.
         let fields = body.iter().rposition(|byte| *byte == b':').map_or(0, |colon| {
             let line_end = body[colon..].iter().position(|byte| *byte == b'\n');
             line_end.map_or(body.len(), |end| colon + end)
         });
         let (fields, body) = body.split_at(fields);
-        if kind == Kind::EncryptedKey || find(fields, b"ENCRYPTED").is_some() {
-            return Ok(Section { kind: Kind::EncryptedKey, der: Vec::new(), line });
+        if kind == SectionKind::EncryptedKey || find(fields, b"ENCRYPTED").is_some() {
+            return Ok(Section { kind: SectionKind::EncryptedKey, der: Vec::new(), line });
         }
         let digits: Vec<u8> = body.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
         let mut der = LENIENT.decode(digits).map_err(|_| Damage::NotBase64)?;
         if label == "TRUSTED CERTIFICATE" {
             // What openssl's own purposes follow.
-            let end = Reader::new(&der).any().map_or(der.len(), |element| element.whole.len());
+            let end = DerReader::new(&der).any().map_or(der.len(), |element| element.whole.len());
             der.truncate(end);
         }
         // A list counts under any label: if it were ignored, revoked clients would be admitted.
-        let is_list = kind != Kind::RevocationList && RevocationList::parse(&der).is_ok();
-        let kind = if is_list { Kind::RevocationList } else { kind };
+        let is_list = kind != SectionKind::RevocationList && RevocationList::parse(&der).is_ok();
+        let kind = if is_list { SectionKind::RevocationList } else { kind };
         Ok(Section { kind, der, line })
     }
 
@@ -345,7 +345,7 @@ impl Damage {
 /// What contains certificates or keys in a format that cannot be used (RFC 2315, RFC 7292).
 fn container(der: &[u8]) -> Option<&'static str> {
     const PKCS_7: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7];
-    let mut parts = Reader::new(der).enter(SEQUENCE).ok()?;
+    let mut parts = DerReader::new(der).enter(SEQUENCE).ok()?;
     let has_version = parts.optional(INTEGER).ok()?.is_some();
     let mut parts = if has_version { parts.enter(SEQUENCE).ok()? } else { parts };
     let label = if has_version { "PKCS #12" } else { "PKCS #7 in DER" };

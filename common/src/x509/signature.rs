@@ -4,7 +4,7 @@ use std::fmt;
 
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
-use super::der::{BIT_STRING, INTEGER, Malformed, OID, Reader, SEQUENCE};
+use super::der::{BIT_STRING, DerReader, INTEGER, Malformed, OID, SEQUENCE};
 use super::name::ObjectId;
 
 /// A public key: the content of a SubjectPublicKeyInfo.
@@ -28,7 +28,7 @@ impl<'a> PublicKey<'a> {
 
     /// A key of a whole SubjectPublicKeyInfo.
     pub fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
-        Reader::new(der).take(SEQUENCE).map(Self)
+        DerReader::new(der).take(SEQUENCE).map(Self)
     }
 
     /// The content of the SubjectPublicKeyInfo, without its tag and length.
@@ -51,7 +51,7 @@ impl<'a> PublicKey<'a> {
 
     /// The content of the AlgorithmIdentifier, and the key itself.
     pub(super) fn parts(self) -> Result<(&'a [u8], &'a [u8]), Malformed> {
-        let mut parts = Reader::new(self.0);
+        let mut parts = DerReader::new(self.0);
         Ok((parts.take(SEQUENCE)?, parts.octets_of_bits()?))
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Display for PublicKey<'_> {
 
 /// The size of the modulus in an RSAPublicKey (RFC 8017, A.1.1).
 fn rsa_bits(key: &[u8]) -> Option<usize> {
-    let mut parts = Reader::new(key).enter(SEQUENCE).ok()?;
+    let mut parts = DerReader::new(key).enter(SEQUENCE).ok()?;
     parts.take(INTEGER).ok().map(bit_length)
 }
 
@@ -82,7 +82,7 @@ pub(super) fn write_kind(
     algorithm: &[u8],
     rsa_bits: Option<usize>,
 ) -> fmt::Result {
-    let mut algorithm = Reader::new(algorithm);
+    let mut algorithm = DerReader::new(algorithm);
     match algorithm.take(OID).unwrap_or_default() {
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1] => {
             write!(f, "RSA {}", rsa_bits.unwrap_or_default())
@@ -115,7 +115,7 @@ pub struct Algorithm<'a>(pub &'a [u8]);
 impl fmt::Display for Algorithm<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const HASHES: [&str; 4] = ["SHA-224", "SHA-256", "SHA-384", "SHA-512"];
-        match Reader::new(self.0).take(OID).unwrap_or_default() {
+        match DerReader::new(self.0).take(OID).unwrap_or_default() {
             [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1] => f.write_str("ECDSA with SHA-1"),
             [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, hash @ 1..=4] => {
                 write!(f, "ECDSA with {}", HASHES[usize::from(hash - 1)])
@@ -136,8 +136,8 @@ impl fmt::Display for Algorithm<'_> {
 
 impl<'a> Signed<'a> {
     /// Takes apart what is signed and by which signature; also a reader of the signed fields.
-    pub(super) fn parse(der: &'a [u8]) -> Result<(Self, Reader<'a>), Malformed> {
-        let mut outer = Reader::new(der);
+    pub(super) fn parse(der: &'a [u8]) -> Result<(Self, DerReader<'a>), Malformed> {
+        let mut outer = DerReader::new(der);
         let mut parts = outer.enter(SEQUENCE)?;
         outer.end()?;
         let message = parts.any()?;
@@ -148,7 +148,7 @@ impl<'a> Signed<'a> {
         let signature =
             if parts.is_at(BIT_STRING) { parts.octets_of_bits()? } else { return Err(Malformed) };
         parts.end()?;
-        Ok((Self { message: message.whole, algorithm, signature }, Reader::new(message.content)))
+        Ok((Self { message: message.whole, algorithm, signature }, DerReader::new(message.content)))
     }
 
     /// The algorithm of the signature.

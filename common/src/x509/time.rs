@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::der::{GENERALIZED_TIME, Malformed, Reader, UTC_TIME};
+use super::der::{DerReader, GENERALIZED_TIME, Malformed, UTC_TIME};
 
 /// Seconds since 1970, UTC; shown as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +41,7 @@ impl Time {
     }
 
     /// Reads either form of time (RFC 5280, 4.1.2.5).
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(reader: &mut DerReader<'_>) -> Result<Self, Malformed> {
         let element = reader.any()?;
         let (year_digits, digits) = match element.tag {
             UTC_TIME => (2, element.content),
@@ -107,7 +107,7 @@ mod tests {
     fn read(tag: u8, text: &str) -> Result<String, Malformed> {
         let mut der = vec![tag, text.len() as u8];
         der.extend(text.as_bytes());
-        Time::read(&mut Reader::new(&der)).map(|time| time.to_string())
+        Time::read(&mut DerReader::new(&der)).map(|time| time.to_string())
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::Version;
-use super::prune::{Pin, Pins, mark};
+use super::prune::{Hold, Holds, mark};
 use crate::path::FilePath;
 
 /// The mode of a directory that is created for an upload.
@@ -25,7 +25,7 @@ pub(super) struct Directories {
     mount: Mount,
     sync: bool,
     synced: Mutex<Synced>,
-    pins: Pins,
+    pins: Holds,
 }
 
 /// Directories whose names are known to be on the disk, as hashes of their paths. Any other
@@ -58,7 +58,7 @@ impl From<Errno> for Obstacle {
 }
 
 /// The result of the search for a file's directory.
-pub(super) struct Found {
+pub(super) struct FoundDirectory {
     /// The directory of the file, if it exists.
     pub(super) directory: Option<OwnedFd>,
     /// The number of missing directories.
@@ -68,7 +68,7 @@ pub(super) struct Found {
 }
 
 /// The kind of an entry of a directory.
-pub(super) enum Entry {
+pub(super) enum EntryKind {
     Nothing,
     /// A file, not opened for reading. Holding it delays the freeing of its blocks, which takes
     /// time.
@@ -86,7 +86,7 @@ pub(super) struct Mount(u32, u32, u64);
 impl Directories {
     pub(super) fn new(root: Arc<OwnedFd>, sync: bool) -> Self {
         let mount = mount_of(root.as_fd()).unwrap_or(Mount(0, 0, 0));
-        Self { root, mount, sync, synced: Mutex::default(), pins: Pins::default() }
+        Self { root, mount, sync, synced: Mutex::default(), pins: Holds::default() }
     }
 
     pub(super) fn root(&self) -> &OwnedFd {
@@ -94,7 +94,7 @@ impl Directories {
     }
 
     /// Finds the directory of a file, as far as it exists.
-    pub(super) fn find(&self, path: &FilePath) -> Result<Found, Obstacle> {
+    pub(super) fn find(&self, path: &FilePath) -> Result<FoundDirectory, Obstacle> {
         let mut directory = self.root.try_clone().map_err(to_errno)?;
         let mut mount = None;
         let mut last_mount = self.mount;
@@ -102,7 +102,7 @@ impl Directories {
         while let Some((prefix, part)) = parts.next() {
             let Some(next) = enter(directory.as_fd(), prefix, part)? else {
                 let missing = 1 + parts.count() as u64;
-                return Ok(Found { directory: None, missing, mount });
+                return Ok(FoundDirectory { directory: None, missing, mount });
             };
             let next_mount = mount_of(next.as_fd())?;
             if next_mount != last_mount {
@@ -111,7 +111,7 @@ impl Directories {
             }
             directory = next;
         }
-        Ok(Found { directory: Some(directory), missing: 0, mount })
+        Ok(FoundDirectory { directory: Some(directory), missing: 0, mount })
     }
 
     /// The directory of a file, if it exists and its name is on the disk.
@@ -124,7 +124,7 @@ impl Directories {
     }
 
     /// Prevents the removal of the directories of a path.
-    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Pin<'a> {
+    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Hold<'a> {
         self.pins.pin(path)
     }
 
@@ -198,19 +198,19 @@ impl Synced {
 }
 
 /// The kind of a name in a directory. Opens nothing for reading and follows no link.
-pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<Entry, Errno> {
+pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<EntryKind, Errno> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let there = match openat(directory, name, flags, Mode::empty()) {
         Ok(there) => there,
-        Err(Errno::NOENT) => return Ok(Entry::Nothing),
+        Err(Errno::NOENT) => return Ok(EntryKind::Nothing),
         Err(errno) => return Err(errno),
     };
     let stat = fstat(&there)?;
     Ok(match (Version::of(&stat), FileType::from_raw_mode(stat.st_mode)) {
-        (Some(version), _) => Entry::File(there, version),
-        (None, FileType::Symlink) => Entry::Link(there),
-        (None, FileType::Directory) => Entry::Directory,
-        (None, _) => Entry::Special,
+        (Some(version), _) => EntryKind::File(there, version),
+        (None, FileType::Symlink) => EntryKind::Link(there),
+        (None, FileType::Directory) => EntryKind::Directory,
+        (None, _) => EntryKind::Special,
     })
 }
 

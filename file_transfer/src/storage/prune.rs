@@ -29,20 +29,20 @@ fn is_marked(directory: &OwnedFd) -> bool {
 
 /// The directories of uploads that are being renamed. They are not removed during this time.
 #[derive(Default)]
-pub(super) struct Pins(Mutex<Vec<String>>);
+pub(super) struct Holds(Mutex<Vec<String>>);
 
 /// Prevents the removal of the directories of one path until it is dropped.
-pub(super) struct Pin<'a> {
-    pins: &'a Pins,
+pub(super) struct Hold<'a> {
+    pins: &'a Holds,
     directory: &'a str,
 }
 
-impl Pins {
+impl Holds {
     /// Waits until no directory is being removed.
-    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Pin<'a> {
+    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Hold<'a> {
         let directory = path.split().0.unwrap_or_default();
         self.lock().push(directory.to_owned());
-        Pin { pins: self, directory }
+        Hold { pins: self, directory }
     }
 
     /// Removes this directory and its parents, as far as they are empty, marked and not pinned.
@@ -64,7 +64,7 @@ impl Pins {
     }
 }
 
-impl Drop for Pin<'_> {
+impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let mut pins = self.pins.lock();
         if let Some(index) = pins.iter().position(|pinned| pinned == self.directory) {
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn removes_what_is_empty_marked_and_not_pinned() {
         let directory = crate::tests::new_directory();
-        let pins = Pins::default();
+        let pins = Holds::default();
         let make = |unmarked: &str, other: &str| {
             fs::create_dir_all(directory.join("a/b/c")).unwrap();
             for name in ["a", "a/b", "a/b/c"].into_iter().filter(|name| *name != unmarked) {

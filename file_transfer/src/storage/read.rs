@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::storage::{Kind, Reader};
+use common::storage::{JobKind, Reader};
 use rustix::io::Errno;
 
 use super::lookup::Wait;
@@ -23,7 +23,7 @@ impl Storage {
             let opened = inner.root.check()?.lookup.open(&owned, Wait::Allowed);
             opened.map_err(|errno| not_opened(&owned, errno))
         };
-        let (file, version) = self.0.pool.run(Kind::Read, open).await?;
+        let (file, version) = self.0.pool.run(JobKind::Read, open).await?;
         Ok(self.reader(path, (Arc::new(file), version)))
     }
 

@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 use std::sync::PoisonError;
 
-use common::storage::{Kind, sync_names};
+use common::storage::{JobKind, sync_names};
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 
-use super::directory::{Entry, Obstacle, look};
+use super::directory::{EntryKind, Obstacle, look};
 use super::retention::Seen;
 use super::{Condition, Inner, Storage};
 use crate::error::Error;
@@ -27,7 +27,7 @@ impl Storage {
         condition: impl Condition + 'static,
     ) -> Result<(), Error> {
         let inner = self.0.clone();
-        let kind = if inner.sync { Kind::Sync } else { Kind::Write };
+        let kind = if inner.sync { JobKind::Sync } else { JobKind::Write };
         self.0.pool.run(kind, move || inner.remove(path, condition)).await
     }
 }
@@ -54,14 +54,14 @@ impl Inner {
         let lock = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, name) = path.split();
         let file = match look(directory.as_fd(), name).map_err(failed)? {
-            Entry::Nothing => None,
-            Entry::File(file, version) => Some((file, version)),
-            Entry::Link(link) => match root.lookup.stat_target(&path, &link) {
+            EntryKind::Nothing => None,
+            EntryKind::File(file, version) => Some((file, version)),
+            EntryKind::Link(link) => match root.lookup.stat_target(&path, &link) {
                 Ok(version) => Some((link, version)),
                 Err(_) => return Err(special(path.as_str().to_owned())),
             },
-            Entry::Directory => return Err(Error::DeleteDirectory(path)),
-            Entry::Special => return Err(special(path.as_str().to_owned())),
+            EntryKind::Directory => return Err(Error::DeleteDirectory(path)),
+            EntryKind::Special => return Err(special(path.as_str().to_owned())),
         };
         if !condition.holds(file.as_ref().map(|(_, version)| version)) {
             return Err(Error::Precondition(path));

@@ -86,7 +86,7 @@ pub(super) struct Retention {
     max_age: Option<i64>,
     quota: Arc<Quota>,
     clocks: Clocks,
-    time: Mutex<Time>,
+    time: Mutex<AgeState>,
     /// The next files to delete for room. Locked for a few of them at a time.
     oldest: Arc<async_lock::Mutex<Oldest>>,
     /// Set once all files were counted.
@@ -96,7 +96,7 @@ pub(super) struct Retention {
     sweeps: Sweeps,
 }
 
-struct Time {
+struct AgeState {
     clock: AgeClock,
     reads: Reads,
     /// When the clock was last saved, in milliseconds since the boot of the device.
@@ -135,7 +135,7 @@ impl Retention {
             max_age,
             quota: Arc::new(Quota::new(max_total, make_room)),
             clocks,
-            time: Mutex::new(Time { clock, reads, saved: now.boot }),
+            time: Mutex::new(AgeState { clock, reads, saved: now.boot }),
             oldest: Arc::default(),
             is_counted: AtomicBool::new(false),
             is_hurried: AtomicBool::new(false),
@@ -196,12 +196,12 @@ impl Retention {
         self.quota.removed(file);
     }
 
-    fn time(&self) -> MutexGuard<'_, Time> {
+    fn time(&self) -> MutexGuard<'_, AgeState> {
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last_use(&self, stat: &Stat) -> i64 {
-        let Time { clock, reads, .. } = &*self.time();
+        let AgeState { clock, reads, .. } = &*self.time();
         reads.last_use(stat, clock, clock.now(self.clocks.read().boot))
     }
 
@@ -209,7 +209,7 @@ impl Retention {
     fn is_expired(&self, file: &Visited<'_>) -> bool {
         let Some(max_age) = self.max_age else { return false };
         let own = own_age::read(file.directory, file.name);
-        let Time { clock, reads, .. } = &*self.time();
+        let AgeState { clock, reads, .. } = &*self.time();
         let now = clock.now(self.clocks.read().boot);
         let written = reads::milliseconds(file.stat.st_mtime, file.stat.st_mtime_nsec as i64);
         now - reads.last_use(file.stat, clock, now) >= max_age

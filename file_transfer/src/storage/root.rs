@@ -19,19 +19,19 @@ const CHECKED: Duration = Duration::from_secs(1);
 pub(super) struct Root {
     path: PathBuf,
     sync: bool,
-    opened: Mutex<(Arc<Opened>, Instant)>,
+    opened: Mutex<(Arc<OpenRoot>, Instant)>,
     /// Held while the directory is opened again.
     opening: Mutex<()>,
 }
 
 /// One directory: finds files and creates directories in it.
-pub(super) struct Opened {
+pub(super) struct OpenRoot {
     pub(super) lookup: Lookup,
     pub(super) directories: Directories,
     directory: Arc<OwnedFd>,
 }
 
-impl Opened {
+impl OpenRoot {
     fn is(&self, there: &Stat) -> bool {
         let known = fstat(&*self.directory);
         known.is_ok_and(|it| (it.st_dev, it.st_ino) == (there.st_dev, there.st_ino))
@@ -59,9 +59,9 @@ impl Root {
         Ok(Self { path, sync, opened, opening: Mutex::default() })
     }
 
-    fn open_now(path: &Path, sync: bool) -> Result<Opened, common::error::Error> {
+    fn open_now(path: &Path, sync: bool) -> Result<OpenRoot, common::error::Error> {
         let directory = start::open(path, sync)?;
-        Ok(Opened {
+        Ok(OpenRoot {
             lookup: Lookup::new(directory.clone(), path),
             directories: Directories::new(directory.clone(), sync),
             directory,
@@ -69,7 +69,7 @@ impl Root {
     }
 
     /// The directory, without waiting for the disk. `None` if [`Root::check`] is due.
-    pub(super) fn current(&self, now: Instant) -> Option<Arc<Opened>> {
+    pub(super) fn current(&self, now: Instant) -> Option<Arc<OpenRoot>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(opened.1) >= CHECKED {
             opened.0.is_certainly_at(&self.path).then_some(())?;
@@ -85,7 +85,7 @@ impl Root {
 
     /// The directory that has the path now. If it is another one, or was removed, it is opened
     /// again, and created if it is missing.
-    pub(super) fn check(&self) -> Result<Arc<Opened>, Error> {
+    pub(super) fn check(&self) -> Result<Arc<OpenRoot>, Error> {
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let mut opened = lock().0.clone();

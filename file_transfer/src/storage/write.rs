@@ -6,13 +6,13 @@ use std::sync::{Arc, PoisonError};
 
 use common::net::load;
 use common::storage::space::{self, Need};
-use common::storage::{Kind, SMALL, Temporary, sync_names, write_all};
+use common::storage::{JobKind, SMALL, Temporary, sync_names, write_all};
 use rustix::fs::{fstat, fsync};
 use rustix::io::Errno;
 
-use super::directory::{Entry, Found, Obstacle, look, set_mode};
+use super::directory::{EntryKind, FoundDirectory, Obstacle, look, set_mode};
 use super::retention::{NoRoom, Otherwise, Reservation, Seen, own_age};
-use super::root::Opened;
+use super::root::OpenRoot;
 use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
@@ -57,7 +57,7 @@ struct There {
 }
 
 /// The result of a complete upload.
-enum Step {
+enum Attempt {
     Done(Version),
     /// A directory must be created first.
     MakeDirectory,
@@ -67,7 +67,7 @@ enum Step {
 
 /// How to find the directory of a file.
 #[derive(Clone, Copy)]
-enum Directory {
+enum Search {
     /// Use it if it exists and is on the disk.
     Find,
     /// Create it if it is missing.
@@ -102,7 +102,7 @@ impl Storage {
                 let temporary = target.begin(&inner, expected.unwrap_or(0))?;
                 Ok(Upload { inner, target, temporary, buffer: Vec::new(), written: 0 })
             };
-            match self.0.pool.run(Kind::Write, begin).await {
+            match self.0.pool.run(JobKind::Write, begin).await {
                 Err(Error::NoRoom { .. })
                     if !is_last && self.0.recount(Otherwise::Refuse).await =>
                 {
@@ -146,13 +146,13 @@ impl Upload {
     pub(crate) async fn finish(mut self) -> Result<Version, Error> {
         let inner = self.inner.clone();
         let size = self.written + self.buffer.len() as u64;
-        let mut directory = Directory::Find;
+        let mut directory = Search::Find;
         loop {
             self.target.receive(&inner, size, true).await?;
             let kind = match directory {
-                Directory::Make => Kind::MakeDirectories,
-                Directory::Find if inner.sync => Kind::Sync,
-                Directory::Find => Kind::Write,
+                Search::Make => JobKind::MakeDirectories,
+                Search::Find if inner.sync => JobKind::Sync,
+                Search::Find => JobKind::Write,
             };
             let finish = move || {
                 let buffer = std::mem::take(&mut self.buffer);
@@ -163,9 +163,9 @@ impl Upload {
             };
             let (step, upload) = inner.pool.run(kind, finish).await?;
             match step {
-                Step::Done(version) => return Ok(version),
-                Step::MakeDirectory => directory = Directory::Make,
-                Step::MakeRoom => {}
+                Attempt::Done(version) => return Ok(version),
+                Attempt::MakeDirectory => directory = Search::Make,
+                Attempt::MakeRoom => {}
             }
             self = upload;
         }
@@ -194,7 +194,7 @@ impl Upload {
             buffer.clear();
             Ok::<_, Error>(buffer)
         };
-        self.buffer = self.inner.pool.run(Kind::Write, write).await?;
+        self.buffer = self.inner.pool.run(JobKind::Write, write).await?;
         if self.buffer.capacity() > largest_buffer() {
             self.buffer = Vec::new();
         }
@@ -221,7 +221,7 @@ impl Target {
     fn begin(&mut self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
         let root = inner.root.check()?;
         let found = root.directories.find(&self.path);
-        let Found { directory, missing, mount } =
+        let FoundDirectory { directory, missing, mount } =
             found.map_err(|obstacle| self.blocked(obstacle))?;
         let mut replaced = None;
         if let Some(directory) = directory {
@@ -267,17 +267,17 @@ impl Target {
         &self,
         inner: &Inner,
         temporary: &mut Temporary,
-        directory: Directory,
-    ) -> Result<Step, Error> {
+        directory: Search,
+    ) -> Result<Attempt, Error> {
         let root = inner.root.check()?;
         let pin = root.directories.pin(&self.path);
         let outcome = match self.directory(inner, &root, directory) {
             Ok(Some(directory)) => self.rename(inner, &root, temporary, &directory),
-            Ok(None) => Ok(Step::MakeDirectory),
+            Ok(None) => Ok(Attempt::MakeDirectory),
             Err(error) => Err(error),
         };
         drop(pin);
-        if matches!(outcome, Err(_) | Ok(Step::MakeRoom)) {
+        if matches!(outcome, Err(_) | Ok(Attempt::MakeRoom)) {
             root.directories.prune(&self.path);
         }
         outcome
@@ -286,14 +286,14 @@ impl Target {
     fn directory(
         &self,
         inner: &Inner,
-        root: &Opened,
-        directory: Directory,
+        root: &OpenRoot,
+        directory: Search,
     ) -> Result<Option<OwnedFd>, Error> {
         let found = match directory {
-            Directory::Find => root.directories.find_synced(&self.path),
-            Directory::Make => {
+            Search::Find => root.directories.find_synced(&self.path),
+            Search::Make => {
                 let found = root.directories.find(&self.path);
-                let Found { missing, mount, .. } = found.map_err(|it| self.blocked(it))?;
+                let FoundDirectory { missing, mount, .. } = found.map_err(|it| self.blocked(it))?;
                 let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
                 let need = Need { bytes: 0, inodes: missing };
                 self.check_space(inner, base, need)?;
@@ -306,10 +306,10 @@ impl Target {
     fn rename(
         &self,
         inner: &Inner,
-        root: &Opened,
+        root: &OpenRoot,
         temporary: &mut Temporary,
         directory: &OwnedFd,
-    ) -> Result<Step, Error> {
+    ) -> Result<Attempt, Error> {
         let file = temporary.file().clone();
         let expected = self.check(root, directory)?.map_or(MODE, |there| there.mode);
         self.set_mode(&file, expected)?;
@@ -329,7 +329,7 @@ impl Target {
             match reservation.check(counted.as_ref(), new.bytes) {
                 Ok(()) => {}
                 // The file whose room it was to take was deleted meanwhile.
-                Err(_) if reservation.forgo() => return Ok(Step::MakeRoom),
+                Err(_) if reservation.forgo() => return Ok(Attempt::MakeRoom),
                 Err(full) => return Err(self.no_room(full)),
             }
         }
@@ -349,7 +349,7 @@ impl Target {
             sync_names(directory.as_fd()).map_err(|errno| self.failed(errno))?;
         }
         let stat = fstat(&file).map_err(|errno| self.failed(errno))?;
-        Version::of(&stat).map(Step::Done).ok_or_else(|| self.failed(Errno::IO))
+        Version::of(&stat).map(Attempt::Done).ok_or_else(|| self.failed(Errno::IO))
     }
 
     /// The file that would be replaced.
@@ -357,18 +357,20 @@ impl Target {
     /// # Errors
     ///
     /// It must not be replaced: it is not a file, or the condition of the request is false.
-    fn check(&self, root: &Opened, directory: &OwnedFd) -> Result<Option<There>, Error> {
+    fn check(&self, root: &OpenRoot, directory: &OwnedFd) -> Result<Option<There>, Error> {
         let path = &self.path;
         let (_, name) = path.split();
         let found = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
-            Entry::Nothing => None,
-            Entry::File(open, version) => Some((There { open, mode: version.mode }, version)),
-            Entry::Link(open) => match root.lookup.stat_target(path, &open) {
+            EntryKind::Nothing => None,
+            EntryKind::File(open, version) => Some((There { open, mode: version.mode }, version)),
+            EntryKind::Link(open) => match root.lookup.stat_target(path, &open) {
                 Ok(version) => Some((There { open, mode: MODE }, version)),
                 Err(_) => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
             },
-            Entry::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
-            Entry::Special => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
+            EntryKind::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
+            EntryKind::Special => {
+                return Err(self.blocked(Obstacle::Special(path.as_str().to_owned())));
+            }
         };
         if self.condition.holds(found.as_ref().map(|(_, version)| version)) {
             Ok(found.map(|(there, _)| there))

@@ -9,7 +9,7 @@ use std::ops::Range;
 use common::http::{HeaderMap, header};
 
 use super::parameters::parameter;
-use super::part::{Base64, Header, Kind, next_field};
+use super::part::{Base64, Header, PartKind, next_field};
 use crate::error::Error;
 
 /// The maximum length of a part's header, in bytes.
@@ -40,13 +40,13 @@ enum State {
     /// The header of a part, and its length so far.
     Header(usize, Header),
     /// The content of a part.
-    Content(Kind),
+    Content(PartKind),
     Epilogue,
 }
 
 /// The next action of the caller.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step<'a> {
+pub(crate) enum Parsed<'a> {
     /// Take these bytes of the file.
     File(&'a [u8]),
     /// Push the next chunk.
@@ -95,7 +95,7 @@ impl Envelope {
     /// # Errors
     ///
     /// The body is malformed.
-    pub(crate) fn step(&mut self) -> Result<Step<'_>, &'static str> {
+    pub(crate) fn step(&mut self) -> Result<Parsed<'_>, &'static str> {
         loop {
             let rest = &self.buffer[self.start..];
             match self.state {
@@ -104,7 +104,7 @@ impl Envelope {
                     Err(safe) => return Ok(self.skip(safe)),
                 },
                 State::Delimited => match rest {
-                    [] | [b'\r' | b'-'] => return Ok(Step::Push),
+                    [] | [b'\r' | b'-'] => return Ok(Parsed::Push),
                     [b' ' | b'\t', ..] => self.advance(1, State::Delimited),
                     [b'\r', b'\n', ..] => self.advance(2, State::Header(0, Header::default())),
                     [b'-', b'-', ..] => self.advance(2, State::Epilogue),
@@ -113,7 +113,7 @@ impl Envelope {
                 State::Header(seen, mut header) => match next_field(rest) {
                     Some(b"") => {
                         self.base64 = header.is_base64()?.then(Base64::default);
-                        if header.kind == Kind::File {
+                        if header.kind == PartKind::File {
                             self.count_file()?;
                         }
                         self.advance(2, State::Content(header.kind));
@@ -123,7 +123,7 @@ impl Envelope {
                         let length = field.len() + 2;
                         self.advance(length, State::Header(seen + length, header));
                     }
-                    None if may_fit(rest, LONGEST_HEADER - seen) => return Ok(Step::Push),
+                    None if may_fit(rest, LONGEST_HEADER - seen) => return Ok(Parsed::Push),
                     _ => return Err("the header of a part is longer than 8 KiB"),
                 },
                 State::Content(kind) => {
@@ -132,9 +132,9 @@ impl Envelope {
                         Ok(at) => (at, at + self.delimiter.len()),
                         Err(safe) => (safe, safe),
                     };
-                    let kind = if kind == Kind::Unnamed && length > 0 {
+                    let kind = if kind == PartKind::Unnamed && length > 0 {
                         self.count_file()?;
-                        Kind::File
+                        PartKind::File
                     } else {
                         kind
                     };
@@ -142,17 +142,17 @@ impl Envelope {
                     let is_over = delimiter.is_ok();
                     let next = if is_over { State::Delimited } else { State::Content(kind) };
                     self.advance(skip, next);
-                    if kind == Kind::File {
+                    if kind == PartKind::File {
                         if self.decode(content.clone(), is_over)? {
                             if !self.decoded.is_empty() {
-                                return Ok(Step::File(&self.decoded));
+                                return Ok(Parsed::File(&self.decoded));
                             }
                         } else if length > 0 {
-                            return Ok(Step::File(&self.buffer[content]));
+                            return Ok(Parsed::File(&self.buffer[content]));
                         }
                     }
                     if !is_over {
-                        return Ok(Step::Push);
+                        return Ok(Parsed::Push);
                     }
                 }
                 State::Epilogue => return Ok(self.skip(rest.len())),
@@ -200,9 +200,9 @@ impl Envelope {
         self.state = state;
     }
 
-    fn skip(&mut self, done: usize) -> Step<'_> {
+    fn skip(&mut self, done: usize) -> Parsed<'_> {
         self.start += done;
-        Step::Push
+        Parsed::Push
     }
 
     /// The position of the next delimiter. If there is none, the number of bytes that are certainly
@@ -253,7 +253,7 @@ mod tests {
         let mut file = Vec::new();
         for chunk in body.chunks(chunk) {
             envelope.push(chunk);
-            while let Step::File(content) = envelope.step()? {
+            while let Parsed::File(content) = envelope.step()? {
                 file.extend_from_slice(content);
             }
             assert!(envelope.held() <= LONGEST_HEADER + chunk.len());

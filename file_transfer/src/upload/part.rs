@@ -8,13 +8,13 @@ use common::http::digest::BASE64;
 /// What the header of a part has stated so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Header {
-    pub(super) kind: Kind,
+    pub(super) kind: PartKind,
     encoding: Encoding,
 }
 
 /// Whether a part is a file.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PartKind {
     #[default]
     Field,
     /// `filename=""`: a browser's input without a selected file, if the content is empty.
@@ -39,8 +39,8 @@ impl Header {
         if name.eq_ignore_ascii_case(b"content-disposition") {
             for name in ["filename", "filename*"] {
                 match parameter(value, name) {
-                    Some(name) if !name.is_empty() => self.kind = Kind::File,
-                    Some(_) if self.kind == Kind::Field => self.kind = Kind::Unnamed,
+                    Some(name) if !name.is_empty() => self.kind = PartKind::File,
+                    Some(_) if self.kind == PartKind::Field => self.kind = PartKind::Unnamed,
                     _ => {}
                 }
             }
@@ -57,7 +57,7 @@ impl Header {
     /// Whether the content is in base64 (RFC 7578, section 4.7, still written by old libraries).
     pub(super) fn is_base64(&self) -> Result<bool, &'static str> {
         match self.encoding {
-            Encoding::Other if self.kind != Kind::Field => {
+            Encoding::Other if self.kind != PartKind::Field => {
                 Err("the only Content-Transfer-Encodings that are supported are binary and base64")
             }
             encoding => Ok(encoding == Encoding::Base64),

@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 
 use crate::x509::certificate::{Certificate, Serial};
 use crate::x509::issue::{Draft, Issuer, Use};
-use crate::x509::key::Key;
-use crate::x509::pem::{self, Kind};
-use crate::x509::{IndexedList, Name, PublicKey, Request, RevocationList, Time};
+use crate::x509::key::PrivateKey;
+use crate::x509::pem::{self, SectionKind};
+use crate::x509::{
+    CertificateRequest, DistinguishedName, IndexedList, PublicKey, RevocationList, Time,
+};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -15,9 +17,11 @@ pub fn check(input: &[u8]) {
     for section in &contents.sections {
         assert!(section.der.len() <= input.len());
         match section.kind {
-            Kind::Certificate | Kind::RevocationList | Kind::Request => check_der(&section.der),
-            Kind::PrivateKey => drop(Key::new(&section.der).map(|key| key.public())),
-            Kind::EncryptedKey | Kind::Parameters => {}
+            SectionKind::Certificate | SectionKind::RevocationList | SectionKind::Request => {
+                check_der(&section.der)
+            }
+            SectionKind::PrivateKey => drop(PrivateKey::new(&section.der).map(|key| key.public())),
+            SectionKind::EncryptedKey | SectionKind::Parameters => {}
         }
     }
     let faults = |contents: &pem::Contents| {
@@ -37,8 +41,8 @@ fn check_der(der: &[u8]) {
         let _ = read.is_signed_by(read.key, algorithms);
         certify_anew(read.subject, read.key, read.not_before, read.not_after);
     }
-    if let Ok(read) = Request::parse(der) {
-        is_exact(der, |der| Request::parse(der).is_ok());
+    if let Ok(read) = CertificateRequest::parse(der) {
+        is_exact(der, |der| CertificateRequest::parse(der).is_ok());
         check_name(der, read.subject);
         stands_in(der, read.key.content());
         let _ = read.is_signed_by_its_key(algorithms);
@@ -90,7 +94,7 @@ fn check_certificate(der: &[u8], read: &Certificate<'_>) {
     assert_eq!(read.common_name(), read.subject.common_name());
 }
 
-fn check_name(der: &[u8], name: Name<'_>) {
+fn check_name(der: &[u8], name: DistinguishedName<'_>) {
     stands_in(der, name.content());
     is_one_line(&name.to_string());
     if let Some(text) = name.common_name() {
@@ -117,9 +121,14 @@ fn is_one_line(text: &str) {
 }
 
 /// A certificate with these contents says them again.
-fn certify_anew(subject: Name<'_>, key: PublicKey<'_>, not_before: Time, not_after: Time) {
-    static KEY: OnceLock<Key> = OnceLock::new();
-    let ours = KEY.get_or_init(|| Key::generate().unwrap().0);
+fn certify_anew(
+    subject: DistinguishedName<'_>,
+    key: PublicKey<'_>,
+    not_before: Time,
+    not_after: Time,
+) {
+    static KEY: OnceLock<PrivateKey> = OnceLock::new();
+    let ours = KEY.get_or_init(|| PrivateKey::generate().unwrap().0);
     let public = ours.public().unwrap();
     let draft =
         Draft { subject: subject.content(), key, not_before, not_after, purpose: Use::Client };

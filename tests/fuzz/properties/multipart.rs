@@ -4,7 +4,7 @@
 use base64::Engine;
 use common::http::{HeaderMap, HeaderValue, header};
 
-use crate::upload::multipart::{Envelope, Step};
+use crate::upload::multipart::{Envelope, Parsed};
 use crate::upload::parameters::parameter;
 use common::http::digest::BASE64;
 
@@ -38,7 +38,7 @@ fn take_out(fields: &HeaderMap, body: &[u8], chunk: usize) -> Result<Vec<u8>, &'
     let mut file = Vec::new();
     for chunk in body.chunks(chunk) {
         envelope.push(chunk);
-        while let Step::File(content) = envelope.step()? {
+        while let Parsed::File(content) = envelope.step()? {
             assert!(!content.is_empty(), "a step that gets nowhere");
             file.extend_from_slice(content);
         }
@@ -61,7 +61,7 @@ fn plain(boundary: &[u8], body: &[u8]) -> Option<Vec<u8>> {
             return file;
         }
         rest = rest.strip_prefix(b"\r\n")?;
-        let (mut kind, mut encoding) = (Kind::Field, None);
+        let (mut kind, mut encoding) = (PartKind::Field, None);
         let mut head = 0;
         loop {
             let mut end = find(rest, b"\r\n")?;
@@ -84,8 +84,10 @@ fn plain(boundary: &[u8], body: &[u8]) -> Option<Vec<u8>> {
                     let names = ["filename", "filename*"].map(|name| parameter(value, name));
                     let names: Vec<_> = names.into_iter().flatten().collect();
                     match names.iter().any(|name| !name.is_empty()) {
-                        true => kind = Kind::File,
-                        false if !names.is_empty() && kind == Kind::Field => kind = Kind::Unnamed,
+                        true => kind = PartKind::File,
+                        false if !names.is_empty() && kind == PartKind::Field => {
+                            kind = PartKind::Unnamed
+                        }
                         false => {}
                     }
                 }
@@ -98,11 +100,11 @@ fn plain(boundary: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let encoding = encoding.unwrap_or_default();
         let is_base64 = encoding == b"base64";
         let is_plain = [&b"binary"[..], b"8bit", b"7bit", b""].contains(&encoding.as_slice());
-        if kind != Kind::Field && !is_base64 && !is_plain {
+        if kind != PartKind::Field && !is_base64 && !is_plain {
             return None;
         }
         let end = find(rest, &delimiter)?;
-        if kind == Kind::File || (kind == Kind::Unnamed && end > 0) {
+        if kind == PartKind::File || (kind == PartKind::Unnamed && end > 0) {
             if file.is_some() {
                 return None;
             }
@@ -113,7 +115,7 @@ fn plain(boundary: &[u8], body: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[derive(PartialEq)]
-enum Kind {
+enum PartKind {
     Field,
     Unnamed,
     File,

@@ -14,16 +14,16 @@ fn failure() -> Error {
 }
 
 /// A cache that has been given its first token, good for `life`.
-fn with_token(life: Option<Duration>, now: Instant) -> Cache {
-    let mut cache = Cache::new(Timing::default());
+fn with_token(life: Option<Duration>, now: Instant) -> TokenCache {
+    let mut cache = TokenCache::new(Timing::default());
     assert!(cache.decide(now).fetch.is_some());
     cache.fetched(value(), life, now).unwrap();
     cache
 }
 
 fn number(decision: &Decision) -> Option<u64> {
-    match &decision.answer {
-        Answer::Use(grant) => Some(grant.number()),
+    match &decision.action {
+        Action::Use(grant) => Some(grant.number()),
         _ => None,
     }
 }
@@ -31,12 +31,12 @@ fn number(decision: &Decision) -> Option<u64> {
 #[test]
 fn fetches_once_for_all_who_wait() {
     let now = Instant::now();
-    let mut cache = Cache::new(Timing::default());
+    let mut cache = TokenCache::new(Timing::default());
     let first = cache.decide(now);
     assert_eq!(first.fetch.as_ref().unwrap().not_before, now);
     let second = cache.decide(now + SECOND);
     assert!(second.fetch.is_none());
-    let (Answer::Wait(one), Answer::Wait(other)) = (first.answer, second.answer) else {
+    let (Action::Wait(one), Action::Wait(other)) = (first.action, second.action) else {
         panic!("both have to wait");
     };
     assert!(Arc::ptr_eq(&one, &other));
@@ -68,17 +68,17 @@ fn a_failed_renewal_leaves_the_old_one_until_its_end() {
     let later = cache.decide(due + 10 * SECOND);
     assert!(later.fetch.is_some() && number(&later) == Some(1));
     let dead = cache.decide(now + HOUR);
-    assert!(matches!(dead.answer, Answer::Wait(_)));
+    assert!(matches!(dead.action, Action::Wait(_)));
 }
 
 #[test]
 fn a_failure_is_everybodys_for_ten_seconds() {
     let now = Instant::now();
-    let mut cache = Cache::new(Timing::default());
+    let mut cache = TokenCache::new(Timing::default());
     cache.decide(now);
     cache.failed(failure()).unwrap_err();
     let soon = cache.decide(now + 9 * SECOND);
-    assert!(soon.fetch.is_none() && matches!(soon.answer, Answer::Fail(_)));
+    assert!(soon.fetch.is_none() && matches!(soon.action, Action::Fail(_)));
     assert!(cache.decide(now + 10 * SECOND).fetch.is_some());
 }
 
@@ -88,7 +88,7 @@ fn a_token_that_dies_at_once_is_not_asked_for_in_a_loop() {
     let mut cache = with_token(Some(SECOND), now);
     let decision = cache.decide(now + 2 * SECOND);
     assert_eq!(decision.fetch.unwrap().not_before, now + 10 * SECOND);
-    assert!(matches!(decision.answer, Answer::Wait(_)));
+    assert!(matches!(decision.action, Action::Wait(_)));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_refusal_whose_fetch_failed_does_not_ask_again_at_once() {
     let mut cache = with_token(None, now);
     assert!(cache.refused(1, now).fetch.is_some());
     cache.failed(failure()).unwrap_err();
-    assert!(matches!(cache.refused(1, now + SECOND).answer, Answer::Fail(_)));
+    assert!(matches!(cache.refused(1, now + SECOND).action, Action::Fail(_)));
 }
 
 #[test]
@@ -124,12 +124,12 @@ fn a_renewal_ahead_that_failed_keeps_no_refused_request_from_a_fetch() {
     assert_eq!(wait_ends(&refused), Some(due + 9 * SECOND));
     assert_eq!(refused.fetch.unwrap().not_before, due + SECOND, "a 401 does not wait");
     cache.failed(failure()).unwrap_err();
-    assert!(matches!(cache.refused(1, due + 2 * SECOND).answer, Answer::Fail(_)));
+    assert!(matches!(cache.refused(1, due + 2 * SECOND).action, Action::Fail(_)));
 }
 
 fn wait_ends(decision: &Decision) -> Option<Instant> {
-    match &decision.answer {
-        Answer::WaitUntil(_, until) => Some(*until),
+    match &decision.action {
+        Action::WaitUntil(_, until) => Some(*until),
         _ => None,
     }
 }
@@ -144,7 +144,7 @@ fn a_refused_token_is_used_until_another_one_comes() {
     assert_eq!(number(&cache.decide(now)), Some(1), "others are not kept waiting");
     cache.failed(failure()).unwrap_err();
     assert_eq!(number(&cache.decide(now)), Some(1));
-    assert!(matches!(cache.decide(now + HOUR).answer, Answer::Wait(_)), "it has run out");
+    assert!(matches!(cache.decide(now + HOUR).action, Action::Wait(_)), "it has run out");
     cache.fetched(value(), None, now + HOUR).unwrap();
     assert_eq!(number(&cache.decide(now + HOUR)), Some(2));
 }
@@ -174,7 +174,7 @@ fn nobody_waits_while_no_tokens_come() {
         cache.failed(failure()).unwrap_err();
         at += 20 * SECOND;
         let again = cache.refused(1, at);
-        assert!(again.fetch.is_some() && matches!(again.answer, Answer::Fail(_)));
+        assert!(again.fetch.is_some() && matches!(again.action, Action::Fail(_)));
         cache.failed(failure()).unwrap_err();
     }
     // The failure was long ago: the broker may be back.
@@ -207,7 +207,7 @@ fn what_upstream_accepts_meanwhile_makes_a_refusal_no_reason_to_ask_in_a_loop() 
     assert!(cache.is_valid(now + SECOND));
     let again = cache.refused(1, now + 2 * SECOND);
     assert_eq!(again.fetch.unwrap().not_before, now + 10 * SECOND);
-    assert!(matches!(again.answer, Answer::Fail(_)));
+    assert!(matches!(again.action, Action::Fail(_)));
 }
 
 #[test]

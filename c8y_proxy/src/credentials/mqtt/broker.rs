@@ -100,11 +100,11 @@ pub(super) struct Broker {
     pub(super) question_topic: String,
     /// The token arrives on this topic.
     pub(super) answer_topic: String,
-    status: Mutex<Status>,
+    status: Mutex<BrokerState>,
     changed: Event,
 }
 
-pub(super) struct Status {
+pub(super) struct BrokerState {
     /// Whether the connection and the subscription are established. The client is not stored here:
     /// paho must not drop it in one of its own callbacks, which hold this state.
     pub(super) connection: Result<(), Outage>,
@@ -127,7 +127,7 @@ impl Broker {
             address: options.origin.to_string(),
             question_topic: format!("{prefix}/s/uat"),
             answer_topic: format!("{prefix}/s/dat"),
-            status: Mutex::new(Status {
+            status: Mutex::new(BrokerState {
                 connection: Err(Outage::NotTried),
                 announced: None,
                 sends_bad_packets: false,
@@ -139,17 +139,17 @@ impl Broker {
         }
     }
 
-    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
+    pub(super) fn status(&self) -> MutexGuard<'_, BrokerState> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut BrokerState)) {
         change(&mut self.status());
         self.changed.notify(usize::MAX);
     }
 
     /// Waits until `look` returns a value.
-    pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut Status) -> Option<T>) -> T {
+    pub(super) async fn until<T>(&self, mut look: impl FnMut(&mut BrokerState) -> Option<T>) -> T {
         loop {
             let changed = self.changed.listen();
             if let Some(found) = look(&mut self.status()) {

@@ -22,7 +22,7 @@ use paho_mqtt::{
 use super::broker::{Broker, BrokerOptions, Outage, read_password};
 use super::health::{CHECK, Health};
 use super::packets::QOS;
-use super::transport::Transport;
+use super::transport::BrokerTransport;
 
 /// The pause before the first new attempt. It is doubled with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ pub(super) struct Connector {
     health: Option<Health>,
     broker: Arc<Broker>,
     client: AsyncClient,
-    transport: Transport,
+    transport: BrokerTransport,
 }
 
 impl Connector {
@@ -51,7 +51,7 @@ impl Connector {
         // Every broker must accept 23 characters (MQTT 3.1.1, 3.1.3.1).
         let name = format!("c8y-proxy-{:012x}", RandomState::new().hash_one(0) >> 16);
         let directory = options.runtime_directory.join(&name);
-        let transport = Transport::new(options.origin, options.tls, directory)?;
+        let transport = BrokerTransport::new(options.origin, options.tls, directory)?;
         let created = CreateOptionsBuilder::new_v3()
             .server_uri(format!("unix://{}", transport.socket().display()))
             .client_id(name)

@@ -46,14 +46,14 @@ pub(super) enum BadPacket {
 /// A stream from the broker that fails when a packet is announced that must not be read.
 pub(super) struct Checked<S> {
     stream: S,
-    position: Position,
+    position: PacketState,
     /// The length and the topic of the current message, as far as they have arrived.
     topic: Vec<u8>,
 }
 
 /// The position of the stream in a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Position {
+enum PacketState {
     Type,
     /// In the fixed header: the type, the length so far, and the shift of the next seven bits.
     Length(u8, u32, u32),
@@ -65,11 +65,11 @@ enum Position {
 
 impl<S> Checked<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, position: Position::Type, topic: Vec::new() }
+        Self { stream, position: PacketState::Type, topic: Vec::new() }
     }
 }
 
-impl Position {
+impl PacketState {
     /// The position after these bytes. `topic` is kept from one call to the next.
     fn after(mut self, mut bytes: &[u8], topic: &mut Vec<u8>) -> Result<Self, BadPacket> {
         while let [byte, tail @ ..] = bytes {
@@ -183,22 +183,22 @@ mod tests {
         packet
     }
 
-    fn after(bytes: &[u8]) -> Result<Position, BadPacket> {
-        Position::Type.after(bytes, &mut Vec::new())
+    fn after(bytes: &[u8]) -> Result<PacketState, BadPacket> {
+        PacketState::Type.after(bytes, &mut Vec::new())
     }
 
     #[test]
     fn a_message_that_would_be_kept_is_refused() {
         assert_eq!(after(&[0x34, 2]), Err(BadPacket::Qos2));
-        assert_eq!(after(&[0x32, 2]), Ok(Position::Topic(2)));
+        assert_eq!(after(&[0x32, 2]), Ok(PacketState::Topic(2)));
         // PUBREL has this bit, too.
-        assert_eq!(after(&[0x62, 2, 0, 1]), Ok(Position::Type));
+        assert_eq!(after(&[0x62, 2, 0, 1]), Ok(PacketState::Type));
     }
 
     #[test]
     fn a_packet_is_refused_by_the_length_that_it_announces() {
         for length in [0, 1, 127, 128, LONGEST - 1, LONGEST] {
-            assert_eq!(after(&packet(length)), Ok(Position::Type), "{length}");
+            assert_eq!(after(&packet(length)), Ok(PacketState::Type), "{length}");
         }
         for length in [LONGEST + 1, 1 << 20, 200_000_000, 268_435_455] {
             let fault = after(&packet(length));
@@ -207,7 +207,7 @@ mod tests {
         let endless = [0x30, 0xff, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(after(&endless), Err(BadPacket::Malformed));
         // Zero, written with as many bytes as there may be, is no way around.
-        assert_eq!(after(&[0xd0, 0x80, 0x80, 0x80, 0]), Ok(Position::Type));
+        assert_eq!(after(&[0xd0, 0x80, 0x80, 0x80, 0]), Ok(PacketState::Type));
     }
 
     #[test]
@@ -223,17 +223,17 @@ mod tests {
             (&[0xb0, 1, 0], &[0xb0, 2, 0, 1]),
         ] {
             assert_eq!(after(short), Err(BadPacket::Malformed), "{short:?}");
-            assert_eq!(after(whole), Ok(Position::Type), "{whole:?}");
+            assert_eq!(after(whole), Ok(PacketState::Type), "{whole:?}");
         }
-        assert_eq!(after(&[0xd0, 0]), Ok(Position::Type));
+        assert_eq!(after(&[0xd0, 0]), Ok(PacketState::Type));
     }
 
     #[test]
     fn a_topic_is_text_without_nul_and_within_its_message() {
         for (topic, payload, expected) in [
-            (&b"c8y/s/dat"[..], &b"71,x"[..], Ok(Position::Type)),
-            ("é/s/dat".as_bytes(), b"\0\xff", Ok(Position::Type)),
-            (b"", b"", Ok(Position::Type)),
+            (&b"c8y/s/dat"[..], &b"71,x"[..], Ok(PacketState::Type)),
+            ("é/s/dat".as_bytes(), b"\0\xff", Ok(PacketState::Type)),
+            (b"", b"", Ok(PacketState::Type)),
             (b"c8y/s/dat\0", b"71,x", Err(BadPacket::Topic)),
             (b"\0", b"", Err(BadPacket::Topic)),
             (b"\xc3", b"", Err(BadPacket::Topic)),
@@ -246,7 +246,7 @@ mod tests {
             let mut left = Vec::new();
             let end = message
                 .iter()
-                .try_fold(Position::Type, |position, byte| position.after(&[*byte], &mut left));
+                .try_fold(PacketState::Type, |position, byte| position.after(&[*byte], &mut left));
             assert_eq!(end, expected, "{message:?}");
         }
         for cut in [&[0x30, 0][..], &[0x30, 1, 0], &[0x30, 3, 0, 2, b'x'], &[0x32, 2, 0xff, 0xff]] {
@@ -263,9 +263,9 @@ mod tests {
             let stream: Vec<u8> = lengths.iter().flat_map(|length| packet(*length)).collect();
             let too_long = lengths.iter().find(|length| **length > LONGEST);
             let expected =
-                too_long.map_or(Ok(Position::Type), |length| Err(BadPacket::TooLong(*length)));
+                too_long.map_or(Ok(PacketState::Type), |length| Err(BadPacket::TooLong(*length)));
             let (mut pieces, mut topic) = (stream.chunks(cut), Vec::new());
-            let end = pieces.try_fold(Position::Type, |position, piece| {
+            let end = pieces.try_fold(PacketState::Type, |position, piece| {
                 position.after(piece, &mut topic)
             });
             prop_assert_eq!(end, expected);

@@ -32,13 +32,13 @@ use crate::relay::relay;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The connection to a broker.
-pub(super) struct Transport {
+pub(super) struct BrokerTransport {
     origin: Origin,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     directory: PathBuf,
 }
 
-impl Transport {
+impl BrokerTransport {
     /// Prepares the transport, and opens nothing. `directory`, which must not exist, will contain
     /// the socket.
     ///
@@ -78,7 +78,7 @@ impl Transport {
     pub(super) fn open(&self) -> Result<Entrance, Outage> {
         let fault = |error| Outage::Directory(self.directory.clone(), Arc::new(error));
         DirBuilder::new().mode(0o700).create(&self.directory).map_err(fault)?;
-        let directory = Directory(self.directory.clone());
+        let directory = SocketDirectory(self.directory.clone());
         let listener = UnixListener::bind(self.socket()).map_err(fault)?;
         Ok(Entrance { listener, _directory: directory })
     }
@@ -147,7 +147,7 @@ async fn within_limit<T>(action: impl Future<Output = io::Result<T>>) -> io::Res
 /// The socket to which the client connects, once.
 pub(super) struct Entrance {
     listener: UnixListener,
-    _directory: Directory,
+    _directory: SocketDirectory,
 }
 
 impl Entrance {
@@ -157,9 +157,9 @@ impl Entrance {
 }
 
 /// A directory with a socket, removed when this is dropped.
-struct Directory(PathBuf);
+struct SocketDirectory(PathBuf);
 
-impl Drop for Directory {
+impl Drop for SocketDirectory {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             log::debug!("{}: {error}", self.0.display());

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::settings::directory::{self, Directory};
 use crate::walk::{Follow, walk};
-use crate::x509::pem::{self, Kind};
+use crate::x509::pem::{self, SectionKind};
 
 /// The file name of the CA, as in thin-edge.io's documentation.
 pub(super) const CA: &str = "tedge-local-ca";
@@ -145,7 +145,12 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// The first section of this kind in the bytes of a file. `what` is the kind in words.
-pub(super) fn section(path: &Path, bytes: &[u8], kind: Kind, what: &str) -> Result<Vec<u8>, Error> {
+pub(super) fn section(
+    path: &Path,
+    bytes: &[u8],
+    kind: SectionKind,
+    what: &str,
+) -> Result<Vec<u8>, Error> {
     let contents = pem::read(bytes);
     match (contents.first(kind), contents.faults.first()) {
         (Some(section), _) => Ok(section.der.clone()),

@@ -11,10 +11,10 @@ use crate::error::Error;
 use crate::net::Host;
 use crate::settings::{self, Values};
 use crate::x509::certificate::Certificate;
-use crate::x509::issue::{self, Draft, Issuer, Part, Use};
-use crate::x509::key::{Key, Unable};
-use crate::x509::pem::{self, Kind};
-use crate::x509::{Name, PublicKey, Request, Time};
+use crate::x509::issue::{self, Draft, Issuer, SubjectAttribute, Use};
+use crate::x509::key::{PrivateKey, Unable};
+use crate::x509::pem::{self, SectionKind};
+use crate::x509::{CertificateRequest, DistinguishedName, PublicKey, Time};
 
 const DAYS: i64 = 100;
 /// The seconds by which the clock of a child device may be slow.
@@ -58,12 +58,13 @@ impl Maker {
     }
 
     pub(super) fn ca(&self) -> Result<(), Exit> {
-        let subject = self.subject(&[Part::CommonName("tedge-ca")]);
-        let (key, secret) = Key::generate().map_err(unable)?;
+        let subject = self.subject(&[SubjectAttribute::CommonName("tedge-ca")]);
+        let (key, secret) = PrivateKey::generate().map_err(unable)?;
         let public = key.public().map_err(unable)?;
         let draft = self.draft(&subject, PublicKey::new(&public), Use::Authority, None);
         let id = issue::key_id(draft.key);
-        let issuer = Issuer { name: Name::new(&subject), key: &key, key_id: Some(&id) };
+        let issuer =
+            Issuer { name: DistinguishedName::new(&subject), key: &key, key_id: Some(&id) };
         self.write(&[("key", secret), ("crt", draft.sign(issuer).map_err(unable)?)])?;
         report(&format!(
             "Keep {CA}.key secret. Let clients trust {CA}.crt: copy it to \
@@ -86,7 +87,10 @@ impl Maker {
                 hosts.push(host);
             }
         }
-        let subject = self.subject(&[Part::Surname(&self.name), Part::CommonName("localhost")]);
+        let subject = self.subject(&[
+            SubjectAttribute::Surname(&self.name),
+            SubjectAttribute::CommonName("localhost"),
+        ]);
         self.write_signed(&ca, &subject, Use::Server(&hosts))
     }
 
@@ -99,11 +103,14 @@ impl Maker {
             })?;
             return self.write_requested(&ca, csr);
         }
-        let subject = self.subject(&[Part::Surname("child"), Part::CommonName(&self.name)]);
+        let subject = self.subject(&[
+            SubjectAttribute::Surname("child"),
+            SubjectAttribute::CommonName(&self.name),
+        ]);
         if let Some(ca) = ca {
             return self.write_signed(&ca, &subject, Use::Client);
         }
-        let (key, secret) = Key::generate().map_err(unable)?;
+        let (key, secret) = PrivateKey::generate().map_err(unable)?;
         let request = issue::request(&subject, &key).map_err(unable)?;
         self.write(&[("key", secret), ("csr", request)])?;
         report(&format!(
@@ -116,7 +123,7 @@ impl Maker {
 
     /// Writes a new key and its certificate.
     fn write_signed(&self, ca: &Authority, subject: &[u8], purpose: Use<'_>) -> Result<(), Exit> {
-        let (key, secret) = Key::generate().map_err(unable)?;
+        let (key, secret) = PrivateKey::generate().map_err(unable)?;
         let public = key.public().map_err(unable)?;
         let draft = self.draft(subject, PublicKey::new(&public), purpose, Some(ca));
         self.write(&[("key", secret), ("crt", ca.sign(&draft)?)])
@@ -124,9 +131,10 @@ impl Maker {
 
     /// Writes the certificate that a request asks for.
     fn write_requested(&self, ca: &Authority, csr: &Path) -> Result<(), Exit> {
-        let request = section(csr, &bytes(csr)?, Kind::Request, "certificate signing request")?;
         let request =
-            Request::parse(&request).map_err(|error| invalid(csr, format_args!("is {error}")))?;
+            section(csr, &bytes(csr)?, SectionKind::Request, "certificate signing request")?;
+        let request = CertificateRequest::parse(&request)
+            .map_err(|error| invalid(csr, format_args!("is {error}")))?;
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
         if let Some(algorithm) = request.unknown_algorithm(algorithms) {
             let what = format!(
@@ -154,8 +162,9 @@ impl Maker {
         self.write(&[("crt", ca.sign(&draft)?)])
     }
 
-    fn subject(&self, last: &[Part<'_>]) -> Vec<u8> {
-        let first = [Part::Organization("thin-edge"), Part::Unit(&self.device)];
+    fn subject(&self, last: &[SubjectAttribute<'_>]) -> Vec<u8> {
+        let first =
+            [SubjectAttribute::Organization("thin-edge"), SubjectAttribute::Unit(&self.device)];
         issue::subject(&[&first, last].concat())
     }
 
@@ -212,7 +221,7 @@ fn host_name() -> String {
 
 /// The local CA.
 struct Authority {
-    key: Key,
+    key: PrivateKey,
     certificate: Vec<u8>,
     not_after: Time,
 }
@@ -226,13 +235,14 @@ impl Authority {
         let Some(certificate) = store.read(&names[1])? else {
             return Err(invalid(&certificate_path, "does not exist"));
         };
-        let kind = Kind::PrivateKey;
+        let kind = SectionKind::PrivateKey;
         let secret = section(&key_path, &key, kind, "private key without a passphrase")?;
         let certificate =
-            section(&certificate_path, &certificate, Kind::Certificate, "certificate")?;
+            section(&certificate_path, &certificate, SectionKind::Certificate, "certificate")?;
         let described = Certificate::parse(&certificate)
             .map_err(|error| invalid(&certificate_path, format_args!("is {error}")))?;
-        let key = Key::of(described.key, &secret).map_err(|what| invalid(&key_path, what))?;
+        let key =
+            PrivateKey::of(described.key, &secret).map_err(|what| invalid(&key_path, what))?;
         if key.public().map_err(unable)? != described.key.content() {
             return Err(invalid(
                 &key_path,

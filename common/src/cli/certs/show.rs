@@ -9,9 +9,9 @@ use crate::cli::command_line::Exit;
 use crate::cli::print::print;
 use crate::escape::Escaped;
 use crate::x509::certificate::{Certificate, Serial};
-use crate::x509::key::Key;
-use crate::x509::pem::{self, Kind, Section};
-use crate::x509::{Malformed, PublicKey, Request, RevocationList, Time};
+use crate::x509::key::PrivateKey;
+use crate::x509::pem::{self, Section, SectionKind};
+use crate::x509::{CertificateRequest, Malformed, PublicKey, RevocationList, Time};
 
 /// Prints what is in each of the files.
 pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
@@ -46,11 +46,11 @@ pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
 
 fn describe(text: &mut String, section: &Section) -> Result<(), Malformed> {
     match section.kind {
-        Kind::Certificate => certificate(text, &section.der),
-        Kind::Request => request(text, &section.der),
-        Kind::RevocationList => list(text, &section.der),
+        SectionKind::Certificate => certificate(text, &section.der),
+        SectionKind::Request => request(text, &section.der),
+        SectionKind::RevocationList => list(text, &section.der),
         _ => {
-            let public = Key::new(&section.der).ok().and_then(|key| key.public().ok());
+            let public = PrivateKey::new(&section.der).ok().and_then(|key| key.public().ok());
             let _ = match public {
                 Some(public) => {
                     let public = PublicKey::new(&public);
@@ -115,7 +115,7 @@ fn distance(certificate: &Certificate<'_>) -> String {
 }
 
 fn request(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
-    let read = Request::parse(der)?;
+    let read = CertificateRequest::parse(der)?;
     let algorithms = crate::crypto::provider().signature_verification_algorithms;
     text.push_str("certificate signing request\n");
     row(text, "subject", read.subject);

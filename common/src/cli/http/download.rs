@@ -21,10 +21,10 @@ use rustix::fs::{fchmod, fchown, fstat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{geteuid, umask};
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use crate::error::{Error, chain};
 use crate::http::Body;
-use crate::walk::{End, is_kept, is_owned};
+use crate::walk::{WalkEnd, is_kept, is_owned};
 
 /// The mode of a part: private to its owner. The sticky bit has no meaning on a Linux file. It
 /// distinguishes a part from other private files, which users with write access to the directory
@@ -32,20 +32,20 @@ use crate::walk::{End, is_kept, is_owned};
 const PART: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
 
 /// A file to write, and its partial download if there is one.
-pub(super) struct Download {
+pub(super) struct OutputFile {
     directory: OwnedFd,
     name: OsString,
     /// The path as it was typed.
     path: String,
     /// The file whose owner and mode are kept.
     replaced: Option<Stat>,
-    part: Option<Part>,
+    part: Option<Partial>,
     /// The start of a part's name, if parts are resumed in this directory.
     prefix: Option<Vec<u8>>,
 }
 
 /// A partial download.
-struct Part {
+struct Partial {
     name: OsString,
     file: File,
     tag: HeaderValue,
@@ -70,9 +70,9 @@ impl From<OutputError> for Error {
     }
 }
 
-impl Download {
+impl OutputFile {
     /// The file that a walk has found, called `path` in messages, for the content of `source`.
-    pub(super) fn open(end: &End, path: &str, source: &str) -> io::Result<Self> {
+    pub(super) fn open(end: &WalkEnd, path: &str, source: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(&end.parent, ".", flags, Mode::empty())?;
         // Others could rename a part of another version or of another file.
@@ -137,7 +137,7 @@ impl Download {
             }
         };
         let total = http_body::Body::size_hint(&body).exact().map(|rest| done + rest);
-        let mut progress = Progress::new(total, done);
+        let mut progress = ProgressLine::new(total, done);
         while let Some(chunk) = body.chunk().await {
             let chunk = chunk.map_err(|error| self.broken(chain(&*error), tag, &name))?;
             file.write_all(&chunk).map_err(|error| self.unwritable(error))?;
@@ -201,7 +201,7 @@ impl Download {
 }
 
 /// The first partial download with this prefix that only the caller can have written.
-fn find_part(directory: &OwnedFd, prefix: &[u8]) -> io::Result<Option<Part>> {
+fn find_part(directory: &OwnedFd, prefix: &[u8]) -> io::Result<Option<Partial>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let Some(tag) = tag_of(entry.file_name().to_bytes(), prefix) else { continue };
@@ -215,7 +215,7 @@ fn find_part(directory: &OwnedFd, prefix: &[u8]) -> io::Result<Option<Part>> {
             && found.st_nlink == 1;
         if let (true, Ok(length @ 1..)) = (is_ours, u64::try_from(found.st_size)) {
             let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-            return Ok(Some(Part { name, file: file.into(), tag, length }));
+            return Ok(Some(Partial { name, file: file.into(), tag, length }));
         }
     }
     Ok(None)

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response};
 use rustix::fs::{FileType, OFlags, Stat, fstat, ftruncate};
 use rustix::io::Errno;
 
-use super::download::{Download, OutputError};
+use super::download::{OutputError, OutputFile};
 use crate::error::chain;
 use crate::http::Body;
 use crate::walk::{Follow, is_proc, walk};
@@ -20,7 +20,7 @@ pub(super) enum Output {
     Standard,
     /// A pipe, a device, or a descriptor of a process.
     Stream(File),
-    File(Download),
+    File(OutputFile),
 }
 
 impl Output {
@@ -42,12 +42,12 @@ impl Output {
             if end.is_linked {
                 return Err(io::Error::other("it is a link to a file that does not exist"));
             }
-            return Ok(Self::File(Download::open(&end, path, source)?));
+            return Ok(Self::File(OutputFile::open(&end, path, source)?));
         };
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => return Err(io::Error::other("it is a directory")),
             FileType::RegularFile if !is_proc(&end.parent)? => {
-                return Ok(Self::File(Download::open(&end, path, source)?));
+                return Ok(Self::File(OutputFile::open(&end, path, source)?));
             }
             _ => {}
         }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_millis(200);
 
 /// A line on standard error that is overwritten, and removed at the end.
-pub(super) struct Progress {
+pub(super) struct ProgressLine {
     total: Option<u64>,
     done: u64,
     shown: Instant,
 }
 
-impl Progress {
+impl ProgressLine {
     /// `None` if standard error is not a terminal. `done` bytes were transferred before.
     pub(super) fn new(total: Option<u64>, done: u64) -> Option<Self> {
         io::stderr().is_terminal().then(|| Self { total, done, shown: Instant::now() })
@@ -29,7 +29,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }

@@ -3,7 +3,7 @@
 use http::uri::InvalidUri;
 use http::{HeaderValue, Method, Request, Uri, header};
 
-use super::upload::{Gate, Upload};
+use super::upload::{Gate, RequestContent};
 use crate::cli::command_line::{CommandLine, Exit, usage, utf8};
 use crate::http::Body;
 
@@ -13,7 +13,7 @@ pub(super) struct Invocation {
     /// The path as it was typed.
     pub(super) path: String,
     pub(super) output: Option<String>,
-    content: Upload,
+    content: RequestContent,
     content_type: Option<HeaderValue>,
     accept_type: Option<HeaderValue>,
 }
@@ -34,9 +34,9 @@ impl Invocation {
             value.map(Some).map_err(|_| usage(format!("'{text}' is not a media type")))
         };
         let content = match (line.text(1)?, text("--data")?, text("--file")?) {
-            (None, None, None) => Upload::default(),
-            (Some(data), None, None) | (None, Some(data), None) => Upload::data(data),
-            (None, None, Some(file)) => Upload::file(file)?,
+            (None, None, None) => RequestContent::default(),
+            (Some(data), None, None) | (None, Some(data), None) => RequestContent::data(data),
+            (None, None, Some(file)) => RequestContent::file(file)?,
             _ => return Err(usage("the content is given twice".to_owned())),
         };
         Ok(Self {

@@ -14,7 +14,7 @@ use http_body::{Frame, SizeHint};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::progress::Progress;
+use super::progress::ProgressLine;
 use crate::error::Error;
 use crate::http::{Body, BodyError};
 use crate::tasks::{Job, unblock};
@@ -27,7 +27,7 @@ type Input = Box<dyn Read + Send>;
 
 /// The content of a request, until it is sent.
 #[derive(Default)]
-pub(super) struct Upload {
+pub(super) struct RequestContent {
     media_type: Option<&'static str>,
     input: Arc<Mutex<Option<Input>>>,
     /// The length, if it is certain.
@@ -36,7 +36,7 @@ pub(super) struct Upload {
     expected: Option<u64>,
 }
 
-impl Upload {
+impl RequestContent {
     /// A text of the command line; `-` is standard input.
     pub(super) fn data(text: &str) -> Self {
         if text == "-" {
@@ -103,7 +103,7 @@ impl Upload {
             input: Arc::clone(&self.input),
             rest: self.length,
             reading: None,
-            progress: self.expected.and_then(|total| Progress::new(Some(total), 0)),
+            progress: self.expected.and_then(|total| ProgressLine::new(Some(total), 0)),
         })
     }
 }
@@ -120,7 +120,7 @@ struct UploadBody {
     input: Arc<Mutex<Option<Input>>>,
     rest: Option<u64>,
     reading: Option<Job<(Input, io::Result<Vec<u8>>)>>,
-    progress: Option<Progress>,
+    progress: Option<ProgressLine>,
 }
 
 impl http_body::Body for UploadBody {

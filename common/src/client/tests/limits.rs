@@ -9,7 +9,7 @@ use http::Method;
 
 use super::upstream::{Upstream, echo, read_head};
 use super::{at, drive, get, message, plain, read, send, surf_client};
-use crate::client::state::Limits;
+use crate::client::state::TimeLimits;
 use crate::client::{Client, ConnectProxy, Error, Options, Step};
 use crate::http::Body;
 
@@ -17,7 +17,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 fn with_limits<F: Future<Output = ()>>(
     options: Options,
-    limits: Limits,
+    limits: TimeLimits,
     test: impl FnOnce(surf::Client) -> F,
 ) {
     let executor = Arc::new(Executor::new());
@@ -25,8 +25,8 @@ fn with_limits<F: Future<Output = ()>>(
     drive(&executor, test(surf_client(client)));
 }
 
-fn short_progress() -> Limits {
-    Limits { progress: SHORT, ..Limits::default() }
+fn short_progress() -> TimeLimits {
+    TimeLimits { progress: SHORT, ..TimeLimits::default() }
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn an_answer_and_each_byte_of_it_may_take_its_time() {
 #[test]
 fn a_handshake_or_a_tunnel_that_does_not_come_is_a_time_out() {
     let silent = Upstream::new(|mut stream, _, _| drop(stream.read_to_end(&mut Vec::new())));
-    let limits = Limits { opening: SHORT, ..Limits::default() };
+    let limits = TimeLimits { opening: SHORT, ..TimeLimits::default() };
     let proxy = ConnectProxy { origin: at("127.0.0.1", silent.port), tls: None, credentials: None };
     for (options, expected) in [
         (super::tls::over_tls(silent.port), Step::Handshake),
@@ -94,7 +94,7 @@ fn who_takes_time_to_send_or_to_read_is_waited_for() {
 
 #[test]
 fn silence_ends_an_exchange_where_it_has_a_limit_and_slowness_does_not() {
-    let limits = Limits { silence: Some(SHORT), ..Limits::default() };
+    let limits = TimeLimits { silence: Some(SHORT), ..TimeLimits::default() };
     let pieces = ["HTTP/1.1 200 OK\r\n", "content-length: 9\r\n\r\n", "a", "b", "c", "d"];
     for (received, step) in [(0, Step::Answer), (1, Step::Answer), (pieces.len(), Step::Body)] {
         let upstream = Upstream::new(move |mut stream, _, _| {
@@ -124,7 +124,7 @@ fn an_idle_connection_is_closed_in_time() {
         echo(stream, number);
         tell("closed");
     });
-    let limits = Limits { idle: SHORT, ..Limits::default() };
+    let limits = TimeLimits { idle: SHORT, ..TimeLimits::default() };
     with_limits(plain(upstream.port), limits, async |client| {
         let answer = send(&client, get("/")).await.unwrap();
         read(answer).await.unwrap();

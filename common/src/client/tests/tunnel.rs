@@ -172,7 +172,7 @@ fn nobody_switches_protocols_unasked() {
 #[test]
 fn a_quiet_tunnel_has_no_time_limit() {
     let upstream = Upstream::new(|stream, _, _| switches(stream));
-    let limits = crate::client::Limits {
+    let limits = crate::client::TimeLimits {
         progress: Duration::from_millis(100),
         idle: Duration::from_millis(100),
         ..Default::default()

@@ -53,7 +53,7 @@ fn the_pages_key_is_handed_over_in_every_layout() {
     for mode in [0o755, 0o775] {
         let dir = with_mode(mode);
         stage_etc(&dir, &OWN);
-        assert_eq!(handed_over(&contents(&dir, "etc/local/server.key")), [Kind::PrivateKey]);
+        assert_eq!(handed_over(&contents(&dir, "etc/local/server.key")), [SectionKind::PrivateKey]);
     }
 }
 
@@ -69,7 +69,10 @@ fn only_roots_files_are_handed_over_where_others_write_the_settings() {
             let words = ["belongs to user daemon,", "type `chown root: DIR/etc/local/server.key`"];
             is_refused(&dir, "etc/local/server.key", &words);
         } else {
-            assert_eq!(handed_over(&contents(&dir, "etc/local/server.key")), [Kind::PrivateKey]);
+            assert_eq!(
+                handed_over(&contents(&dir, "etc/local/server.key")),
+                [SectionKind::PrivateKey]
+            );
         }
     }
 }
@@ -104,7 +107,7 @@ fn a_key_that_others_can_have_moved_stays_where_it_is() {
     dir.write("etc/password", "a word\n");
     hard_link(dir.path("etc/password"), dir.path("etc/hard")).unwrap();
     stage_etc(&dir, &[("etc/server.crt", PathTo::Certificate), ("etc/hard", PathTo::Password)]);
-    assert_eq!(handed_over(&contents(&dir, "etc/server.crt")), [Kind::Certificate]);
+    assert_eq!(handed_over(&contents(&dir, "etc/server.crt")), [SectionKind::Certificate]);
     is_refused(&dir, "etc/hard", &["a hard link"]);
 }
 
@@ -140,7 +143,10 @@ fn the_key_of_a_ca_that_ring_cannot_read_stays_too() {
         is_refused(&dir, &name, &["the private key of a CA"]);
     }
     stage_etc(&dir, &[OWN[0], ("etc/local/server-bare.key", PathTo::PrivateKey)]);
-    assert_eq!(handed_over(&contents(&dir, "etc/local/server-bare.key")), [Kind::PrivateKey]);
+    assert_eq!(
+        handed_over(&contents(&dir, "etc/local/server-bare.key")),
+        [SectionKind::PrivateKey]
+    );
 }
 
 #[test]
@@ -157,7 +163,7 @@ fn a_key_goes_nowhere_but_to_the_service_whose_certificate_it_is_for() {
         stage_etc(&dir, &[OWN[0], far]);
         let [given] = &contents(&dir, far.0).sections[..] else { panic!("not one section") };
         let [original] = &pem::read(&dir.read(far.0)).sections[..] else { panic!() };
-        assert!(given.kind == Kind::PrivateKey && given.der != original.der);
+        assert!(given.kind == SectionKind::PrivateKey && given.der != original.der);
         // Nor does it where the certificate of the CA is named.
         dir.write("etc/chain.crt", [dir.read("server.crt"), dir.read("ca.crt")].concat());
         dir.write("etc/named.crt", dir.read("ca.crt"));

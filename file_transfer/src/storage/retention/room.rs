@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_lock::MutexGuardArc;
-use common::storage::Kind;
+use common::storage::JobKind;
 use rustix::fs::Stat;
 
 use super::super::Inner;
@@ -75,7 +75,7 @@ impl Inner {
         };
         loop {
             let oldest = retention.oldest.lock_arc().await;
-            match self.pool.run(Kind::Write, move || making.part(oldest)).await? {
+            match self.pool.run(JobKind::Write, move || making.part(oldest)).await? {
                 Some(next) => making = next,
                 None => return Ok(()),
             }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
-use common::storage::Kind;
+use common::storage::JobKind;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -126,7 +126,7 @@ impl Inner {
         Timer::after(TICKS).await;
         let mut sweep = Sweep::new(self.clone(), retention.clone());
         loop {
-            match self.pool.run(Kind::Write, move || sweep.part()).await {
+            match self.pool.run(JobKind::Write, move || sweep.part()).await {
                 Next::Part(next, pause) => {
                     sweep = next;
                     if !retention.is_hurried.load(Ordering::Relaxed) {
