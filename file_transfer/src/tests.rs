@@ -1,6 +1,5 @@
 //! The service without a socket, over directories of their own: a file per side of it.
 
-mod changes;
 mod downloads;
 mod limits;
 mod links;
@@ -9,13 +8,12 @@ mod paths;
 mod replaced;
 mod start;
 mod uncounted;
-mod uploads;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -33,7 +31,6 @@ struct Service {
     routes: Routes,
     storage: Storage,
     directory: PathBuf,
-    draining: Arc<AtomicBool>,
 }
 
 /// A response, read to its end.
@@ -65,10 +62,9 @@ impl Service {
 
     fn of(options: Options, open: impl FnOnce(Options) -> Storage) -> Self {
         let directory = options.directory.clone();
-        let draining = Arc::new(AtomicBool::new(false));
         let storage = open(options);
-        let routes = crate::routes(State::new(storage.clone(), draining.clone()));
-        Self { routes, storage, directory, draining }
+        let routes = crate::routes(State::new(storage.clone(), Arc::default()));
+        Self { routes, storage, directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -232,19 +228,4 @@ impl http_body::Body for Chunks {
             (None, Then::Hang) => Poll::Pending,
         }
     }
-}
-
-#[test]
-fn says_whether_it_serves() {
-    let service = Service::new();
-    let up = service.send("GET", "/health", &[], Body::Empty);
-    assert_eq!(
-        (up.said(), up.field("content-type")),
-        ((200, r#"{"status":"up"}"#), "application/json")
-    );
-    assert_eq!(service.send("HEAD", "/health", &[], Body::Empty).said(), (200, ""));
-    service.draining.store(true, Ordering::Relaxed);
-    assert_eq!(service.send("GET", "/health", &[], Body::Empty).status, 503);
-    let post = service.send("POST", "/health", &[], Body::Empty);
-    assert_eq!((post.status, post.field("allow")), (405, "GET, HEAD"));
 }

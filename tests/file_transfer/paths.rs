@@ -112,6 +112,8 @@ fn a_path_with_a_part_that_cannot_be_a_name_is_a_bad_request() {
             assert_says_no_secret(&service, &answer, &what);
         }
     }
+    let answer = ask(&service, "GET", &format!("{FILES}/{deep}x"));
+    assert_eq!(answer.text().trim_end(), "The path has more than 32 parts or 1,024 bytes");
     assert_untouched(&service, "after all");
 }
 

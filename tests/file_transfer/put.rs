@@ -54,6 +54,15 @@ fn an_empty_file_is_a_file() {
 }
 
 #[test]
+fn a_part_of_a_file_does_not_replace_it() {
+    let service = start(|_| {});
+    curl(&service, "foo").put("old").answer();
+    let part = curl(&service, "foo").put("new").field("Content-Range: bytes 0-2/10");
+    assert_eq!(part.answer().status, 400);
+    assert_stored(&service, &[("foo", b"old")]);
+}
+
+#[test]
 fn directories_on_the_way_are_made() {
     let service = start(|_| {});
     assert_eq!(curl(&service, "a/b/c/d.txt").put("deep").answer().status, 201);

@@ -68,6 +68,8 @@ fn health_is_up_while_serving() {
     assert_eq!((answer.status, answer.text().trim_end()), (200, r#"{"status":"up"}"#));
     let head = Curl::new(&service.url("/health")).method("HEAD").answer();
     assert_eq!((head.status, head.text().as_str()), (200, ""));
+    let post = Curl::new(&service.url("/health")).method("POST").answer();
+    assert_eq!((post.status, post.field("allow")), (405, Some("GET, HEAD")));
 }
 
 #[test]

@@ -21,6 +21,9 @@ fn a_file_larger_than_allowed_is_refused_before_it_is_read() {
     client.send(put_head("foo", 2049, "")).unwrap();
     // The content is not there to be read.
     assert_eq!(client.head().status, 413);
+    let text = curl(&service, "foo").put(&"x".repeat(2049)).answer().text();
+    let said = "Cannot upload: \"foo\" is larger than the 2048 bytes of http.upload.max_size";
+    assert_eq!(text.trim_end(), said);
     assert_stored(&service, &[("foo", exact.as_bytes())]);
 }
 
@@ -36,6 +39,11 @@ fn a_file_of_unknown_length_is_refused_once_it_is_larger_than_allowed() {
     let got = curl(&service, "foo").args(["-X", "PUT", "-F", &form]).run();
     assert_eq!((got.exit, got.answer.status), (0, 413), "{}", got.complaint);
     assert_stored(&service, &[("foo", b"old")]);
+    // The envelope of a form does not count.
+    let file = service.directory().write("exact", bytes(100_000, 27));
+    let form = format!("file=@{}", file.display());
+    let exact = curl(&service, "foo").args(["-X", "PUT", "-F", &form]).answer();
+    assert_eq!(exact.status, 201, "{}", exact.text());
 }
 
 /// A service whose files are on a disk of 8 MB; `None` where it takes root and we are not.

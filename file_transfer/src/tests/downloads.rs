@@ -1,12 +1,12 @@
 //! GET and HEAD.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use common::http::Body;
 use futures_lite::future::block_on;
 
-use super::{Answer, Service};
+use super::Service;
 
 #[test]
 fn sends_a_file_with_its_header_fields() {
@@ -46,14 +46,6 @@ fn a_missing_file_is_not_found() {
 }
 
 #[test]
-fn sends_an_empty_file() {
-    let service = Service::new();
-    service.put_on_disk("empty", b"");
-    let answer = service.get("empty", &[]);
-    assert_eq!((answer.said(), answer.field("content-length")), ((200, ""), "0"));
-}
-
-#[test]
 fn a_client_that_has_this_version_is_told_so() {
     let service = Service::new();
     service.put_on_disk("a", b"hello");
@@ -87,22 +79,6 @@ fn sends_a_part_of_a_file() {
 }
 
 #[test]
-fn counts_beyond_four_gigabytes() {
-    let service = Service::new();
-    let path = service.put_on_disk("big", b"");
-    let five_gib = 5 << 30;
-    let file = OpenOptions::new().write(true).open(path).unwrap();
-    file.set_len(five_gib).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, b"end", five_gib - 3).unwrap();
-
-    let head = service.send("HEAD", "/te/v1/files/big", &[], Body::Empty);
-    assert_eq!(head.field("content-length"), "5368709120");
-    let part = service.get("big", &[("range", "bytes=5368709117-")]);
-    assert_eq!(part.said(), (206, "end"));
-    assert_eq!(part.field("content-range"), "bytes 5368709117-5368709119/5368709120");
-}
-
-#[test]
 fn large_files_come_whole_and_in_small_pieces() {
     for service in [Service::new(), Service::without_openat2()] {
         let content: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -123,34 +99,4 @@ fn large_files_come_whole_and_in_small_pieces() {
             assert!(received == content);
         });
     }
-}
-
-#[test]
-fn a_file_that_becomes_shorter_cuts_the_download() {
-    let service = Service::new();
-    let path = service.put_on_disk("a", &[7; 100_000]);
-    block_on(async {
-        let response = service.begin("GET", "/te/v1/files/a", &[], Body::Empty).await;
-        let mut body = response.into_body();
-        assert!(body.chunk().await.unwrap().is_ok());
-        OpenOptions::new().write(true).open(path).unwrap().set_len(10).unwrap();
-        assert!(body.chunk().await.unwrap().is_err());
-        assert!(body.chunk().await.is_none());
-    });
-}
-
-#[test]
-fn a_reader_of_the_old_file_keeps_reading_it() {
-    let service = Service::new();
-    service.put("a", &[], &"old ".repeat(50_000));
-    block_on(async {
-        let response = service.begin("GET", "/te/v1/files/a", &[], Body::Empty).await;
-        assert_eq!(
-            service.begin("PUT", "/te/v1/files/a", &[], Body::text("new")).await.status(),
-            201
-        );
-        assert_eq!(Answer::read(response).await.text(), "old ".repeat(50_000));
-    });
-    assert_eq!(service.get("a", &[]).text(), "new");
-    assert_eq!(service.delete("a", &[]).status, 202);
 }

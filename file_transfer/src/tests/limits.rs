@@ -175,64 +175,6 @@ fn a_file_in_use_does_not_expire() {
 }
 
 #[test]
-fn beyond_the_quota_an_upload_is_refused_before_its_body() {
-    let service = with_quota(100, false);
-    assert_eq!(service.put("a", &[], &"x".repeat(60)).status, 201);
-    let said = (
-        507,
-        "Cannot upload: \"b\": all files together may take 100 bytes (http.files.max_total): \
-         delete files",
-    );
-    let hang = || chunks(&[], Then::Hang);
-    let target = "/tedge/file-transfer/b";
-    let refused = service.send("PUT", target, &[("content-length", "41")], hang());
-    assert_eq!(refused.said(), said);
-    let streamed = chunks(&[&"x".repeat(40), "x"], Then::End);
-    assert_eq!(service.send("PUT", target, &[], streamed).said(), said);
-    service.assert_here(&["a"]);
-    service.assert_no_leftovers();
-
-    assert_eq!(service.put("b", &[], &"x".repeat(40)).status, 201);
-    assert_eq!(service.put("a", &[], &"y".repeat(60)).status, 201);
-    assert_eq!(service.put("c", &[], "x").status, 507);
-    assert_eq!(service.usage(), (2, 100));
-    assert_eq!(service.delete("b", &[]).status, 202);
-    assert_eq!(service.put("c", &[], "x").status, 201);
-    assert_eq!(service.usage(), (2, 61));
-    let health = service.send("GET", "/health", &[], Body::Empty);
-    assert_eq!(health.text(), r#"{"status":"up","files":2,"bytes":61,"limit":100}"#);
-}
-
-#[test]
-fn a_hundred_uploads_at_a_time_stay_below_the_quota() {
-    let service = with_quota(1000, false);
-    block_on(async {
-        let chunk = "x".repeat(90);
-        let body = || chunks(&[&chunk], Then::End);
-        let fields = [("content-length", "90")];
-        let names: Vec<_> = (0..100).map(|name| format!("/te/v1/files/{name}")).collect();
-        let mut uploads: Vec<_> = names
-            .iter()
-            .map(|name| Box::pin(service.begin("PUT", name, &fields, body())))
-            .collect();
-        let mut statuses = Vec::new();
-        while !uploads.is_empty() {
-            let mut left = Vec::new();
-            for mut upload in uploads {
-                match poll_once(&mut upload).await {
-                    Some(response) => statuses.push(response.status().as_u16()),
-                    None => left.push(upload),
-                }
-            }
-            uploads = left;
-        }
-        assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 11);
-        assert!(statuses.iter().all(|status| matches!(status, 201 | 507)));
-    });
-    assert_eq!(service.usage(), (11, 990));
-}
-
-#[test]
 fn a_sweep_counts_what_others_have_changed() {
     let service = with_quota(100, false);
     service.put_on_disk("deep/a", &[0; 50]);
