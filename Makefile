@@ -22,7 +22,7 @@ build: setup ## Build the two programs as in a release
 
 test: setup lint build ## Install missing programs, then run all tests
 	@packaging/setup chromium || echo "test: no chromium here, so the tests with a browser are skipped"
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 test-clients: setup ## Run real clients of the Cumulocity API, from PyPI and npm, through the proxy
 	tests/clients/install $(CARGO_TARGET_DIR)/clients

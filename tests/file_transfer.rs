@@ -117,6 +117,8 @@ fn prepare(setup: &mut Setup) {
     fs::create_dir_all(&data).unwrap();
     setup.set("data.path", data);
     setup.set_raw("http.bind.port", 0);
+    // By default uploads are refused while less than 5 % of the disk is free, also of this one.
+    setup.set_own("http.upload.min_free", 0);
 }
 
 /// A service with TLS, and what its clients need.

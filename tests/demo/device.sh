@@ -31,6 +31,8 @@ make_device() {
     export PATH=$device/bin:$PATH:/usr/sbin
     export TEDGE_CONFIG_DIR=$device/etc/tedge
     export CURL_HOME=$device
+    # By default uploads are refused while less than 5 % of the disk is free.
+    export TEDGE_HTTP_UPLOAD_MIN_FREE=0
     export CURL_CA_BUNDLE=$device/etc/ssl/certs/ca-certificates.crt
     cd "$certificates"
     update-ca-certificates >/dev/null 2>&1
@@ -47,6 +49,7 @@ What differs from a device, so that this machine stays as it is:
   - The services take free ports (TEDGE_HTTP_BIND_PORT=0, TEDGE_C8Y_PROXY_BIND_PORT=0). A .curlrc
     leads curl from the page's localhost and $name, 8000 and 8001, to them, and lets it fail
     on an HTTP error. It does not weaken TLS: names and certificates are checked.
+  - TEDGE_HTTP_UPLOAD_MIN_FREE=0: uploads work even where this machine's disk is nearly full.
   - The main device's address is $address in place of 192.168.1.6, and hostname says $name.
   - "systemctl restart" ends the process with SIGTERM, expects exit code 0, and starts it again.
     A child's tedge-agent is not among these programs, so its restarts are left out.

@@ -168,7 +168,8 @@ fn addresses_with_many_connections_keep_nobody_waiting_however_much_they_move() 
         let crowd = Crowd::gather(&service, Attack::Reader, times * PLACES, hosts);
         let what = format!("{times} times, from {} addresses", hosts.len());
         assert_somebody_new_is_answered(&service, &what);
-        let log = service.wait_for("a client with fewer connections waits", SOON);
+        // One that this busy machine did not let read for a while may have been closed as slow.
+        let log = service.wait_for("a connection was closed for another client: ", SOON);
         assert!(log.contains("127.0.0.6"), "{log}");
         drop(crowd);
     }

@@ -36,6 +36,7 @@ impl Network {
     fn serve(&self) -> Service {
         let config_dir = self.devices[0].config_dir();
         self.set(0, "http.bind.address", "::");
+        self.set(0, "http.upload.min_free", "0");
         self.set(0, "data.path", self.devices[0].directory.join("data").to_str().unwrap());
         fs::create_dir_all(self.devices[0].directory.join("data")).unwrap();
         Service::start(PROGRAM, |setup| {

@@ -179,6 +179,7 @@ fn three_hundred_megabytes_killed_again_and_again_come_whole_in_six_megabytes_of
         }
         setup.set("data.path", setup.directory().join("data"));
         setup.set_raw("http.bind.port", 0);
+        setup.set_own("http.upload.min_free", 0);
     });
     let device = Device::new();
     let tedge = |arguments: &[&str]| {

@@ -15,6 +15,7 @@ fn serve(configure: impl FnOnce(&mut Setup)) -> Service {
         setup.set("data.path", setup.directory().join("data"));
         std::fs::create_dir_all(setup.directory().join("data")).unwrap();
         setup.set_raw("http.bind.port", 0);
+        setup.set_own("http.upload.min_free", 0);
         configure(setup);
     })
 }
