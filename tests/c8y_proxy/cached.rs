@@ -14,6 +14,7 @@ const MB: u64 = 1024 * 1024;
 fn caching(setup: &mut Setup) {
     setup.set("c8y.proxy.cache.max_size", "100M");
     setup.set("c8y.proxy.cache.path", setup.directory().join("cache"));
+    setup.set_own("http.upload.min_free", 0);
 }
 
 fn get(fields: &str) -> String {
