@@ -3,9 +3,9 @@
 //!
 //! While places are free, no connection is closed for being slow. When all are taken and a client
 //! waits, connections are closed in this order: idle ones; those without a complete request; peers
-//! that transfer less than 500 bytes a second; quiet ones beyond three quarters of the places; at
-//! last the slowest connection of a holder that has, or waits for, at least two connections more
-//! than the waiting client.
+//! that transfer less than 500 bytes a second; answers that are produced more slowly than that; quiet
+//! ones beyond three quarters of the places; at last the slowest connection of a holder that has, or
+//! waits for, at least two connections more than the waiting client.
 
 mod seat;
 mod waiting;
@@ -182,7 +182,7 @@ impl Open {
         let last = std::mem::replace(&mut self.looked, now);
         let is_first = now > last + micros(PAUSE);
         for seat in self.seats.values_mut() {
-            if is_first { seat.look_first(now + grace) } else { seat.look(now, last) }
+            if is_first { seat.look_first(now + grace) } else { seat.look(now, last, grace) }
         }
     }
 
@@ -214,7 +214,7 @@ impl Open {
                 let (count, since) = match standing {
                     Standing::Idle => (0, seat.state.since()),
                     Standing::Silent => (survey.crowd(seat), seat.state.since()),
-                    Standing::Slow => (survey.crowd(seat), seat.paid_until),
+                    Standing::Slow | Standing::Stalled => (survey.crowd(seat), seat.paid_until),
                     Standing::Moving | Standing::Quiet | Standing::Working => return None,
                 };
                 Some((standing, Reverse(count), since, *number))
@@ -237,10 +237,14 @@ impl Open {
                 self.spared = now;
             }
             if let Some(seat) = self.seats.get(&number) {
-                if standing == Standing::Slow {
-                    seat.complain(
+                match standing {
+                    Standing::Slow => seat.complain(
                         "all places are taken, and it transfers less than 500 bytes a second",
-                    );
+                    ),
+                    Standing::Stalled => seat.complain(
+                        "all places are taken, and its answer comes at less than 500 bytes a second",
+                    ),
+                    _ => {}
                 }
                 let is_over = seat.state.phase() == Phase::Linger;
                 seat.state.ask(if is_over { Order::Close } else { Order::MakeRoom });
@@ -277,7 +281,7 @@ impl Open {
         let has = self.seats().filter(|seat| seat.address == address).count();
         let can_be_cut = |seat: &&Seat| {
             let standing = survey.standing(seat);
-            matches!(standing, Standing::Slow | Standing::Moving | Standing::Working)
+            !matches!(standing, Standing::Idle | Standing::Silent | Standing::Quiet)
                 && seat.address != address
                 && (survey.crowd(seat) >= has + 2 || (has == 0 && seat.barely_moves(survey.now)))
                 && seat.state.order() < Order::Refuse

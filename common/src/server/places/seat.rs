@@ -10,7 +10,7 @@ use crate::net::clock::micros;
 use crate::net::unsent::unsent;
 use crate::server::state::{ConnectionState, Phase};
 
-/// The transfer rate that a peer has to keep, in bytes a second.
+/// The transfer rate that an exchange has to keep, in bytes a second.
 const RATE: u64 = 500;
 
 /// One connection.
@@ -22,6 +22,8 @@ pub(super) struct Seat {
     moved: u64,
     /// Until when its transfer rate is sufficient: each byte counts for 1/[`RATE`] of a second.
     pub(super) paid_until: u64,
+    /// Whether an answer had begun at the last measurement.
+    was_answered: bool,
 }
 
 /// How long a peer may take to begin a transfer, from the start of an exchange, while few clients
@@ -57,7 +59,9 @@ pub(super) enum Standing {
     Silent,
     /// We wait for the peer, and it is too slow.
     Slow,
-    /// We wait for the peer, and it is fast enough.
+    /// The peer waits for us, and the rest of its answer comes too slowly.
+    Stalled,
+    /// We wait for the peer, or for upstream to take its body, and it is fast enough.
     Moving,
     /// Quiet by design: upgraded, about to be upgraded, or waiting for an upstream answer.
     Quiet,
@@ -67,7 +71,7 @@ pub(super) enum Standing {
 
 impl Seat {
     pub(super) fn new(state: Arc<ConnectionState>, address: IpAddr, now: u64) -> Self {
-        Self { state, address, socket: Weak::new(), moved: 0, paid_until: now }
+        Self { state, address, socket: Weak::new(), moved: 0, paid_until: now, was_answered: false }
     }
 
     pub(super) fn of_socket(self, socket: &Arc<Polled<TcpStream>>) -> Self {
@@ -81,22 +85,32 @@ impl Seat {
         }
     }
 
-    /// Credits the peer with the bytes that it has transferred. Those still in the kernel's send
-    /// queue do not count.
-    pub(super) fn look(&mut self, now: u64, last_look: u64) {
+    /// Credits the exchange with the bytes that were transferred. Those still in the kernel's send
+    /// queue do not count. An answer that has begun has `grace` to make progress.
+    pub(super) fn look(&mut self, now: u64, last_look: u64, grace: u64) {
         let moved = self.moved_so_far();
         let paid = moved.saturating_sub(self.moved) * (1_000_000 / RATE);
         // The first bytes of an exchange only fill buffers on the path.
         if paid > 0 && last_look >= self.state.since() + micros(LOOK_AT_PACE) {
             self.paid_until = (self.paid_until.max(now) + paid).min(now + micros(WINDOW));
         }
+        if self.has_new_answer() {
+            self.paid_until = self.paid_until.max(now + grace);
+        }
         self.moved = moved;
+        self.was_answered = self.state.is_answered();
     }
 
-    /// Restarts the measurement: the peer has until then to transfer something.
+    /// Restarts the measurement: the exchange has until then to transfer something.
     pub(super) fn look_first(&mut self, until: u64) {
         self.moved = self.moved_so_far();
         self.paid_until = until;
+        self.was_answered = self.state.is_answered();
+    }
+
+    /// Whether an answer has begun since the last measurement.
+    fn has_new_answer(&self) -> bool {
+        self.state.is_answered() && !self.was_answered
     }
 
     fn moved_so_far(&self) -> u64 {
@@ -112,10 +126,9 @@ impl Seat {
         );
     }
 
-    /// We wait for the peer, and it is barely fast enough. A modem with 2 KB a second is faster
-    /// once its grace period is over.
+    /// It is barely fast enough. A modem with 2 KB a second is faster once its grace period is over.
     pub(super) fn barely_moves(&self, now: u64) -> bool {
-        self.state.waits_for_peer()
+        (self.state.waits_for_peer() || self.was_answered)
             && now >= self.state.since() + micros(GRACE)
             && self.paid_until < now + micros(WINDOW) / 4
     }
@@ -129,23 +142,34 @@ impl Seat {
     /// upstream answer counts as quiet after a third of it.
     pub(super) fn standing(&self, now: u64, grace: u64) -> Standing {
         let state = &self.state;
+        let is_paid = now < self.paid_until || self.has_new_answer();
+        let is_due = now >= state.since() + grace;
         match state.phase() {
             Phase::Linger => Standing::Idle,
             Phase::Idle if state.is_idle() => Standing::Idle,
             Phase::Silent | Phase::Head => Standing::Silent,
             Phase::Upgraded => Standing::Quiet,
             Phase::Idle | Phase::Exchange if state.waits_for_peer() => {
-                let is_due = now >= state.since() + grace;
-                if is_due && self.paid_until <= now { Standing::Slow } else { Standing::Moving }
+                if is_due && !is_paid {
+                    Standing::Slow
+                } else {
+                    Standing::Moving
+                }
             }
             Phase::Exchange if !state.is_answered() => {
                 let is_quiet = now >= state.since() + grace / 3;
-                if is_quiet || state.asks_for_upgrade() {
+                if state.asks_for_upgrade() {
+                    Standing::Quiet
+                } else if state.is_unread() && is_paid {
+                    // Upstream takes its body at a sufficient rate.
+                    Standing::Moving
+                } else if is_quiet {
                     Standing::Quiet
                 } else {
                     Standing::Working
                 }
             }
+            Phase::Idle | Phase::Exchange if is_due && !is_paid => Standing::Stalled,
             Phase::Idle | Phase::Exchange => Standing::Working,
         }
     }
@@ -182,7 +206,7 @@ mod tests {
         let standing = bytes.iter().zip(1..).map(|(bytes, second)| {
             seat.state.moved(*bytes);
             let now = begin + second * SECOND;
-            seat.look(now, now - SECOND);
+            seat.look(now, now - SECOND, micros(GRACE));
             // Between two looks: a byte is good for 2 ms.
             seat.standing(now + SECOND / 100, micros(GRACE))
         });
@@ -226,6 +250,36 @@ mod tests {
         assert_eq!(seat.standing(later, micros(GRACE)), Standing::Quiet);
         seat.state.begin_answer();
         assert_eq!(seat.standing(later, micros(GRACE)), Standing::Working);
+    }
+
+    #[test]
+    fn an_answer_that_begins_late_has_its_grace_and_then_has_to_move() {
+        use Standing::{Quiet, Stalled, Working};
+        for (bytes, at_last) in [(0, Stalled), (510, Working)] {
+            let mut seat = uploading();
+            seat.state.reading(false);
+            assert_eq!(stands(&mut seat, &[0; 9]), [Quiet; 9]);
+            seat.state.begin_answer();
+            let begin = seat.state.since();
+            let standing = [10, 11, 12, 13, 14].map(|second| {
+                let now = begin + second * SECOND;
+                let before = seat.standing(now, micros(GRACE));
+                seat.state.moved(bytes);
+                seat.look(now, now - SECOND, micros(GRACE));
+                before
+            });
+            assert_eq!(standing, [Working, Working, Working, at_last, at_last], "{bytes}");
+        }
+    }
+
+    #[test]
+    fn an_upload_that_upstream_takes_slowly_is_not_quiet_while_it_moves() {
+        for (bytes, expected) in [(1, Standing::Quiet), (510, Standing::Moving)] {
+            let mut seat = uploading();
+            seat.state.reading(false);
+            seat.state.unread(true);
+            assert_eq!(stands(&mut seat, &[bytes; 6]).last(), Some(&expected), "{bytes}");
+        }
     }
 
     #[test]
