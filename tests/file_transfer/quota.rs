@@ -118,6 +118,32 @@ fn files_of_other_programs_lower_no_total() {
     }
 }
 
+/// Their `ctime` is from before the last check. Those that it has counted do lower the total.
+#[test]
+fn old_files_in_a_directory_that_is_moved_here_lower_no_total() {
+    for more in [|_: &mut Setup| {}, making_room] {
+        let directory = Arc::new(Directory::new());
+        let content = "x".repeat(4_000);
+        for name in ["elsewhere/a/b", "file-transfer/c/d"] {
+            fs::create_dir_all(directory.path().join("data").join(name)).unwrap();
+            for file in ["deleted", "replaced"] {
+                directory.write(&format!("data/{name}/{file}"), &content);
+            }
+        }
+        let service = again(&directory, "20k", more);
+        assert_eq!(curl(&service, "first").put(&content).answer().status, 201);
+        let data = directory.path().join("data");
+        fs::rename(data.join("elsewhere/a"), data.join("file-transfer/a")).unwrap();
+        let counts = |bytes| assert!(health(&service).contains(&format!("\"bytes\":{bytes},")));
+        for (below, left) in [("a/b", 12_000), ("c/d", 4_000)] {
+            let deleted = format!("{below}/deleted");
+            assert_eq!(curl(&service, &deleted).method("DELETE").answer().status, 202);
+            assert_eq!(curl(&service, &format!("{below}/replaced")).put("").answer().status, 201);
+            counts(left);
+        }
+    }
+}
+
 #[test]
 fn room_is_made_only_for_what_comes_and_only_as_much_as_it_needs() {
     let service = limited("100k", making_room);

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::storage::{open_directory, sync_names};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, StatxFlags, fchmod, fstat, mkdirat, openat, statat, statx,
+    AtFlags, FileType, Mode, OFlags, Stat, StatxFlags, fchmod, fstat, mkdirat, openat, statat,
+    statx,
 };
 use rustix::io::Errno;
 
@@ -72,7 +73,7 @@ pub(super) enum EntryKind {
     Nothing,
     /// A file, not opened for reading. Holding it delays the freeing of its blocks, which takes
     /// time.
-    File(OwnedFd, Version),
+    File(OwnedFd, Version, Stat),
     /// A symbolic link.
     Link(OwnedFd),
     Directory,
@@ -207,7 +208,7 @@ pub(super) fn look(directory: BorrowedFd<'_>, name: &str) -> Result<EntryKind, E
     };
     let stat = fstat(&there)?;
     Ok(match (Version::of(&stat), FileType::from_raw_mode(stat.st_mode)) {
-        (Some(version), _) => EntryKind::File(there, version),
+        (Some(version), _) => EntryKind::File(there, version, stat),
         (None, FileType::Symlink) => EntryKind::Link(there),
         (None, FileType::Directory) => EntryKind::Directory,
         (None, _) => EntryKind::Special,

@@ -55,20 +55,21 @@ impl Inner {
         let (_, name) = path.split();
         let file = match look(directory.as_fd(), name).map_err(failed)? {
             EntryKind::Nothing => None,
-            EntryKind::File(file, version) => Some((file, version)),
+            EntryKind::File(file, version, stat) => Some((file, version, Some(stat))),
             EntryKind::Link(link) => match root.lookup.stat_target(&path, &link) {
-                Ok(version) => Some((link, version)),
+                Ok(version) => Some((link, version, None)),
                 Err(_) => return Err(special(path.as_str().to_owned())),
             },
             EntryKind::Directory => return Err(Error::DeleteDirectory(path)),
             EntryKind::Special => return Err(special(path.as_str().to_owned())),
         };
-        if !condition.holds(file.as_ref().map(|(_, version)| version)) {
+        if !condition.holds(file.as_ref().map(|(_, version, _)| version)) {
             return Err(Error::Precondition(path));
         }
-        if let Some((file, _)) = file {
+        if let Some((_file, _, stat)) = file {
             let limited = self.retention.as_ref().filter(|_| mount.is_none());
-            let counted = limited.and_then(|retention| Some((retention, Seen::of(&file)?)));
+            let counted =
+                limited.and_then(|retention| Some((retention, Seen::of(&stat?, &directory))));
             match unlinkat(&directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(failed(errno)),

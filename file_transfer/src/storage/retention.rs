@@ -239,13 +239,19 @@ impl Inner {
     /// outside of the directory.
     pub(super) fn note_on_disk(&self, file: &OwnedFd, path: &FilePath) {
         let Ok(root) = self.root.check() else { return };
-        let named = statat(root.directories.root(), path.as_str(), AtFlags::SYMLINK_NOFOLLOW);
+        let (parent, name) = path.split();
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = root.directories.root();
+        let Ok(directory) = openat(root, parent.unwrap_or("."), flags, Mode::empty()) else {
+            return;
+        };
+        let named = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
         if let (Ok(named), Ok(read)) = (named, fstat(file)) {
             if (named.st_dev, named.st_ino) == (read.st_dev, read.st_ino) {
                 let _commit = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
-                let seen = Seen::of(file);
+                let seen = fstat(file).map(|stat| Seen::of(&stat, directory));
                 reads::note_on_disk(file.as_fd());
-                if let (Some(retention), Some(seen)) = (&self.retention, seen) {
+                if let (Some(retention), Ok(seen)) = (&self.retention, seen) {
                     retention.quota.touched(&seen);
                 }
             }
@@ -312,7 +318,7 @@ impl Inner {
         }
         match unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) => {
-                account(&retention.quota, &seen.into());
+                account(&retention.quota, &Seen::of(seen, directory));
                 Outcome::Deleted(seen.st_size as u64)
             }
             Err(Errno::NOENT) => Outcome::Kept,

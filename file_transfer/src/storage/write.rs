@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use common::net::load;
 use common::storage::space::{self, Need};
 use common::storage::{JobKind, SMALL, Temporary, sync_names, write_all};
-use rustix::fs::{fstat, fsync};
+use rustix::fs::{Stat, fstat, fsync};
 use rustix::io::Errno;
 
 use super::directory::{EntryKind, FoundDirectory, Obstacle, look, set_mode};
@@ -49,10 +49,11 @@ struct Target {
     reservation: Option<Arc<Reservation>>,
 }
 
-/// The file that an upload replaces, or the link to it, which is not counted.
+/// The file that an upload replaces, or the link to it, which has no `stat` and is not counted.
 struct There {
     /// Holding it delays the freeing of its blocks, which takes time.
-    open: OwnedFd,
+    _open: OwnedFd,
+    stat: Option<Stat>,
     mode: u32,
 }
 
@@ -224,8 +225,8 @@ impl Target {
         let FoundDirectory { directory, missing, mount } =
             found.map_err(|obstacle| self.blocked(obstacle))?;
         let mut replaced = None;
-        if let Some(directory) = directory {
-            replaced = self.check(&root, &directory)?;
+        if let Some(directory) = &directory {
+            replaced = self.check(&root, directory)?;
         } else if !self.condition.holds(None) {
             return Err(Error::Precondition(self.path.clone()));
         }
@@ -234,7 +235,7 @@ impl Target {
         self.check_space(inner, base, need)?;
         // A file system that is mounted below the directory has its own space.
         if let (Some(retention), None) = (&inner.retention, &mount) {
-            let replaced = replaced.and_then(|there| Seen::of(there.open));
+            let replaced = replaced.and_then(|it| Some(Seen::of(&it.stat?, directory.as_ref()?)));
             let reservation = retention.reserve(expected, replaced);
             self.reservation = Some(Arc::new(reservation.map_err(|full| self.no_room(full))?));
         }
@@ -312,7 +313,7 @@ impl Target {
     ) -> Result<Attempt, Error> {
         let file = temporary.file().clone();
         let expected = self.check(root, directory)?.map_or(MODE, |there| there.mode);
-        self.set_mode(&file, expected)?;
+        set_mode(&file, expected).map_err(|errno| self.failed(errno))?;
         if let Some(seconds) = self.own_age {
             own_age::store(&file, seconds);
         }
@@ -325,7 +326,7 @@ impl Target {
         let replaced = self.check(root, directory)?;
         let mut counted = None;
         if let Some(reservation) = &self.reservation {
-            counted = replaced.as_ref().and_then(|there| Seen::of(&there.open));
+            counted = replaced.as_ref().and_then(|it| Some(Seen::of(it.stat.as_ref()?, directory)));
             match reservation.check(counted.as_ref(), new.bytes) {
                 Ok(()) => {}
                 // The file whose room it was to take was deleted meanwhile.
@@ -335,7 +336,7 @@ impl Target {
         }
         let mode = replaced.as_ref().map_or(MODE, |there| there.mode);
         if mode != expected {
-            self.set_mode(&file, mode)?;
+            set_mode(&file, mode).map_err(|errno| self.failed(errno))?;
         }
         let (_, name) = self.path.split();
         temporary.rename(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
@@ -360,27 +361,24 @@ impl Target {
     fn check(&self, root: &OpenRoot, directory: &OwnedFd) -> Result<Option<There>, Error> {
         let path = &self.path;
         let (_, name) = path.split();
+        let special = || self.blocked(Obstacle::Special(path.as_str().to_owned()));
         let found = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
             EntryKind::Nothing => None,
-            EntryKind::File(open, version) => Some((There { open, mode: version.mode }, version)),
+            EntryKind::File(open, version, stat) => {
+                Some((There { _open: open, stat: Some(stat), mode: version.mode }, version))
+            }
             EntryKind::Link(open) => match root.lookup.stat_target(path, &open) {
-                Ok(version) => Some((There { open, mode: MODE }, version)),
-                Err(_) => return Err(self.blocked(Obstacle::Special(path.as_str().to_owned()))),
+                Ok(version) => Some((There { _open: open, stat: None, mode: MODE }, version)),
+                Err(_) => return Err(special()),
             },
             EntryKind::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
-            EntryKind::Special => {
-                return Err(self.blocked(Obstacle::Special(path.as_str().to_owned())));
-            }
+            EntryKind::Special => return Err(special()),
         };
         if self.condition.holds(found.as_ref().map(|(_, version)| version)) {
             Ok(found.map(|(there, _)| there))
         } else {
             Err(Error::Precondition(path.clone()))
         }
-    }
-
-    fn set_mode(&self, file: &OwnedFd, mode: u32) -> Result<(), Error> {
-        set_mode(file, mode).map_err(|errno| self.failed(errno))
     }
 
     fn no_room(&self, NoRoom { limit }: NoRoom) -> Error {

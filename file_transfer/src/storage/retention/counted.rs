@@ -2,16 +2,22 @@
 //! larger, at any time, and the quota learns of this only by the next sweep. Until then, the
 //! deletion of such a file must not lower the total.
 //!
-//! A file is counted if it was not changed since the last complete sweep began (`ctime`), or if the
-//! service has stored it since. Only the latter files are listed here, and a limited number of them.
+//! A file is counted if the service has stored it since the last sweep began. Only these files are
+//! listed here, and a limited number of them. Another file is counted if it was not changed since
+//! then (`ctime`), and that sweep has visited its directory. Moving a file changes its `ctime`;
+//! moving a directory does not change that of the files in it, but the sweep had not visited the
+//! directory. Therefore the visited directories are listed too, up to a limit.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 
-use rustix::fs::{FileType, Stat, fstat};
+use rustix::fs::{Stat, fstat};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// The maximum number of listed files, before and since the current sweep each: 32 KB.
 const MOST: usize = 2048;
+/// The maximum number of listed directories, all that fit into a table of 36 KB.
+const MOST_DIRECTORIES: usize = 3584;
 /// In nanoseconds. If the device's clock was set back by more than this, `ctime` proves nothing.
 const SET_BACK: i128 = 5_000_000;
 
@@ -19,6 +25,8 @@ const SET_BACK: i128 = 5_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::storage) struct Seen {
     pub(super) inode: u64,
+    /// The inode of its directory.
+    pub(super) directory: Option<u64>,
     pub(in crate::storage) bytes: u64,
     pub(super) has_one_name: bool,
     /// In nanoseconds since 1970.
@@ -30,6 +38,8 @@ pub(in crate::storage) struct Seen {
 pub(super) struct Counted {
     /// When the last complete sweep began.
     swept: Option<Begin>,
+    /// The directories that it has visited.
+    directories: Directories,
     /// When the current sweep began.
     sweeping: Option<Begin>,
     /// The files that were stored after the last complete sweep began, and before the current one.
@@ -37,6 +47,10 @@ pub(super) struct Counted {
     /// The files that were stored after the current sweep began.
     since: Vec<Stored>,
 }
+
+/// Directories that a sweep has visited, by their inodes.
+#[derive(Default)]
+pub(super) struct Directories(HashSet<u64>);
 
 /// A time, in nanoseconds.
 #[derive(Clone, Copy)]
@@ -53,10 +67,9 @@ struct Stored {
 }
 
 impl Seen {
-    /// `None` if it is not a regular file, or the disk fails.
-    pub(in crate::storage) fn of(file: impl AsFd) -> Option<Self> {
-        let stat = fstat(file).ok()?;
-        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| (&stat).into())
+    /// A regular file in this directory.
+    pub(in crate::storage) fn of(stat: &Stat, directory: impl AsFd) -> Self {
+        Self { directory: fstat(directory).ok().map(|stat| stat.st_ino), ..stat.into() }
     }
 }
 
@@ -64,9 +77,19 @@ impl From<&Stat> for Seen {
     fn from(stat: &Stat) -> Self {
         Self {
             inode: stat.st_ino,
+            directory: None,
             bytes: stat.st_size as u64,
             has_one_name: stat.st_nlink == 1,
             changed: i128::from(stat.st_ctime) * 1_000_000_000 + stat.st_ctime_nsec as i128,
+        }
+    }
+}
+
+impl Directories {
+    /// The sweep has visited all files in this directory.
+    pub(super) fn add(&mut self, directory: impl AsFd) {
+        if let (true, Ok(stat)) = (self.0.len() < MOST_DIRECTORIES, fstat(directory)) {
+            self.0.insert(stat.st_ino);
         }
     }
 }
@@ -81,10 +104,10 @@ impl Counted {
         self.sweeping = Some(Begin::now());
     }
 
-    /// The sweep has visited all files.
-    pub(super) fn end_sweep(&mut self) {
+    /// The sweep has visited all files in these directories.
+    pub(super) fn end_sweep(&mut self, directories: Directories) {
         self.before = Vec::new();
-        self.swept = self.sweeping;
+        (self.swept, self.directories) = (self.sweeping, directories);
     }
 
     /// The service has stored a file.
@@ -104,7 +127,8 @@ impl Counted {
 
     /// With how many bytes a file is counted. `None` if it may not be counted.
     pub(super) fn bytes(&self, file: &Seen) -> Option<u64> {
-        if self.swept.is_some_and(|begin| begin.is_after(file.changed)) {
+        let is_visited = file.directory.is_some_and(|it| self.directories.0.contains(&it));
+        if is_visited && self.swept.is_some_and(|begin| begin.is_after(file.changed)) {
             return Some(file.bytes);
         }
         // Another program can have added a name, which is not counted.
@@ -148,11 +172,23 @@ fn nanoseconds(time: Timespec) -> i128 {
 }
 
 #[cfg(test)]
+impl<const N: usize> From<[u64; N]> for Directories {
+    fn from(inodes: [u64; N]) -> Self {
+        Self(inodes.into())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn seen(inode: u64, bytes: u64, links: u8) -> Seen {
-        Seen { inode, bytes, has_one_name: links == 1, changed: i128::MAX }
+        let directory = Some(5);
+        Seen { inode, directory, bytes, has_one_name: links == 1, changed: i128::MAX }
+    }
+
+    fn visited() -> Directories {
+        [5].into()
     }
 
     #[test]
@@ -163,8 +199,9 @@ mod tests {
         counted.begin_sweep();
         counted.add(2, 20);
         assert_eq!(counted.bytes(&old), None);
-        counted.end_sweep();
+        counted.end_sweep(visited());
         assert_eq!((counted.bytes(&old), counted.bytes(&seen(1, 10, 1))), (Some(10), None));
+        assert_eq!(counted.bytes(&Seen { directory: Some(6), ..old }), None);
         // It grew, and has another name.
         assert_eq!(
             (counted.bytes(&seen(2, 90, 1)), counted.remove(&seen(2, 20, 2))),
@@ -187,7 +224,7 @@ mod tests {
             assert!(counted.bytes(&seen(0, 1, 1)).is_some(), "{round}");
             counted.begin_sweep();
         }
-        counted.end_sweep();
+        counted.end_sweep(visited());
         assert!(counted.before.is_empty() && counted.since.is_empty());
     }
 
@@ -195,7 +232,7 @@ mod tests {
     fn a_clock_that_was_set_back_proves_nothing() {
         let mut counted = Counted::default();
         counted.begin_sweep();
-        counted.end_sweep();
+        counted.end_sweep(visited());
         let old = Seen { changed: 0, ..seen(1, 10, 1) };
         assert_eq!(counted.bytes(&old), Some(10));
         counted.swept.as_mut().unwrap().offset += 60_000_000_000;

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::counted::{Counted, Seen};
+use super::counted::{Counted, Directories, Seen};
 use super::sum::Sum;
 
 /// The limit, and the bytes in use.
@@ -134,10 +134,16 @@ impl Quota {
         usage.counted.begin_sweep();
     }
 
-    /// Takes over the count of a sweep, except for differences that changes during the sweep
-    /// explain. `is_first`: nothing was counted before. If not `is_complete`, there may be more
-    /// files.
-    pub(super) fn end_sweep(&self, counted: Sum, is_first: bool, is_complete: bool) {
+    /// Takes over the count of a sweep of these directories, except for differences that changes
+    /// during the sweep explain. `is_first`: nothing was counted before. If not `is_complete`,
+    /// there may be more files.
+    pub(super) fn end_sweep(
+        &self,
+        counted: Sum,
+        directories: Directories,
+        is_first: bool,
+        is_complete: bool,
+    ) {
         let mut usage = self.lock();
         let (added, removed) = (usage.added, usage.removed);
         let corrected = |now: u64, counted: u64, added: u64, removed: u64| {
@@ -153,7 +159,7 @@ impl Quota {
             files: corrected(now.files, counted.files, added.files, removed.files),
             bytes: corrected(now.bytes, counted.bytes, added.bytes, removed.bytes),
         };
-        usage.counted.end_sweep();
+        usage.counted.end_sweep(directories);
     }
 
     fn lock(&self) -> MutexGuard<'_, Usage> {

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::{Inner, Storage};
+use super::counted::Directories;
 use super::eviction::Candidates;
 use super::quota::Quota;
 use super::sum::Sum;
@@ -47,7 +48,7 @@ struct Sweep {
 /// The result of a part.
 enum Next {
     /// Another part follows, after a pause of this length.
-    Part(Sweep, Duration),
+    Part(Box<Sweep>, Duration),
     /// All files were visited. This error kept some from being deleted.
     End(Option<Errno>),
     /// The directory does not exist.
@@ -58,6 +59,8 @@ enum Next {
 struct Tally {
     kept: Sum,
     deleted: Sum,
+    /// The directories whose files were visited.
+    directories: Directories,
     failed: Option<Errno>,
     /// Only if room may have to be made.
     candidates: Option<Candidates>,
@@ -124,7 +127,7 @@ impl Inner {
         let number = retention.sweeps.begin();
         retention.quota.begin_sweep();
         Timer::after(TICKS).await;
-        let mut sweep = Sweep::new(self.clone(), retention.clone());
+        let mut sweep = Box::new(Sweep::new(self.clone(), retention.clone()));
         loop {
             match self.pool.run(JobKind::Write, move || sweep.part()).await {
                 Next::Part(next, pause) => {
@@ -149,13 +152,14 @@ impl Sweep {
     fn new(inner: Arc<Inner>, retention: Arc<Retention>) -> Self {
         let candidates = retention.quota.makes_room().then(Candidates::new);
         let (kept, deleted) = (Sum::default(), Sum::default());
-        let tally = Tally { kept, deleted, failed: None, candidates };
+        let directories = Directories::default();
+        let tally = Tally { kept, deleted, directories, failed: None, candidates };
         Self { inner, retention, walk: None, tally, work: Duration::ZERO }
     }
 
     /// Visits some files.
-    fn part(mut self) -> Next {
-        let Self { inner, retention, walk, tally, work } = &mut self;
+    fn part(mut self: Box<Self>) -> Next {
+        let Self { inner, retention, walk, tally, work } = &mut *self;
         inner.compare_clocks(retention);
         let (processor, whole) = (processor_time(), Instant::now());
         let walk = match walk {
@@ -184,8 +188,8 @@ impl Sweep {
 
     fn end(self, is_complete: bool) -> Option<Errno> {
         let Self { retention, tally, .. } = self;
-        let Tally { kept, deleted, failed, candidates } = tally;
-        retention.quota.end_sweep(kept, !retention.is_counted(), is_complete);
+        let Tally { kept, deleted, directories, failed, candidates } = tally;
+        retention.quota.end_sweep(kept, directories, !retention.is_counted(), is_complete);
         if let Some(candidates) = candidates {
             // A directory in use is about as new as now.
             if let Some(mut oldest) = retention.oldest.try_lock() {
@@ -209,6 +213,10 @@ impl Tally {
     fn visit(&mut self, visit: Visit<'_>, inner: &Inner, retention: &Retention) -> bool {
         let file = match visit {
             Visit::File(file) => file,
+            Visit::Directory(directory) => {
+                self.directories.add(directory);
+                return false;
+            }
             Visit::Emptied(directory) => {
                 inner.prune(directory);
                 return false;

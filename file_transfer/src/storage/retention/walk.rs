@@ -47,6 +47,8 @@ struct Level {
 /// A result of the walk.
 pub(super) enum Visit<'a> {
     File(&'a Visited<'a>),
+    /// A directory whose files were all visited.
+    Directory(BorrowedFd<'a>),
     /// The path of an empty directory.
     Emptied(&'a [u8]),
 }
@@ -87,6 +89,9 @@ impl Walk {
                 end => {
                     // It may have been removed meanwhile.
                     self.is_complete &= matches!(end, None | Some(Err(Errno::NOENT)));
+                    if end.is_none() {
+                        visit(Visit::Directory(directory));
+                    }
                     if end.is_none() && level.entries == 0 && !self.path.is_empty() {
                         visit(Visit::Emptied(&self.path));
                     }

@@ -6,13 +6,13 @@ fn quota(limit: u64, make_room: bool, stored: &[u64]) -> Arc<Quota> {
     let quota = Quota::new(Some(limit), make_room);
     let sum = Sum { files: stored.len() as u64, bytes: stored.iter().sum() };
     quota.begin_sweep();
-    quota.end_sweep(sum, true, true);
+    quota.end_sweep(sum, [5].into(), true, true);
     Arc::new(quota)
 }
 
 /// A file that was counted.
 fn file(inode: u64, bytes: u64) -> Seen {
-    Seen { inode, bytes, has_one_name: true, changed: 0 }
+    Seen { inode, directory: Some(5), bytes, has_one_name: true, changed: 0 }
 }
 
 /// A file that was stored now.
@@ -101,21 +101,21 @@ fn a_sweep_corrects_only_what_changes_do_not_explain() {
     let sum = |files, bytes| Sum { files, bytes };
     let quota = quota(1000, false, &[10, 10]);
     quota.begin_sweep();
-    quota.end_sweep(sum(5, 70), false, true);
+    quota.end_sweep(sum(5, 70), [5].into(), false, true);
     assert_eq!(quota.stored(), sum(5, 70));
     // Stored and deleted meanwhile, and seen or not.
     for seen in [sum(4, 50), sum(5, 70), sum(5, 60), sum(6, 80)] {
         quota.begin_sweep();
         quota.reserve(10, None).unwrap().commit(None, &new(10));
         quota.removed(&file(1, 20));
-        quota.end_sweep(seen, false, true);
+        quota.end_sweep(seen, [5].into(), false, true);
         quota.reserve(10, None).unwrap().commit(None, &new(10));
         assert_eq!(quota.stored(), sum(6, 70), "{seen:?}");
         quota.removed(&file(1, 0));
     }
     quota.begin_sweep();
-    quota.end_sweep(sum(1, 1), false, false);
+    quota.end_sweep(sum(1, 1), [5].into(), false, false);
     assert_eq!(quota.stored(), sum(5, 70));
-    quota.end_sweep(sum(1, 1), true, true);
+    quota.end_sweep(sum(1, 1), [5].into(), true, true);
     assert_eq!(quota.stored(), sum(1, 1));
 }
