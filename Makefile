@@ -68,8 +68,10 @@ apt-repository: ## Make an apt repository of the packages, signed with KEY=…
 	@packaging/setup apt-utils gpg
 	@packaging/apt-repository "$(KEY)"
 
-test-packages: packages ## Test the packages in booted Debian 12 and 13 machines (root)
-	@packaging/setup apt-utils gpg mmdebstrap systemd-container qemu-user-static
+# tests/packages/fresh makes the packages that the others test.
+test-packages: setup ## Test the packages in booted Debian 12 and 13 machines (root)
+	@packaging/setup dpkg-dev binutils xz-utils apt-utils gpg mmdebstrap systemd-container \
+	  qemu-user-static libgcc-s1-arm64-cross libgcc-s1-armhf-cross
 	cargo build --workspace --examples --locked
 	tests/packages/fresh
 	tests/packages/reproducible amd64
