@@ -1,19 +1,19 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# What stands in for Cumulocity, in a namespace of its own: the tests' recording cloud for the REST
-# API, and beside it a broker that wants TLS and to know the device, by certificate or password.
+# A simulated Cumulocity in its own network namespace: for the REST API the simulated cloud of the other
+# tests, and a broker with TLS that authenticates the device by certificate or by password.
 
 tenant=example.cumulocity.com
 cloud_address=192.168.1.1
 
-# issue NAME SUBJECT [NAMES]: a certificate of the cloud's CA.
+# issue NAME SUBJECT [NAMES]: makes NAME.crt and NAME.key, signed by the CA of the cloud.
 issue() {
     openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "$2" -extensions usr_cert \
         -addext "subjectAltName=${3:-DNS:$1}" -CA ca.crt -CAkey ca.key \
         -keyout "$1.key" -out "$1.crt" 2>/dev/null
 }
 
-# make_cloud DEVICE: with a certificate for the device in $scratch/cloud.
+# make_cloud DEVICE: starts it, and makes a certificate for the device in $scratch/cloud.
 make_cloud() {
     make_cloud_network "$cloud_address"
     mkdir -p "$scratch/cloud"
@@ -24,7 +24,7 @@ make_cloud() {
         issue cloud /CN=cloud "DNS:$tenant"
         issue device "/CN=$1"
         mosquitto_passwd -b -c passwords "t0/$1" "a secret"
-        # What Cumulocity calls s/uat, the stand-in calls c8y/s/uat.
+        # Cumulocity's topic s/uat is c8y/s/uat in the simulated cloud.
         cat >mosquitto.conf <<CONF
 per_listener_settings true
 user root
@@ -53,7 +53,7 @@ CONF
         --user "t0/device:a secret" --devices "$scratch/cloud/ca.crt" --life "${token_life:-3600}"
 }
 
-# connect_to_cloud MACHINE: as the shipped example says, with the tenant's name as it stands there.
+# connect_to_cloud MACHINE: by the commands in the shipped example, with its name of the tenant.
 connect_to_cloud() {
     local files=$scratch/$1
     cp "$scratch/cloud/ca.crt" "$files/usr/local/share/ca-certificates/cloud.crt"
@@ -74,8 +74,8 @@ done
 exit 1
 END
         sh ask-for-the-token'
-    # A device without a certificate, as the example says of it.
-    promise "and so it does with user and password in place of a certificate" "$1" '
+    # The example also has the lines for a device without a certificate.
+    promise "mosquitto's bridge also fetches a token with user and password instead of a certificate" "$1" '
         cp /etc/mosquitto/conf.d/c8y-bridge.conf /root/kept.conf
         sed -i -e "s/^#remote_/remote_/" -e "s/^bridge_certfile/#&/" -e "s/^bridge_keyfile/#&/" \
             -e "s|TENANT/USER|t0/$(hostname)|" -e "s/PASSWORD/a secret/" -e "s/:8883/:9883/" \
@@ -86,14 +86,14 @@ END
         systemctl restart mosquitto'
 }
 
-# guard_the_token MACHINE: once its proxy knows the tenant.
+# guard_the_token MACHINE: the proxy must have its tenant already.
 guard_the_token() {
     promise "with the shipped configuration another user cannot get the token" "$1" '
         runuser -u nobody -- mosquitto_sub -v -t "#" -t "c8y/#" -t c8y/s/dat -t "\$share/group/c8y/s/dat" >heard 2>&1 &
         listener=$!
         hears() { timeout 60 sh -c "until grep -q $1 heard; do mosquitto_pub -t said -m $1; done"; }
         hears beginning
-        # The proxy fetches a token, with its password.
+        # The restart makes the proxy fetch a token, with its password.
         systemctl restart tedge-mapper-c8y
         curl -sSf http://localhost:8001/c8y/inventory/managedObjects
         not runuser -u nobody -- mosquitto_rr -t c8y/s/uat -e c8y/s/dat -n -W 3
@@ -104,7 +104,7 @@ guard_the_token() {
         for file in /etc/tedge/mqtt-password /etc/mosquitto/c8y.passwords; do
             not runuser -u nobody -- cat $file
         done'
-    promise "and other topics stay open to it" "$1" '
+    promise "another user can still use other topics" "$1" '
         runuser -u nobody -- mosquitto_sub -t c8y/s/us -C 1 -W 20 >heard 2>&1 &
         timeout 20 sh -c "while kill -0 $!; do runuser -u nobody -- mosquitto_pub -t c8y/s/us -m 211,20; done"
         grep -x 211,20 heard'

@@ -1,11 +1,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# A device as devices are: a root that cannot be written, and a clock that is wrong. A container's
-# clock is the host's and cannot be set, so a clock that lags is had the other way round: by
-# certificates that are valid from tomorrow on.
+# A device with a read-only root, and a device with a wrong clock. The clock of a container is that of
+# the host and cannot be set, so a late clock is simulated by certificates that are valid from tomorrow.
 
 live_with_a_wrong_clock() {
-    title "A clock that lags"
+    title "A clock that is late"
     on gateway 'cd /etc/tedge/device-local-certs
         mkdir -p /root/late
         : >/root/late/index
@@ -18,7 +17,7 @@ live_with_a_wrong_clock() {
             -cert tedge-local-ca.crt -keyfile tedge-local-ca.key -out late.crt \
             -startdate "$(date -u -d tomorrow +%Y%m%d%H%M%SZ)" \
             -enddate "$(date -u -d "+90 days" +%Y%m%d%H%M%SZ)" 2>/dev/null'
-    promise "a certificate of tomorrow is served, and the journal names the clock" gateway '
+    promise "a certificate that is valid from tomorrow is served, and the journal names the clock" gateway '
         tedge config set http.cert_path /etc/tedge/device-local-certs/late.crt
         tedge config set http.key_path /etc/tedge/device-local-certs/late.key
         systemctl restart tedge-file-transfer
@@ -30,10 +29,10 @@ live_with_a_wrong_clock() {
 }
 
 live_on_a_read_only_root() {
-    title "A root that cannot be written"
+    title "A read-only root"
     shut_down gateway
     mkdir "$scratch/data"
-    # As mkfs leaves a partition: empty, and root's.
+    # As after mkfs, the partition is empty and belongs to root.
     boot gateway "$suite" --read-only --bind="$scratch/data:/var/tedge"
     promise "an empty partition at /var/tedge is enough" gateway '
         not touch /etc/tedge/here /usr/here /var/here
@@ -42,7 +41,7 @@ live_on_a_read_only_root() {
         curl -sSf -X PUT -F "file=@/tmp/foo.txt" http://localhost:8000/tedge/file-transfer/foo.txt
         curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt | grep -x "Hello thin-edge.io"
         [ "$(stat -c %U /var/tedge/file-transfer/foo.txt)" = tedge ]'
-    promise "and the restarts of the documentation work there too" gateway '
+    promise "the restarts of the documentation work on a read-only root" gateway '
         systemctl restart tedge-agent
         systemctl restart tedge-mapper-c8y
         curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt | grep -x "Hello thin-edge.io"'

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# The page's certificates, made by root with root's umask: the keys are root's alone, 0600, and the
-# services, which are the user tedge, serve with them.
+# The page's certificates, made by root with root's umask: only root can read the keys (0600). The
+# services, which run as user tedge, must be able to use them.
 
-# spy UNIT OTHER: in place of UNIT runs, in its sandbox and as its user, a script that looks for the
-# private key of OTHER. That it finds the key of UNIT shows that it can read.
+# spy UNIT OTHER: runs a script instead of UNIT, in its sandbox and as its user, that tries to read the
+# private key of OTHER. It must be able to read the key of UNIT: so the script itself works.
 spy() {
     promise "$1 cannot read the copies of $2, although both are the same user" gateway '
         unit='"$1"' other='"$2"'
@@ -23,7 +23,7 @@ spy() {
         grep -q "PRIVATE KEY" <(sed "/^of the other:/,\$ d" spied)
         [ "$(sed "1,/^of the other:/ d" spied)" = "" ]
         [ "$(grep -c -e denied -e "No such file" failed)" -gt 3 ]'
-    promise "not even after a restart of $2" gateway '
+    promise "$1 cannot read them after a restart of $2 either" gateway '
         systemctl restart '"$2"'
         [ "$(ls /run/'"$2"'/staging)" != "" ]
         process=$(systemctl show -P MainPID '"$1"')
@@ -31,7 +31,7 @@ spy() {
 }
 
 use_roots_keys() {
-    title "Keys that are root's"
+    title "Keys that only root can read"
     on gateway 'tedge config set device.id rpi4-dca632efb150
         cd /etc/tedge/device-local-certs
         openssl req -new -x509 -days 100 -extensions v3_ca -nodes \
@@ -63,7 +63,7 @@ END
         sudo systemctl restart tedge-agent
         echo "Hello thin-edge.io" >/tmp/foo.txt
         curl -sSf -X PUT -F "file=@/tmp/foo.txt" https://localhost:8000/tedge/file-transfer/foo.txt'
-    promise "and so does the proxy" gateway '
+    promise "the proxy serves with a key that only root may read" gateway '
         tedge config set c8y.proxy.cert_path /etc/tedge/device-local-certs/c8y-mapper.crt
         tedge config set c8y.proxy.key_path /etc/tedge/device-local-certs/c8y-mapper.key
         sudo systemctl restart tedge-mapper-c8y
@@ -75,9 +75,9 @@ END
         curl -sSf --cert /etc/tedge/device-local-certs/tedge-client.crt \
             --key /etc/tedge/device-local-certs/tedge-client.key \
             https://localhost:8000/tedge/file-transfer/foo.txt | grep >/dev/null Hello'
-    promise "the copies are for the service alone, and no more than needed" gateway '
+    promise "only the service can read the copies, and only the needed files are copied" gateway '
         [ "$(stat -c "%a %U" /run/tedge-file-transfer/staging)" = "700 tedge" ]
-        # The certificate and the key: the directory is closed to others.
+        # The certificate and the key.
         [ "$(ls /run/tedge-file-transfer/staging | wc -l)" = 2 ]
         [ "$(stat -c "%a %U" /run/tedge-file-transfer/staging/* | sort -u)" = "400 tedge" ]'
     spy tedge-file-transfer tedge-c8y-proxy
@@ -90,7 +90,7 @@ END
         systemctl reload tedge-agent
         timeout 60 sh -c "until [ \"\$(openssl s_client -connect localhost:8000 </dev/null 2>/dev/null | openssl x509 -noout -serial)\" != \"$old\" ]; do :; done"
         [ "$(systemctl show -P MainPID tedge-agent)" = "$pid" ]'
-    promise "a reload that fails says so, and why, and the certificate in use stays" gateway '
+    promise "a failed reload reports the cause, and the service keeps its certificate" gateway '
         local=/etc/tedge/device-local-certs
         cp $local/main-agent.crt /root/kept.crt
         echo >$local/main-agent.crt
@@ -103,10 +103,10 @@ END
         cp /root/kept.crt $local/main-agent.crt
         systemctl reload tedge-agent'
     on gateway 'sh /root/sign main-agent 2>/dev/null'
-    eventually 200 "and after a minute without a signal" gateway '
+    eventually 200 "a renewed certificate is served without a reload, after a minute" gateway '
         [ "$({ openssl s_client -connect localhost:8000 </dev/null 2>/dev/null || true; } | openssl x509 -noout -serial)" = \
           "$(openssl x509 -noout -serial -in /etc/tedge/device-local-certs/main-agent.crt)" ]'
-    promise "user tedge cannot end the renewals, by a directory or by requests without end" gateway '
+    promise "user tedge cannot prevent renewals, by a directory or by many requests" gateway '
         request=/run/tedge-file-transfer/staging/renew
         as_tedge() { setpriv --reuid tedge --regid tedge --clear-groups "$@"; }
         gone() { timeout 60 sh -c "while [ -e $request ]; do :; done"; }
@@ -117,7 +117,7 @@ END
             gone
         done
         [ "$(systemctl is-active tedge-file-transfer-renew.path)" = active ]'
-    promise "who may write the settings cannot make root read other files out" gateway '
+    promise "a user who can write the settings cannot make root copy other files" gateway '
         cp -a /etc/tedge/tedge.toml /root/kept.toml
         chown tedge /etc/tedge/tedge.toml
         openssl genrsa -out /root/other.key 2048 2>/dev/null
@@ -131,7 +131,7 @@ END
         done
         cp -a /root/kept.toml /etc/tedge/tedge.toml
         systemctl restart tedge-agent'
-    promise "nor the keys of other users, or of the CA, where user tedge owns /etc/tedge" gateway '
+    promise "if user tedge owns /etc/tedge, keys of other users and of the CA are not copied" gateway '
         local=/etc/tedge/device-local-certs
         install -d -o mosquitto -g mosquitto /etc/tedge/device-certs
         install -o mosquitto -m 600 /root/other.key /etc/tedge/device-certs/tedge-private-key.pem
@@ -148,7 +148,7 @@ END
             not grep -rqs "PRIVATE KEY-----M" /run/tedge-file-transfer
             journalctl -u tedge-file-transfer -n 9 | grep "$file is not handed to the service by root: "
         done'
-    promise "and the key of the page is served there" gateway '
+    promise "if user tedge owns /etc/tedge, the key of the page is copied" gateway '
         tedge config set http.key_path /etc/tedge/device-local-certs/main-agent.key 2>/dev/null
         systemctl restart tedge-agent
         grep -rqs "PRIVATE KEY-----M" /run/tedge-file-transfer

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# One machine: installed, upgraded, removed, purged and installed again; killed, stopped, booted.
+# The packages on one machine: installed, upgraded, removed, purged and installed again. The services:
+# killed, hung, with wrong settings, and booted without their address.
 
 install_and_use() {
     title "Install"
@@ -25,13 +26,13 @@ install_and_use() {
         systemctl restart tedge-agent
         systemctl restart tedge-mapper-c8y
         systemctl is-active tedge-agent tedge-mapper-c8y tedge-file-transfer tedge-c8y-proxy'
-    promise "the directories are the user's, and closed" gateway '
+    promise "the directories belong to user tedge, and others cannot read them" gateway '
         [ "$(stat -c "%a %U:%G" /var/tedge)" = "750 tedge:tedge" ]
         [ "$(stat -c "%a %U:%G" /var/tedge/file-transfer)" = "750 tedge:tedge" ]
         [ "$(stat -c "%a %U:%G" /etc/tedge)" = "755 root:tedge" ]
         [ "$(stat -c "%a %U:%G" /etc/tedge/device-local-certs)" = "750 root:tedge" ]
         getent passwd tedge | grep >/dev/null /usr/sbin/nologin'
-    promise "the units are without fault, and let nothing in: $(exposure)" gateway '
+    promise "systemd-analyze finds no fault in the units, and their exposure is low: $(exposure)" gateway '
         systemd-analyze verify --man=no tedge-{file-transfer,c8y-proxy}.service 2>&1 | { ! grep .; }
         systemd-analyze security --threshold=15 tedge-file-transfer >/dev/null
         systemd-analyze security --threshold=15 tedge-c8y-proxy >/dev/null'
@@ -46,7 +47,7 @@ exposure() {
 stay_alive() {
     title "Trouble"
     promise "a killed service is back within two seconds" gateway '
-        # The best of some tries: a busy host is not what is tested.
+        # The best of five tries, since the host may be busy.
         for try in 1 2 3 4 5; do
             before=$(systemctl show -P MainPID tedge-file-transfer)
             kill -9 "$before"
@@ -58,10 +59,10 @@ stay_alive() {
         done
         exit 1'
     on gateway 'kill -STOP "$(systemctl show -P MainPID tedge-file-transfer)"'
-    eventually 150 "the watchdog bites a service that hangs" gateway '
+    eventually 150 "the watchdog restarts a service that hangs" gateway '
         journalctl -u tedge-file-transfer | grep >/dev/null "Watchdog timeout"
         curl -sf -m 1 http://localhost:8000/health'
-    promise "a wrong setting fails once and says why in a line" gateway '
+    promise "a service with a wrong setting fails once, with a message of one line" gateway '
         echo "[http]
 bind.port = \"many\"" >/etc/tedge/tedge.toml
         not systemctl restart tedge-file-transfer
@@ -69,7 +70,7 @@ bind.port = \"many\"" >/etc/tedge/tedge.toml
         [ "$(systemctl is-active tedge-file-transfer)" = failed ]
         [ "$(systemctl show -P NRestarts tedge-file-transfer)" = 0 ]
         [ "$(journalctl -o cat -u tedge-file-transfer -p err _TRANSPORT=stdout | grep -c "http.bind.port is .many. in")" = 1 ]'
-    promise "a data directory elsewhere needs a setting and nothing else" gateway '
+    promise "another data directory needs only a setting" gateway '
         rm /etc/tedge/tedge.toml
         install -d -o tedge -g tedge /srv/data
         tedge config set data.path /srv/data
@@ -81,11 +82,11 @@ bind.port = \"many\"" >/etc/tedge/tedge.toml
     on gateway 'tedge config set http.bind.address 192.168.77.1; tedge config set c8y.url example.invalid'
     shut_down gateway
     boot gateway "$suite"
-    promise "after a boot without its address it waits, not failed" gateway '
+    promise "after a boot without its address, the service waits and has not failed" gateway '
         systemctl is-active tedge-file-transfer tedge-c8y-proxy
         journalctl -b -u tedge-file-transfer | grep >/dev/null "192.168.77.1 is not an address of this machine yet"
         journalctl -b -u tedge-c8y-proxy | { ! grep -i "restart"; }'
-    promise "and serves as soon as the address comes" gateway '
+    promise "the service listens when the address is added" gateway '
         ip addr add 192.168.77.1/32 dev lo
         curl -sSf http://192.168.77.1:8000/tedge/file-transfer/foo.txt >/dev/null
         tedge config unset http.bind.address
@@ -101,11 +102,11 @@ upgrade_and_remove() {
             sed -i "s/^Version: .*/&+newer/" $package/DEBIAN/control
             dpkg-deb -Znone --build $package ..
         done'
-    promise "an upgrade keeps files and settings, and the transfer under way" gateway '
+    promise "an upgrade keeps files and settings, and does not interrupt a transfer" gateway '
         head -c 4000000 /dev/urandom >/tmp/big
         stops() { journalctl -o cat -u tedge-file-transfer | grep -c "^stopping:" || true; }
         before=$(stops)
-        # The second half goes out when the old program has been told to stop.
+        # The second half is sent after systemd has told the old program to stop.
         {
             head -c 2000000 /tmp/big
             for try in $(seq 600); do
@@ -123,7 +124,7 @@ upgrade_and_remove() {
         dpkg-query -Wf "\${Version}" tedge-file-transfer | grep "+newer"
         systemctl is-active tedge-file-transfer tedge-c8y-proxy
         curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt >/dev/null'
-    promise "a unit that was disabled stays so" gateway '
+    promise "a disabled unit stays disabled" gateway '
         systemctl --quiet disable --now tedge-file-transfer
         dpkg-reconfigure tedge-file-transfer
         apt-get -q -y remove tedge-file-transfer
@@ -131,7 +132,7 @@ upgrade_and_remove() {
         not systemctl --quiet is-enabled tedge-file-transfer
         not systemctl --quiet is-active tedge-file-transfer
         systemctl --quiet enable --now tedge-file-transfer'
-    promise "remove stops, and leaves files, settings and the command tedge of the other" gateway '
+    promise "remove stops the service, and keeps files, settings and the other package's command tedge" gateway '
         apt-get -q -y remove tedge-file-transfer
         not curl -s http://localhost:8000/health
         [ -e /var/tedge/file-transfer/big ]
@@ -146,7 +147,7 @@ upgrade_and_remove() {
         getent passwd tedge
         grep -q example.invalid /etc/tedge/tedge.toml
         [ ! -e /usr/bin/tedge ]'
-    promise "and all comes back by another installation" gateway '
+    promise "after a purge, the packages can be installed again" gateway '
         apt-get -q -y install --no-install-recommends ./*0_amd64.deb
         systemctl is-active tedge-file-transfer tedge-c8y-proxy
         echo new >/tmp/foo.txt

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# Machines: Debian, bootstrapped once and booted by systemd-nspawn, each in a copy, in a network
-# namespace and in control groups of its own. The only file that knows how that is done.
+# Makes and boots machines. Debian is bootstrapped once. Each machine is a copy of it that
+# systemd-nspawn boots, with its own network namespace and control groups.
 
 machines=${CARGO_TARGET_DIR:-$PWD/target}/machines
 declare -A leader_of=() spawn_of=()
 made=() scratch=
 
-# What each machine has beside Debian's smallest system: what the page's commands need.
+# Packages that each machine has in addition to Debian's smallest system. The page's commands need them.
 packages=systemd-sysv,ca-certificates,openssl,curl,iproute2,procps,sudo,hostname,netbase
 packages+=,mosquitto,mosquitto-clients
 
-# bootstrap SUITE: from where this machine's apt has its packages.
+# bootstrap SUITE: from the mirror that apt uses on this machine.
 bootstrap() {
     local suite=$1 mirror codename
     [ ! -e "$machines/$suite" ] || return 0
@@ -25,13 +25,13 @@ bootstrap() {
     mv "$machines/$suite.new" "$machines/$suite"
 }
 
-# skip WHY: no machine boots here, which says nothing about the packages. 77 is automake's code.
+# skip REASON: ends without a result, since no machine boots here. 77 is automake's exit code for this.
 skip() {
     printf 'SKIPPED: no Debian machine can be booted here: %s\n' "$1" >&2
     exit 77
 }
 
-# may_boot: skips where a container or a user may not do what booting needs.
+# may_boot: skips the tests if this user or container lacks the rights to boot a machine.
 may_boot() {
     local said
     [ "$(id -u)" = 0 ] || skip "this is not root"
@@ -40,7 +40,7 @@ may_boot() {
         mount -t tmpfs none /mnt 2>&1) || skip "$said"
 }
 
-# The control groups that systemd works with, as paths in the file system: this shell's own.
+# control_groups: prints the directories of this shell's control groups that systemd needs.
 control_groups() {
     local controllers path mounted
     while IFS=: read -r _ controllers path; do
@@ -53,7 +53,7 @@ control_groups() {
     done </proc/self/cgroup
 }
 
-# make_machine NAME SUITE: its files, its network, its control groups.
+# make_machine NAME SUITE: makes its files, network namespace and control groups, if they are missing.
 make_machine() {
     local name=$1 group
     [ -n "$scratch" ] || scratch=$(mktemp -d /var/tmp/tedge-machines.XXXXXX)
@@ -65,13 +65,13 @@ make_machine() {
         printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$scratch/$name/etc/hosts"
     fi
     make_network "$name"
-    # Where two systemd share a group, each takes the other's services for its own.
+    # If two systemds share a group, each treats the other's services as its own.
     for group in $(control_groups); do
         mkdir -p "$group/tedge-$$-$name"
     done
 }
 
-# layer BASE NAME: a copy that costs nothing, or where there is no overlayfs, one that does.
+# layer BASE NAME: makes the files of a machine, with overlayfs, or as a copy where it is not available.
 layer() {
     local layers=$scratch/layers/$2
     mkdir -p "$layers/upper" "$layers/work" "$scratch/$2"
@@ -80,7 +80,7 @@ layer() {
         cp -a --reflink=auto "$1/." "$scratch/$2"
 }
 
-# make_network NAME: a namespace with nothing but a loopback.
+# make_network NAME: makes a network namespace that has only a loopback interface, if it is missing.
 make_network() {
     if [ ! -e "/run/netns/tedge-$$-$1" ]; then
         ip netns add "tedge-$$-$1"
@@ -88,12 +88,12 @@ make_network() {
     fi
 }
 
-# boot NAME SUITE [OPTION…]: a new machine, or the one that was shut down.
+# boot NAME SUITE [OPTION…]: boots a new machine, or one that was shut down. The options are nspawn's.
 boot() {
     start "$@" || broken "$1 does not boot: $(tail -n5 "$scratch/$1.console")"
 }
 
-# start NAME SUITE [OPTION…]: as `boot`, and fails where it does not come up.
+# start NAME SUITE [OPTION…]: the same, but returns 1 if the machine does not boot.
 start() {
     local name=$1 tries=0
     make_machine "$name" "$2"
@@ -102,7 +102,7 @@ start() {
         for group in $(control_groups); do
             echo "$BASHPID" >"$group/tedge-$$-$name/cgroup.procs"
         done
-        # Debian 13 boots on the unified hierarchy alone, Debian 12 on either.
+        # Debian 13 boots only with the unified hierarchy, Debian 12 with both.
         export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
         exec setpriv --pdeathsig KILL systemd-nspawn --quiet --register=no --keep-unit --boot \
             --directory="$scratch/$name" --machine="tedge-$$-$name" --hostname="$name" \
@@ -118,7 +118,7 @@ start() {
     on "$name" 'systemctl is-system-running --wait' >/dev/null || true
 }
 
-# in_machine NAME COMMAND…: as root, in root's home.
+# in_machine NAME COMMAND…: runs the command as root, in root's home.
 in_machine() {
     local name=$1
     shift
@@ -127,13 +127,13 @@ in_machine() {
         DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-# on NAME COMMANDS: in a shell that ends with the first that fails. `not` fails where its command
-# succeeds; a `!` would go on.
+# on NAME COMMANDS: runs them in a shell that ends at the first command that fails. `not` fails if its
+# command succeeds; with `!`, the shell would continue.
 on() {
     in_machine "$1" bash -eu -o pipefail -c 'not() { ! "$@"; }'$'\n'"$2" </dev/null
 }
 
-# shut_down NAME: in order, as by `poweroff`.
+# shut_down NAME: as `poweroff` does.
 shut_down() {
     close_terminal "$1"
     kill -RTMIN+4 "${leader_of[$1]}"
@@ -141,11 +141,11 @@ shut_down() {
     unset "leader_of[$1]" "spawn_of[$1]"
 }
 
-# discard NAME: for good, at once, with its files.
+# discard NAME: kills the machine and deletes its files.
 discard() {
-    # Without its first process a machine ends, and systemd-nspawn tidies up after it.
+    # A machine ends with its first process, and systemd-nspawn then removes what it made.
     kill -KILL "${leader_of[$1]}" 2>/dev/null || kill -KILL "${spawn_of[$1]}" 2>/dev/null || true
-    # A terminal that is being shut down with it may be stopped.
+    # The shutdown may have stopped the processes of its terminal.
     [ -z "${terminal_of[$1]:-}" ] || pkill -CONT -P "${terminal_of[$1]}" || true
     wait "${spawn_of[$1]}" 2>/dev/null || true
     unset "leader_of[$1]" "spawn_of[$1]" "terminal_of[$1]"
@@ -158,7 +158,7 @@ remove_files() {
     rm -rf --one-file-system "${scratch:?}/$1" "$scratch/layers/$1"
 }
 
-# Nothing is left behind, whatever happened.
+# leave: removes all that the tests made, also after a failure or a signal.
 leave() {
     local name group status=$?
     trap - EXIT
@@ -181,7 +181,7 @@ leave() {
     exit "$status"
 }
 
-# copy_to NAME FILE…: into /root.
+# copy_to NAME FILE…: copies the files to /root of the machine.
 copy_to() {
     local name=$1
     shift

@@ -2,25 +2,25 @@
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
 # thin-edge.io's packages and ours in every order of installation, upgrade, removal and purge.
 
-# follow_every_order STEPS: all orders of so many steps that begin with neither installed, and in
-# which both come.
+# follow_every_order STEPS: follows all orders with this number of steps in which both are installed.
+# At the beginning of each, neither is.
 follow_every_order() {
     title "Orders of $1 steps"
     boot device "$suite"
     make_thin_edge
     copy_to device "$debs"/*_amd64.deb
-    # What is thrown away may be lost with the power.
+    # Without fsync: the machine is deleted at the end.
     on device 'echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/unsafe-io
         dpkg --install tedge.deb
         echo "[c8y]
 url = \"example.invalid\"" >/etc/tedge/tedge.toml
         mkdir ours theirs && mv ./*_amd64.deb ours && mv tedge-*.deb theirs'
-    # To upgrade is to install the same again: dpkg runs the same scripts.
+    # An upgrade installs the same version again: dpkg runs the same scripts.
     next_step "$1" absent absent ""
     shut_down device
 }
 
-# next_step STEPS THEIRS OURS BEFORE: the orders that go on after the steps before.
+# next_step STEPS THEIRS OURS BEFORE: follows all orders with STEPS more steps after those in BEFORE.
 next_step() {
     local step next
     if [ "$1" = 0 ]; then
@@ -34,7 +34,7 @@ next_step() {
     return 0
 }
 
-# after STATE STEP: the state then. Fails where the step is not possible.
+# after STATE STEP: prints the state after the step. Fails if the step is not possible.
 after() {
     case $1:$2 in
         absent:install | removed:install | installed:upgrade) echo installed ;;
@@ -44,8 +44,8 @@ after() {
     esac
 }
 
-# follow ORDER: each step, and after it who has which port, what a restart restarts, where the files
-# are, and whether anything has failed.
+# follow ORDER: does each step. After each it checks which program has which port, what a restart
+# restarts, whether the files are kept, and that no unit has failed.
 follow() {
     local step theirs=absent ours=absent running=false stored=false
     for step in $1; do
@@ -76,7 +76,7 @@ check_step='
             ss -Hltnp "sport = :$port" | sed -n "s/.*((\"\([^\"]*\)\".*/$port=\1/p"
         done | paste -sd " "
     }
-    # Names of processes end after 15 characters.
+    # Linux cuts the names of processes after 15 characters.
     expect_owners() {
         case $ours:$running in
             installed:true) owners="8000=tedge-file-tran 8001=tedge-c8y-proxy 18000=tedge-agent 18001=tedge-mapper-c8" ;;
@@ -98,7 +98,7 @@ check_step='
         [ "$ours" = installed ] || return 0
         echo "$step" | curl -sSf -T - http://localhost:8000/tedge/file-transfer/kept
         [ "$(cat /var/tedge/file-transfer/kept)" = "$step" ]
-        # Entities are those of their agent, or there are none.
+        # The agent answers requests for entities. Without it, the answer is an error.
         entities=$(curl -sS http://localhost:8000/te/v1/entities)
         case $running:$entities in
             "true:GET /te/v1/entities HTTP"* | "false:The entity store belongs to"*) ;;

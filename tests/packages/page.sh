@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# thin-edge.io's page "HTTPS Configuration" on two machines: each command of it, in its order and
-# letter for letter, where the page says to type it. What the page leaves to its reader is done
-# between them: names and addresses, a tenant, carrying files from one machine to the other.
+# thin-edge.io's page "HTTPS Configuration" on two machines: each command of the page, in its order and
+# unchanged, on the machine that the page names. The test does what the page leaves to the reader:
+# names and addresses, a tenant, and copying files from one machine to the other.
 
 main=rpi4-dca632efb150
 child="child-01"
@@ -29,7 +29,7 @@ connect_two_devices() {
     for name in "$main" "$child"; do
         make_machine "$name" "$suite"
         copy_to "$name" "$debs"/tedge-file-transfer_*_amd64.deb
-        # A machine that has an address for good has it beside its name, as Debian's reference says.
+        # A machine with a static address has it in /etc/hosts, as Debian's reference recommends.
         printf '%s\n' "127.0.0.1 localhost" "192.168.1.6 $main" "192.168.1.7 $child" \
             "$cloud_address $tenant" >"$scratch/$name/etc/hosts"
     done
@@ -41,13 +41,13 @@ connect_two_devices() {
     boot "$child" "$suite"
     promise "both packages on the main device, one on the child" "$main" '
         apt-get -q -y install --no-install-recommends ./*.deb | tee said'
-    promise "the installation says that the token is open, and where to read how to close it" "$main" '
+    promise "the installation warns that every program can get the token, and names the solution" "$main" '
         grep "every program that can connect" said
         [ -e "$(grep -o "/usr/share/doc/.*c8y-bridge.conf" said)" ]'
     on "$child" 'apt-get -q -y install --no-install-recommends ./*.deb >/dev/null 2>&1
         tedge config set device.id "$(hostname)" 2>/dev/null'
     connect_to_cloud "$main"
-    promise "connected to its tenant, the main device can be found there" "$main" '
+    promise "through the proxy, the main device is added to the inventory of its tenant" "$main" '
         tedge config set c8y.url '"$tenant"'
         systemctl restart tedge-mapper-c8y
         curl -sSf -H "Content-Type: application/json" -d "{\"name\": \"$(hostname)\"}" \
@@ -59,13 +59,13 @@ connect_two_devices() {
     done
 }
 
-# carry FILE FROM TO: between the directories of certificates.
+# carry FILE FROM TO: copies a file from one machine to the other.
 carry() {
     cp "$scratch/$2/etc/tedge/device-local-certs/$1" "$scratch/$3/etc/tedge/device-local-certs/"
 }
 
 default_settings() {
-    page "$main" "HTTP: a file goes and comes back" "$came_back" <<'PAGE'
+    page "$main" "HTTP: a file is uploaded and downloaded" "$came_back" <<'PAGE'
 echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' http://localhost:8000/tedge/file-transfer/foo.txt
 curl http://localhost:8000/tedge/file-transfer/foo.txt 
@@ -73,8 +73,8 @@ PAGE
     list_over_http
 }
 
-# The page's commands for the proxy are functions of their own: without a broker they work too, where
-# the main device asks by itself.
+# The page's commands for the proxy are in separate functions, since token.sh uses them too. There, the
+# main device is also the client.
 
 list_over_http() {
     page "$main" "HTTP: Cumulocity lists the device" "$listed" <<'PAGE'
@@ -83,15 +83,15 @@ PAGE
 }
 
 open_services() {
-    page "$main" "the File Transfer Service opens to the network" <<'PAGE'
+    page "$main" "the File Transfer Service listens on the network" <<'PAGE'
 sudo tedge config set http.bind.address 192.168.1.6
 sudo systemctl restart tedge-agent
 PAGE
-    page "$child" "where to find it" <<'PAGE'
+    page "$child" "the address of the File Transfer Service" <<'PAGE'
 sudo tedge config set http.client.host rpi4-dca632efb150
 sudo systemctl restart tedge-agent
 PAGE
-    page "$child" "HTTP: a file goes and comes back" "$came_back" <<'PAGE'
+    page "$child" "HTTP: a file is uploaded and downloaded" "$came_back" <<'PAGE'
 echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' http://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
 curl http://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
@@ -99,13 +99,13 @@ PAGE
     open_proxy "$main $child"
 }
 
-# open_proxy MACHINES: and those list the device.
+# open_proxy MACHINES: the proxy listens on the network, and the machines list the device.
 open_proxy() {
-    page "$main" "the proxy opens to the network" <<'PAGE'
+    page "$main" "the proxy listens on the network" <<'PAGE'
 sudo tedge config set c8y.proxy.bind.address 192.168.1.6
 sudo systemctl restart tedge-mapper-c8y
 PAGE
-    page "$1" "where to find the proxy" <<'PAGE'
+    page "$1" "the address of the proxy" <<'PAGE'
 sudo tedge config set c8y.proxy.client.host rpi4-dca632efb150
 sudo systemctl restart tedge-agent
 PAGE
@@ -115,31 +115,31 @@ PAGE
 }
 
 enable_https() {
-    page "$main" "the File Transfer Service turns to HTTPS" <<'PAGE'
+    page "$main" "the File Transfer Service uses HTTPS" <<'PAGE'
 sudo tedge config set http.cert_path /etc/tedge/device-local-certs/main-agent.crt
 sudo tedge config set http.key_path /etc/tedge/device-local-certs/main-agent.key
 sudo systemctl restart tedge-agent
 PAGE
-    page "$child" "HTTPS: a file goes and comes back" "$came_back" <<'PAGE'
+    page "$child" "HTTPS: a file is uploaded and downloaded" "$came_back" <<'PAGE'
 echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
 curl https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
 PAGE
     turn_proxy_to_https
-    page "$child" "HTTPS: and again" "$came_back" <<'PAGE'
+    page "$child" "HTTPS: again, with the proxy using HTTPS" "$came_back" <<'PAGE'
 echo "Hello thin-edge.io" >/tmp/foo.txt
 curl -X PUT -F 'file=@/tmp/foo.txt' https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt
 curl https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
 PAGE
     list_over_https "$main $child"
-    promise "who does not trust the signing certificate goes away" "$child" '
+    promise "a client that does not trust the signing certificate refuses the connection" "$child" '
         not curl -sS --capath /var/empty \
             --cacert /usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt https://rpi4-dca632efb150:8000/health 2>said
         grep -q "unable to get local issuer certificate" said'
 }
 
 turn_proxy_to_https() {
-    page "$main" "the proxy turns to HTTPS" <<'PAGE'
+    page "$main" "the proxy uses HTTPS" <<'PAGE'
 tedge config set c8y.proxy.cert_path /etc/tedge/device-local-certs/c8y-mapper.crt
 tedge config set c8y.proxy.key_path /etc/tedge/device-local-certs/c8y-mapper.key
 sudo systemctl restart tedge-mapper-c8y
@@ -154,11 +154,11 @@ PAGE
 }
 
 enable_client_authentication() {
-    page "$main" "the File Transfer Service wants client certificates" <<'PAGE'
+    page "$main" "the File Transfer Service requires client certificates" <<'PAGE'
 sudo tedge config set http.ca_path /etc/ssl/certs
 sudo systemctl restart tedge-agent
 PAGE
-    page "$child" "mTLS: a file goes and comes back" "$came_back" <<'PAGE'
+    page "$child" "mTLS: a file is uploaded and downloaded" "$came_back" <<'PAGE'
 echo "Hello thin-edge.io" >/tmp/foo.txt
 curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
      --key /etc/tedge/device-local-certs/tedge-client.key \
@@ -168,26 +168,26 @@ curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
      --key /etc/tedge/device-local-certs/tedge-client.key \
      https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt 
 PAGE
-    page "$child" "the child's own agent takes its certificate" <<'PAGE'
+    page "$child" "the child's own agent uses its certificate" <<'PAGE'
 sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/tedge-client.crt
 sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
 sudo systemctl restart tedge-agent
 PAGE
     authenticate_clients_of_proxy "$child"
-    page "$main $child" "the agents take their certificates" <<'PAGE'
+    page "$main $child" "the agents use their certificates" <<'PAGE'
 sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/tedge-client.crt
 sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
 sudo systemctl restart tedge-agent
 PAGE
-    promise "who has no certificate gets neither file nor inventory" "$child" '
+    promise "a client without a certificate gets neither file nor inventory" "$child" '
         for url in :8000/tedge/file-transfer/foo.txt :8001/c8y/inventory/managedObjects; do
             not curl -sS "https://rpi4-dca632efb150$url" 2>said
             grep -q "certificate required" said
         done'
-    promise "and the command tedge is told no more than what is set" "$child" '
+    promise "the command tedge needs no options for this, only the settings" "$child" '
         [ "$(tedge http get /te/v1/files/foo.txt)" = "Hello thin-edge.io" ]
         tedge http get /c8y/inventory/managedObjects | grep -q "\"name\":\"rpi4-dca632efb150\""'
-    promise "all runs, and nothing had to be started twice" "$main" '
+    promise "all services run, and none was restarted by systemd" "$main" '
         systemctl is-active tedge-agent tedge-mapper-c8y mosquitto
         [ "$(systemctl show -P NRestarts tedge-file-transfer)" = 0 ]
         [ "$(systemctl show -P NRestarts tedge-c8y-proxy)" = 0 ]
@@ -196,7 +196,7 @@ PAGE
 
 # authenticate_clients_of_proxy CLIENT
 authenticate_clients_of_proxy() {
-    page "$main" "the proxy wants client certificates" <<'PAGE'
+    page "$main" "the proxy requires client certificates" <<'PAGE'
 sudo tedge config set c8y.proxy.ca_path /etc/ssl/certs
 sudo systemctl restart tedge-mapper-c8y
 PAGE

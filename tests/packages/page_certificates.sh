@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; page.sh sets main and child
-# The page's openssl commands, which stand in tests/page, letter for letter. Keys stay root's alone,
-# as they come.
+# The page's openssl commands, unchanged, from the files in tests/page. The keys keep the owner and mode
+# that openssl gives them: only root can read them.
 
 make_certificates() {
     page "$main" "a signing certificate" <tests/page/signing_key
@@ -15,7 +15,7 @@ PAGE
 }
 
 make_client_certificate() {
-    # The page takes the variable for granted here; each device has a name of its own.
+    # The page uses the variable here without setting it. Each device has its own name.
     type_in "$child" 'DEVICE=$(tedge config get device.id)'
     page "$child" "a request for the child's certificate" <tests/page/client_request
     carry tedge-client.csr "$child" "$main"

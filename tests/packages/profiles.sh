@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# Cloud profiles: a proxy for each tenant, from one template unit.
+# Cloud profiles: a template unit starts a proxy for each tenant.
 
-# second_tenant: the commands of the README.
+# second_tenant: prints the commands of the README.
 second_tenant() {
     awk '/^#/ && !code { here = /^### A second tenant/ }
         /^```/ && here { code = !code; next }
@@ -22,14 +22,14 @@ serve_two_tenants() {
         ss -Hltnp "sport = :8001" | grep tedge-c8y-proxy
         ss -Hltnp "sport = :8002" | grep tedge-c8y-proxy
         journalctl -u tedge-c8y-proxy@second | grep "https://two.example.invalid"'
-    promise "the name of thin-edge.io for it restarts it, and nothing else" device '
+    promise "thin-edge.io's name of its unit restarts this proxy and no other" device '
         main=$(systemctl show -P MainPID tedge-c8y-proxy)
         second=$(systemctl show -P MainPID tedge-c8y-proxy@second)
         systemctl restart tedge-mapper-c8y@second
         [ "$(systemctl show -P MainPID tedge-c8y-proxy)" = "$main" ]
         [ "$(systemctl show -P MainPID tedge-c8y-proxy@second)" != "$second" ]
         systemctl is-active tedge-c8y-proxy@second'
-    promise "it gets its own certificate and key from root, and renewed ones by a reload" device '
+    promise "it gets its own certificate and key from root, and renewed ones with a reload" device '
         tedge certs ca
         tedge certs server second
         cd /etc/tedge/device-local-certs
@@ -43,7 +43,7 @@ serve_two_tenants() {
         [ ! -e /run/tedge-c8y-proxy/staging ] || [ -z "$(ls /run/tedge-c8y-proxy/staging)" ]
         systemctl reload tedge-c8y-proxy@second
         journalctl -u tedge-c8y-proxy@second | grep "reloaded: certificate CN=localhost, SN=second"'
-    promise "neither the File Transfer Service nor the first proxy sees the copies" device '
+    promise "neither the File Transfer Service nor the first proxy can see the copies" device '
         apt-get -q -y install --no-install-recommends ./tedge-file-transfer_*_amd64.deb
         [ -n "$(ls /run/tedge-c8y-proxies/second/staging)" ]
         for service in tedge-file-transfer tedge-c8y-proxy; do
@@ -56,7 +56,7 @@ serve_two_tenants() {
         [ "$(systemctl is-active tedge-c8y-proxy@third)" = inactive ]
         journalctl -u tedge-c8y-proxy@third | grep "Not started"
         systemctl list-units --failed --no-legend | not grep tedge'
-    promise "beside thin-edge.io, its mapper of the profile leaves the port too" device '
+    promise "thin-edge.io's mapper of the profile also moves to another port" device '
         cat >/usr/lib/systemd/system/tedge-mapper-c8y@.service <<"END"
 [Service]
 User=tedge
@@ -78,7 +78,7 @@ END
         rm /usr/lib/systemd/system/tedge-mapper-c8y@.service
         systemctl daemon-reload
         systemctl start tedge-c8y-proxy@second'
-    promise "an upgrade restarts it, and a purge leaves none of it" device '
+    promise "an upgrade restarts it, and a purge removes it" device '
         second=$(systemctl show -P MainPID tedge-c8y-proxy@second)
         dpkg --install ./tedge-c8y-proxy_*_amd64.deb
         systemctl is-active tedge-c8y-proxy@second

@@ -1,18 +1,19 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# What is promised, and whether it is kept: a line each.
+# Runs the commands that test a promise, and prints a line for each promise that is kept.
 
 kept=0
 
+# broken TEXT: ends the tests, with the logs of machines and companions.
 broken() {
     local name
     printf '\nBROKEN: %s\n' "$*" >&2
     for name in "${!leader_of[@]}"; do
-        printf '\nThe last of the journal of %s:\n' "$name" >&2
+        printf '\nThe end of the journal of %s:\n' "$name" >&2
         on "$name" 'journalctl --no-pager -n 25 -o short-monotonic' >&2 || true
     done
     for name in "${!companions[@]}"; do
-        printf '\nThe last that %s said:\n' "$name" >&2
+        printf '\nThe end of the output of %s:\n' "$name" >&2
         tail -n 10 "$scratch/$name.log" >&2
     done
     exit 1
@@ -23,7 +24,7 @@ keep() {
     printf 'ok: %s\n' "$1"
 }
 
-# promise TEXT MACHINE COMMANDS: kept where the commands succeed.
+# promise TEXT MACHINE COMMANDS: the promise is kept if the commands succeed.
 promise() {
     local said
     if said=$(on "$2" "$3" 2>&1); then
@@ -33,11 +34,11 @@ promise() {
     fi
 }
 
-# eventually SECONDS TEXT MACHINE COMMANDS: kept where they succeed within that time.
+# eventually SECONDS TEXT MACHINE COMMANDS: the same, repeated until they succeed or the time is over.
 eventually() {
     local end=$((SECONDS + $1))
     until on "$3" "$4" >/dev/null 2>&1; do
-        [ "$SECONDS" -lt "$end" ] || broken "$2: not within $1 s on $3: $4"
+        [ "$SECONDS" -lt "$end" ] || broken "$2: on $3, this did not succeed within $1 s: $4"
         sleep 0.1
     done
     keep "$2"

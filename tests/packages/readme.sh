@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# The README's way from two bare devices to mutual TLS: its own text, typed on two machines. For
-# MAIN and CHILD stand their names, and for scp, which bare machines lack, a program that leaves
-# the files where the test fetches them.
+# The README's section on mutual TLS between two devices: its commands, typed on two machines. MAIN and
+# CHILD are replaced by their names. The machines have no scp: a script with this name copies the files
+# to a directory from which the test takes them.
 
-# readme_block NUMBER: the commands of that block below the heading.
+# readme_block NUMBER: prints the commands of that code block of the section.
 readme_block() {
     awk -v number="$1" '
         /^#/ && !code { here = /^### From two bare Raspberry Pis/ }
@@ -37,18 +37,18 @@ END
     local commands
     commands=$(readme_block 1; readme_block 2)
     [ "$(wc -l <<<"$commands")" -lt 20 ] && [ -n "$(readme_block 2)" ] ||
-        broken "the README has not fewer than twenty commands for two devices: $commands"
+        broken "the README has no commands for two devices, or 20 or more: $commands"
     open_terminal pi-one
     open_terminal pi-two
     type_in pi-one 'cd; umask 022'
     type_in pi-two 'cd; umask 022'
     type_in pi-one "$(readme_block 1)"
-    keep "what is typed on the main device"
+    keep "the commands for the main device"
     cp "$scratch/pi-one/carried/"* "$scratch/pi-two/root/"
     type_in pi-two "$(readme_block 2)"
-    [[ $said == *$'\n'"Hello thin-edge.io" ]] || broken "in place of the file came: $said"
-    keep "and on the child, where a file goes and comes back"
-    promise "no certificate, no file" pi-two '
+    [[ $said == *$'\n'"Hello thin-edge.io" ]] || broken "the output is not the file: $said"
+    keep "the commands for the child, which uploads and downloads a file"
+    promise "a client without a certificate does not get the file" pi-two '
         not curl -sS https://pi-one:8000/tedge/file-transfer/foo.txt 2>said
         grep "certificate required" said'
     shut_down pi-two

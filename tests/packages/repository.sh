@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# A clean machine installs from the signed repository, signed here by a key that lasts a test.
+# A new machine installs from the apt repository, which is signed with a temporary key.
 
 install_from_repository() {
     title "The apt repository"

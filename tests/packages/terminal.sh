@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154  # run sets scratch
-# A terminal on each machine, where root types one command after the other: directory and
-# variables stay from one to the next, and the first that fails ends it.
+# A terminal on each machine, in which root types commands: a shell that keeps its directory and its
+# variables between commands, and ends at the first command that fails.
 
 declare -A keyboard_of=() screen_of=() terminal_of=()
 marker='-- this was all --'
@@ -10,7 +10,7 @@ marker='-- this was all --'
 open_terminal() {
     local name=$1 keyboard screen files=$scratch/$1.terminal
     mkfifo "$files.keyboard" "$files.screen"
-    # Not its standard input, which the commands have too.
+    # The shell does not read from its standard input, since the commands could read from it.
     in_machine "$name" bash -e /dev/fd/9 9<"$files.keyboard" \
         >"$files.screen" 2>"$files.complaints" </dev/null &
     terminal_of[$name]=$!
@@ -19,8 +19,8 @@ open_terminal() {
     screen_of[$name]=$screen
 }
 
-# close_terminal MACHINE: before it is shut down, or nsenter, stopped by that together with what
-# runs in it, would wait for ever.
+# close_terminal MACHINE: must be called before the machine is shut down. The shutdown would stop the
+# terminal's nsenter, which would then never end.
 close_terminal() {
     if [ -n "${terminal_of[$1]:-}" ]; then
         echo exit >&"${keyboard_of[$1]}"
@@ -29,7 +29,7 @@ close_terminal() {
     fi
 }
 
-# type_in MACHINE TEXT: leaves in `said` what the commands print.
+# type_in MACHINE COMMANDS: runs them in the terminal. Their output is then in the variable `said`.
 type_in() {
     local line
     said=
@@ -41,20 +41,20 @@ type_in() {
         fi
         said+=${said:+$'\n'}$line
     done
-    broken "on $1 this failed:"$'\n'"$2"$'\n'"and said: $said"$'\n'"$(
+    broken "on $1 this failed:"$'\n'"$2"$'\n'"and printed: $said"$'\n'"$(
         tail -n 5 "$scratch/$1.terminal.complaints"
     )"
 }
 
-# page MACHINES TEXT [WANTED] <<'PAGE': the page's commands as they stand there, typed on each of
-# the machines. Kept where they succeed and what they print is as wanted.
+# page MACHINES TEXT [PATTERN] <<'PAGE': types the page's commands, unchanged, on each of the machines.
+# The promise is kept if they succeed and their output matches the pattern.
 page() {
     local name block wanted=${3:-*}
     block=$(cat)
     for name in $1; do
         type_in "$name" "$block"
         # shellcheck disable=SC2053  # a pattern
-        [[ $said == $wanted ]] || broken "$2: on $name printed in place of $wanted: $said"
+        [[ $said == $wanted ]] || broken "$2: on $name, the output is not $wanted: $said"
         keep "$2, on ${role_of[$name]:-$name}"
     done
 }

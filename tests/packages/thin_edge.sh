@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016,SC2154  # commands expand in the machine; run sets suite and debs
-# Beside thin-edge.io: packages that do what its packages do as far as ours notice, since a test
-# downloads nothing. Removal masks the units' names, purge deletes directories and user.
+# Together with thin-edge.io. A test downloads nothing, so simple packages simulate thin-edge.io's: they
+# have the same names, units and ports. Their removal masks the units, and their purge deletes the
+# directories and the user, as with thin-edge.io's.
 
 make_thin_edge() {
     on device 'for name in tedge tedge-agent tedge-mapper; do
@@ -30,9 +31,9 @@ END
     on device 'for name in tedge tedge-agent tedge-mapper; do dpkg-deb -Znone --build $name ./$name.deb; done'
 }
 
-# make_daemon PACKAGE UNIT VARIABLES PORT DIRECTORY: a daemon with a server on a port, which answers
-# with the first line of the request, and a package that starts nothing, stops it on removal, masks
-# its unit then, and deletes the directory on purge.
+# make_daemon PACKAGE UNIT VARIABLES PORT DIRECTORY: makes a package with a daemon that listens on the
+# port and answers with the first line of the request. An installation does not start the daemon. A
+# removal stops it and masks its unit. A purge deletes the directory.
 make_daemon() {
     on device "package=$1 unit=$2.service"'
         mkdir -p $package/lib/systemd/system
@@ -70,11 +71,11 @@ END
 }
 
 live_beside_thin_edge() {
-    title "Beside thin-edge.io"
+    title "Together with thin-edge.io"
     boot device "$suite"
     make_thin_edge
     copy_to device "$debs"/*_amd64.deb
-    promise "where tedge-agent runs, ours takes its port, and it goes on beside" device '
+    promise "our service takes the port of tedge-agent, which continues on another port" device '
         apt-get -q -y install ./tedge.deb ./tedge-agent.deb
         systemctl start tedge-agent
         apt-get -q -y install --no-install-recommends ./tedge-file-transfer*_amd64.deb | tee said
@@ -85,7 +86,7 @@ live_beside_thin_edge() {
         ss -Hltnp "sport = :18000" | grep "127.0.0.1.*tedge-agent"
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
-    promise "requests for entities reach tedge-agent through ours, and a 404 says that it is stopped" device '
+    promise "our service forwards requests for entities to tedge-agent; if that is stopped, it answers 404" device '
         for try in $(seq 50); do
             ! curl -sSf http://localhost:8000/te/v1/entities/device/main// >said || break
             sleep 0.1
@@ -119,25 +120,25 @@ Environment=TEDGE_HTTP_AGENT_ADDRESS=127.0.0.1:18080" >/etc/systemd/system/tedge
         rm -r /etc/systemd/system/tedge-*.service.d
         systemctl daemon-reload
         systemctl restart tedge-agent'
-    promise "what was there stays: settings, modes, owners, the command tedge" device '
+    promise "an installation keeps settings, modes, owners and thin-edge.io's command tedge" device '
         [ "$(stat -c "%a %U:%G" /etc/tedge)" = "775 tedge:tedge" ]
         [ "$(stat -c "%a %U:%G" /var/tedge)" = "775 tedge:tedge" ]
         grep -q "kind = .gateway." /etc/tedge/tedge.toml
         [ "$(tedge)" = thin-edge.io ]
         tedge-file-transfer tedge config get http.bind.port'
-    promise "tedge-agent's purge leaves ours running, and the name too" device '
+    promise "after a purge of tedge-agent, our service runs, and has its name" device '
         dpkg --purge tedge-agent
         curl -sSf http://localhost:8000/health
         systemctl restart tedge-agent
         curl -sSf http://localhost:8000/health'
-    promise "the command tedge is ours once thin-edge.io's is removed" device '
+    promise "when thin-edge.io's command tedge is removed, tedge is our command" device '
         dpkg --remove tedge | tee said
         tedge config get http.bind.port'
-    promise "thin-edge.io's rule for sudo is then a way to root" device '
+    promise "thin-edge.io's sudo rule is then a way to become root" device '
         echo planted | curl -sSf -T - http://localhost:8000/tedge/file-transfer/planted
         runuser -u tedge -- sudo -n tedge http get /tedge/file-transfer/planted --output /etc/planted
         [ "$(stat -c %U /etc/planted)" = root ]'
-    promise "the removal says so, with file and line, and the command it prints closes it" device '
+    promise "the removal reports the rule with file and line, and prints a command that removes it" device '
         grep "WARNING: /etc/sudoers.d/tedge, line 1, is a way to become root" said
         eval "$(grep "^ *sed -i" said)"
         visudo -c -f /etc/sudoers.d/tedge
@@ -145,14 +146,14 @@ Environment=TEDGE_HTTP_AGENT_ADDRESS=127.0.0.1:18080" >/etc/systemd/system/tedge
         runuser -u tedge -- sudo -n sync
         dpkg-reconfigure tedge-file-transfer >said
         not grep sudoers said'
-    promise "a rule of another form is reported too, and one for another command is not" device '
+    promise "a rule of another form is reported, and a rule for another command is not" device '
         printf "%s\n" "# tedge ALL = /usr/bin/tedge" "%tedge ALL = /usr/bin/tedge-write" \
             "%tedge ALL = /usr/bin/tedge" "%tedge ALL = !/usr/bin/tedge" >/etc/sudoers.d/other
         dpkg-reconfigure tedge-file-transfer >said
         grep "visudo -f /etc/sudoers.d/other    and delete /usr/bin/tedge in line 3" said
         [ "$(grep -c sudoers said)" = 2 ]
         rm /etc/sudoers.d/other'
-    promise "after thin-edge.io's purge the next start brings back user and directories" device '
+    promise "after a purge of thin-edge.io, the next start creates user and directories again" device '
         systemctl stop tedge-agent
         dpkg --purge tedge
         not getent passwd tedge
@@ -161,7 +162,7 @@ Environment=TEDGE_HTTP_AGENT_ADDRESS=127.0.0.1:18080" >/etc/systemd/system/tedge
         echo back >/tmp/foo.txt
         curl -sSf -T /tmp/foo.txt http://localhost:8000/tedge/file-transfer/foo.txt
         [ "$(stat -c "%U" /var/tedge/file-transfer/foo.txt)" = tedge ]'
-    promise "a purge while ours runs costs the files, and neither the service nor the command" device '
+    promise "a purge of thin-edge.io deletes the files, but service and command tedge continue to work" device '
         apt-get -q -y install ./tedge.deb
         [ "$(tedge)" = thin-edge.io ]
         process=$(systemctl show -P MainPID tedge-file-transfer)
@@ -172,7 +173,7 @@ Environment=TEDGE_HTTP_AGENT_ADDRESS=127.0.0.1:18080" >/etc/systemd/system/tedge
         curl -sSf http://localhost:8000/tedge/file-transfer/foo.txt | grep -x back
         [ "$(systemctl show -P MainPID tedge-file-transfer)" = "$process" ]
         tedge config get http.bind.port'
-    promise "configuring the package again brings back user and directories as well" device '
+    promise "dpkg-reconfigure also creates user and directories again" device '
         lose_all() {
             systemctl stop tedge-file-transfer
             rm -r /etc/tedge /var/tedge
@@ -186,14 +187,14 @@ Environment=TEDGE_HTTP_AGENT_ADDRESS=127.0.0.1:18080" >/etc/systemd/system/tedge
         apt-get -q -y install --no-install-recommends ./tedge-c8y-proxy_*_amd64.deb
         lose_all
         systemctl restart tedge-c8y-proxy'
-    promise "and so does the start of the proxy, which then waits for its settings" device '
+    promise "a start of the proxy does too, and the proxy then waits for its settings" device '
         getent passwd tedge
         [ "$(stat -c "%a %U:%G" /etc/tedge)" = "755 root:tedge" ]
         [ "$(systemctl is-active tedge-c8y-proxy)" = inactive ]
         tedge config set c8y.url example.invalid
         systemctl restart tedge-c8y-proxy tedge-file-transfer
         systemctl is-active tedge-c8y-proxy tedge-file-transfer'
-    promise "thin-edge.io that came and went before, masked and purged, is not in the way" device '
+    promise "our packages can be installed after thin-edge.io was removed, which masks its units" device '
         apt-get -q -y purge tedge-file-transfer tedge-c8y-proxy
         apt-get -q -y install ./tedge.deb ./tedge-agent.deb
         apt-get -q -y remove tedge-agent
