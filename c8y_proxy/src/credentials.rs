@@ -233,4 +233,4 @@ impl Sources {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

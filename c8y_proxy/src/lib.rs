@@ -48,6 +48,3 @@ pub fn routes(state: State) -> Routes {
         Box::pin(async move { state.reload().await })
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -106,6 +106,32 @@ fn answers_of_every_framing_come_whole() {
 }
 
 #[test]
+fn an_answer_of_unclear_length_or_coding_is_told_in_words() {
+    let device = Device::start();
+    let gzip = "its Transfer-Encoding is \"gzip, chunked\"";
+    let two = "its Content-Length is \"2, 3\"";
+    for (method, head, said) in [
+        ("GET", "Transfer-Encoding: gzip, chunked", gzip),
+        ("GET", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", gzip),
+        ("GET", "Transfer-Encoding: chunked, gzip", "its Transfer-Encoding is \"chunked, gzip\""),
+        ("GET", "Content-Length: 2\r\nContent-Length: 3", "content-length"),
+        ("HEAD", "Content-Length: 2\r\nContent-Length: 3", two),
+        ("HEAD", "Content-Length: 2, 3", two),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        device.cloud().answer("/x", Script::new().send(answer).close());
+        let answer = device.ask(format!("{method} /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(answer.status, 502, "{head}");
+        let log = device.proxy.log();
+        assert!(answer.text().contains(said) || log.contains(said), "{head}: {log}");
+    }
+    let equal = "HTTP/1.1 200 OK\r\nContent-Length: 2, 02\r\nContent-Length: 2\r\n\r\nok";
+    device.cloud().answer("/x", Script::new().send(equal));
+    let answer = device.get("/c8y/x");
+    assert_eq!((answer.field("content-length"), &*answer.text()), (Some("2"), "ok"));
+}
+
+#[test]
 fn answers_without_a_body_leave_the_connection_in_step() {
     let device = Device::start();
     device.warm();

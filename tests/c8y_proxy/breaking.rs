@@ -56,6 +56,7 @@ fn a_switch_of_protocols_that_nobody_asked_for_is_an_error() {
     device.cloud().answer("/x", Script::new().send(head).hold());
     let answer = device.get("/c8y/x");
     assert_eq!(answer.status, 502, "{}", answer.text());
+    assert!(answer.text().contains("it switched protocols without a request to switch"));
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
 }
 

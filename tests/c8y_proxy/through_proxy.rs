@@ -79,7 +79,7 @@ fn its_refusal_is_told_in_words() {
     assert_eq!(answer.status, 502);
     let text = answer.text();
     assert!(text.starts_with("Error communicating with Cumulocity: "), "{text}");
-    assert!(text.contains("407"), "{text}");
+    assert!(text.contains("it answers 407 "), "{text}");
 }
 
 #[test]

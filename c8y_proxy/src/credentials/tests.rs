@@ -17,30 +17,19 @@ use super::*;
 
 /// A source that answers when it is told to, in order.
 #[derive(Default)]
-pub(crate) struct Played {
+struct Played {
     answers: Mutex<VecDeque<Result<String, Error>>>,
     fetches: AtomicUsize,
     changed: Event,
 }
 
 impl Played {
-    /// Credentials that this source is asked for.
-    pub(crate) fn credentials(self: &Arc<Self>, executor: &Arc<Executor<'static>>) -> Credentials {
-        let timing = Timing { spacing: Duration::ZERO, ..Timing::default() };
-        Credentials(Kind::Token(Tokens::new(Box::new(Arc::clone(self)), timing, executor)))
-    }
-
-    pub(crate) fn answer(&self, answer: Result<String, Error>) {
+    fn answer(&self, answer: Result<String, Error>) {
         self.answers.lock().unwrap().push_back(answer);
         self.changed.notify(usize::MAX);
     }
 
-    /// Has no answers left.
-    pub(crate) fn forget(&self) {
-        self.answers.lock().unwrap().clear();
-    }
-
-    pub(crate) fn fetches(&self) -> usize {
+    fn fetches(&self) -> usize {
         self.fetches.load(SeqCst)
     }
 }

@@ -4,7 +4,6 @@ mod exchange;
 mod limits;
 mod pooling;
 mod tls;
-mod tunnel;
 mod upstream;
 
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 use http::{Method, Request, Response};
 
-use super::{Answer, Client, Error, Options};
+use super::{Client, Error, Options};
 use crate::http::Body;
 use crate::net::Origin;
 
@@ -60,11 +59,7 @@ fn get(target: &str) -> Request<Body> {
 }
 
 async fn send(client: &surf::Client, request: Request<Body>) -> Result<Response<Body>, Error> {
-    Ok(send_upgradable(client, request).await?.response)
-}
-
-async fn send_upgradable(client: &surf::Client, request: Request<Body>) -> Result<Answer, Error> {
-    super::send(client, request).await
+    Ok(super::send(client, request).await?.response)
 }
 
 async fn read(response: Response<Body>) -> Result<String, crate::http::BodyError> {

@@ -5,83 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Frame;
 
 use super::upstream::{Upstream, echo, read_head};
-use super::{get, message, plain, read, send, with_client};
+use super::{at, get, message, plain, read, send, with_client};
+use crate::client::{ConnectProxy, Options};
 use crate::http::{Body, BodyError};
-
-#[test]
-fn target_and_fields_go_upstream_byte_for_byte() {
-    let upstream = Upstream::new(|stream, number, _| echo(stream, number));
-    with_client(plain(upstream.port), async |client| {
-        let target = "/a;b/../%2e%2E//%2F%3a'[]|ü?q=%zz&;[]";
-        let mut request = get(target);
-        let fields = request.headers_mut();
-        fields.insert("x-odd", HeaderValue::from_bytes(b"caf\xe9 \xff").unwrap());
-        let answer = send(&client, request).await.unwrap();
-        let seen = read(answer).await.unwrap();
-        assert!(seen.starts_with(&format!("0 GET {target} HTTP/1.1\r\n")), "{seen}");
-        assert!(seen.contains("x-odd: caf\u{fffd} \u{fffd}\r\n"), "{seen}");
-        assert!(!seen.contains("user-agent") && !seen.contains("content-length"), "{seen}");
-    });
-}
-
-#[test]
-fn interim_answers_are_skipped() {
-    let upstream = Upstream::new(|mut stream, _, _| {
-        read_head(&mut stream);
-        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
-        write!(stream, "{interim}HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
-    });
-    with_client(plain(upstream.port), async |client| {
-        let answer = send(&client, get("/")).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(read(answer).await.unwrap(), "ok");
-    });
-}
-
-#[test]
-fn answers_without_content_leave_the_connection_usable() {
-    let upstream = Upstream::new(|mut stream, number, _| {
-        for head in ["200 OK\r\ncontent-length: 5", "204 No Content", "304 Not Modified"] {
-            read_head(&mut stream);
-            write!(stream, "HTTP/1.1 {head}\r\n\r\n").unwrap();
-        }
-        echo(stream, number);
-    });
-    with_client(plain(upstream.port), async |client| {
-        let answer = send(&client, message(Method::HEAD, "/", Body::Empty)).await.unwrap();
-        assert_eq!(answer.headers()["content-length"], "5");
-        assert_eq!(read(answer).await.unwrap(), "");
-        for status in [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED] {
-            let answer = send(&client, get("/")).await.unwrap();
-            assert_eq!(answer.status(), status);
-            assert_eq!(read(answer).await.unwrap(), "");
-        }
-        let answer = send(&client, get("/")).await.unwrap();
-        assert!(read(answer).await.unwrap().starts_with("0 "));
-    });
-}
-
-#[test]
-fn a_body_without_length_goes_out_in_chunks() {
-    let mut upstream = Upstream::new(|mut stream, _, tell| {
-        tell(&read_head(&mut stream));
-        let mut content = [0; 27];
-        stream.read_exact(&mut content).unwrap();
-        tell(&String::from_utf8_lossy(&content));
-        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
-    });
-    with_client(plain(upstream.port), async |client| {
-        let body = Body::stream(Pieces(vec![Ok("six chars"), Ok("abc")]));
-        send(&client, message(Method::POST, "/", body)).await.unwrap();
-        let head = upstream.event().await;
-        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
-        assert_eq!(upstream.event().await, "3\r\nabc\r\n9\r\nsix chars\r\n0\r\n\r\n");
-    });
-}
 
 #[test]
 fn interim_responses_without_end_are_no_answer() {
@@ -93,33 +23,6 @@ fn interim_responses_without_end_are_no_answer() {
     with_client(plain(upstream.port), async |client| {
         let error = send(&client, get("/")).await.unwrap_err().to_string();
         assert!(error.contains("interim responses"), "{error}");
-    });
-}
-
-#[test]
-fn an_answer_that_breaks_off_is_an_error_of_the_body() {
-    for framing in ["content-length: 10", "transfer-encoding: chunked"] {
-        let upstream = Upstream::new(move |mut stream, _, _| {
-            read_head(&mut stream);
-            write!(stream, "HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nhello").unwrap();
-        });
-        with_client(plain(upstream.port), async |client| {
-            let answer = send(&client, get("/")).await.unwrap();
-            let error = read(answer).await.unwrap_err().to_string();
-            assert!(error.starts_with("the connection to 127.0.0.1:"), "{error}");
-        });
-    }
-}
-
-#[test]
-fn an_answer_without_length_ends_with_the_connection() {
-    let upstream = Upstream::new(|mut stream, _, _| {
-        read_head(&mut stream);
-        write!(stream, "HTTP/1.0 200 OK\r\n\r\nuntil the end").unwrap();
-    });
-    with_client(plain(upstream.port), async |client| {
-        let answer = send(&client, get("/")).await.unwrap();
-        assert_eq!(read(answer).await.unwrap(), "until the end");
     });
 }
 
@@ -181,6 +84,20 @@ fn a_body_that_fails_is_not_upstreams_fault() {
         assert!(error.was_sent() && !error.is_timeout());
         let seen = upstream.event().await;
         assert!(!seen.ends_with("0\r\n\r\n"), "{seen} looks complete");
+    });
+}
+
+#[test]
+fn a_proxy_that_opens_no_tunnel_with_its_success_is_named_with_its_answer() {
+    let proxy = Upstream::new(|mut stream, _, _| {
+        read_head(&mut stream);
+        write!(stream, "HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        let _ = stream.read(&mut [0]);
+    });
+    let proxy = ConnectProxy { origin: at("127.0.0.1", proxy.port), tls: None, credentials: None };
+    with_client(Options { proxy: Some(proxy), ..plain(1) }, async |client| {
+        let error = send(&client, get("/")).await.unwrap_err().to_string();
+        assert!(error.ends_with("it answers 204 No Content"), "{error}");
     });
 }
 
