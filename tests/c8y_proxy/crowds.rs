@@ -16,7 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn small() -> Device {
-    let device = Device::with(|setup| setup.set_own("c8y.proxy.connections.max", PLACES));
+    with_places(PLACES)
+}
+
+fn with_places(places: usize) -> Device {
+    let device = Device::with(|setup| setup.set_own("c8y.proxy.connections.max", places));
     device.warm();
     device
 }
@@ -83,6 +87,17 @@ fn requests_that_the_cloud_does_not_answer_keep_nobody_waiting() {
         }
         assert!(waiting >= SHARE, "{waiting} of {} wait on", polls.len());
     }
+}
+
+#[test]
+fn of_the_fewest_places_one_is_quiet_and_the_other_for_somebody_new() {
+    let device = with_places(2);
+    device.cloud().answer("/poll", Script::new().read().hold());
+    let mut open = WebSocket::ask(device.connect(), "/c8y/service/echo", "").unwrap();
+    let polls = request_from_many(&device, "/c8y/poll", 3);
+    assert_somebody_new_is_answered(&device);
+    open.echo("still there");
+    drop(polls);
 }
 
 /// An answer in so many pieces of so many bytes, with a pause after each.

@@ -76,6 +76,7 @@ fn a_value_of_the_wrong_kind_stops_the_start() {
         ("http.upload.min_free", "\"101%\""),
         ("http.upload.sync", "\"perhaps\""),
         ("http.connections.max", "\"many\""),
+        ("http.connections.max", "1"),
     ];
     for (key, value) in wrong_own {
         let text = value.trim_matches('"');

@@ -131,7 +131,7 @@ fn a_bad_value_is_exit_1_and_nothing_is_written() {
         ("http.upload.sync", "yes", "true or false"),
         ("http.upload.max_size", "1.5G", "a number of bytes"),
         ("http.upload.min_free", "101%", "a percentage"),
-        ("http.connections.max", "0", "at least 1"),
+        ("http.connections.max", "1", "at least 2"),
         ("c8y.url", "https://example.com", "without https://"),
         ("c8y.auth_method", "jwt", "certificate, basic or auto"),
         ("proxy.address", "socks5://proxy:1", "http://host:port"),

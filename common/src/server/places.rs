@@ -100,7 +100,7 @@ impl Places {
     }
 
     fn share_of_quiet(&self) -> usize {
-        (self.most * 3 / 4).max(1)
+        self.most * 3 / 4
     }
 
     /// A place for one of the waiting clients, if one is free.

@@ -100,10 +100,11 @@ value_type!(
     String::from
 );
 value_type!(
-    /// A maximum number.
-    Count = usize, "count", "a number, at least 1", Shape::Integer, |text| {
+    /// A maximum number of connections. One of them may wait for its answer for hours, so one is too
+    /// few.
+    Count = usize, "count", "a number, at least 2", Shape::Integer, |text| {
         // TOML has no larger integers than i64.
-        digits(text).filter(|&count| count > 0 && i64::try_from(count).is_ok())
+        digits(text).filter(|&count| count >= 2 && i64::try_from(count).is_ok())
     }
 );
 value_type!(
@@ -376,7 +377,8 @@ mod tests {
         assert_eq!(Port::parse("65535"), Some(65535));
         assert_eq!(Port::parse("65536"), None);
         assert_eq!(Port::parse("+80"), None);
-        assert_eq!(Count::parse("0"), None);
+        assert_eq!(Count::parse("1"), None);
+        assert_eq!(Count::parse("2"), Some(2));
         assert_eq!(Count::parse("10000000000000000000"), None);
     }
 }
