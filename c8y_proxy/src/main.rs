@@ -111,7 +111,8 @@ fn fetch_token(settings: &Settings) -> Result<FetchedToken, Error> {
     match configure::method(settings, &configure::upstream(settings)?)? {
         Method::Certificate(sources) => sources.fetch(),
         Method::Basic(path) => Err(Error::Failed(format!(
-            "c8y.auth_method: the credentials are in {}, so there is no token",
+            "the credentials are the user name and password in {}, so there is no token: see \
+             c8y.auth_method",
             path.display()
         ))),
     }

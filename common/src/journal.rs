@@ -139,7 +139,7 @@ fn once_a_minute(
     let (count, note) = match throttle.pass(subject, kind, Instant::now()) {
         Report::Silent => return,
         Report::Say(count) => (count, ""),
-        Report::SayForAll(count) => (count, " (and others, which are not named for a minute)"),
+        Report::SayForAll(count) => (count, " (similar lines are not logged for a minute)"),
     };
     match count {
         0 => log::log!(level, "{line}{note}"),

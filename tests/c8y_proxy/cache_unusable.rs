@@ -102,7 +102,7 @@ fn a_directory_that_others_can_change_is_not_used() {
     device.cloud().serve(PATH, &artifact);
     assert_all(&get(&device, PATH), &artifact);
     assert!(health(&device)["error"].is_string() && cached::files(&path).is_empty());
-    let why = format!("run chmod g-w,o-w {}", path.display());
+    let why = format!("type `chmod go-w {}", path.display());
     let log = device.proxy.log();
     assert_eq!(log.matches(&why).count(), 1, "{log}");
     for mode in [0o777, 0o770, 0o1777, 0o702] {

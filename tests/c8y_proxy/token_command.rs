@@ -189,7 +189,7 @@ fn root_sends_no_file_to_a_broker_that_the_owner_of_the_settings_could_not_read(
         for (attack, why) in refused {
             let (received, err) = attack.join().unwrap();
             assert_eq!(String::from_utf8_lossy(&received), "", "{why}");
-            assert!(err.contains("is not handed to the service by root"), "{err}");
+            assert!(err.contains("is not copied for the service by root"), "{err}");
             assert!(err.contains(why), "{err}");
         }
         for attack in sent {

@@ -127,7 +127,7 @@ END
             systemctl restart tedge-agent || true
             not grep -rqs -e "root:" -e "PRIVATE" /run/tedge-file-transfer
             journalctl -u tedge-file-transfer -n 9 |
-                grep "$file is not handed to the service by root: .*users other than root can change"
+                grep "$file is not copied for the service by root: .*users other than root can change"
         done
         cp -a /root/kept.toml /etc/tedge/tedge.toml
         systemctl restart tedge-agent'
@@ -146,7 +146,7 @@ END
             tedge config set http.key_path $file 2>/dev/null
             systemctl restart tedge-agent || true
             not grep -rqs "PRIVATE KEY-----M" /run/tedge-file-transfer
-            journalctl -u tedge-file-transfer -n 9 | grep "$file is not handed to the service by root: "
+            journalctl -u tedge-file-transfer -n 9 | grep "$file is not copied for the service by root: "
         done'
     promise "if user tedge owns /etc/tedge, the key of the page is copied" gateway '
         tedge config set http.key_path /etc/tedge/device-local-certs/main-agent.key 2>/dev/null

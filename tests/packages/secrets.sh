@@ -32,7 +32,7 @@ keep_passwords() {
         not systemctl restart tedge-mapper-c8y
         not grep -rqs "a secret" /run/tedge-c8y-proxy
         said=$(journalctl -o cat -u tedge-c8y-proxy -n 20)
-        grep "credentials.toml.* is not handed to the service by root" <<<"$said"
+        grep "credentials.toml.* is not copied for the service by root" <<<"$said"
         [ "$(systemctl is-active tedge-c8y-proxy)" = failed ]
         rm /etc/tedge/credentials.toml
         mv /root/credentials.toml /etc/tedge/

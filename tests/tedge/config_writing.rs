@@ -275,7 +275,10 @@ fn the_environment_is_never_written_and_said_to_win() {
     let device = Device::new();
     let variable = ("TEDGE_HTTP_BIND_PORT", "9");
     let done = device.tedge_with(variable, &["config", "set", "http.bind.port", "8080"]);
-    assert!(done.err.contains("TEDGE_HTTP_BIND_PORT is set here"), "{done:?}");
+    assert!(
+        done.err.contains("the environment variable TEDGE_HTTP_BIND_PORT overrides this"),
+        "{done:?}"
+    );
     device.tedge_with(variable, &["config", "set", "data.path", "/d"]);
     assert_eq!(device.text("tedge.toml"), "[http.bind]\nport = 8080\n\n[data]\npath = \"/d\"\n");
 }

@@ -72,7 +72,7 @@ fn root_uses_no_key_that_the_settings_name_and_their_owner_cannot_read() {
         fs::write(device.path("tedge.toml"), toml).unwrap();
         tedge(&device, "1", &["http", "get", URI])
     };
-    get(&private.join("own.key")).failed(78, &["is not handed to the service by root"]);
+    get(&private.join("own.key")).failed(78, &["is not copied for the service by root"]);
     get(&own.key).failed(1, &["cannot connect"]);
 }
 

@@ -147,7 +147,7 @@ fn what_names_no_profile_is_an_error() {
         &["unknown profile 'third'", "--profile third"],
     );
     fails(&device, "get http.bind.port --profile second", 2, &["same for all profiles"]);
-    fails(&device, "get c8y.profiles.a.url --profile b", 2, &["two profiles"]);
+    fails(&device, "get c8y.profiles.a.url --profile b", 2, &["two different profiles"]);
     fails(&device, "get c8y.profiles.a.ulr", 2, &["did you mean c8y.url?"]);
     fails(&device, "set c8y.url https://x --profile second", 1, &["c8y.url cannot be"]);
     assert!(!device.path("mappers").exists());

@@ -282,8 +282,8 @@ impl Download {
     /// Stops caching the download.
     fn lose(&self, file: &mut File, error: &std::io::Error) {
         let hint = if file.length.is_none() {
-            "; an answer without Content-Length may take a quarter of c8y.proxy.cache.max_size from \
-             others"
+            "; an answer without Content-Length replaces other entries only up to a quarter of \
+             c8y.proxy.cache.max_size"
         } else {
             ""
         };
@@ -349,7 +349,9 @@ impl Download {
         }
         if let Some(field) = std::mem::take(&mut file.digests).wrong() {
             let path = &self.key.path;
-            log::warn!("{path} is not cached: it does not match {field} of Cumulocity's answer");
+            log::warn!(
+                "{path} is not cached: its content does not match the {field} of Cumulocity's answer"
+            );
             return;
         }
         let (shared, name) = (self.shared.clone(), self.key.name);

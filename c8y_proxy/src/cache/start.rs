@@ -65,8 +65,8 @@ fn open_there(directory: &Path, of_any_user: bool) -> Result<OwnedFd, Error> {
         if !is_ours || stat.st_mode & 0o022 != 0 {
             let path = path.display();
             return Err(Error::Failed(format!(
-                "other users can change the directory of the cache, {path}: let the user of this \
-                 service own it, run chmod g-w,o-w {path}"
+                "other users can change the directory of the cache, {path}: make the user of this \
+                 service its owner (chown), and type `chmod go-w {path}`"
             )));
         }
     }
@@ -108,8 +108,8 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, OwnedFd, Index), Error
     // Entries in a read-only directory are still served.
     if let Err(errno) = accessat(&directory, ".", Access::WRITE_OK, AtFlags::EACCESS) {
         log::warn!(
-            "nothing can be added to the cache in {shown}: {errno}; under systemd, another directory \
-             than that of the unit needs ReadWritePaths={shown} in a drop-in"
+            "nothing can be added to the cache in {shown}: {errno}; under systemd, c8y.proxy.cache.path \
+             needs a drop-in with ReadWritePaths={shown}"
         );
     }
     let index = Index::read(&directory, options.max_size);

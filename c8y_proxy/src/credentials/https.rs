@@ -206,20 +206,20 @@ fn advice(head: &Parts) -> String {
             );
         }
         400 => {
-            "it is not the certificate of a device: name that with \
-             `tedge config set device.cert_path FILE`, and its key with device.key_path"
+            "it is not the certificate of a device: name that file with \
+             `tedge config set device.cert_path FILE`, and the file of its key in device.key_path"
         }
         401 => {
             "the certificate is revoked, or its chain leads to no CA that the tenant trusts: \
              upload the CA to Cumulocity (Device management, Trusted certificates)"
         }
         404 => {
-            "device access tokens are not enabled in the tenant: have them enabled, \
+            "device access tokens are not enabled in the tenant: ask its administrator to enable them, \
              or type `tedge config set c8y.proxy.token_source mqtt`"
         }
         422 => {
             "the certificate cannot be verified: upload its CA to Cumulocity (Device management, \
-             Trusted certificates), or put the CAs between them into device.cert_path"
+             Trusted certificates), or append the intermediate CA certificates to the file in device.cert_path"
         }
         _ => "try again later",
     };

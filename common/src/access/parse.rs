@@ -42,7 +42,7 @@ impl RulesText<'_> {
 pub(crate) fn parse(content: &[u8]) -> Result<Rules, Flaw> {
     let file = RulesText(content);
     if content.len() > LONGEST {
-        return Err(file.flaw(Some(LONGEST), "a file of rules has at most 256 KiB"));
+        return Err(file.flaw(Some(LONGEST), "a file of rules must not be larger than 256 KiB"));
     }
     let text = std::str::from_utf8(content)
         .map_err(|error| file.flaw(Some(error.valid_up_to()), "this is not UTF-8"))?;
@@ -96,11 +96,11 @@ fn rule(table: &DeTable<'_>, start: usize, file: RulesText<'_>) -> Result<Rule, 
         }
     }
     let missing = if rule.may == Methods::NONE {
-        "the rule lacks may"
+        "the rule has no key `may`"
     } else if rule.patterns.is_empty() {
-        "the rule lacks below or exactly"
+        "the rule has no key `below` or `exactly`"
     } else if rule.who.is_none() && rule.patterns.iter().any(Pattern::has_name) {
-        "the rule lacks who, which {who} needs"
+        "the rule has no key `who`, and {who} in a path needs it"
     } else {
         return Ok(rule);
     };
@@ -149,17 +149,17 @@ mod tests {
         assert_eq!(in_rule("who.x = \"a\""), "2: expected a string, or a list of strings");
         let network = Network::EXPECTED;
         assert_eq!(in_rule("from = [\n\"::1\",\n\"lan\"]"), format!("4: {network}"));
-        assert_eq!(in_rule("exactly = \"a\""), "2: a path begins with a slash");
+        assert_eq!(in_rule("exactly = \"a\""), "2: a path must begin with a slash");
         assert_eq!(flaw("[[rule]]\nmay = [\"get\"]"), format!("2: {}", Methods::EXPECTED));
-        assert_eq!(flaw("\n\n[[rule]]\nbelow = \"/\""), "3: the rule lacks may");
-        assert_eq!(flaw("[[rule]]\nmay = \"read\""), "1: the rule lacks below or exactly");
+        assert_eq!(flaw("\n\n[[rule]]\nbelow = \"/\""), "3: the rule has no key `may`");
+        assert_eq!(flaw("[[rule]]\nmay = \"read\""), "1: the rule has no key `below` or `exactly`");
         let without_who = "[[rule]]\nmay = \"read\"\nbelow = \"/{who}/\"";
-        assert_eq!(flaw(without_who), "1: the rule lacks who, which {who} needs");
+        assert_eq!(flaw(without_who), "1: the rule has no key `who`, and {who} in a path needs it");
         let no_rule = "this is not in a rule: each rule begins with [[rule]]";
         assert_eq!(flaw("\nrules = 1"), format!("2: {no_rule}"));
         assert_eq!(flaw("[rule]\nmay = \"read\""), format!("1: {no_rule}"));
         let long = "#\n".repeat(LONGEST / 2 + 1);
-        assert_eq!(flaw(&long), "131073: a file of rules has at most 256 KiB");
+        assert_eq!(flaw(&long), "131073: a file of rules must not be larger than 256 KiB");
         assert_eq!(flaw("[[rule]]\nmay = read"), "2: this is not TOML");
         assert_eq!(flaw("[[rule]]\nmay = \"read\"\nmay = \"read\""), "3: this is not TOML");
         assert_eq!(parse(b"\n\n\xff").unwrap_err().line, 3);

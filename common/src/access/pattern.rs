@@ -81,11 +81,11 @@ impl Pattern {
 
 /// The path without its first and last slashes, if a request can have this path.
 fn checked(path: &str) -> Result<&str, &'static str> {
-    let relative = path.strip_prefix('/').ok_or("a path begins with a slash")?;
+    let relative = path.strip_prefix('/').ok_or("a path must begin with a slash")?;
     // Topic identifiers of thin-edge.io end in slashes: "/te/v1/entities/device/child1//".
     let relative = relative.trim_end_matches('/');
     if relative.contains(char::is_control) {
-        return Err("a path has no control characters");
+        return Err("a path must not contain control characters");
     }
     if path != "/" && relative.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err("write the path without empty parts, \".\" and \"..\"");

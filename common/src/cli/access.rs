@@ -41,7 +41,7 @@ const ENTITIES: &str = "/te/v1/entities/";
 fn run(line: &CommandLine) -> Result<(), Exit> {
     let method = line.text(0)?.unwrap_or_default().to_ascii_uppercase();
     if !is_token(&method) {
-        return Err(bad("METHOD", &method, "expected GET, PUT or another one"));
+        return Err(bad("METHOD", &method, "expected a method, such as GET or PUT"));
     }
     let AccessRequest { service, area, path } = request(line)?;
     let name = line.value("--as").map(utf8).transpose()?;

@@ -39,7 +39,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let Some(TokenFetcher(fetch)) = line.fetch_token else {
         let program = Program::C8yProxy.name();
         return Err(Exit::from(Error::Failed(format!(
-            "this is the tedge of another program: type `{program} tedge c8y token`, or install the \
+            "only {program} has this command: type `{program} tedge c8y token`, or install the \
              package {program}"
         ))));
     };

@@ -28,7 +28,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let Some(CacheFiles { list, remove }) = line.cache else {
         let program = Program::C8yProxy.name();
         return Err(Exit::from(Error::Failed(format!(
-            "this is the tedge of another program: type `{program} tedge cache`, or install the \
+            "only {program} has this command: type `{program} tedge cache`, or install the \
              package {program}"
         ))));
     };

@@ -58,7 +58,7 @@ impl Selected {
         let setting = known(&plain)?;
         let given = line.profile()?;
         if let (Some(_), Some(given)) = (&named, &given) {
-            let both = format!("two profiles: that of {key}, and --profile {given}");
+            let both = format!("{key} and --profile {given} name two different profiles");
             return Err(Exit::Failed(Error::Usage(both)));
         }
         let has_profiles = Profile::has(setting);
@@ -179,7 +179,7 @@ fn warn_of_override(selected: &Selected, config_dir: &Path) -> Result<(), Error>
     let (key, shown) = (selected.key(), found.shown(setting));
     match &found.layer {
         Layer::Environment(variable) => report(&format!(
-            "Warning: {variable} is set here and overrides this: {key} is '{shown}'"
+            "Warning: the environment variable {variable} overrides this: {key} is '{shown}'"
         )),
         Layer::Certificate(path) => report(&format!(
             "Warning: {key} is still '{shown}', the common name in {}",
@@ -194,10 +194,12 @@ fn warn_of_override(selected: &Selected, config_dir: &Path) -> Result<(), Error>
 fn warn_of_thin_edge(setting: &Setting, values: &Values) {
     let Some(text) = values.written(setting) else { return };
     let hint = match setting.key {
-        "c8y.url" if text.contains(':') => "without a port and set c8y.http and c8y.mqtt with it",
+        "c8y.url" if text.contains(':') => {
+            "without a port, and set c8y.http and c8y.mqtt with a port"
+        }
         "c8y.http" | "c8y.mqtt" if text.contains('[') => "to a name or an IPv4 address",
         "proxy.address" if text.contains('@') => {
-            "without it and set proxy.username, proxy.password"
+            "without user name and password, and set proxy.username and proxy.password"
         }
         _ => return,
     };

@@ -239,10 +239,10 @@ impl Open {
             if let Some(seat) = self.seats.get(&number) {
                 match standing {
                     Standing::Slow => seat.complain(
-                        "all places are taken, and it transfers less than 500 bytes a second",
+                        "connections.max is reached, and it transfers less than 500 bytes a second",
                     ),
                     Standing::Stalled => seat.complain(
-                        "all places are taken, and its answer comes at less than 500 bytes a second",
+                        "connections.max is reached, and its answer comes at less than 500 bytes a second",
                     ),
                     _ => {}
                 }

@@ -172,7 +172,7 @@ impl<'a> Lock<'a> {
                 let holder = number().ok().and_then(holder);
                 let holder = holder.unwrap_or_else(|| "another process".to_owned());
                 let message = format!(
-                    "{holder} has held {} in it for {} seconds: try again when it is done, or end it",
+                    "{holder} has locked {} in this directory for {} seconds: try again later, or end that process",
                     Self::NAME,
                     TIMEOUT.as_secs()
                 );

@@ -26,9 +26,9 @@ pub(super) fn is_in(directory: BorrowedFd<'_>, key: &[u8]) -> Result<bool, Unrea
         // Two entries are the directory itself and the one above.
         if count == MAX_FILES + 2 {
             return Err(Unreadable::NotHandedOver(format!(
-                "is not handed to the service by root: it lies among more than {MAX_FILES} files, \
-                 any of which may be the certificate of a CA with this key: move it to a directory \
-                 with fewer"
+                "is not copied for the service by root: its directory has more than {MAX_FILES} files, \
+                 and each could be the certificate of a CA with this key: move it to a directory \
+                 with fewer files"
             )));
         }
         let entry = entry?;

@@ -48,7 +48,7 @@ impl StagingDirectory {
         };
         write().map_err(|error: io::Error| {
             let original = original.display();
-            Error::Failed(format!("{original} cannot be handed to the service: {error}"))
+            Error::Failed(format!("{original} cannot be copied for the service: {error}"))
         })?;
         if let Err(place) = self.kept.binary_search(&name) {
             self.kept.insert(place, name);

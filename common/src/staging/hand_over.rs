@@ -259,7 +259,7 @@ impl Filter<'_> {
     /// Whether a private key is that of a certificate by which the service identifies itself.
     fn is_own(&self, key: &[u8]) -> Result<bool, Unreadable> {
         let mut verdict = Err(Unreadable::NotHandedOver(
-            "is not handed to the service by root: it holds a private key, and the settings name \
+            "is not copied for the service by root: it holds a private key, and the settings name \
              no certificate for it that root can read and that others cannot change"
                 .to_owned(),
         ));
@@ -285,7 +285,7 @@ impl Filter<'_> {
         is_others: bool,
     ) -> Result<(), Unreadable> {
         let refusal = |what: String| {
-            let message = format!("is not handed to the service by root: it holds {what}");
+            let message = format!("is not copied for the service by root: it holds {what}");
             Err(Unreadable::NotHandedOver(message))
         };
         let path_to = path.parent().unwrap_or(path);

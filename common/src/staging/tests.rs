@@ -127,7 +127,7 @@ fn no_key_of_a_ca_is_handed_over_under_any_name() {
     ] {
         stage(&dir, named);
         let reason = reason(&dir, name);
-        assert!(reason.starts_with("is not handed to the service by root: it holds"), "{reason}");
+        assert!(reason.starts_with("is not copied for the service by root: it holds"), "{reason}");
     }
     // All certificates in one directory, the server's own among them.
     for name in ["ca.crt", "server.crt", "server.key"] {

@@ -77,7 +77,7 @@ impl PathWalk {
         let stat = fstat(file)?;
         if !self.is_roots_alone && !is_roots_own(&stat) {
             return Err(Unreadable::NotHandedOver(format!(
-                "is not handed to the service by root: it belongs to {}, and others than root can \
+                "is not copied for the service by root: it belongs to {}, and others than root can \
                  change the settings in {}: type `chown root: {}`",
                 original::user(stat.st_uid),
                 self.config_dir.display(),
@@ -104,7 +104,7 @@ impl Policy for PathWalk {
         let is_below = path.starts_with(&self.config_dir) && !leaves;
         if !is_below && !self.is_roots_alone {
             return Err(Unreadable::NotHandedOver(format!(
-                "is not handed to the service by root: users other than root can change the settings \
+                "is not copied for the service by root: users other than root can change the settings \
                  in {0}, and it is not below {0}: copy it to {0}/device-local-certs",
                 self.config_dir.display()
             ))
@@ -160,7 +160,7 @@ fn are_roots(config_dir: &Path) -> bool {
 pub(super) fn key_among_others(path: &Path) -> Unreadable {
     let (directory, path) = (path.parent().unwrap_or(path).display(), path.display());
     Unreadable::NotHandedOver(format!(
-        "is not handed to the service by root: it holds a private key, and {directory} is a \
+        "is not copied for the service by root: it holds a private key, and {directory} is a \
          directory that users other than root can change: they may have moved a key of root there. \
          Type `mv {path} {directory}/device-local-certs/` and set the new path"
     ))
@@ -168,7 +168,7 @@ pub(super) fn key_among_others(path: &Path) -> Unreadable {
 
 fn refusal(path: &Path, what: &str) -> Unreadable {
     Unreadable::NotHandedOver(format!(
-        "is not handed to the service by root: {} is {what}",
+        "is not copied for the service by root: {} is {what}",
         path.display()
     ))
 }
@@ -239,7 +239,7 @@ mod tests {
 
     fn is_refused(read: Result<String, String>, what: &str) {
         let message = read.unwrap_err();
-        assert!(message.contains("is not handed to the service by root"), "{message}");
+        assert!(message.contains("is not copied for the service by root"), "{message}");
         assert!(message.contains(what), "{message}");
     }
 

@@ -64,8 +64,8 @@ impl Admission {
         if roots.len() > MANY {
             builder = builder.clear_root_hint_subjects();
             warnings.push(source.say(format_args!(
-                "names {} CAs: public ones, it seems, and each of them can vouch for a client; \
-                 a file with your own CA alone is safer",
+                "holds {} CAs, which seem to be public: a client certificate of any of them is \
+                 accepted; a file with only your own CA is safer",
                 roots.len()
             )));
         }

@@ -156,7 +156,7 @@ impl Loading {
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
         if !described.key.can_be_verified(algorithms) {
             return self.minor.push(say(format_args!(
-                "holds a CA, left out, whose signatures cannot be verified, since its key is {}: \
+                "holds a CA that is ignored, since its key ({}) is not supported: \
                  {subject}",
                 described.key
             )));

@@ -108,8 +108,8 @@ fn certificate(error: &CertificateError) -> String {
             signature_algorithm_id,
             ..
         } => format!(
-            "its certificate is signed with {}, which cannot be verified here: SHA-256 and \
-             SHA-384 can, by a CA with a key of RSA 2048 or more, P-256 or P-384",
+            "its certificate is signed with {}, which is not supported. Supported: SHA-256 and \
+             SHA-384, by a CA with an RSA key of 2048 bits or more, or a P-256 or P-384 key",
             Algorithm(signature_algorithm_id)
         ),
         CertificateError::Other(other) => match cause(error) {
@@ -187,8 +187,8 @@ impl fmt::Display for WeakKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "its certificate, or that of its CA, has a key that cannot be verified here ({}): RSA \
-             of 2048 to 8192 bits, P-256, P-384 and Ed25519 can",
+            "its certificate, or that of its CA, has a key that is not supported ({}). \
+             Supported: RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519",
             self.0
         )
     }

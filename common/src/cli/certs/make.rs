@@ -138,9 +138,9 @@ impl Maker {
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
         if let Some(algorithm) = request.unknown_algorithm(algorithms) {
             let what = format!(
-                "is signed by a key of the kind {} with {algorithm}, which cannot be verified here: \
-                 RSA of 2048 bits or more with SHA-256, SHA-384 or SHA-512, P-256 and P-384 with \
-                 SHA-256 or SHA-384, and Ed25519 can",
+                "has a key ({}) or a signature ({algorithm}) of a kind that is not supported. \
+                 Supported: RSA of 2048 bits or more with SHA-256, SHA-384 or SHA-512; P-256 and \
+                 P-384 with SHA-256 or SHA-384; Ed25519",
                 request.key
             );
             return Err(invalid(csr, what).into());

@@ -21,7 +21,7 @@ pub(super) fn show(files: &[OsString]) -> Result<(), Exit> {
         if contents.sections.is_empty() {
             return Err(match contents.faults.first() {
                 Some(fault) => invalid(path, fault),
-                None => invalid(path, "holds nothing in PEM, text with BEGIN and END lines"),
+                None => invalid(path, "holds no PEM (text with BEGIN and END lines)"),
             }
             .into());
         }
@@ -122,7 +122,7 @@ fn request(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
     row(text, "key", read.key);
     let is_right = read.is_signed_by_its_key(algorithms);
     let signature = match read.unknown_algorithm(algorithms) {
-        Some(algorithm) => format!("{algorithm}, which cannot be verified here"),
+        Some(algorithm) => format!("{algorithm}, not supported"),
         None => if is_right { "right" } else { "wrong" }.to_owned(),
     };
     row(text, "signature", signature);

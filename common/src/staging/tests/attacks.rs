@@ -42,7 +42,7 @@ fn stage_etc(dir: &Dir, named: &[(&str, PathTo)]) {
 
 fn is_refused(dir: &Dir, name: &str, words: &[&str]) {
     let reason = reason(dir, name).replace(dir.path("").to_str().unwrap(), "DIR/");
-    assert!(reason.starts_with("is not handed to the service by root: "), "{reason}");
+    assert!(reason.starts_with("is not copied for the service by root: "), "{reason}");
     for words in words {
         assert!(reason.contains(words), "{words}: {reason}");
     }

@@ -70,8 +70,7 @@ fn a_ca_whose_signatures_cannot_be_verified_is_no_ca() {
         ));
         let message = refusal(&files(&dir, ["server.crt", "server.key", "weak.crt", ""]));
         let expected = format!(
-            "weak.crt holds a CA, left out, whose signatures cannot be verified, since its key \
-             is {kind}: CN=weak"
+            "weak.crt holds a CA that is ignored, since its key ({kind}) is not supported: CN=weak"
         );
         assert!(message.contains(&expected), "{message}");
         dir.write("both.pem", [dir.read("ca.crt"), dir.read("weak.crt")].concat());
@@ -102,7 +101,7 @@ fn a_refusal_names_the_weak_key_or_the_unknown_signature() {
     let admission = named.load().unwrap().unwrap().admission.unwrap();
     let refused = admission.judge(&short, &[], UnixTime::now()).unwrap_err();
     let said = explain(&refused);
-    assert!(said.contains("has a key that cannot be verified here (RSA 1024)"), "{said}");
+    assert!(said.contains("has a key that is not supported (RSA 1024)"), "{said}");
 }
 
 #[test]

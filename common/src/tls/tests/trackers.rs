@@ -121,7 +121,7 @@ fn what_cannot_be_used_is_named_with_the_way_out() {
         ),
         (
             ["server.crt", "server.key", "explicit.crt", ""],
-            "cannot be verified, since its key is elliptic curve with explicit parameters: CN=expl",
+            "its key (elliptic curve with explicit parameters) is not supported: CN=explicit",
             "openssl/openssl#12600",
         ),
         (
