@@ -107,18 +107,23 @@ fn start_again(directory: &Arc<Directory>) -> Service {
 /// Runs the service to its end, for a start that has to fail.
 fn run(configure: impl FnOnce(&mut Setup)) -> Ended {
     Service::run(PROGRAM, |setup| {
-        prepare(setup);
+        prepare_start(setup);
         configure(setup);
     })
 }
 
 fn prepare(setup: &mut Setup) {
+    prepare_start(setup);
+    // By default uploads are refused while less than 5 % of the disk is free, also of this one.
+    setup.set_own("http.upload.min_free", 0);
+}
+
+/// Enough for a service that never gets a file.
+fn prepare_start(setup: &mut Setup) {
     let data = setup.directory().join("data");
     fs::create_dir_all(&data).unwrap();
     setup.set("data.path", data);
     setup.set_raw("http.bind.port", 0);
-    // By default uploads are refused while less than 5 % of the disk is free, also of this one.
-    setup.set_own("http.upload.min_free", 0);
 }
 
 /// A service with TLS, and what its clients need.
