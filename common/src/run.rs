@@ -6,6 +6,7 @@
 mod arguments;
 mod life;
 mod memory;
+mod reload;
 mod systemd;
 
 use std::ffi::OsString;

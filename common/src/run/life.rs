@@ -16,6 +16,7 @@ use event_listener::Event;
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::reload::{reload, watch_files};
 use super::systemd::{Systemd, watchdog};
 use super::{Context, Listen, Service, memory, say};
 use crate::access::Rules;
@@ -25,14 +26,11 @@ use crate::server::places::Places;
 use crate::server::state::Order;
 use crate::server::{ReloadingRules, RulesFile, Server};
 use crate::settings::{LoadedSettings, Profile, Settings};
-use crate::tasks::{spawn, unblock};
-use crate::{net, staging, tls};
+use crate::tasks::spawn;
+use crate::{net, tls};
 
 /// How long requests in progress may take after a signal to stop.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How often certificates and rules are checked for changes.
-const LOOK: Duration = Duration::from_secs(60);
-
 /// `--check`: everything except serving.
 pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> Result<(), Error> {
     let listen = S::listen(&loaded.settings);
@@ -236,52 +234,6 @@ fn warn_of_the_network(bound: &Bound, is_encrypted: bool) {
     };
     if !is_local && !is_encrypted {
         log::warn!("HTTP without encryption, reachable from the network at {}", bound.address);
-    }
-}
-
-async fn reload(server: &Arc<Server>) {
-    let shared = Arc::clone(server);
-    let (certificates, rules) = unblock(move || {
-        let certificates = shared.tls.as_ref().map(tls::ReloadingServer::reload);
-        (certificates, shared.access.as_ref().map(ReloadingRules::reload))
-    })
-    .await;
-    if certificates.is_none() && rules.is_none() {
-        log::info!("nothing to reload: neither certificates nor rules are configured");
-    }
-    match rules {
-        Some(Ok(rules)) => log::info!("reloaded: {} rules of access", rules.count()),
-        Some(Err(error)) => log::error!("the rules in use stay: {error}"),
-        None => {}
-    }
-    match certificates {
-        None => {}
-        Some(Ok(identity)) => {
-            log::info!("reloaded: {identity}");
-            for warning in &identity.warnings {
-                log::warn!("{warning}");
-            }
-        }
-        Some(Err(error)) => log::error!("the certificates in use stay: {error}"),
-    }
-    server.places.judge_upgraded(server.tls.as_ref());
-    server.changed.notify(1);
-}
-
-async fn watch_files(server: Arc<Server>) {
-    while server.tls.is_some() || server.access.is_some() {
-        Timer::after(LOOK).await;
-        // A certificate may have expired since.
-        server.places.judge_upgraded(server.tls.as_ref());
-        let looked_at = Arc::clone(&server);
-        let is_ours_to_reload = unblock(move || {
-            let has_changed = looked_at.tls.as_ref().is_some_and(tls::ReloadingServer::changed)
-                || looked_at.access.as_ref().is_some_and(ReloadingRules::changed);
-            has_changed && !staging::renew()
-        });
-        if is_ours_to_reload.await {
-            reload(&server).await;
-        }
     }
 }
 
