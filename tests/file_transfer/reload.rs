@@ -1,16 +1,19 @@
 //! New certificates and lists without a restart.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
-use rustls::pki_types::ServerName;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, ClientConnection};
 
 use super::mutual_tls::refusal;
 use crate::support::certificates::{Authority, Key, Pair, Validity};
 use crate::support::client::{Client, tls};
+use crate::support::directory::Directory;
 use crate::support::service::{SOON, Service};
 use crate::support::wait::eventually;
 use crate::{Secured, bytes, put, request};
@@ -97,6 +100,41 @@ fn a_new_certificate_that_does_not_load_leaves_the_old_one() {
     replace(service, &secured.authority.server("next", Key::P256));
     reload(service, RELOADED);
     assert_ne!(served(service, &secured.tls()), before);
+}
+
+#[test]
+fn a_reload_without_descriptors_is_reported_and_tried_again() {
+    let directory = Directory::new();
+    let path = directory.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(SOON)).unwrap();
+    let secured = Secured::start(|setup, _| {
+        setup.environment("NOTIFY_SOCKET", path.to_str().unwrap());
+    });
+    let service = &secured.service;
+    let wait_to_be_told = |wanted: &str| {
+        let mut message = [0; 4096];
+        let mut is_told = || {
+            let count = systemd.recv(&mut message).unwrap();
+            message[..count] == *wanted.as_bytes()
+        };
+        while !is_told() {}
+    };
+    let inherited = getrlimit(Resource::Nofile);
+    let limit = |current| Rlimit { current, ..inherited };
+    let before = prlimit(Some(service.pid()), Resource::Nofile, limit(Some(3))).unwrap();
+    let next = secured.authority.server("next", Key::P384);
+    replace(service, &next);
+    reload(service, KEPT);
+    wait_to_be_told("STATUS=The last reload failed: see the log");
+    let log = service.wait_for("trying again every second", SOON);
+    assert!(log.contains("Too many open files"), "{log}");
+
+    prlimit(Some(service.pid()), Resource::Nofile, limit(before.current)).unwrap();
+    service.wait_for(RELOADED, SOON);
+    wait_to_be_told("STATUS=");
+    let next = CertificateDer::from_pem_file(&next.cert).unwrap();
+    assert_eq!(served(service, &secured.tls()), next.as_ref());
 }
 
 #[test]

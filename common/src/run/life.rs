@@ -16,7 +16,7 @@ use event_listener::Event;
 use futures_lite::{FutureExt, StreamExt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::reload::{reload, watch_files};
+use super::reload::Reload;
 use super::systemd::{Systemd, watchdog};
 use super::{Context, Listen, Service, memory, say};
 use crate::access::Rules;
@@ -102,7 +102,9 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         let (served, spawner) = (Arc::clone(&server), Arc::clone(&executor));
         let accept =
             spawn(&executor, listener::accept(bound.socket, served, spawner, most_waiting));
-        spawn(&executor, watch_files(Arc::clone(&server))).detach();
+        let reload = Arc::new(Reload::new(Arc::clone(&server), Arc::clone(&systemd)));
+        let watching = Arc::clone(&reload);
+        spawn(&executor, async move { watching.watch().await }).detach();
         spawn(&executor, give_back(Arc::clone(&server))).detach();
         spawn(&executor, feed_the_watchdog(Arc::clone(&systemd))).detach();
         systemd.tell("READY=1");
@@ -110,7 +112,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
         while let Some(signal) = signals.next().await {
             match signal {
                 Ok(Signal::Hup) => {
-                    reload(&server).await;
+                    reload.reload().await;
                     server.routes.reload().await;
                     systemd.tell("READY=1");
                 }

@@ -35,11 +35,9 @@ impl RulesFile {
     /// The error names the setting, the file, the line and the fault. Blocks on the disk.
     pub fn load(&self) -> Result<Option<Rules>, Error> {
         let Some(path) = &self.path else { return Ok(None) };
-        let wrong = |what: &dyn Display| {
-            Error::Configuration(format!("{}: {} {what}", self.key, path.display()))
-        };
-        let content = staging::read(path).map_err(|error| wrong(&error))?;
-        access::parse(&content).map(Some).map_err(|flaw| wrong(&flaw))
+        let say = |what: &dyn Display| format!("{}: {} {what}", self.key, path.display());
+        let content = staging::read(path).map_err(|why| why.with(say(&why)))?;
+        access::parse(&content).map(Some).map_err(|flaw| Error::Configuration(say(&flaw)))
     }
 
     /// The rules, and their reload.
@@ -64,9 +62,13 @@ impl ReloadingRules {
 
     /// Reads the file again. On an error the old rules stay. Blocks on the disk.
     pub(crate) fn reload(&self) -> Result<Arc<Rules>, Error> {
-        // A file that cannot be loaded is tried again only after it has changed.
-        self.lock().fingerprint = self.file.fingerprint();
-        if let Some(rules) = self.file.load()? {
+        let fingerprint = self.file.fingerprint();
+        let loaded = self.file.load();
+        // A file with a fault is tried again only after it has changed.
+        if !matches!(loaded, Err(Error::Failed(_))) {
+            self.lock().fingerprint = fingerprint;
+        }
+        if let Some(rules) = loaded? {
             self.lock().rules = Arc::new(rules);
         }
         Ok(self.current())

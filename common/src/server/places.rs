@@ -159,7 +159,7 @@ impl Places {
     }
 
     /// Closes one connection, since descriptors have run out.
-    pub(super) fn spare_one(&self) {
+    pub(crate) fn spare_one(&self) {
         let mut open = self.lock();
         if open.closing() == 0 {
             let crowds = open.crowds(&WaitingRoom::new(0));

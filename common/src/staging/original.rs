@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, Stat, fstat, open, stat};
 use rustix::io::Errno;
 
+use crate::error::Error;
 use crate::regular;
 
 /// Larger files are not read: no file of certificates is so large.
@@ -40,6 +41,20 @@ pub enum Unreadable {
     /// Another reason.
     #[error("cannot be read: {0}")]
     Io(io::Error),
+}
+
+impl Unreadable {
+    /// As an error of the configuration with this message, unless descriptors or memory have run
+    /// out: then nothing has to be changed, and another try may succeed.
+    pub(crate) fn with(&self, message: String) -> Error {
+        if self.is_shortage() { Error::Failed(message) } else { Error::Configuration(message) }
+    }
+
+    /// Whether descriptors or memory have run out.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let Self::Io(error) = self else { return false };
+        matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+    }
 }
 
 impl From<Errno> for Unreadable {

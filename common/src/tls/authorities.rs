@@ -105,11 +105,11 @@ impl Loading {
     ) -> Result<(), Error> {
         let contents = match file.contents() {
             Ok(contents) => contents,
-            Err(what) if self.is_directory => {
-                self.complaints.push(file.say(what));
+            Err(why) if self.is_directory && !why.is_shortage() => {
+                self.complaints.push(file.say(why));
                 return Ok(());
             }
-            Err(what) => return Err(file.error(what)),
+            Err(why) => return Err(file.unreadable(why)),
         };
         for fault in &contents.faults {
             if fault.is_damage() && !self.is_directory {

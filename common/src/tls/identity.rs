@@ -92,7 +92,7 @@ fn chain(
     source: &Source,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let contents = source.contents().map_err(|what| source.error(what))?;
+    let contents = source.contents().map_err(|why| source.unreadable(why))?;
     let has_any = contents.first(SectionKind::Certificate).is_some();
     for fault in &contents.faults {
         if fault.is_damage() || !has_any {
@@ -116,7 +116,7 @@ fn fits_another(pair: &CertifiedKey) -> bool {
 }
 
 fn private_key(source: &Source, owner: PublicKey<'_>) -> Result<PrivateKey, Error> {
-    let contents = source.contents().map_err(|what| source.error(what))?;
+    let contents = source.contents().map_err(|why| source.unreadable(why))?;
     let key = contents.first(SectionKind::PrivateKey);
     // Only the first key counts.
     match (key, contents.faults.first()) {

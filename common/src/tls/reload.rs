@@ -129,10 +129,14 @@ impl ReloadingServer {
     /// Reads the files again. On an error the old configuration stays. Blocks on the disk.
     pub fn reload(&self) -> Result<ServerIdentity, Error> {
         // The fingerprint is taken before the files are read, so that a change in between is
-        // noticed the next time. It is kept even if they do not load: they are tried again only
+        // noticed the next time. It is kept even if they have a fault: they are tried again only
         // after another change.
-        *lock(&self.fingerprint) = self.files.fingerprint();
-        let loaded = self.files.load()?.ok_or_else(|| {
+        let fingerprint = self.files.fingerprint();
+        let loaded = self.files.load();
+        if !matches!(loaded, Err(Error::Failed(_))) {
+            *lock(&self.fingerprint) = fingerprint;
+        }
+        let loaded = loaded?.ok_or_else(|| {
             Error::Configuration(format!("{}.cert_path is not set", self.files.prefix))
         })?;
         *lock(&self.current) = CurrentConfig::of(&loaded);

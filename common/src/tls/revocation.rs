@@ -36,7 +36,7 @@ impl Lists {
         }
         let (mut lists, mut is_any_ours) = (Vec::new(), false);
         for file in &sources {
-            let contents = file.contents().map_err(|what| file.error(what))?;
+            let contents = file.contents().map_err(|why| file.unreadable(why))?;
             if let Some(fault) = contents.faults.first() {
                 return Err(file.error(fault));
             }

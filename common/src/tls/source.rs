@@ -35,6 +35,11 @@ impl Source {
         Error::Configuration(self.say(what))
     }
 
+    /// The error of a file that cannot be read.
+    pub(super) fn unreadable(&self, why: Unreadable) -> Error {
+        why.with(self.say(&why))
+    }
+
     /// The same as a warning.
     pub(super) fn say(&self, what: impl fmt::Display) -> String {
         format!("{}: {} {what}", self.key, self.path.display())
@@ -43,7 +48,8 @@ impl Source {
     /// The files of a directory, sorted by name, each once even if several links lead to it. If the
     /// path is a file, that file.
     pub(super) fn files(&self) -> Result<Files, Error> {
-        let Some(entries) = staging::entries(&self.path).map_err(|what| self.error(what))? else {
+        let Some(entries) = staging::entries(&self.path).map_err(|why| self.unreadable(why))?
+        else {
             let sources = vec![self.clone()];
             return Ok(Files { is_directory: false, sources, directories: Vec::new() });
         };
