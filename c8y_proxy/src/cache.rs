@@ -216,7 +216,7 @@ impl Cache {
                     Ok(self.hit(head, &entry, file, Some(age), status))
                 }
                 BodySource::Fill(fill) => {
-                    self.join(fill.join(), key, head, "; collapsed; detail=offline").await
+                    self.join(fill.join(), key, head, &[COLLAPSED, OFFLINE].concat()).await
                 }
             },
         }

@@ -20,6 +20,7 @@ use crate::walk::{Follow, walk};
 pub use self::disk_pool::{DiskPool, JOBS, JobKind};
 pub use self::read::{Reader, SMALL};
 pub use self::temporary::Temporary;
+pub use crate::walk::is_same_file;
 
 /// Opens the directory at a path. As root, no link on the way may be one that others can change.
 ///

@@ -247,6 +247,12 @@ pub(crate) fn is_proc(directory: &OwnedFd) -> io::Result<bool> {
     Ok(fstatfs(directory)?.f_type == PROC_SUPER_MAGIC)
 }
 
+/// Whether both are of the same file or directory.
+#[must_use]
+pub fn is_same_file(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
 /// Whether it belongs to root or the caller.
 pub(crate) fn is_owned(stat: &Stat) -> bool {
     stat.st_uid == 0 || stat.st_uid == geteuid().as_raw()

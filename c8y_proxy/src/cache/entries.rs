@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_io::Timer;
 use common::storage::space::{Need, shortage};
-use common::storage::{JobKind, sync_names};
+use common::storage::{JobKind, is_same_file, sync_names};
 use futures_lite::FutureExt;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens, stat};
 use rustix::io::Errno;
@@ -93,9 +93,7 @@ impl Shared {
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         let (opened, there) = (fstat(&*directory.0), stat(&self.options.directory));
         let is_there = match (opened, there) {
-            (Ok(opened), Ok(there)) => {
-                (opened.st_dev, opened.st_ino) == (there.st_dev, there.st_ino)
-            }
+            (Ok(opened), Ok(there)) => is_same_file(&opened, &there),
             (_, there) => !matches!(there, Err(Errno::NOENT)),
         };
         if is_there {

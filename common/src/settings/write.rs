@@ -25,7 +25,7 @@ use super::toml_patch;
 use super::toml_read::{self, FileValue, Written};
 use super::value::{Layer, RawValue};
 use crate::error::Error;
-use crate::walk::Follow;
+use crate::walk::{Follow, is_same_file};
 
 /// The mode of a new file.
 const NEW_FILE_MODE: u32 = 0o644;
@@ -254,7 +254,7 @@ fn write_in_place(
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = File::from(openat(parent, &entry.name, flags, Mode::empty())?);
     let found = fstat(&file)?;
-    if (found.st_dev, found.st_ino) != (old.st_dev, old.st_ino) {
+    if !is_same_file(&found, old) {
         return Err(io::Error::other("it was replaced meanwhile"));
     }
     set_mode(&file, found.st_mode & 0o777, is_secret)?;

@@ -6,11 +6,8 @@ mod trackers;
 mod variants;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use rustls::client::ResolvesClientCert;
-use rustls::sign::CertifiedKey;
-use rustls::{AlertDescription, ClientConfig, ServerConfig, SignatureScheme, version};
+use rustls::{AlertDescription, ClientConfig, ServerConfig, version};
 
 use super::{ServerFiles, explain};
 use crate::error::Error;
@@ -33,47 +30,6 @@ fn why(server: &Arc<ServerConfig>, client: ClientConfig) -> String {
 #[test]
 fn no_file_means_plain_http() {
     assert!(files(&Dir::new(), [""; 4]).load().unwrap().is_none());
-}
-
-#[test]
-fn says_which_setting_is_missing() {
-    let dir = Dir::new();
-    for (named, message) in [
-        (["x", "", "", ""], "http.cert_path is set, but http.key_path is not"),
-        (["", "x", "", ""], "http.key_path is set, but http.cert_path is not"),
-        (["", "", "x", ""], "http.ca_path is set, but http.cert_path is not"),
-        (["", "", "", "x"], "http.crl_path is set, but http.cert_path is not"),
-        (["x", "x", "", "x"], "http.crl_path is set, but http.ca_path is not"),
-    ] {
-        assert_eq!(refusal(&files(&dir, named)), message);
-    }
-}
-
-#[test]
-fn serves_every_kind_of_key_over_both_versions() {
-    let dir = Dir::new();
-    dir.ca("ca");
-    for key in [
-        "genrsa 2048",
-        "genrsa -traditional 2048",
-        EC_KEY,
-        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384",
-        "ecparam -name prime256v1 -genkey",
-        "genpkey -algorithm ed25519",
-    ] {
-        dir.issue("ca", "server", key, "100");
-        let loaded = files(&dir, ["server.crt", "server.key", "", ""]).load().unwrap().unwrap();
-        assert_eq!(loaded.authorities, 0);
-        assert_eq!(loaded.warnings, [""; 0]);
-        assert_eq!(loaded.subject, "CN=localhost, SN=server, OU=device, O=thin-edge");
-        for version in [&version::TLS12, &version::TLS13] {
-            let mut config = client_of(&dir, version).with_no_client_auth();
-            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-            let (server, _) = shake(&loaded.config, &Arc::new(config)).unwrap();
-            assert_eq!(server.protocol_version(), Some(version.version), "{key}");
-            assert_eq!(server.alpn_protocol(), Some(&b"http/1.1"[..]));
-        }
-    }
 }
 
 #[test]
@@ -233,47 +189,6 @@ fn takes_no_certificate_of_a_server_for_an_authority() {
     assert!(message.contains("holds a certificate that is not a CA's"), "{message}");
 }
 
-/// A client that counts the names of CAs which it is sent.
-#[derive(Debug, Default)]
-struct Asked(AtomicUsize);
-
-impl ResolvesClientCert for Asked {
-    fn resolve(&self, names: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.store(names.len(), Relaxed);
-        None
-    }
-
-    fn has_certs(&self) -> bool {
-        true
-    }
-}
-
-#[test]
-fn sends_no_names_of_many_authorities() {
-    let dir = Dir::new();
-    dir.ca("ca");
-    dir.issue("ca", "server", EC_KEY, "100");
-    for number in 0..20 {
-        dir.ca(&format!("cas-{number}"));
-    }
-    let mut bundle = dir.read("ca.crt");
-    for number in 0..15 {
-        bundle.extend(dir.read(&format!("cas-{number}.crt")));
-    }
-    dir.write("16.crt", &bundle);
-    bundle.extend(dir.read("cas-15.crt"));
-    dir.write("17.crt", &bundle);
-    for (name, warnings, names) in [("16.crt", 0, 16), ("17.crt", 1, 0)] {
-        let loaded = files(&dir, ["server.crt", "server.key", name, ""]).load().unwrap().unwrap();
-        assert_eq!(loaded.warnings.len(), warnings, "{:?}", loaded.warnings);
-        let asked = Arc::new(Asked::default());
-        let mut client = client(&dir, None);
-        client.client_auth_cert_resolver = Arc::clone(&asked) as Arc<_>;
-        why(&loaded.config, client);
-        assert_eq!(asked.0.load(Relaxed), names);
-    }
-}
-
 #[test]
 fn refuses_the_revoked_whatever_other_lists_lie_there() {
     let dir = Dir::new();
@@ -346,21 +261,4 @@ fn stops_at_a_list_that_cannot_be_relied_on() {
     dir.write("both.crt", dir.read("ca.crt"));
     let message = refusal(&files(&dir, ["server.crt", "server.key", "both.crt", "ca.crl"]));
     assert!(message.contains("not signed by the trusted CA of this name"), "{message}");
-}
-
-#[test]
-fn warns_of_certificates_that_end_soon_or_have_not_begun() {
-    let dir = Dir::new();
-    dir.ca("ca");
-    for (days, part) in [("13", "expires on 2"), ("0", "has expired on 2"), ("15", "")] {
-        match days {
-            "0" => dir.issue_expired("ca", "server"),
-            days => dir.issue("ca", "server", EC_KEY, days),
-        }
-        let loaded = files(&dir, ["server.crt", "server.key", "", ""]).load().unwrap().unwrap();
-        match part {
-            "" => assert_eq!(loaded.warnings, [""; 0]),
-            part => assert!(loaded.warnings[0].contains(part), "{:?}", loaded.warnings),
-        }
-    }
 }

@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_io::Timer;
-use common::storage::DiskPool;
+use common::storage::{DiskPool, is_same_file};
 use rustix::fs::{
     AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, flock, fstat, openat, statat, unlinkat,
 };
@@ -247,7 +247,7 @@ impl Inner {
         };
         let named = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
         if let (Ok(named), Ok(read)) = (named, fstat(file)) {
-            if (named.st_dev, named.st_ino) == (read.st_dev, read.st_ino) {
+            if is_same_file(&named, &read) {
                 let _commit = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
                 let seen = fstat(file).map(|stat| Seen::of(&stat, directory));
                 reads::note_on_disk(file.as_fd());

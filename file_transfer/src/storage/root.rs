@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use common::storage::is_same_file;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, stat};
 
 use super::directory::Directories;
@@ -33,8 +34,7 @@ pub(super) struct OpenRoot {
 
 impl OpenRoot {
     fn is(&self, there: &Stat) -> bool {
-        let known = fstat(&*self.directory);
-        known.is_ok_and(|it| (it.st_dev, it.st_ino) == (there.st_dev, there.st_ino))
+        fstat(&*self.directory).is_ok_and(|known| is_same_file(&known, there))
     }
 
     /// Whether it still has this path, as far as is known without waiting for the disk.

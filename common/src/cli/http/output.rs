@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::download::{OutputError, OutputFile};
 use crate::error::chain;
 use crate::http::Body;
-use crate::walk::{Follow, is_proc, walk};
+use crate::walk::{Follow, is_proc, is_same_file, walk};
 
 /// The target of a response.
 #[expect(clippy::large_enum_variant, reason = "there is one, and it is not moved about")]
@@ -52,7 +52,7 @@ impl Output {
             _ => {}
         }
         let found = fstat(end.name_it()?)?;
-        if fstat(io::stdout()).is_ok_and(|stdout| is_same(&stdout, &found)) {
+        if fstat(io::stdout()).is_ok_and(|stdout| is_same_file(&stdout, &found)) {
             return Ok(Self::Standard);
         }
         Ok(Self::Stream(end.open(OFlags::WRONLY)?.into()))
@@ -104,8 +104,4 @@ async fn copy(
         }
     }
     Ok(())
-}
-
-fn is_same(one: &Stat, other: &Stat) -> bool {
-    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
