@@ -162,9 +162,9 @@ impl Cache {
         let is_allowed = validator::may_be_stale(&entry.fields);
         let may_be_stale = age < self.0.options.offline && is_allowed;
         let verdict = if may_be_stale {
-            self.0.validate_soon(&key, &entry, head).await
+            self.0.revalidate_soon(&key, &entry, head).await
         } else {
-            self.0.validate(&key, &entry, head).await
+            self.0.revalidate(&key, &entry, head).await
         };
         if !self.0.is_of_user(&key) {
             self.0.drop(&key, &source).await;

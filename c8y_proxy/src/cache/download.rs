@@ -330,7 +330,7 @@ impl Download {
         match response.status() {
             _ if is_rest && condition.is_some() => Ok(response.into_body()),
             // The download has begun already: what the inventory says now is true for all of it.
-            _ if is_rest => match self.shared.validate_by_inventory(&self.key, entry).await {
+            _ if is_rest => match self.shared.revalidate_by_inventory(&self.key, entry).await {
                 Verdict::Unchanged(_) => Ok(response.into_body()),
                 Verdict::Away(_) | Verdict::Unclear(_) => Err(Broken::Now),
                 _ => Err(Broken::ForGood),

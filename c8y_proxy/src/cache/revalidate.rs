@@ -70,7 +70,7 @@ impl Shared {
 
     /// Like [`Shared::validate`], for an entry that may be served without confirmation: does not
     /// wait long for a silent cloud.
-    pub(super) async fn validate_soon(
+    pub(super) async fn revalidate_soon(
         &self,
         key: &EntryKey,
         entry: &Entry,
@@ -80,13 +80,13 @@ impl Shared {
             Timer::after(PATIENCE).await;
             Verdict::Silent
         };
-        self.validate(key, entry, head).or(late).await
+        self.revalidate(key, entry, head).or(late).await
     }
 
     /// Asks upstream whether the entry is unchanged.
-    pub(super) async fn validate(&self, key: &EntryKey, entry: &Entry, head: &Head) -> Verdict {
+    pub(super) async fn revalidate(&self, key: &EntryKey, entry: &Entry, head: &Head) -> Verdict {
         let Some((name, value)) = entry.validator.condition(&entry.fields) else {
-            return self.validate_by_inventory(key, entry).await;
+            return self.revalidate_by_inventory(key, entry).await;
         };
         let mut asked = self.head(head.method.clone(), &key.path);
         asked.fields.insert(name, value);
@@ -112,7 +112,7 @@ impl Shared {
     }
 
     /// Asks the inventory whether a binary is unchanged.
-    pub(super) async fn validate_by_inventory(&self, key: &EntryKey, entry: &Entry) -> Verdict {
+    pub(super) async fn revalidate_by_inventory(&self, key: &EntryKey, entry: &Entry) -> Verdict {
         let Validator::Object(updated) = &entry.validator else { return Verdict::Changed(None) };
         match self.object(key).await {
             Ok(Ok(object)) => {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use http::{HeaderMap, Response};
-use rustix::fs::{FileType, OFlags, Stat, fstat, ftruncate};
+use rustix::fs::{FileType, OFlags, fstat, ftruncate};
 use rustix::io::Errno;
 
 use super::download::{OutputError, OutputFile};
