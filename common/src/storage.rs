@@ -11,11 +11,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, fsync, openat};
+use rustix::fs::{Mode, OFlags, fstat, fsync, openat, stat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 use rustix::path::Arg;
 
-use crate::walk::{Follow, walk};
+use crate::walk::{Follow, Guard, Policy, walk, walk_by};
 
 pub use self::disk_pool::{DiskPool, JOBS, JobKind};
 pub use self::read::{Reader, SMALL};
@@ -29,6 +29,21 @@ pub use crate::walk::is_same_file;
 pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
     let end = walk(path, Follow::to_read())?.filter(|end| end.stat.is_some());
     end.ok_or(Errno::NOENT)?.open_directory()
+}
+
+/// Opens the directory at a path, unless a user other than root, the caller and `owner` can exchange
+/// a directory of the path, or one of these is `outside`, where clients store files.
+///
+/// # Errors
+/// Those of openat(2). If a directory is refused, the message names it, and the kind is
+/// [`io::ErrorKind::Other`].
+pub fn open_guarded(path: &Path, owner: u32, outside: &Path) -> io::Result<OwnedFd> {
+    let guard = Guard { owner, outside: stat(outside).ok() };
+    let end = walk_by(&guard, &std::path::absolute(path)?)?.filter(|end| end.stat.is_some());
+    let end = end.ok_or(Errno::NOENT)?;
+    let directory = end.open_directory()?;
+    guard.check_directory(&end.path, &fstat(&directory)?)?;
+    Ok(directory)
 }
 
 /// Opens a directory in a directory. Follows no link.

@@ -65,6 +65,35 @@ impl Policy for Follow {
     }
 }
 
+/// Passes only directories that no user other than root, the caller and the owner can exchange, and
+/// not the one outside of which the walk must stay.
+pub(crate) struct Guard {
+    pub(crate) owner: u32,
+    pub(crate) outside: Option<Stat>,
+}
+
+impl Policy for Guard {
+    fn check_link(&self, path: &Path, link: &Stat, is_fixed: bool) -> io::Result<()> {
+        Follow::Ours.check_link(path, link, is_fixed)
+    }
+
+    fn check_directory(&self, path: &Path, directory: &Stat) -> io::Result<()> {
+        let shown = path.display();
+        let is_it = |it: &Stat| (it.st_dev, it.st_ino) == (directory.st_dev, directory.st_ino);
+        if self.outside.as_ref().is_some_and(is_it) {
+            return Err(io::Error::other(format!("clients can store files in {shown}")));
+        }
+        let is_owned = is_owned(directory) || directory.st_uid == self.owner;
+        if is_owned && is_restricted(directory) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "other users can change {shown}: let root or the user of this service own it, run \
+             chmod g-w,o-w {shown}"
+        )))
+    }
+}
+
 /// The end of a walk.
 pub(crate) struct WalkEnd {
     /// Its path without links, for messages.
@@ -260,8 +289,12 @@ pub(crate) fn is_owned(stat: &Stat) -> bool {
 
 /// Whether only root and the caller can rename their entries in this directory.
 pub(crate) fn is_kept(directory: &Stat) -> bool {
-    let is_shared = directory.st_mode & 0o022 != 0;
-    is_owned(directory) && (!is_shared || directory.st_mode & STICKY != 0)
+    is_owned(directory) && is_restricted(directory)
+}
+
+/// Whether only its owner and those of its entries can rename the entries.
+fn is_restricted(directory: &Stat) -> bool {
+    directory.st_mode & 0o022 == 0 || directory.st_mode & STICKY != 0
 }
 
 /// Whether only root and the caller can replace the entries of this directory. In a sticky one,

@@ -1,7 +1,7 @@
 //! A directory that cannot be used, or is removed, costs the cache and nothing else.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -128,6 +128,70 @@ fn a_directory_that_others_can_change_is_not_used() {
     }
     device.proxy.signal(Signal::HUP);
     eventually("there is a cache", SOON, || health(&device)["error"].is_null());
+}
+
+/// Somebody who can rename a directory of the path can put another one in its place.
+#[test]
+fn a_directory_below_one_that_others_can_change_is_not_used() {
+    let device = cached::start_with(|setup| {
+        let above = setup.directory().join("above");
+        fs::create_dir_all(above.join("cache")).unwrap();
+        allow(&above.join("cache"), 0o700);
+        allow(&above, 0o777);
+        setup.set_own_path("c8y.proxy.cache.path", above.join("cache"));
+    });
+    device.warm();
+    let (artifact, above) = (Artifact::new(1, LENGTH), device.proxy.path("above"));
+    device.cloud().serve(PATH, &artifact);
+    assert_all(&get(&device, PATH), &artifact);
+    assert!(health(&device)["error"].is_string() && cached::files(&above.join("cache")).is_empty());
+    let why = format!("run chmod g-w,o-w {}, or set", above.display());
+    let log = device.proxy.log();
+    assert_eq!(log.matches(&why).count(), 1, "{log}");
+    for mode in [0o777, 0o775, 0o757] {
+        allow(&above, mode);
+        let (code, said) = check(&device);
+        assert!(code == Some(0) && said.contains(&why), "{mode:o}: {code:?} {said}");
+        fs::rename(above.join("cache"), above.join("elsewhere")).unwrap();
+        assert!(check(&device).1.contains(&why), "{mode:o}");
+        fs::rename(above.join("elsewhere"), above.join("cache")).unwrap();
+    }
+    allow(&above, 0o755);
+    if rustix::process::geteuid().is_root() {
+        chown(&above, Some(65534), None).unwrap();
+        assert!(check(&device).1.contains(&why));
+        // As root checks it for the service of this user.
+        chown(above.join("cache"), Some(65534), None).unwrap();
+        assert_eq!(check(&device), (Some(0), String::new()));
+        chown(above.join("cache"), Some(0), None).unwrap();
+        chown(&above, Some(0), None).unwrap();
+    }
+    for mode in [0o1777, 0o755] {
+        allow(&above, mode);
+        assert_eq!(check(&device), (Some(0), String::new()));
+    }
+    device.proxy.signal(Signal::HUP);
+    eventually("there is a cache", SOON, || health(&device)["error"].is_null());
+}
+
+#[test]
+fn a_directory_in_which_clients_can_store_files_is_not_used() {
+    for path in ["data/file-transfer", "data/file-transfer/a/cache", "link/cache"] {
+        let device = cached::start_with(|setup| {
+            let data = setup.directory().join("data");
+            let new = data.join("file-transfer/a/cache");
+            fs::DirBuilder::new().mode(0o755).recursive(true).create(new).unwrap();
+            symlink(data.join("file-transfer/a"), setup.directory().join("link")).unwrap();
+            setup.set("data.path", data);
+            setup.set_own_path("c8y.proxy.cache.path", setup.directory().join(path));
+        });
+        let files = device.proxy.path("data/file-transfer");
+        let why = format!("clients can store files in {}, or set", files.display());
+        assert_eq!(device.proxy.log().matches(&why).count(), 1, "{path}");
+        assert!(check(&device).1.contains(&why), "{path}");
+        assert!(health(&device)["error"].is_string());
+        assert_eq!(fs::read_dir(files.join("a/cache")).unwrap().count(), 0, "{path}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A temporary directory for one test, removed with all that is in it when it is dropped.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +22,8 @@ impl Directory {
         let name = format!("tedge-test-{}-{count}", std::process::id());
         let path = parent.join(name);
         let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
+        // Whatever the umask is: programs refuse directories that others can change.
+        fs::DirBuilder::new().mode(0o755).recursive(true).create(&path).unwrap();
         Self(path)
     }
 

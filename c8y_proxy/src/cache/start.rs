@@ -1,16 +1,17 @@
 //! Before the first request: opens the directory of the cache, and reads its entries.
 
-use std::io::ErrorKind::NotFound;
+use std::io::ErrorKind::{NotFound, Other};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::error::Error;
 use common::settings::Free;
+use common::storage::open_guarded;
 use common::storage::temporary::{self, RESERVED};
 use rustix::fs::{
-    Access, AtFlags, CWD, FlockOperation, Mode, OFlags, accessat, flock, fstat, mkdir, openat,
-    statat,
+    Access, AtFlags, CWD, FlockOperation, Mode, accessat, flock, fstat, mkdir, statat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -22,6 +23,8 @@ use super::index::{self, Index};
 pub struct Options {
     /// The directory of the entries. It is created if it is missing.
     pub directory: PathBuf,
+    /// The directory of the File Transfer Service, in which the cache must not be.
+    pub files: PathBuf,
     /// The maximum size of all entries, in bytes.
     pub max_size: u64,
     /// Smaller answers are not cached.
@@ -34,35 +37,48 @@ pub struct Options {
     pub paths: Vec<String>,
 }
 
-/// Checks whether a start could use the directory. Does not create or lock it.
+/// Checks whether a start could use the directory. Does not create or lock it. `files` is that of
+/// the File Transfer Service.
 ///
 /// # Errors
 /// If the directory cannot be used. The message says what to change.
-pub fn check(directory: &Path) -> Result<(), Error> {
+pub fn check(directory: &Path, files: &Path) -> Result<(), Error> {
     let is_there =
         |path: &&Path| !matches!(path.metadata(), Err(error) if error.kind() == NotFound);
-    let there = directory.ancestors().find(is_there);
-    match there.filter(|there| *there != directory) {
-        // Root checks it for a service of another user.
-        None => open_there(directory, geteuid().is_root()).map(drop),
-        Some(above) => accessat(CWD, above, Access::WRITE_OK, AtFlags::EACCESS)
+    let there = directory.ancestors().find(is_there).unwrap_or(directory);
+    // Root checks it for a service of another user.
+    let owner = match there.metadata() {
+        Ok(found) if geteuid().is_root() => found.uid(),
+        _ => geteuid().as_raw(),
+    };
+    match open_there(directory, files, owner) {
+        Ok(None) => accessat(CWD, there, Access::WRITE_OK, AtFlags::EACCESS)
             .map_err(|errno| unusable(directory, "make", errno.into())),
+        opened => opened.map(drop),
     }
 }
 
-/// Opens the directory, unless other users could put an entry into it.
-fn open_there(directory: &Path, of_any_user: bool) -> Result<OwnedFd, Error> {
+/// Opens the directory, unless users other than root and `owner` could put an entry into it. `None`
+/// if it is missing.
+fn open_there(directory: &Path, files: &Path, owner: u32) -> Result<Option<OwnedFd>, Error> {
     let failed = |what, errno: Errno| unusable(directory, what, errno.into());
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat(CWD, directory, flags, Mode::empty());
-    let opened = opened.map_err(|errno| failed("open", errno))?;
+    let opened = match open_guarded(directory, owner, files) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == NotFound => return Ok(None),
+        Err(error) if error.kind() == Other => {
+            return Err(Error::Failed(format!(
+                "cannot use the directory of the cache, {}: {error}, or set c8y.proxy.cache.path",
+                directory.display()
+            )));
+        }
+        Err(error) => return Err(unusable(directory, "open", error)),
+    };
     for (path, name) in [(directory, "."), (&directory.join(RESERVED), RESERVED)] {
         let stat = match statat(&opened, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => continue,
             stat => stat.map_err(|errno| failed("read", errno))?,
         };
-        let is_ours = of_any_user || [0, geteuid().as_raw()].contains(&stat.st_uid);
-        if !is_ours || stat.st_mode & 0o022 != 0 {
+        if ![0, owner].contains(&stat.st_uid) || stat.st_mode & 0o022 != 0 {
             let path = path.display();
             return Err(Error::Failed(format!(
                 "other users can change the directory of the cache, {path}: make the user of this \
@@ -70,7 +86,7 @@ fn open_there(directory: &Path, of_any_user: bool) -> Result<OwnedFd, Error> {
             )));
         }
     }
-    Ok(opened)
+    Ok(Some(opened))
 }
 
 fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
@@ -85,13 +101,15 @@ fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
 pub(super) fn open(options: &Options) -> Result<(OwnedFd, OwnedFd, Index), Error> {
     let shown = options.directory.display();
     let failed = |what, error| unusable(&options.directory, what, error);
-    if !options.directory.is_dir() {
+    let there = || open_there(&options.directory, &options.files, geteuid().as_raw());
+    if there()?.is_none() {
         make(&options.directory).map_err(|errno| failed("make", errno.into()))?;
     }
-    let directory = open_there(&options.directory, false)?;
+    let opened = || there()?.ok_or_else(|| failed("open", Errno::NOENT.into()));
+    let directory = opened()?;
     // Other users may be able to open the directory, and could keep it locked, but not this one.
     let lock = temporary::reserve(directory.as_fd());
-    let lock = lock.or_else(|_| open_there(&options.directory, false))?;
+    let lock = lock.or_else(|_| opened())?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::AGAIN) => {
             let by = locked_by(&lock).unwrap_or_else(|| "another process".to_owned());
