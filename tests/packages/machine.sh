@@ -63,6 +63,10 @@ make_machine() {
         rm -f "$scratch/$name/etc/machine-id"
         echo "$name" >"$scratch/$name/etc/hostname"
         printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$scratch/$name/etc/hosts"
+        # By default uploads are refused while less than 5 % of the disk is free: here, of the host's.
+        mkdir -p "$scratch/$name/etc/systemd/system.conf.d"
+        printf '[Manager]\nDefaultEnvironment=TEDGE_HTTP_UPLOAD_MIN_FREE=0\n' \
+            >"$scratch/$name/etc/systemd/system.conf.d/tests.conf"
     fi
     make_network "$name"
     # If two systemds share a group, each treats the other's services as its own.
