@@ -89,6 +89,8 @@ struct Shared {
     asks_inventory: AtomicBool,
     /// Whether upstream could not be asked the last time.
     is_offline: AtomicBool,
+    /// Whether the last download could not be written.
+    has_failed: AtomicBool,
 }
 
 impl Cache {
@@ -115,6 +117,7 @@ impl Cache {
             changed: Mutex::default(),
             asks_inventory: AtomicBool::new(true),
             is_offline: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             options,
         })))
     }
@@ -245,8 +248,7 @@ impl Cache {
     /// The number of entries, and their bytes.
     pub(crate) async fn totals(&self) -> (usize, u64) {
         let shared = self.0.clone();
-        let look = move || shared.look_again();
-        if let Err(errno) = self.0.pool.run(JobKind::Read, look).await {
+        if let Err(errno) = self.0.pool.run(JobKind::Read, move || shared.look_again()).await {
             log::warn!("cannot read the directory of the cache: {errno}");
         }
         self.0.index.totals()

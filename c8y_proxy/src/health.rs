@@ -22,7 +22,12 @@ pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Respon
     let cache = match state.cache() {
         Some(cache) => {
             let (entries, bytes) = cache.totals().await;
-            format!(r#","cache":{{"entries":{entries},"bytes":{bytes}}}"#)
+            let error = if cache.has_failed() {
+                r#","error":"the last download could not be written to it""#
+            } else {
+                ""
+            };
+            format!(r#","cache":{{"entries":{entries},"bytes":{bytes}{error}}}"#)
         }
         None if state.lacks_cache() => {
             r#","cache":{"entries":0,"bytes":0,"error":"its directory cannot be used"}"#.to_owned()

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::cached::{
-    self, CacheStatus, LENGTH, PATH, assert_all, assert_bytes, begin, get, get_settled, read,
-    read_slowly,
+    self, CacheStatus, LENGTH, PATH, assert_all, assert_bytes, begin, get, get_settled, health,
+    read, read_slowly,
 };
 use crate::support::client::{Client, connect_from};
 use crate::support::cloud::Gate;
@@ -248,13 +248,18 @@ fn a_directory_that_becomes_read_only_serves_what_it_has() {
     eventually("it is kept", SOON, || cached::entries(&device) == 1);
     inside(&device, &format!("mount -o remount,ro {}", cached::directory(&device).display()));
     assert_all(&get(&device, PATH), &artifact);
+    assert!(health(&device)["error"].is_null());
     assert_served_unkept(&device, "/inventory/binaries/1", &Artifact::new(2, LENGTH));
+    assert!(health(&device)["error"].is_string());
     // What cannot be deleted is not served all the same.
     device.cloud().serve(PATH, &artifact.refused("404 Not Found"));
     assert_eq!(get(&device, PATH).status, 404);
     let changed = Artifact::new(3, LENGTH);
     device.cloud().serve(PATH, &changed);
     assert_all(&get(&device, PATH), &changed);
+    inside(&device, &format!("mount -o remount,rw {}", cached::directory(&device).display()));
+    assert_all(&get(&device, PATH), &changed);
+    eventually("it is kept again", SOON, || health(&device)["error"].is_null());
 }
 
 #[test]

@@ -7,18 +7,12 @@ use std::process::Command;
 
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, flock, mknodat};
 use rustix::process::Signal;
-use serde_json::Value;
 
-use crate::support::cached::{self, LENGTH, PATH, assert_all, get, get_settled};
+use crate::support::cached::{self, LENGTH, PATH, assert_all, get, get_settled, health};
 use crate::support::cloud::artifact::Artifact;
 use crate::support::device::{Device, PROGRAM, SOON};
 use crate::support::service::Setup;
 use crate::support::wait::eventually;
-
-fn health(device: &Device) -> Value {
-    let health: Value = serde_json::from_slice(&device.get("/health").body).unwrap();
-    health["cache"].clone()
-}
 
 /// Its code and what it says.
 fn check(device: &Device) -> (Option<i32>, String) {

@@ -82,10 +82,15 @@ pub(crate) fn settle(device: &Device) {
     });
 }
 
+/// What `/health` says of the cache.
+pub(crate) fn health(device: &Device) -> Value {
+    let health: Value = serde_json::from_slice(&device.get("/health").body).unwrap();
+    health["cache"].clone()
+}
+
 /// How many answers are kept, as `/health` has it.
 pub(crate) fn entries(device: &Device) -> u64 {
-    let health: Value = serde_json::from_slice(&device.get("/health").body).unwrap();
-    health["cache"]["entries"].as_u64().unwrap()
+    health(device)["entries"].as_u64().unwrap()
 }
 
 /// Downloads it with more fields: whole lines.

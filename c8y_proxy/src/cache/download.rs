@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
@@ -187,7 +188,7 @@ impl Download {
         };
         let created: Result<_, Errno> = self.shared.pool.run(JobKind::Write, create).await;
         created.unwrap_or_else(|errno| {
-            log::warn!("cannot cache {}: {errno}", self.key.path);
+            self.shared.fail(&self.key.path, &errno);
             None
         })
     }
@@ -287,7 +288,7 @@ impl Download {
         } else {
             ""
         };
-        log::warn!("cannot cache {}: {error}{hint}", self.key.path);
+        self.shared.fail(&self.key.path, &format_args!("{error}{hint}"));
         file.is_lost = true;
         self.leave();
     }
@@ -370,11 +371,11 @@ impl Download {
             Ok(version) if self.fill.is_forgotten() => {
                 self.shared.remove(name, Some(version)).await;
             }
-            Ok(_) => {}
+            Ok(_) => self.shared.has_failed.store(false, Relaxed),
             Err(Errno::NOENT) => {
                 log::info!("{} was dropped during its download, and is not cached", self.key.path);
             }
-            Err(errno) => log::warn!("cannot cache {}: {errno}", self.key.path),
+            Err(errno) => self.shared.fail(&self.key.path, &errno),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The entries on the disk: finds, confirms and removes them.
 
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,12 +14,12 @@ use futures_lite::FutureExt;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens, stat};
 use rustix::io::Errno;
 
-use super::Shared;
 use super::entry::Entry;
 use super::fill::Fill;
 use super::index::{self, FoundEntry, Reservation};
 use super::key::EntryKey;
 use super::start;
+use super::{Cache, Shared};
 
 /// How long a download waits while other downloads are stored.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,7 +32,20 @@ pub(super) enum BodySource {
     Fill(Arc<Fill>),
 }
 
+impl Cache {
+    /// Whether the last download could not be written.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.0.has_failed.load(Relaxed)
+    }
+}
+
 impl Shared {
+    /// Logs why a download cannot be cached, and keeps that it failed.
+    pub(super) fn fail(&self, path: &str, error: &dyn Display) {
+        log::warn!("cannot cache {path}: {error}");
+        self.has_failed.store(true, Relaxed);
+    }
+
     /// The key of this path for the current user.
     pub(super) fn key(&self, path: &str) -> EntryKey {
         let credentials = self.upstream.credentials();
