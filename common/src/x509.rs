@@ -16,6 +16,6 @@ mod time;
 pub use certificate::CertificateRequest;
 pub use der::Malformed;
 pub use list::{IndexedList, RevocationList};
-pub use name::DistinguishedName;
+pub use name::Name;
 pub use signature::PublicKey;
 pub use time::Time;

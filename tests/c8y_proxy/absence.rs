@@ -120,7 +120,9 @@ fn it_starts_without_a_broker_and_finds_it_later() {
     let mut device = Device::among(outside, |_| {});
     let answer = device.get("/c8y/tenant/currentTenant");
     assert_eq!(answer.status, 502);
-    assert!(answer.text().starts_with("Error communicating with Cumulocity: "));
+    let text = answer.text();
+    assert!(text.starts_with("Error communicating with Cumulocity: "), "{text}");
+    assert!(text.contains("it does not accept connections; see mqtt.client.host"), "{text}");
     assert!(device.proxy.is_running());
     device.outside.restart_broker();
     wait_until_it_works(&device, BACK);

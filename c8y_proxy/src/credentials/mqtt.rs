@@ -144,4 +144,24 @@ impl TokenSource for Mqtt {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use common::net::Origin;
+
+    use super::*;
+
+    #[test]
+    fn refuses_a_prefix_that_is_no_topic() {
+        for prefix in ["", "#", "a/+", "a\0b"] {
+            let broker = BrokerOptions {
+                origin: Origin::parse("localhost", 1).unwrap(),
+                login: None,
+                tls: None,
+                runtime_directory: std::path::PathBuf::new(),
+                topic_prefix: prefix.to_owned(),
+                health: None,
+            };
+            let error = Mqtt::start(broker, &Executor::new()).map(drop).unwrap_err();
+            assert_eq!(error.exit_code(), 78, "{prefix}");
+        }
+    }
+}

@@ -55,7 +55,7 @@ impl Admission {
             let root = store.roots.remove(index);
             warnings.push(source.say(format_args!(
                 "holds a revoked CA, which is ignored: {}",
-                crate::x509::DistinguishedName::new(&root.subject)
+                crate::x509::Name::new(&root.subject)
             )));
         }
         let roots = Arc::new(store);

@@ -10,7 +10,7 @@ use super::source::{Source, guess};
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
 use crate::x509::pem::SectionKind;
-use crate::x509::{DistinguishedName, Time};
+use crate::x509::{Name, Time};
 
 /// The maximum number of warnings about single files. Further ones are only counted.
 const COMPLAINTS: usize = 3;
@@ -62,7 +62,7 @@ impl Authorities {
     }
 
     /// Whether one of them has a certificate whose issuer has this name.
-    pub(super) fn are_issued_by(&self, name: DistinguishedName<'_>) -> bool {
+    pub(super) fn are_issued_by(&self, name: Name<'_>) -> bool {
         let mut certificates = self.certificates.iter().flatten();
         certificates.any(|der| Certificate::parse(der).is_ok_and(|read| read.issuer == name))
     }

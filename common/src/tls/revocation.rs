@@ -10,7 +10,7 @@ use super::source::{Files, Source, guess};
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
 use crate::x509::pem::SectionKind;
-use crate::x509::{DistinguishedName, IndexedList, PublicKey, RevocationList, Time};
+use crate::x509::{IndexedList, Name, PublicKey, RevocationList, Time};
 
 /// All lists that a setting names.
 #[derive(Debug, Default)]
@@ -155,12 +155,8 @@ fn check(
 }
 
 /// The keys of the roots of this name.
-fn keys<'a>(
-    roots: &'a RootCertStore,
-    name: DistinguishedName<'_>,
-) -> impl Iterator<Item = PublicKey<'a>> {
-    let named =
-        roots.roots.iter().filter(move |root| DistinguishedName::new(&root.subject) == name);
+fn keys<'a>(roots: &'a RootCertStore, name: Name<'_>) -> impl Iterator<Item = PublicKey<'a>> {
+    let named = roots.roots.iter().filter(move |root| Name::new(&root.subject) == name);
     named.map(key)
 }
 

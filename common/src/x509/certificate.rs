@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 
 use super::der::{BOOLEAN, DerReader, INTEGER, Malformed, OCTET_STRING, OID, SEQUENCE};
-use super::name::{DistinguishedName, ObjectId, write_escaped};
+use super::name::{Name, ObjectId, write_escaped};
 use super::signature::{Algorithm, PublicKey, Signed};
 use super::time::Time;
 
@@ -22,9 +22,9 @@ pub struct Certificate<'a> {
     /// The issuer's number for it: an integer, as bytes.
     pub serial: &'a [u8],
     /// Who signed it.
-    pub issuer: DistinguishedName<'a>,
+    pub issuer: Name<'a>,
     /// The subject.
-    pub subject: DistinguishedName<'a>,
+    pub subject: Name<'a>,
     /// The beginning of its validity.
     pub not_before: Time,
     /// The end of its validity.
@@ -67,11 +67,11 @@ impl<'a> Certificate<'a> {
         fields.optional(0xa0)?; // The version.
         let serial = fields.take(INTEGER)?;
         fields.take(SEQUENCE)?;
-        let issuer = DistinguishedName::new(fields.take(SEQUENCE)?);
+        let issuer = Name::new(fields.take(SEQUENCE)?);
         let mut validity = fields.enter(SEQUENCE)?;
         let not_before = Time::read(&mut validity)?;
         let not_after = Time::read(&mut validity)?;
-        let subject = DistinguishedName::new(fields.take(SEQUENCE)?);
+        let subject = Name::new(fields.take(SEQUENCE)?);
         let key = PublicKey::new(fields.take(SEQUENCE)?);
         fields.optional(0x81)?;
         fields.optional(0x82)?;
@@ -197,7 +197,7 @@ impl fmt::Display for Serial<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct CertificateRequest<'a> {
     /// The subject of the certificate.
-    pub subject: DistinguishedName<'a>,
+    pub subject: Name<'a>,
     /// The public key of the certificate.
     pub key: PublicKey<'a>,
     signed: Signed<'a>,
@@ -208,7 +208,7 @@ impl<'a> CertificateRequest<'a> {
     pub fn parse(der: &'a [u8]) -> Result<Self, Malformed> {
         let (signed, mut fields): (_, DerReader<'_>) = Signed::parse(der)?;
         fields.take(INTEGER)?;
-        let subject = DistinguishedName::new(fields.take(SEQUENCE)?);
+        let subject = Name::new(fields.take(SEQUENCE)?);
         let key = PublicKey::new(fields.take(SEQUENCE)?);
         Ok(Self { subject, key, signed })
     }

@@ -12,7 +12,7 @@ use super::der::{
     UTF8_STRING, element, sequence,
 };
 use super::key::{PrivateKey, Unable};
-use super::name::DistinguishedName;
+use super::name::Name;
 use super::signature::PublicKey;
 use super::time::Time;
 use crate::net::Host;
@@ -60,7 +60,7 @@ pub struct Draft<'a> {
 #[derive(Clone, Copy)]
 pub struct Issuer<'a> {
     /// The subject of its certificate.
-    pub name: DistinguishedName<'a>,
+    pub name: Name<'a>,
     /// Its key.
     pub key: &'a PrivateKey,
     /// The key's identifier, where the certificate has one.
@@ -204,7 +204,7 @@ mod tests {
         let (ca_name, ca_key) =
             (subject(&[SubjectAttribute::CommonName("tedge-ca")]), ca.public().unwrap());
         let id = key_id(PublicKey::new(&ca_key));
-        let issuer = Issuer { name: DistinguishedName::new(&ca_name), key: &ca, key_id: Some(&id) };
+        let issuer = Issuer { name: Name::new(&ca_name), key: &ca, key_id: Some(&id) };
         let root = draft(&ca_name, &ca_key, Use::Authority).sign(issuer).unwrap();
         dir.write("ca.crt", pem::encode("CERTIFICATE", &root));
 

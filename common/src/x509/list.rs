@@ -9,7 +9,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 
 use super::der::{BOOLEAN, DerReader, Element, INTEGER, Malformed, OCTET_STRING, OID, SEQUENCE};
 use super::der::{GENERALIZED_TIME, UTC_TIME};
-use super::name::DistinguishedName;
+use super::name::Name;
 use super::signature::{PublicKey, Signed};
 use super::time::Time;
 
@@ -17,7 +17,7 @@ use super::time::Time;
 #[derive(Clone, Copy, Debug)]
 pub struct RevocationList<'a> {
     /// The issuer whose certificates it lists.
-    pub issuer: DistinguishedName<'a>,
+    pub issuer: Name<'a>,
     /// When the next list is due, if stated.
     pub next_update: Option<Time>,
     /// What kind of list it is, if it does not name every revoked certificate.
@@ -32,7 +32,7 @@ impl<'a> RevocationList<'a> {
         let (signed, mut fields) = Signed::parse(der)?;
         fields.optional(INTEGER)?;
         fields.take(SEQUENCE)?;
-        let issuer = DistinguishedName::new(fields.take(SEQUENCE)?);
+        let issuer = Name::new(fields.take(SEQUENCE)?);
         Time::read(&mut fields)?;
         let has_next = fields.is_at(UTC_TIME) || fields.is_at(GENERALIZED_TIME);
         let next_update = if has_next { Some(Time::read(&mut fields)?) } else { None };
@@ -92,8 +92,8 @@ impl IndexedList {
     }
 
     /// The issuer whose certificates it lists.
-    pub fn issuer(&self) -> DistinguishedName<'_> {
-        DistinguishedName::new(self.der.get(self.issuer.clone()).unwrap_or_default())
+    pub fn issuer(&self) -> Name<'_> {
+        Name::new(self.der.get(self.issuer.clone()).unwrap_or_default())
     }
 
     /// Whether a certificate with this serial number is on it.

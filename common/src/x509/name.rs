@@ -14,15 +14,15 @@ use crate::escape::is_unsafe;
 /// Names are compared as openssl does, by RFC 5280, 7.1: neither the type of a string counts, nor
 /// the case of ASCII letters, nor how many blanks are around its words.
 #[derive(Clone, Copy, Debug)]
-pub struct DistinguishedName<'a>(&'a [u8]);
+pub struct Name<'a>(&'a [u8]);
 
-impl PartialEq for DistinguishedName<'_> {
+impl PartialEq for Name<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0 || is_same(self.0, other.0) == Ok(true)
     }
 }
 
-impl Eq for DistinguishedName<'_> {}
+impl Eq for Name<'_> {}
 
 fn is_same(one: &[u8], other: &[u8]) -> Result<bool, Malformed> {
     let [mut one, mut other] = [one, other].map(DerReader::new);
@@ -37,7 +37,7 @@ fn is_same(one: &[u8], other: &[u8]) -> Result<bool, Malformed> {
     Ok(one.is_empty() && other.is_empty())
 }
 
-impl<'a> DistinguishedName<'a> {
+impl<'a> Name<'a> {
     /// A name of this content, that is without the outer tag and length.
     pub fn new(content: &'a [u8]) -> Self {
         Self(content)
@@ -63,7 +63,7 @@ impl<'a> DistinguishedName<'a> {
     }
 }
 
-impl Display for DistinguishedName<'_> {
+impl Display for Name<'_> {
     /// The most specific part first, as RFC 4514 has it, with a space after each comma.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
@@ -244,7 +244,7 @@ mod tests {
     fn shows_the_most_specific_part_first() {
         let mut der = set(&[0x55, 4, 10], UTF8_STRING, b"thin-edge");
         der.extend(set(COMMON_NAME, UTF8_STRING, "Gerät".as_bytes()));
-        let name = DistinguishedName::new(&der);
+        let name = Name::new(&der);
         assert_eq!(name.to_string(), "CN=Gerät, O=thin-edge");
         assert_eq!(name.common_name().as_deref(), Some("Gerät"));
     }
@@ -264,19 +264,11 @@ mod tests {
                 b"\0\0\0D\0\0\0e\0\0\0v\0\0\0i\0\0\0c\0\0\0e\0\0\0 \0\0\0\xe4\0\0\0 \0\0\0C\0\0\0A",
             ),
         ] {
-            assert_eq!(
-                DistinguishedName::new(&text),
-                DistinguishedName::new(&name(tag, same)),
-                "{tag:x}"
-            );
+            assert_eq!(Name::new(&text), Name::new(&name(tag, same)), "{tag:x}");
         }
         let ascii = name(UTF8_STRING, b"a b");
         for tag in [PRINTABLE_STRING, IA5_STRING, VISIBLE_STRING, T61_STRING] {
-            assert_eq!(
-                DistinguishedName::new(&ascii),
-                DistinguishedName::new(&name(tag, b"A  B")),
-                "{tag:x}"
-            );
+            assert_eq!(Name::new(&ascii), Name::new(&name(tag, b"A  B")), "{tag:x}");
         }
         for other in [
             name(UTF8_STRING, b"ab"),
@@ -286,11 +278,7 @@ mod tests {
             [&ascii[..], &[0x31]].concat(),
             Vec::new(),
         ] {
-            assert_ne!(
-                DistinguishedName::new(&ascii),
-                DistinguishedName::new(&other),
-                "{other:x?}"
-            );
+            assert_ne!(Name::new(&ascii), Name::new(&other), "{other:x?}");
         }
     }
 
@@ -302,41 +290,26 @@ mod tests {
             let pairs = [&one[2..], &other[2..]].concat();
             [&[SET, pairs.len() as u8], &pairs[..]].concat()
         };
-        assert_eq!(
-            DistinguishedName::new(&both(&one, &other)),
-            DistinguishedName::new(&both(&other, &one))
-        );
-        assert_ne!(
-            DistinguishedName::new(&both(&one, &other)),
-            DistinguishedName::new(&both(&one, &one))
-        );
-        assert_ne!(DistinguishedName::new(&both(&one, &other)), DistinguishedName::new(&one));
+        assert_eq!(Name::new(&both(&one, &other)), Name::new(&both(&other, &one)));
+        assert_ne!(Name::new(&both(&one, &other)), Name::new(&both(&one, &one)));
+        assert_ne!(Name::new(&both(&one, &other)), Name::new(&one));
     }
 
     #[test]
     fn keeps_hostile_names_on_one_line() {
         let der = set(COMMON_NAME, UTF8_STRING, b"a\n\x1b[31m, CN=b");
-        assert_eq!(DistinguishedName::new(&der).to_string(), "CN=a\\u{a}\\u{1b}[31m\\, CN=b");
+        assert_eq!(Name::new(&der).to_string(), "CN=a\\u{a}\\u{1b}[31m\\, CN=b");
         // C1, and marks that turn the direction of writing.
         let der = set(COMMON_NAME, UTF8_STRING, "a\u{9b}31m\u{202e}b\u{2066}".as_bytes());
-        assert_eq!(DistinguishedName::new(&der).to_string(), "CN=a\\u{9b}31m\\u{202e}b\\u{2066}");
+        assert_eq!(Name::new(&der).to_string(), "CN=a\\u{9b}31m\\u{202e}b\\u{2066}");
     }
 
     #[test]
     fn reads_older_strings_and_unknown_attributes() {
-        assert_eq!(
-            DistinguishedName::new(&set(COMMON_NAME, BMP_STRING, b"\0A\0\xe9")).to_string(),
-            "CN=Aé"
-        );
-        assert_eq!(
-            DistinguishedName::new(&set(COMMON_NAME, 0x14, b"caf\xe9")).to_string(),
-            "CN=café"
-        );
-        assert_eq!(
-            DistinguishedName::new(&set(&[0x2b, 6, 1, 4, 1], 0x13, b"x")).to_string(),
-            "1.3.6.1.4.1=x"
-        );
-        assert_eq!(DistinguishedName::new(&[]).to_string(), "(no name)");
-        assert_eq!(DistinguishedName::new(&[1, 2, 3]).to_string(), "(damaged name)");
+        assert_eq!(Name::new(&set(COMMON_NAME, BMP_STRING, b"\0A\0\xe9")).to_string(), "CN=Aé");
+        assert_eq!(Name::new(&set(COMMON_NAME, 0x14, b"caf\xe9")).to_string(), "CN=café");
+        assert_eq!(Name::new(&set(&[0x2b, 6, 1, 4, 1], 0x13, b"x")).to_string(), "1.3.6.1.4.1=x");
+        assert_eq!(Name::new(&[]).to_string(), "(no name)");
+        assert_eq!(Name::new(&[1, 2, 3]).to_string(), "(damaged name)");
     }
 }

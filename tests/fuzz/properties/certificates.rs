@@ -7,9 +7,7 @@ use crate::x509::certificate::{Certificate, Serial};
 use crate::x509::issue::{Draft, Issuer, Use};
 use crate::x509::key::PrivateKey;
 use crate::x509::pem::{self, SectionKind};
-use crate::x509::{
-    CertificateRequest, DistinguishedName, IndexedList, PublicKey, RevocationList, Time,
-};
+use crate::x509::{CertificateRequest, IndexedList, Name, PublicKey, RevocationList, Time};
 
 /// Panics where something does not hold.
 pub fn check(input: &[u8]) {
@@ -94,7 +92,7 @@ fn check_certificate(der: &[u8], read: &Certificate<'_>) {
     assert_eq!(read.common_name(), read.subject.common_name());
 }
 
-fn check_name(der: &[u8], name: DistinguishedName<'_>) {
+fn check_name(der: &[u8], name: Name<'_>) {
     stands_in(der, name.content());
     is_one_line(&name.to_string());
     if let Some(text) = name.common_name() {
@@ -121,12 +119,7 @@ fn is_one_line(text: &str) {
 }
 
 /// A certificate with these contents says them again.
-fn certify_anew(
-    subject: DistinguishedName<'_>,
-    key: PublicKey<'_>,
-    not_before: Time,
-    not_after: Time,
-) {
+fn certify_anew(subject: Name<'_>, key: PublicKey<'_>, not_before: Time, not_after: Time) {
     static KEY: OnceLock<PrivateKey> = OnceLock::new();
     let ours = KEY.get_or_init(|| PrivateKey::generate().unwrap().0);
     let public = ours.public().unwrap();

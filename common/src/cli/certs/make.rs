@@ -14,7 +14,7 @@ use crate::x509::certificate::Certificate;
 use crate::x509::issue::{self, Draft, Issuer, SubjectAttribute, Use};
 use crate::x509::key::{PrivateKey, Unable};
 use crate::x509::pem::{self, SectionKind};
-use crate::x509::{CertificateRequest, DistinguishedName, PublicKey, Time};
+use crate::x509::{CertificateRequest, Name, PublicKey, Time};
 
 const DAYS: i64 = 100;
 /// The seconds by which the clock of a child device may be slow.
@@ -63,8 +63,7 @@ impl Maker {
         let public = key.public().map_err(unable)?;
         let draft = self.draft(&subject, PublicKey::new(&public), Use::Authority, None);
         let id = issue::key_id(draft.key);
-        let issuer =
-            Issuer { name: DistinguishedName::new(&subject), key: &key, key_id: Some(&id) };
+        let issuer = Issuer { name: Name::new(&subject), key: &key, key_id: Some(&id) };
         self.write(&[("key", secret), ("crt", draft.sign(issuer).map_err(unable)?)])?;
         report(&format!(
             "Keep {CA}.key secret. Let clients trust {CA}.crt: copy it to \
