@@ -2,24 +2,31 @@
 //!
 //! It knows neither of the services: the caller passes the settings.
 
+mod watched;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, pidfd_open, pidfd_send_signal, setrlimit,
+};
 
+use self::watched::{Seen, Watched};
 use super::directory::Directory;
 use super::memory::Memory;
 
-/// How long a program may take to say that it serves, or to end when it is told to.
+/// How long a program may take to say something, or to end when it is told to.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// How long it may take to start, where a disk is busy that it has to sync.
+const START: Duration = Duration::from_secs(60);
 
 /// What a program is started with.
 pub(crate) struct Setup {
@@ -155,7 +162,7 @@ impl Service {
         configure: impl FnOnce(&mut Setup),
     ) -> Self {
         let mut service = Self::launch_in(directory, program, configure);
-        let log = service.wait_for("Serving http", SOON);
+        let log = service.wait_for("Serving http", START);
         let line = log.lines().find(|line| line.contains("Serving http")).unwrap();
         let (scheme, rest) =
             line.split_once("Serving ").and_then(|(_, url)| url.split_once("://")).unwrap();
@@ -186,6 +193,7 @@ impl Service {
             wrapper: Vec::new(),
         };
         configure(&mut setup);
+        raise_limit_of_descriptors();
         let child = setup.command(program).spawn().unwrap();
         let pid = Pid::from_child(&child);
         let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
@@ -320,6 +328,13 @@ impl Drop for Service {
     }
 }
 
+/// The tests of one process have more connections, all together, than the 1024 descriptors that a
+/// shell of Debian's gives.
+fn raise_limit_of_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
 /// An address that can be connected to, for one that can be bound to.
 fn reachable(bound: SocketAddr) -> SocketAddr {
     let ip = match bound.ip() {
@@ -328,71 +343,4 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, bound.port())
-}
-
-/// What the threads that read the log and wait for the end have seen.
-struct Watched {
-    seen: Mutex<Seen>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Seen {
-    log: String,
-    is_log_complete: bool,
-    status: Option<ExitStatus>,
-}
-
-impl Seen {
-    fn is_over(&self) -> bool {
-        self.is_log_complete && self.status.is_some()
-    }
-}
-
-impl Watched {
-    fn follow(mut child: Child) -> Arc<Self> {
-        let watched = Arc::new(Self { seen: Mutex::default(), changed: Condvar::new() });
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-
-        let reader = Arc::clone(&watched);
-        std::thread::spawn(move || {
-            let mut line = Vec::new();
-            while stderr.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                reader.change(|seen| seen.log.push_str(&String::from_utf8_lossy(&line)));
-                line.clear();
-            }
-            reader.change(|seen| seen.is_log_complete = true);
-        });
-
-        let waiter = Arc::clone(&watched);
-        std::thread::spawn(move || {
-            let status = child.wait().unwrap();
-            waiter.change(|seen| seen.status = Some(status));
-        });
-        watched
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
-    }
-
-    /// Returns when `is_so`, or when the time is over.
-    fn wait(&self, limit: Duration, is_so: impl Fn(&Seen) -> bool) -> MutexGuard<'_, Seen> {
-        let end = Instant::now() + limit;
-        let mut seen = self.lock();
-        while !is_so(&seen) {
-            let Some(left) = end.checked_duration_since(Instant::now()) else { break };
-            seen = self
-                .changed
-                .wait_timeout(seen, left)
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .0;
-        }
-        seen
-    }
 }
