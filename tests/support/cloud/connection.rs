@@ -313,12 +313,13 @@ impl Connection {
         Ok(self.stream.flush()?)
     }
 
-    /// Sends a part of the content, and counts it.
+    /// Counts a part of the content, and sends it: who has it finds it counted.
     pub(super) fn send_content(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        self.send(bytes)?;
         let count = bytes.len() as u64;
         self.cloud.record.latest(self.id, self.request.at, |seen| seen.sent += count);
-        Ok(())
+        self.send(bytes).inspect_err(|_| {
+            self.cloud.record.latest(self.id, self.request.at, |seen| seen.sent -= count);
+        })
     }
 
     /// Sends an answer with a length.
