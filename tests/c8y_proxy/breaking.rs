@@ -1,11 +1,13 @@
 //! What breaks on one side is seen to break on the other, and nothing looks whole that is not.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::support::client::Client;
 use crate::support::cloud::Script;
-use crate::support::cloud::record::State;
+use crate::support::cloud::record::{Request, State};
 use crate::support::device::{Device, SOON};
+use crate::support::wait::within;
 
 const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
@@ -84,20 +86,26 @@ fn a_client_that_goes_ends_its_download_upstream_within_a_second() {
     let device = Device::start();
     let script = Script::new().send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
     device.cloud().answer("/x", script.send_blocks(1_000_000_000));
-    let mut client = device.connect();
-    client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    client.head();
-    ends_upstream(&device, || client.hang_up().unwrap());
+    let begin = || {
+        let mut client = device.connect();
+        client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        client.head();
+        client
+    };
+    ends_upstream(&device, begin, |client| client.hang_up().unwrap());
 }
 
 #[test]
 fn a_client_that_goes_while_the_cloud_thinks_ends_the_request_within_a_second() {
     let device = Device::start();
     device.cloud().answer("/x", Script::new().hold());
-    let mut client = device.connect();
-    client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    device.cloud().wait(SOON, |seen| !seen.requests.is_empty());
-    ends_upstream(&device, || drop(client));
+    let begin = || {
+        let mut client = device.connect();
+        client.send("GET /c8y/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        device.cloud().wait(SOON, |seen| seen.requests.iter().any(|r| r.state == State::Open));
+        client
+    };
+    ends_upstream(&device, begin, drop);
 }
 
 #[test]
@@ -105,23 +113,27 @@ fn a_client_that_goes_during_its_upload_ends_it_within_a_second() {
     for framing in ["Content-Length: 1000000", "Transfer-Encoding: chunked"] {
         let device = Device::start();
         device.warm();
-        let mut client = device.connect();
         let head = format!("PUT /c8y/service/echo HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
-        client.send(head).unwrap();
-        client.send("5\r\nhello\r\n").unwrap();
-        device.cloud().wait(SOON, |seen| seen.requests.iter().any(|r| r.length > 0));
-        ends_upstream(&device, || client.hang_up().unwrap());
-        let request = device.cloud().requests("/service/echo").remove(0);
-        assert_eq!(request.digest, None, "the cloud takes it for whole");
+        let begin = || {
+            let mut client = device.connect();
+            client.send(&head).unwrap();
+            client.send("5\r\nhello\r\n").unwrap();
+            let has_begun = |r: &Request| r.state == State::Open && r.length > 0;
+            device.cloud().wait(SOON, |seen| seen.requests.iter().any(has_begun));
+            client
+        };
+        ends_upstream(&device, begin, |client| client.hang_up().unwrap());
+        let requests = device.cloud().requests("/service/echo");
+        assert!(requests.iter().all(|r| r.digest.is_none()), "the cloud takes it for whole");
     }
 }
 
-fn ends_upstream(device: &Device, go: impl FnOnce()) {
-    let start = Instant::now();
-    go();
-    let gone = |state| matches!(state, State::Gone(_));
-    device.cloud().wait(SOON, |seen| seen.requests.iter().any(|r| gone(r.state)));
-    assert!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
+fn ends_upstream(device: &Device, mut begin: impl FnMut() -> Client, end: impl Fn(Client)) {
+    within(Duration::from_secs(1), || {
+        end(begin());
+        let is_gone = |request: &Request| matches!(request.state, State::Gone(_));
+        device.cloud().wait(SOON, |seen| seen.requests.iter().all(is_gone));
+    });
 }
 
 #[test]
