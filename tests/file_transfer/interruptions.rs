@@ -81,7 +81,8 @@ fn a_program_killed_at_any_point_of_uploads_leaves_whole_files_and_nothing_else(
 
 fn killed_again_and_again(thread: u64, rounds: u64) {
     let directory = Arc::new(Directory::new());
-    let mut known = None;
+    let longest = 2 * time_of_an_upload(&directory);
+    let mut known = Some(0);
     let mut replaced = 0;
     for round in 1..=rounds {
         let answered = AtomicBool::new(false);
@@ -116,7 +117,7 @@ fn killed_again_and_again(thread: u64, rounds: u64) {
                     std::thread::yield_now();
                 }
                 // From before the first byte is stored until after the answer.
-                let delay = Duration::from_micros((thread * 50 + round) * 7919 % 12_000);
+                let delay = longest * ((thread * 50 + round) * 7919 % 12_000) as u32 / 12_000;
                 let begun = Instant::now();
                 while begun.elapsed() < delay {
                     std::thread::yield_now();
@@ -132,6 +133,14 @@ fn killed_again_and_again(thread: u64, rounds: u64) {
     let service = start_again(&directory);
     check(&service, known, rounds);
     assert!(replaced > 0, "no upload was ever finished: the test kills too early");
+}
+
+/// Uploads the version 0; how long that takes on this disk, at least 6 ms.
+fn time_of_an_upload(directory: &Arc<Directory>) -> Duration {
+    let service = start_again(directory);
+    let begun = Instant::now();
+    assert_eq!(Client::connect(service.address).exchange(put("a/foo", version(0))).status, 201);
+    begun.elapsed().clamp(Duration::from_millis(6), Duration::from_millis(500))
 }
 
 /// A content that shows which round it is of at each place.
