@@ -1,7 +1,7 @@
 //! What the packages report of sudo at installation: each rule that makes `tedge` a way to root.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,8 +25,10 @@ fn reported(files: &[(&str, &str)]) -> String {
     symlink("tedge-file-transfer", bin.join("tedge")).unwrap();
     // The user of the services has this number here.
     let id = "case $1 in -u | -G) echo 997 ;; *) echo tedge ;; esac\n";
-    fs::write(bin.join("id"), format!("#!/bin/sh\n{id}")).unwrap();
-    fs::set_permissions(bin.join("id"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(root.join("id"), format!("#!/bin/sh\n{id}")).unwrap();
+    // A process of its own writes what is executed, as in `copy_for_everybody`.
+    let mut install = Command::new("install");
+    run(install.args(["-m", "755"]).args([root.join("id"), bin.join("id")])).silent_success();
     report(root)
 }
 
