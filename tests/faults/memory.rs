@@ -87,7 +87,8 @@ fn full_load_in_24_megabytes_of_memory_is_survived() {
     let (tls, content) = (tls.unwrap(), bytes(5_000_000, 81));
     let connect = || {
         let client = Client::connect_tls(service.address, &tls)?;
-        client.set_patience(Duration::from_secs(120));
+        // 600 MB go through a page cache of some megabytes: on a slow disk that takes minutes.
+        client.set_patience(Duration::from_secs(600));
         io::Result::Ok(client)
     };
     let upload = |name: &str| {
