@@ -47,6 +47,8 @@ impl Browser {
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
             .args(["--disable-quic", "--no-first-run", "--disable-background-networking"])
             .args(["--disable-component-update", "--disable-sync", "--remote-debugging-pipe"])
+            // Whatever the environment says.
+            .arg("--no-proxy-server")
             // As somebody who trusts every certificate: what is tested is not the browser.
             .arg("--ignore-certificate-errors")
             .arg(format!("--user-data-dir={}", own("profile")))

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, mem};
 
+use rustix::fs::Mode;
+
 /// A directory that nobody else uses.
 pub(crate) struct Directory(PathBuf);
 
@@ -21,6 +23,8 @@ impl Directory {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("tedge-test-{}-{count}", std::process::id());
         let path = parent.join(name);
+        // What others may read is not to depend on who runs the tests.
+        rustix::process::umask(Mode::WGRP | Mode::WOTH);
         let _ = fs::remove_dir_all(&path);
         // Whatever the umask is: programs refuse directories that others can change.
         fs::DirBuilder::new().mode(0o755).recursive(true).create(&path).unwrap();

@@ -54,6 +54,7 @@ fn a_value_is_raw_for_a_script_and_escaped_for_a_terminal_and_in_a_list() {
     let list = device.tedge(&["config", "list", "device.id"]).silent_success();
     assert_eq!(list, format!("device.id={SHOWN}"));
     let mut script = Command::new("script");
+    script.env("SHELL", "/bin/sh");
     script.args(["-qefc", "./tedge config get device.id", "/dev/null"]);
     script.env("TEDGE_CONFIG_DIR", device.config_dir()).stdin(Stdio::null());
     let done = run(script.current_dir(&device.directory));

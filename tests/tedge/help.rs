@@ -98,6 +98,7 @@ fn typed(device: &Device, keys: &str) -> String {
     std::fs::write(&input, lines).unwrap();
     // bash completes for a terminal alone, which `script` is.
     let mut script = Command::new("script");
+    script.env("SHELL", "/bin/sh");
     script
         .args(["-qec", "bash --norc --noprofile -i", "/dev/null"])
         .env("TEDGE_CONFIG_DIR", device.config_dir())

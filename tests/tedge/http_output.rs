@@ -247,6 +247,7 @@ fn progress_is_shown_to_a_terminal_and_wiped_at_the_end() {
     })]);
     let device = Device::new();
     let mut script = Command::new("script");
+    script.env("SHELL", "/bin/sh");
     script
         .args(["-qefc", "./tedge http get /te/v1/files/slow --output file", "/dev/null"])
         .env("TEDGE_CONFIG_DIR", device.config_dir())
