@@ -63,13 +63,15 @@ fn a_revoked_token_costs_one_wait_and_then_no_request_waits() {
     let start = Instant::now();
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 401);
     assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());
-    let start = Instant::now();
+    let begun = Instant::now();
     for _ in 0..20 {
+        let start = Instant::now();
         assert_eq!(device.get("/c8y/tenant/currentTenant").status, 401);
         let body = vec![b'x'; 64 * 1024 + 1];
         assert_eq!(device.post("/c8y/service/echo", &body).status, 401);
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     }
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     device.bridge().answer(Answer::Token);
     eventually("the new token is used", SOON, || {
         device.get("/c8y/tenant/currentTenant").status == 200
