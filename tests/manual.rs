@@ -1,12 +1,13 @@
-//! Man pages, bash completion, and the files about settings, made from the tables of the command line and of the settings.
-//! What is in `packaging` fails the tests when it is stale; with UPDATE=1 in the environment they
-//! write it anew. Nothing of this is in the programs.
+//! Makes the man pages, the bash completion and the files about settings, from the tables of the
+//! command line and of the settings. The tests fail if a file in the repository is stale; with
+//! UPDATE=1 in the environment, they write it again. The programs contain nothing of this.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "manual"]
 mod made {
     pub(crate) mod bash;
+    pub(crate) mod details;
     pub(crate) mod mdoc;
     pub(crate) mod pages;
     pub(crate) mod rules;

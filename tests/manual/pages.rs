@@ -5,6 +5,7 @@ use common::run;
 use common::settings::{OLD_SPELLINGS, Program, SETTINGS, Setting};
 
 use super::bash::profile;
+use super::details;
 use super::mdoc::{Page, escaped, typed};
 use super::rules;
 
@@ -133,17 +134,10 @@ pub(crate) fn service(program: Program) -> String {
             );
             page.paragraph();
             page.text(
-                "A file stays until a request deletes it. \
-                 With `http.files.max_age`, the service also deletes files that nobody has written \
-                 or read for that time. \
-                 With `http.files.max_total` and `http.files.make_room`, an upload that needs space \
-                 deletes the least recently used files. \
-                 The service never deletes a file that it is sending or replacing, or that another \
-                 program has locked with flock(2). \
-                 It checks all files when it starts and every ten minutes. \
-                 The age of a file grows only while the device is on. \
-                 A wrong or changed clock does not make a file older, except at the first start with \
-                 these settings.",
+                "A file stays until a request deletes it. With `http.files.max_age`, the service also \
+                 deletes files that nobody has written or read for that time. With \
+                 `http.files.max_total` and `http.files.make_room`, an upload that needs space \
+                 deletes the least recently used files.",
             );
         }
         _ => {
@@ -163,14 +157,6 @@ pub(crate) fn service(program: Program) -> String {
                  broker can get the token. \
                  `c8y-bridge.conf` in /usr/share/doc/tedge-c8y-proxy/examples is a configuration \
                  of mosquitto that gives the token to the proxy only.",
-            );
-            page.paragraph();
-            page.text(
-                "With `c8y.proxy.cache.max_size`, the proxy caches the binaries that it downloads, in \
-                 `c8y.proxy.cache.path` or, if that is not set, in /var/cache/tedge-c8y-proxy. \
-                 Before the proxy serves a cached binary, it asks Cumulocity whether the binary is \
-                 unchanged. If Cumulocity cannot be reached, `c8y.proxy.cache.offline` applies. \
-                 `tedge cache` lists and drops cached binaries.",
             );
         }
     }
@@ -212,6 +198,10 @@ pub(crate) fn service(program: Program) -> String {
                 .to_owned(),
         ),
     ]);
+    match program {
+        Program::FileTransfer => details::retention(&mut page),
+        _ => details::cache(&mut page),
+    }
     page.section("SETTINGS");
     page.text("The service reads these settings when it starts. They are explained in");
     page.line(".Xr tedge.toml 5 .");

@@ -37,4 +37,31 @@ pub(crate) fn section(page: &mut Page) {
         ),
     ]);
     page.text("`tedge access check` prints the rule that allows a request.");
+    page.paragraph();
+    page.text(
+        "Names are compared byte by byte. `{who}` is never replaced by the name `*`, or by a name that \
+         contains `/`, `..` or a control character. The path of a request is decoded before it is \
+         compared, and its empty parts and parts `.` are removed. GET /health needs no rule. A WebSocket \
+         is a GET.",
+    );
+    page.subsection("Rules for entities of tedge-agent");
+    page.text(
+        "Write the whole path, such as `/te/v1/entities/device/{who}/`. A path that is \
+         `/te/v1/entities`, or that begins with `/te/v1/entities/`, allows requests for entities and none \
+         for files. What counts is the path in the file, before `{who}` is replaced. Every other path \
+         allows requests for files and none for entities, except `below = \"/\"`, which allows both.",
+    );
+    page.paragraph();
+    page.text(
+        "The path of a request for an entity is decoded once before it is compared, and keeps its empty \
+         parts. Slashes at its end make no difference: the entity `device/child1//` is also \
+         `device/child1`. A path with a part `.` or `..` is refused. A client that may POST to \
+         `/te/v1/entities` can register any entity.",
+    );
+    page.subsection("Rules for Cumulocity");
+    page.text(
+        "The paths `/a/` and `/a` are the same. An encoded slash does not separate parts. A path is \
+         refused if decoding it, once or several times, gives a part `.` or `..`. If \
+         `X-HTTP-METHOD` names another method, the rules must allow both methods.",
+    );
 }
