@@ -11,8 +11,25 @@ use std::path::{Path, PathBuf};
 
 /// The modules of `common`, each above what it may import.
 const ORDER: &[&str] = &[
-    "run", "cli", "server", "client", "http", "storage", "tls", "staging", "access", "settings",
-    "journal", "x509", "crypto", "net", "error", "escape", "regular", "tasks", "walk",
+    "run",
+    "cli",
+    "server",
+    "client",
+    "http",
+    "storage",
+    "tls",
+    "staging",
+    "access",
+    "settings",
+    "journal",
+    "x509",
+    "crypto",
+    "net",
+    "error",
+    "escape",
+    "regular_file",
+    "tasks",
+    "walk",
 ];
 
 /// Only for tests: they may look at everything.

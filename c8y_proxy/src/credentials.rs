@@ -5,13 +5,13 @@
 //! `either`.
 
 mod basic;
-mod cache;
 mod either;
 mod error;
 mod grant;
 mod https;
 pub(crate) mod jwt;
 mod mqtt;
+mod token_cache;
 mod tokens;
 
 use std::path::PathBuf;
@@ -23,7 +23,6 @@ use common::net::run;
 use common::x509::Time;
 
 use self::basic::Basic;
-use self::cache::Timing;
 use self::either::Either;
 pub use self::error::Error;
 pub use self::grant::Grant;
@@ -31,6 +30,7 @@ use self::https::Https;
 pub use self::https::HttpsOptions;
 use self::mqtt::Mqtt;
 pub use self::mqtt::{BrokerOptions, Health};
+use self::token_cache::Timing;
 use self::tokens::{TokenSource, Tokens};
 
 /// Where the credentials come from (`c8y.auth_method`).

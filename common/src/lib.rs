@@ -52,7 +52,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod journal;
 pub mod net;
-mod regular;
+mod regular_file;
 pub mod run;
 pub mod server;
 pub mod settings;

@@ -1,6 +1,6 @@
 //! One token for all requests, fetched when a request needs one and renewed before its end.
 //!
-//! The [`cache`](super::cache) decides; this module carries out its decisions. A fetch is a task of
+//! The [`token_cache`](super::token_cache) decides; this module carries out its decisions. A fetch is a task of
 //! its own, so a cancelled request does not end the fetch for others. This module does not know
 //! where tokens come from.
 
@@ -14,10 +14,10 @@ use common::tasks::spawn;
 use futures_lite::FutureExt;
 use http::HeaderValue;
 
-use super::cache::{Action, Decision, Fetch, Timing, TokenCache};
 use super::error::Error;
 use super::grant::Grant;
 use super::jwt;
+use super::token_cache::{Action, Decision, Fetch, Timing, TokenCache};
 
 /// A token source.
 pub(super) trait TokenSource: Send + Sync {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, DirEntry, Mode, OFlags, Stat, fstat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
-use crate::regular;
+use crate::regular_file;
 use crate::walk::{Follow, WalkEnd, walk, walk_below};
 
 /// No file of settings is larger.
@@ -76,11 +76,11 @@ impl Directory {
             None => None,
             Some(stat) => {
                 // Checked before it is opened: opening some devices has side effects.
-                regular::check(&stat, MAX_SIZE)?;
-                let flags = regular::FLAGS | OFlags::NOFOLLOW;
+                regular_file::check(&stat, MAX_SIZE)?;
+                let flags = regular_file::FLAGS | OFlags::NOFOLLOW;
                 let file = openat(&parent, &name, flags, Mode::empty())?;
                 let stat = fstat(&file)?;
-                Some((stat, regular::read_open(file, MAX_SIZE)?))
+                Some((stat, regular_file::read_open(file, MAX_SIZE)?))
             }
         };
         Ok(Some(DirectoryEntry { parent, name, found, is_linked }))

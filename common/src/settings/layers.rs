@@ -14,7 +14,7 @@ use super::table::{SETTINGS, find};
 use super::toml_read::{self, FileValue, Written};
 use super::value::{Layer, RawValue, refusal};
 use crate::error::Error;
-use crate::regular;
+use crate::regular_file;
 use crate::walk::Follow;
 use crate::x509::certificate::Certificate;
 use crate::x509::pem::{self, SectionKind};
@@ -118,7 +118,7 @@ impl Values {
 fn common_name(path: &Path) -> Result<Option<String>, String> {
     /// More than any certificate with its chain needs.
     const MAX_SIZE: u64 = 1024 * 1024;
-    let pem = match regular::read(path, MAX_SIZE) {
+    let pem = match regular_file::read(path, MAX_SIZE) {
         Ok(pem) => pem,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot read {}: {error}", path.display())),

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, Dir, Mode, openat, statat};
 
 use super::original::Unreadable;
-use crate::regular;
+use crate::regular_file;
 use crate::x509::certificate::Certificate;
 use crate::x509::key::{PrivateKey, Unusable};
 use crate::x509::pem;
@@ -21,7 +21,7 @@ pub(super) fn owns<'a>(mut certificates: impl Iterator<Item = &'a [u8]>, key: &[
 pub(super) fn is_in(directory: BorrowedFd<'_>, key: &[u8]) -> Result<bool, Unreadable> {
     const MAX_FILES: usize = 1000;
     const MAX_SIZE: u64 = 1024 * 1024;
-    let listed = openat(directory, ".", regular::FLAGS, Mode::empty())?;
+    let listed = openat(directory, ".", regular_file::FLAGS, Mode::empty())?;
     for (count, entry) in Dir::new(listed)?.enumerate() {
         // Two entries are the directory itself and the one above.
         if count == MAX_FILES + 2 {
@@ -35,12 +35,12 @@ pub(super) fn is_in(directory: BorrowedFd<'_>, key: &[u8]) -> Result<bool, Unrea
         let name = entry.file_name();
         // Checked before it is opened: opening a device can have effects.
         let is_regular = statat(directory, name, AtFlags::empty())
-            .is_ok_and(|stat| regular::check(&stat, MAX_SIZE).is_ok());
+            .is_ok_and(|stat| regular_file::check(&stat, MAX_SIZE).is_ok());
         if !is_regular {
             continue;
         }
-        let file = openat(directory, name, regular::FLAGS, Mode::empty())?;
-        let Ok(bytes) = regular::read_open(file, MAX_SIZE) else { continue };
+        let file = openat(directory, name, regular_file::FLAGS, Mode::empty())?;
+        let Ok(bytes) = regular_file::read_open(file, MAX_SIZE) else { continue };
         let contents = pem::read(&bytes);
         if owns(contents.certificates(), key) {
             return Ok(true);

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, statat};
 
 use super::guard;
 use super::original::{self, Unreadable};
-use crate::regular;
+use crate::regular_file;
 
 /// The name of the file by which the service requests new copies. The unit's path unit waits for
 /// it.
@@ -80,7 +80,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 ///
 /// As [`read`].
 pub(crate) fn entries(path: &Path) -> Result<Option<Vec<ListedPath>>, Unreadable> {
-    let flags = regular::FLAGS | OFlags::DIRECTORY;
+    let flags = regular_file::FLAGS | OFlags::DIRECTORY;
     let listed = match open(path, flags, Mode::empty()) {
         Err(rustix::io::Errno::NOTDIR) => return Ok(None),
         opened => opened.map_err(Unreadable::from).and_then(|directory| list(directory.as_fd())),

@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 
 use super::original::{self, Unreadable};
 use super::walk::{self, PathWalk};
-use crate::regular::FLAGS;
+use crate::regular_file::FLAGS;
 use crate::walk::{Policy, walk_by};
 use crate::x509::pem::{self, SectionKind};
 

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, Stat, fstat, open, stat};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::regular;
+use crate::regular_file;
 
 /// Larger files are not read: no file of certificates is so large.
 const MAX_SIZE: u64 = 32 * 1024 * 1024;
@@ -91,13 +91,13 @@ impl From<Unreadable> for io::Error {
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     // Checked before it is opened: opening a device can have effects.
     check(&stat(path)?)?;
-    read_opened(open(path, regular::FLAGS, Mode::empty())?)
+    read_opened(open(path, regular_file::FLAGS, Mode::empty())?)
 }
 
 /// Reads the file that was opened.
 pub(super) fn read_opened(file: OwnedFd) -> Result<Vec<u8>, Unreadable> {
     check(&fstat(&file)?)?;
-    Ok(regular::read_open(file, MAX_SIZE)?)
+    Ok(regular_file::read_open(file, MAX_SIZE)?)
 }
 
 /// Fails unless it is a regular file of at most 32 MiB.

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::original::{self, Unreadable};
-use crate::regular::FLAGS;
+use crate::regular_file::FLAGS;
 use crate::walk::{Policy, is_kept, walk_by};
 
 /// No larger file is read in a configuration directory of another user.

@@ -1,4 +1,4 @@
-//! Runs disk work on the threads of the `blocking` crate, a few jobs at a time.
+//! Runs disk work on the threads for blocking jobs, a few jobs at a time.
 //!
 //! A stalled disk delays only the jobs that need it. Writers cannot take all threads, so a file can
 //! be read while all uploads wait for a write or a sync.

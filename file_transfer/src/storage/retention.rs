@@ -1,19 +1,19 @@
 //! How long files stay: expiry by age, a quota, and eviction to make room. If none of the settings
 //! is set, there is no [`Retention`].
 //!
-//! - [`clock`] counts the age of files, independent of changes of the device's clock.
+//! - [`age_clock`] counts the age of files, independent of changes of the device's clock.
 //! - [`reads`] records when files are read; [`own_age`] is the age that an upload sets for its
 //!   file.
 //! - [`quota`] counts the bytes of all files, and [`counted`] says which files are counted.
-//! - [`walk`] visits all files, [`sweep`] does this every ten minutes, [`eviction`] lists the files
-//!   to delete first, and [`room`] deletes them. [`recount`] does a sweep before that, or before an
-//!   upload is refused.
+//! - [`traversal`] visits all files, [`sweep`] does this every ten minutes, [`eviction`] lists the
+//!   files to delete first, and [`room`] deletes them. [`recount`] does a sweep before that, or
+//!   before an upload is refused.
 //!
 //! A file that the service reads has a shared lock (flock(2)), and a file that an upload will
 //! replace is listed in the quota. Neither is ever deleted here, nor is a file that another program
 //! has locked.
 
-mod clock;
+mod age_clock;
 mod counted;
 mod eviction;
 pub(super) mod own_age;
@@ -21,10 +21,10 @@ mod quota;
 mod reads;
 mod recount;
 mod room;
-mod state;
+mod saved_clock;
 mod sum;
 mod sweep;
-mod walk;
+mod traversal;
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,13 +46,13 @@ use super::directory::mount_of;
 use super::root::Root;
 use crate::error::Error;
 use crate::path::FilePath;
-use clock::AgeClock;
+use age_clock::AgeClock;
 use eviction::{Candidate, Oldest};
 use quota::Quota;
 use reads::Reads;
 use recount::Sweeps;
-use state::Clocks;
-use walk::Visited;
+use saved_clock::Clocks;
+use traversal::Visited;
 
 pub(super) use counted::Seen;
 pub(super) use quota::{NoRoom, Reservation};
@@ -127,7 +127,7 @@ impl Retention {
         let max_age = max_age.map(|age| age.as_millis() as i64);
         let clocks = Clocks::default();
         let now = clocks.read();
-        let clock = state::load(root.directories.root().as_fd(), now, pool);
+        let clock = saved_clock::load(root.directories.root().as_fd(), now, pool);
         let granularity = max_age.map_or(DAY, |age| DAY.min(age / PARTS));
         let is_by_day = reads::is_by_day(root.directories.root().as_fd());
         let reads = Reads::new(clock.now(now.boot), granularity, is_by_day);
@@ -229,9 +229,9 @@ impl Inner {
         time.saved = now.boot;
         let text = time.clock.save();
         drop(time);
-        state::tell(jump);
+        saved_clock::tell(jump);
         if let Ok(root) = self.root.check() {
-            state::save(&text, root.directories.root().as_fd(), &self.pool);
+            saved_clock::save(&text, root.directories.root().as_fd(), &self.pool);
         }
     }
 
@@ -264,7 +264,7 @@ impl Inner {
             let root = root.directories.root();
             let mut directory = root.try_clone().map_err(|_| Errno::MFILE)?;
             for part in Path::new(OsStr::from_bytes(&candidate.path)) {
-                directory = openat(&directory, part, walk::DIRECTORY, Mode::empty())?;
+                directory = openat(&directory, part, traversal::DIRECTORY, Mode::empty())?;
             }
             let is_here = mount_of(directory.as_fd())? == mount_of(root.as_fd())?;
             let stat = statat(&directory, &candidate.name, AtFlags::SYMLINK_NOFOLLOW)?;

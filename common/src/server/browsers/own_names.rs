@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::regular;
+use crate::regular_file;
 
 /// Files of names are not larger than this.
 const MAX: u64 = 1024 * 1024;
@@ -14,7 +14,7 @@ const MAX: u64 = 1024 * 1024;
 pub(super) fn read() -> Vec<String> {
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let text = |path: &str| {
-        let content = regular::read(Path::new(path), MAX).unwrap_or_default();
+        let content = regular_file::read(Path::new(path), MAX).unwrap_or_default();
         String::from_utf8_lossy(&content).into_owned()
     };
     names(&node, &text("/etc/hosts"), &text("/etc/resolv.conf"))

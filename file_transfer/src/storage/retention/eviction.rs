@@ -9,7 +9,7 @@ use std::ffi::CString;
 
 use rustix::fs::Stat;
 
-use super::walk::{Visit, Visited, Walk};
+use super::traversal::{Traversal, Visit, Visited};
 
 /// The maximum memory of the list, in bytes.
 const MOST: usize = 64 * 1024;
@@ -20,7 +20,7 @@ pub(super) struct Oldest {
     /// The next one is at the end.
     candidates: Vec<Candidate>,
     /// A listing in progress.
-    listing: Option<(Walk, Candidates)>,
+    listing: Option<(Traversal, Candidates)>,
     /// How many listings have begun.
     pub(super) listings: u64,
     /// Whether a listed file was deleted since the last one began.
@@ -93,16 +93,16 @@ impl Oldest {
     }
 
     /// Begins to list all files.
-    pub(super) fn list(&mut self, walk: Walk) {
-        self.listing = Some((walk, Candidates::new()));
+    pub(super) fn list(&mut self, traversal: Traversal) {
+        self.listing = Some((traversal, Candidates::new()));
         self.listings += 1;
         self.has_deleted = false;
     }
 
     /// Lists some more files.
     pub(super) fn list_more(&mut self, last_use: impl Fn(&Stat) -> i64) {
-        let Some((walk, candidates)) = &mut self.listing else { return };
-        let is_more = walk.step(&mut |visit| {
+        let Some((traversal, candidates)) = &mut self.listing else { return };
+        let is_more = traversal.step(&mut |visit| {
             if let Visit::File(file) = visit {
                 candidates.add(file, last_use(file.stat));
             }

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstatfs, futimens};
 
 use super::DAY;
-use super::clock::AgeClock;
+use super::age_clock::AgeClock;
 
 /// The maximum number of files in memory. Beyond it, the older half is dropped.
 const MOST: usize = 1024;
@@ -92,7 +92,7 @@ pub(super) fn note_on_disk(file: BorrowedFd<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::Reading;
+    use super::super::age_clock::Reading;
     use super::*;
 
     const HOUR: i64 = 60 * 60 * 1000;

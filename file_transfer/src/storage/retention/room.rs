@@ -18,7 +18,7 @@ use super::eviction::Oldest;
 use super::quota::{NoRoom, Reservation};
 use super::recount::Otherwise;
 use super::sum::Sum;
-use super::walk::Walk;
+use super::traversal::Traversal;
 use super::{Outcome, Retention};
 use crate::path::FilePath;
 
@@ -128,7 +128,7 @@ impl MakingRoom {
                 return Err(full);
             }
             let Ok(root) = self.inner.root.check() else { return Err(full) };
-            oldest.list(Walk::new(root.directories.root().as_fd()).map_err(|_| full)?);
+            oldest.list(Traversal::new(root.directories.root().as_fd()).map_err(|_| full)?);
         }
         oldest.list_more(|stat: &Stat| self.retention.last_use(stat));
         Ok(())

@@ -16,7 +16,7 @@ use super::counted::Directories;
 use super::eviction::Candidates;
 use super::quota::Quota;
 use super::sum::Sum;
-use super::walk::{Visit, Walk};
+use super::traversal::{Traversal, Visit};
 use super::{Outcome, Retention};
 
 /// The time from the start of one sweep to the start of the next.
@@ -39,7 +39,7 @@ struct Sweep {
     inner: Arc<Inner>,
     retention: Arc<Retention>,
     /// `None` before the first part.
-    walk: Option<Walk>,
+    traversal: Option<Traversal>,
     tally: Tally,
     /// How long the parts took so far.
     work: Duration,
@@ -154,27 +154,27 @@ impl Sweep {
         let (kept, deleted) = (Sum::default(), Sum::default());
         let directories = Directories::default();
         let tally = Tally { kept, deleted, directories, failed: None, candidates };
-        Self { inner, retention, walk: None, tally, work: Duration::ZERO }
+        Self { inner, retention, traversal: None, tally, work: Duration::ZERO }
     }
 
     /// Visits some files.
     fn part(mut self: Box<Self>) -> Next {
-        let Self { inner, retention, walk, tally, work } = &mut *self;
+        let Self { inner, retention, traversal, tally, work } = &mut *self;
         inner.compare_clocks(retention);
         let (processor, whole) = (processor_time(), Instant::now());
-        let walk = match walk {
-            Some(walk) => walk,
+        let traversal = match traversal {
+            Some(traversal) => traversal,
             None => {
                 let Ok(root) = inner.root.check() else { return Next::Nothing };
-                let Ok(new) = Walk::new(root.directories.root().as_fd()) else {
+                let Ok(new) = Traversal::new(root.directories.root().as_fd()) else {
                     return Next::Nothing;
                 };
-                walk.insert(new)
+                traversal.insert(new)
             }
         };
         while whole.elapsed() < PART {
-            if !walk.step(&mut |visit| tally.visit(visit, inner, retention)) {
-                let is_complete = walk.is_complete();
+            if !traversal.step(&mut |visit| tally.visit(visit, inner, retention)) {
+                let is_complete = traversal.is_complete();
                 retention.sweeps.note(*work + whole.elapsed(), true);
                 return Next::End(self.end(is_complete));
             }

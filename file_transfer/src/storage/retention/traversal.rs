@@ -1,6 +1,6 @@
 //! Visits all regular files below a directory, a few at a time.
 //!
-//! Directories are opened by descriptor. The walk follows no symbolic link and enters no other file
+//! Directories are opened by descriptor. The traversal follows no symbolic link and enters no other file
 //! system. Its memory grows with the depth of the directories, not with the number of files: for
 //! each directory on the path, it has one descriptor and the names of sibling directories from one
 //! buffer.
@@ -23,8 +23,8 @@ const BUFFER: usize = 2048;
 pub(super) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A walk in progress.
-pub(super) struct Walk {
+/// A traversal in progress.
+pub(super) struct Traversal {
     levels: Vec<Level>,
     /// The path of the directory that is being read, with a slash at its end unless it is the root.
     path: Vec<u8>,
@@ -40,11 +40,11 @@ struct Level {
     waiting: Vec<CString>,
     /// The length of its parent's path.
     above: usize,
-    /// The number of its entries, without those that were deleted on this walk.
+    /// The number of its entries, without those that were deleted on this traversal.
     entries: usize,
 }
 
-/// A result of the walk.
+/// A result of the traversal.
 pub(super) enum Visit<'a> {
     File(&'a Visited<'a>),
     /// A directory whose files were all visited.
@@ -62,7 +62,7 @@ pub(super) struct Visited<'a> {
     pub(super) path: &'a [u8],
 }
 
-impl Walk {
+impl Traversal {
     /// Begins at this directory.
     pub(super) fn new(root: BorrowedFd<'_>) -> Result<Self, Errno> {
         // A new open file description: this one has its own position.
@@ -177,22 +177,22 @@ mod tests {
         fs::write(outside.join("file"), "x").unwrap();
         fs::write(directory.join("b/file"), "x").unwrap();
         let root: OwnedFd = fs::File::open(&directory).unwrap().into();
-        let mut walk = Walk::new(root.as_fd()).unwrap();
+        let mut traversal = Traversal::new(root.as_fd()).unwrap();
         let mut seen = Vec::new();
-        let mut step = |walk: &mut Walk| {
-            walk.step(&mut |visit| {
+        let mut step = |traversal: &mut Traversal| {
+            traversal.step(&mut |visit| {
                 if let Visit::File(file) = visit {
                     seen.push([file.path, file.name.to_bytes()].concat());
                 }
                 false
             })
         };
-        assert!(step(&mut walk));
+        assert!(step(&mut traversal));
         fs::rename(directory.join("a"), directory.join("old")).unwrap();
         symlink(&outside, directory.join("a")).unwrap();
-        while step(&mut walk) {}
+        while step(&mut traversal) {}
         assert_eq!(seen, [b"b/file"]);
-        assert!(walk.is_complete());
+        assert!(traversal.is_complete());
         fs::remove_dir_all(directory.parent().unwrap()).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, fsync, openat};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::clock::{AgeClock, Reading};
+use super::age_clock::{AgeClock, Reading};
 use super::reads::milliseconds;
 
 /// The name of the file in the directory of the files.
