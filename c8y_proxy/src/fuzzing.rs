@@ -21,22 +21,10 @@ mod tests {
     use super::{access, answers, corpus, target, token};
 
     #[test]
-    fn every_path_that_is_kept_is_read_rightly() {
+    fn every_input_that_is_kept_is_handled_rightly() {
         corpus::check_all("access", access::check);
-    }
-
-    #[test]
-    fn every_answer_that_is_kept_is_passed_on_rightly() {
         corpus::check_all("answers", answers::check);
-    }
-
-    #[test]
-    fn every_target_that_is_kept_is_judged_rightly() {
         corpus::check_all("target", target::check);
-    }
-
-    #[test]
-    fn every_token_that_is_kept_is_read_rightly() {
         corpus::check_all("token", token::check);
     }
 }

@@ -7,7 +7,6 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use crate::error::Error;
 use crate::state::State;
 
-/// Answers a request for `/health`.
 pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -58,7 +58,6 @@ where
     .await
 }
 
-/// One direction.
 #[derive(Default)]
 struct Direction {
     /// The bytes that were read and not yet written.

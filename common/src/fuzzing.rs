@@ -46,22 +46,10 @@ mod tests {
     use super::{certificates, corpus, environment, patch, settings};
 
     #[test]
-    fn every_certificate_that_is_kept_is_read_rightly() {
+    fn every_input_that_is_kept_is_handled_rightly() {
         corpus::check_all("certificates", certificates::check);
-    }
-
-    #[test]
-    fn every_environment_that_is_kept_is_read_rightly() {
         corpus::check_all("environment", environment::check);
-    }
-
-    #[test]
-    fn every_configuration_that_is_kept_is_read_and_changed_rightly() {
         corpus::check_all("settings", settings::check);
-    }
-
-    #[test]
-    fn every_file_that_is_kept_is_changed_in_one_key_only() {
         corpus::check_all("patch", patch::check);
     }
 }

@@ -59,7 +59,6 @@ impl Work {
         }))
     }
 
-    /// Starts it.
     pub(crate) fn start(self) -> Task<Box<dyn Any + Send>> {
         THREADS.start(self.0)
     }

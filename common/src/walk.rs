@@ -111,7 +111,6 @@ pub(crate) struct WalkEnd {
 }
 
 impl WalkEnd {
-    /// Opens the directory.
     pub(crate) fn open_directory(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(openat(&self.parent, &self.name, flags | self.no_follow(), Mode::empty())?)

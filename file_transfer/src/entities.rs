@@ -30,7 +30,6 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long the agent may send nothing.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// The `tedge-agent`.
 pub(crate) struct Agent {
     client: Client,
     host: HeaderValue,

@@ -23,23 +23,11 @@ mod tests {
     use super::{conditions, corpus, multipart, path};
 
     #[test]
-    fn every_path_that_is_kept_is_judged_rightly() {
+    fn every_input_that_is_kept_is_handled_rightly() {
         corpus::check_all("path", path::check);
-    }
-
-    #[test]
-    fn every_condition_that_is_kept_is_judged_rightly() {
         corpus::check_all("conditions", conditions::check);
-    }
-
-    #[test]
-    fn every_envelope_that_is_kept_is_opened_rightly() {
         corpus::check_all("multipart", multipart::check);
-    }
-
-    #[cfg(feature = "fuzzing")]
-    #[test]
-    fn every_conversation_that_is_kept_is_answered_rightly() {
+        #[cfg(feature = "fuzzing")]
         corpus::check_all("connection", super::connection::check);
     }
 }

@@ -95,7 +95,6 @@ pub(crate) async fn upload(request: Request<State>) -> Result<tide::Response, Er
     Ok(answer(response))
 }
 
-/// DELETE of a file.
 pub(crate) async fn delete(request: Request<State>) -> Result<tide::Response, Error> {
     let (state, request) = received(request);
     let path = FilePath::parse(request.uri().path())?;

@@ -78,7 +78,6 @@ impl Service for FileTransfer {
     }
 }
 
-/// The address of the agent.
 fn agent(settings: &Settings) -> Result<Option<&Origin>, Error> {
     let own = SocketAddr::from((settings.http_bind_address, settings.http_bind_port));
     let agent = settings.http_agent_address.as_ref().map(|address| &address.0);

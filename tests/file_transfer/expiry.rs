@@ -1,8 +1,11 @@
 //! Files that nobody uses expire, and no others, whatever the clock does and whoever is in the way.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
@@ -186,9 +189,16 @@ fn only_regular_files_below_the_directory_expire() {
     symlink(outside.join("key"), files.join("link")).unwrap();
     fs::write(files.join("old"), "content").unwrap();
     fs::hard_link(files.join("old"), outside.join("hard")).unwrap();
+    let fifo = files.join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    fs::write(files.join(OsStr::from_bytes(b"not \xff utf-8")), "content").unwrap();
+    let deep = files.join("d/".repeat(64));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("file"), "content").unwrap();
     sleep(TWO_SECONDS);
     let service = sweep(&directory, "2s", |_| {});
-    assert!(service.wait_for(DELETED, SOON).contains("files 1, bytes 7\n"));
+    assert!(service.wait_for(DELETED, SOON).contains("files 3, bytes 21\n"));
+    assert!(deep.is_dir() && fifo.exists() && files.join("link").is_symlink());
     assert_eq!(curl(&service, "link").answer().text(), "content");
     assert_eq!(fs::read(outside.join("hard")).unwrap(), b"content");
     assert!(files.join("directory").is_symlink());

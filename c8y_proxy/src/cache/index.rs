@@ -25,7 +25,6 @@ pub(super) struct Index {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<u128, Known>,
-    /// The bytes of the entries.
     bytes: u64,
     /// The bytes of the downloads in progress.
     reserved: u64,
@@ -52,7 +51,6 @@ struct Known {
     file: Weak<OwnedFd>,
 }
 
-/// An entry that was found.
 pub(super) struct FoundEntry {
     /// The open file, if a client reads it.
     pub(super) file: Option<Arc<OwnedFd>>,
@@ -245,7 +243,6 @@ pub(super) fn names(directory: &OwnedFd) -> Result<Vec<u128>, Errno> {
     Ok(names)
 }
 
-/// The name of the file.
 pub(super) fn file_name(name: u128) -> String {
     format!("{name:032x}")
 }

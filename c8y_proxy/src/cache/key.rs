@@ -23,10 +23,8 @@ const OTHERS: [HeaderName; 7] = [
 /// The paths whose answers are cached.
 pub(super) struct Paths(Vec<String>);
 
-/// What an entry is for.
 #[derive(Clone, Debug)]
 pub(super) struct EntryKey {
-    /// The upstream path.
     pub(super) path: String,
     /// The scheme, host and path. The entry contains them.
     pub(super) url: String,

@@ -115,22 +115,6 @@ fn bad() -> Result<String, Error> {
 }
 
 #[test]
-fn a_hundred_who_wait_share_one_token() {
-    Stage::new(Timing::default()).play(async |stage| {
-        let asked = stage.ask(100);
-        stage.fetched(1).await;
-        stage.played.answer(good());
-        for asked in asked {
-            let grant = asked.await.unwrap();
-            assert_eq!(grant.value(), &bearer(&good().unwrap()));
-            assert!(grant.value().is_sensitive());
-        }
-        assert_eq!(stage.played.fetches(), 1);
-        assert_eq!(stage.credentials.health(), ("valid", "connected"));
-    });
-}
-
-#[test]
 fn a_hundred_who_wait_share_one_failure() {
     Stage::new(Timing::default()).play(async |stage| {
         let asked = stage.ask(100);
@@ -155,42 +139,10 @@ fn one_who_gives_up_takes_nothing_from_the_others() {
         drop(first);
         stage.played.answer(good());
         for other in others {
-            other.await.unwrap();
+            let grant = other.await.unwrap();
+            assert!(grant.value() == bearer(&good().unwrap()) && grant.value().is_sensitive());
         }
         assert_eq!(stage.played.fetches(), 1);
-    });
-}
-
-#[test]
-fn all_who_wait_are_answered_when_nothing_comes_in_time() {
-    let timing = Timing { limit: Duration::from_millis(50), ..Timing::default() };
-    Stage::new(timing).play(async |stage| {
-        for asked in stage.ask(10) {
-            let error = asked.await.unwrap_err();
-            assert_eq!(error.to_string(), "no token within 0 s: the test says nothing");
-        }
-        assert_eq!(stage.played.fetches(), 1);
-    });
-}
-
-#[test]
-fn a_hundred_401s_to_one_token_make_one_fetch() {
-    Stage::new(Timing::default()).play(async |stage| {
-        stage.played.answer(good());
-        let old = stage.credentials.grant().await.unwrap();
-        let others: Vec<_> = (0..100)
-            .map(|_| {
-                let (credentials, old) = (Arc::clone(&stage.credentials), old.clone());
-                stage.executor.spawn(async move { credentials.other_than(&old).await })
-            })
-            .collect();
-        stage.fetched(2).await;
-        stage.played.answer(Ok(token(r#"{"iat":2000,"exp":5600}"#)));
-        for other in others {
-            assert_ne!(other.await.unwrap().value(), old.value());
-        }
-        stage.credentials.other_than(&old).await.unwrap();
-        assert_eq!(stage.played.fetches(), 2);
     });
 }
 
@@ -213,23 +165,6 @@ fn a_401_has_no_long_wait_for_a_source_that_is_silent() {
             future::yield_now().await;
         }
         assert_eq!(stage.credentials.health(), ("valid", "connected"));
-    });
-}
-
-#[test]
-fn renews_in_the_background_ahead_of_the_end() {
-    let timing = Timing { spacing: Duration::ZERO, ..Timing::default() };
-    Stage::new(timing).play(async |stage| {
-        stage.played.answer(Ok(token(r#"{"iat":1000,"exp":1059}"#)));
-        let old = stage.credentials.grant().await.unwrap();
-        let same = stage.credentials.grant().await.unwrap();
-        assert_eq!(same.value(), old.value());
-        stage.fetched(2).await;
-        stage.played.answer(good());
-        while stage.credentials.grant().await.unwrap().value() == old.value() {
-            future::yield_now().await;
-        }
-        assert_eq!(stage.played.fetches(), 2);
     });
 }
 

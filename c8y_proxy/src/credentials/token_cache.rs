@@ -44,7 +44,6 @@ impl Default for Timing {
 /// The decision for a request that needs a token.
 #[derive(Debug)]
 pub(super) struct Decision {
-    /// A fetch to begin.
     pub(super) fetch: Option<Fetch>,
     /// What the request gets.
     pub(super) action: Action,

@@ -19,7 +19,6 @@ use super::grant::Grant;
 use super::jwt;
 use super::token_cache::{Action, Decision, Fetch, Timing, TokenCache};
 
-/// A token source.
 pub(super) trait TokenSource: Send + Sync {
     /// Fetches a new token, without a time limit: the caller drops the future when it takes too
     /// long.

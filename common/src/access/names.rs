@@ -79,7 +79,6 @@ mod tests {
     use super::*;
     use crate::testing::Dir;
 
-    /// The names in a certificate.
     fn names(subject: &str, alternative: &str) -> Vec<String> {
         texts(&certificate(subject, alternative))
     }

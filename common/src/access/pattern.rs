@@ -26,7 +26,6 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
-    /// The directory of this path.
     pub(super) fn below(path: &str) -> Result<Self, &'static str> {
         let mut relative = checked(path)?.to_owned();
         if !relative.is_empty() {
@@ -35,7 +34,6 @@ impl Pattern {
         Self::new(&relative, false)
     }
 
-    /// The path itself.
     pub(super) fn exactly(path: &str) -> Result<Self, &'static str> {
         Self::new(checked(path)?, true)
     }

@@ -13,10 +13,8 @@ use crate::escape::Escaped;
 #[derive(Debug)]
 pub struct Rules(pub(super) Vec<Rule>);
 
-/// One rule.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// The line of its `[[rule]]`.
     pub(super) line: usize,
     /// The names of clients, `*` for any. `None`: clients need no name.
     pub(super) who: Option<Vec<String>>,

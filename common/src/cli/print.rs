@@ -30,7 +30,6 @@ pub(super) fn print_value(value: &str) -> Result<(), Error> {
     }
 }
 
-/// Prints warnings.
 pub(super) fn warn(warnings: &[String]) {
     for warning in warnings {
         report(&format!("Warning: {warning}"));

@@ -135,7 +135,6 @@ impl Link {
     }
 }
 
-/// The socket errors that caused this one.
 fn of_the_socket(error: &hyper::Error) -> impl Iterator<Item = &io::Error> {
     let causes = std::iter::successors(StdError::source(error), |&cause| cause.source());
     causes.filter_map(|cause| cause.downcast_ref::<io::Error>())

@@ -61,7 +61,6 @@ pub(crate) fn unload_request(mut carrier: http_types::Request) -> Option<Request
     Some(request)
 }
 
-/// An http_types response that carries this one.
 pub(crate) fn load<T: Send + 'static>(value: T) -> http_types::Response {
     let mut carrier =
         RESPONSE.take().unwrap_or_else(|| http_types::Response::new(http_types::StatusCode::Ok));

@@ -12,7 +12,6 @@ pub(crate) fn now() -> u64 {
     micros(epoch().elapsed())
 }
 
-/// A duration in microseconds.
 pub(crate) fn micros(duration: Duration) -> u64 {
     duration.as_micros() as u64
 }

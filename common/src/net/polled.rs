@@ -314,7 +314,6 @@ impl Polled<TcpListener> {
 }
 
 impl Polled<TcpStream> {
-    /// A connection to this address.
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = rustix::net::socket_with(family, SocketType::STREAM, NONBLOCKING, None)?;

@@ -40,7 +40,6 @@ impl RulesFile {
         access::parse(&content).map(Some).map_err(|flaw| Error::Configuration(say(&flaw)))
     }
 
-    /// The rules, and their reload.
     pub(crate) fn reloading(self) -> Result<Option<ReloadingRules>, Error> {
         // Taken before reading, so that a change during the reading is noticed later.
         let fingerprint = self.fingerprint();

@@ -174,7 +174,6 @@ enum Stop {
     Late,
     /// Its deadline has passed, or it was ordered to close: nothing more is sent.
     Cut,
-    /// hyper has ended it.
     Done(hyper::Result<()>),
 }
 

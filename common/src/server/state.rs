@@ -28,7 +28,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// An idle connection gives back its buffers after this time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);
 
-/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
@@ -46,7 +45,6 @@ pub(crate) enum Phase {
     Upgraded,
 }
 
-/// An order to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Order {
@@ -57,7 +55,6 @@ pub(crate) enum Order {
     Refuse,
     /// Close now. If a request is in progress and its answer has not begun, answer 408 first.
     MakeRoom,
-    /// Close now.
     Close,
 }
 
@@ -79,7 +76,6 @@ pub(crate) struct ConnectionState {
     order: AtomicU8,
     /// Some of the request's body is not read yet.
     unread: AtomicBool,
-    /// The answer has begun.
     answered: AtomicBool,
     /// The request asks for another protocol.
     asks_for_upgrade: AtomicBool,
@@ -181,7 +177,6 @@ impl ConnectionState {
         }
     }
 
-    /// The answer begins.
     pub(super) fn begin_answer(&self) {
         self.answered.store(true, Relaxed);
     }

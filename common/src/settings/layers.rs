@@ -146,7 +146,6 @@ struct Layers {
     unknown: Vec<String>,
 }
 
-/// The value of one key in one layer.
 struct LayerValue {
     key: String,
     /// `None` restores the default.
@@ -292,7 +291,6 @@ impl Layers {
         Ok(())
     }
 
-    /// The value of a setting.
     fn choose(&self, setting: &Setting) -> Option<RawValue> {
         let stored_in = SettingsFile::of(setting, self.mapper.is_some());
         let shape = setting.kind.shape;

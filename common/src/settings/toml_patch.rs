@@ -7,7 +7,6 @@ use toml::de::{DeTable, DeValue};
 use super::toml_read::{self, Item, Written, items};
 use crate::error::Error;
 
-/// The text with this key set.
 pub(crate) fn with(path: &Path, text: &str, key: &str, new: &Written) -> Result<String, Error> {
     let document = toml_read::parse(path, text)?;
     let position = Position::find(&document, text, key);

@@ -9,7 +9,6 @@ use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use crate::error::Error;
 
-/// One value of a file.
 #[derive(Debug)]
 pub(super) struct FileValue {
     /// The whole key, with the prefix that keys in the file lack.
@@ -122,7 +121,6 @@ impl<'a> Item<'a> {
         self.key.span().end < self.span().start
     }
 
-    /// The value as it is written in this text.
     pub(crate) fn written(self, text: &str) -> Written {
         let strings = |array: &DeArray<'_>| -> Option<Vec<String>> {
             array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()

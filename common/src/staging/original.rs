@@ -94,7 +94,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     read_opened(open(path, regular_file::FLAGS, Mode::empty())?)
 }
 
-/// Reads the file that was opened.
 pub(super) fn read_opened(file: OwnedFd) -> Result<Vec<u8>, Unreadable> {
     check(&fstat(&file)?)?;
     Ok(regular_file::read_open(file, MAX_SIZE)?)

@@ -53,7 +53,6 @@ fn reason(dir: &Dir, name: &str) -> String {
     String::from_utf8(copied(dir, Copy::Reason, name).unwrap()).unwrap()
 }
 
-/// The kinds of which something was handed over.
 fn handed_over(contents: &Contents) -> Vec<SectionKind> {
     let full = contents.sections.iter().filter(|section| !section.der.is_empty());
     full.map(|section| section.kind).collect()

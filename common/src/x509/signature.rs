@@ -151,7 +151,6 @@ impl<'a> Signed<'a> {
         Ok((Self { message: message.whole, algorithm, signature }, DerReader::new(message.content)))
     }
 
-    /// The algorithm of the signature.
     pub(super) fn algorithm(&self) -> Algorithm<'a> {
         Algorithm(self.algorithm)
     }

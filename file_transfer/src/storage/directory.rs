@@ -48,7 +48,6 @@ pub(super) enum Obstacle {
     File(String),
     /// A parent of the file is a symbolic link or a special file.
     Special(String),
-    /// The disk failed.
     Disk(Errno),
 }
 
@@ -68,13 +67,11 @@ pub(super) struct FoundDirectory {
     pub(super) mount: Option<OwnedFd>,
 }
 
-/// The kind of an entry of a directory.
 pub(super) enum EntryKind {
     Nothing,
     /// A file, not opened for reading. Holding it delays the freeing of its blocks, which takes
     /// time.
     File(OwnedFd, Version, Stat),
-    /// A symbolic link.
     Link(OwnedFd),
     Directory,
     Special,

@@ -205,7 +205,6 @@ impl Retention {
         reads.last_use(stat, clock, clock.now(self.clocks.read().boot))
     }
 
-    /// Whether a file has expired.
     fn is_expired(&self, file: &Visited<'_>) -> bool {
         let Some(max_age) = self.max_age else { return false };
         let own = own_age::read(file.directory, file.name);

@@ -52,7 +52,7 @@ fn a_file_that_was_read_stays_counted() {
     let service = limited(Limits { max_age, max_total: Some(100), make_room: false });
     service.put_on_disk("a", b"12345");
     block_on(service.storage.sweep_now());
-    service.storage.move_clocks(0, 2_000);
+    service.storage.pass(2_000);
     let changed = || fs::metadata(service.path("a")).unwrap().ctime_nsec();
     let before = changed();
     assert_eq!(service.get("a", &[]).text(), "12345");

@@ -39,7 +39,6 @@ enum State {
     Delimited,
     /// The header of a part, and its length so far.
     Header(usize, Header),
-    /// The content of a part.
     Content(PartKind),
     Epilogue,
 }

@@ -12,7 +12,6 @@ pub(super) struct Header {
     encoding: Encoding,
 }
 
-/// Whether a part is a file.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum PartKind {
     #[default]

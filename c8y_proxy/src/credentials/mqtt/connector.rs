@@ -29,7 +29,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The time limit of an attempt to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// A broker may end the connection because of a message that the proxy may not publish. After this

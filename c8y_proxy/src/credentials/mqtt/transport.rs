@@ -31,7 +31,6 @@ use crate::relay::relay;
 /// The time limit for connecting, and for the TLS handshake.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The connection to a broker.
 pub(super) struct BrokerTransport {
     origin: Origin,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,

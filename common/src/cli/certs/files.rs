@@ -20,7 +20,6 @@ pub(super) const CA: &str = "tedge-local-ca";
 
 /// A directory of certificates.
 pub(super) struct Store {
-    /// Its path.
     pub(super) dir: PathBuf,
     /// The part of the path that the caller has named, and the rest.
     base: PathBuf,

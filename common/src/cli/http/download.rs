@@ -44,7 +44,6 @@ pub(super) struct OutputFile {
     prefix: Option<Vec<u8>>,
 }
 
-/// A partial download.
 struct Partial {
     name: OsString,
     file: File,

@@ -19,7 +19,6 @@ impl ProgressLine {
         io::stderr().is_terminal().then(|| Self { total, done, shown: Instant::now() })
     }
 
-    /// Adds transferred bytes.
     pub(super) fn add(&mut self, bytes: usize) {
         self.done += bytes as u64;
         if self.shown.elapsed() >= EVERY {

@@ -13,7 +13,6 @@ use crate::server::state::{ConnectionState, Phase};
 /// The transfer rate that an exchange has to keep, in bytes a second.
 const RATE: u64 = 500;
 
-/// One connection.
 pub(super) struct Seat {
     pub(super) state: Arc<ConnectionState>,
     pub(super) address: IpAddr,

@@ -25,7 +25,6 @@ const SET_BACK: i128 = 5_000_000;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::storage) struct Seen {
     pub(super) inode: u64,
-    /// The inode of its directory.
     pub(super) directory: Option<u64>,
     pub(in crate::storage) bytes: u64,
     pub(super) has_one_name: bool,
@@ -33,12 +32,10 @@ pub(in crate::storage) struct Seen {
     pub(super) changed: i128,
 }
 
-/// The files that are counted.
 #[derive(Default)]
 pub(super) struct Counted {
     /// When the last complete sweep began.
     swept: Option<Begin>,
-    /// The directories that it has visited.
     directories: Directories,
     /// When the current sweep began.
     sweeping: Option<Begin>,

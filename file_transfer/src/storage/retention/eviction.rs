@@ -19,7 +19,6 @@ const MOST: usize = 64 * 1024;
 pub(super) struct Oldest {
     /// The next one is at the end.
     candidates: Vec<Candidate>,
-    /// A listing in progress.
     listing: Option<(Traversal, Candidates)>,
     /// How many listings have begun.
     pub(super) listings: u64,

@@ -40,7 +40,6 @@ struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Replaced {
     inode: u64,
-    /// The bytes with which it is counted.
     bytes: u64,
 }
 
@@ -106,7 +105,6 @@ impl Quota {
         self.lock().replaced.iter().any(|replaced| replaced.inode == inode)
     }
 
-    /// A file was deleted.
     pub(super) fn removed(&self, file: &Seen) {
         let mut usage = self.lock();
         usage.removed.add(file.bytes);

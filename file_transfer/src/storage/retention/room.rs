@@ -26,7 +26,6 @@ use crate::path::FilePath;
 const MOST: usize = 64;
 const LONGEST: Duration = Duration::from_millis(10);
 
-/// One upload that makes room.
 struct MakingRoom {
     inner: Arc<Inner>,
     retention: Arc<Retention>,

@@ -19,12 +19,11 @@ const FILE: &str = ".tedge-uploads-clock";
 /// The maximum size of the file.
 const LONGEST: u64 = 16 * 1024;
 
-/// The clocks of the device.
 #[derive(Default)]
 pub(in crate::storage) struct Clocks {
-    /// For tests: how far the clock was set, and how much time has passed.
+    /// For tests: how much time has passed.
     #[cfg(test)]
-    pub(in crate::storage) moved: (std::sync::atomic::AtomicI64, std::sync::atomic::AtomicI64),
+    pub(in crate::storage) passed: std::sync::atomic::AtomicI64,
 }
 
 impl Clocks {
@@ -38,9 +37,8 @@ impl Clocks {
         let boot = milliseconds(boot.tv_sec, boot.tv_nsec as i64);
         #[cfg(test)]
         let (wall, boot) = {
-            let (set, passed) = &self.moved;
-            let passed = passed.load(std::sync::atomic::Ordering::Relaxed);
-            (wall + passed + set.load(std::sync::atomic::Ordering::Relaxed), boot + passed)
+            let passed = self.passed.load(std::sync::atomic::Ordering::Relaxed);
+            (wall + passed, boot + passed)
         };
         Reading { wall, boot }
     }

@@ -34,7 +34,6 @@ const PAUSE: u32 = 240;
 /// The pause, as a multiple of its elapsed time, most of which may be the disk's.
 const PAUSE_OF_DISK: u32 = 9;
 
-/// A sweep in progress.
 struct Sweep {
     inner: Arc<Inner>,
     retention: Arc<Retention>,
@@ -100,12 +99,11 @@ impl Storage {
         self.0.sweep_locked(&retention, &mut ended).await.unwrap();
     }
 
-    /// For tests: sets the device's clock by so many milliseconds, and lets so many pass.
+    /// For tests: lets so many milliseconds pass.
     #[cfg(test)]
-    pub(crate) fn move_clocks(&self, set: i64, passed: i64) {
-        let clocks = &self.0.retention.as_ref().unwrap().clocks.moved;
-        clocks.0.fetch_add(set, Ordering::Relaxed);
-        clocks.1.fetch_add(passed, Ordering::Relaxed);
+    pub(crate) fn pass(&self, milliseconds: i64) {
+        let passed = &self.0.retention.as_ref().unwrap().clocks.passed;
+        passed.fetch_add(milliseconds, Ordering::Relaxed);
     }
 }
 

@@ -23,7 +23,6 @@ const BUFFER: usize = 2048;
 pub(super) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A traversal in progress.
 pub(super) struct Traversal {
     levels: Vec<Level>,
     /// The path of the directory that is being read, with a slash at its end unless it is the root.
@@ -58,7 +57,6 @@ pub(super) struct Visited<'a> {
     pub(super) directory: BorrowedFd<'a>,
     pub(super) name: &'a CStr,
     pub(super) stat: &'a Stat,
-    /// The path of the directory.
     pub(super) path: &'a [u8],
 }
 

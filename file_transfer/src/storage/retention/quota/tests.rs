@@ -10,7 +10,6 @@ fn quota(limit: u64, make_room: bool, stored: &[u64]) -> Arc<Quota> {
     Arc::new(quota)
 }
 
-/// A file that was counted.
 fn file(inode: u64, bytes: u64) -> Seen {
     Seen { inode, directory: Some(5), bytes, has_one_name: true, changed: 0 }
 }
