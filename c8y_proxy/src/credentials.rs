@@ -86,9 +86,9 @@ impl Sources {
 }
 
 /// The device's credentials.
-pub struct Credentials(Kind);
+pub struct Credentials(Inner);
 
-enum Kind {
+enum Inner {
     Basic(Basic),
     Token(Arc<Tokens>),
 }
@@ -105,10 +105,10 @@ impl Credentials {
         executor: &Arc<Executor<'static>>,
     ) -> Result<Self, common::error::Error> {
         match method {
-            Method::Basic(path) => Ok(Self(Kind::Basic(Basic::load(path)?))),
+            Method::Basic(path) => Ok(Self(Inner::Basic(Basic::load(path)?))),
             Method::Certificate(sources) => {
                 let source = sources.start(executor)?;
-                Ok(Self(Kind::Token(Tokens::new(source, Timing::default(), executor))))
+                Ok(Self(Inner::Token(Tokens::new(source, Timing::default(), executor))))
             }
         }
     }
@@ -121,7 +121,7 @@ impl Credentials {
 
     #[cfg(any(test, feature = "fuzzing"))]
     fn fixed(value: http::HeaderValue) -> Self {
-        Self(Kind::Basic(Basic::new(PathBuf::new(), value)))
+        Self(Inner::Basic(Basic::new(PathBuf::new(), value)))
     }
 
     /// The credentials for the next request.
@@ -131,24 +131,24 @@ impl Credentials {
     /// No token arrived within 20 s, or the answer is not a token.
     pub async fn grant(&self) -> Result<Grant, Error> {
         match &self.0 {
-            Kind::Basic(basic) => Ok(basic.grant()),
-            Kind::Token(tokens) => tokens.grant().await,
+            Inner::Basic(basic) => Ok(basic.grant()),
+            Inner::Token(tokens) => tokens.grant().await,
         }
     }
 
     /// The user name, if the credentials are a user name and a password.
     pub(crate) fn user(&self) -> Option<Vec<u8>> {
         match &self.0 {
-            Kind::Basic(basic) => basic.user(),
-            Kind::Token(_) => None,
+            Inner::Basic(basic) => basic.user(),
+            Inner::Token(_) => None,
         }
     }
 
     /// How often the user has changed since the start, as far as is known.
     pub(crate) fn user_changes(&self) -> u64 {
         match &self.0 {
-            Kind::Basic(basic) => basic.changes(),
-            Kind::Token(_) => 0,
+            Inner::Basic(basic) => basic.changes(),
+            Inner::Token(_) => 0,
         }
     }
 
@@ -156,29 +156,29 @@ impl Credentials {
     /// are no others within 5 s.
     pub async fn other_than(&self, refused: &Grant) -> Option<Grant> {
         match &self.0 {
-            Kind::Basic(basic) => basic.other_than(refused).await,
-            Kind::Token(tokens) => tokens.other_than(refused).await,
+            Inner::Basic(basic) => basic.other_than(refused).await,
+            Inner::Token(tokens) => tokens.other_than(refused).await,
         }
     }
 
     /// Upstream answered 401 to these credentials, and the request is not sent again.
     pub async fn refused(&self, grant: &Grant) {
         match &self.0 {
-            Kind::Basic(basic) => drop(basic.other_than(grant).await),
-            Kind::Token(tokens) => tokens.refused(grant),
+            Inner::Basic(basic) => drop(basic.other_than(grant).await),
+            Inner::Token(tokens) => tokens.refused(grant),
         }
     }
 
     /// Reads the files again.
     pub async fn reload(&self) {
-        if let Kind::Basic(basic) = &self.0 {
+        if let Inner::Basic(basic) = &self.0 {
             basic.read_again().await;
         }
     }
 
     /// Upstream accepted these credentials.
     pub fn accepted(&self, grant: &Grant) {
-        if let Kind::Token(tokens) = &self.0 {
+        if let Inner::Token(tokens) = &self.0 {
             tokens.accepted(grant);
         }
     }
@@ -187,16 +187,16 @@ impl Credentials {
     /// cannot be sent twice may be sent with them.
     pub fn is_proved(&self, grant: &Grant) -> bool {
         match &self.0 {
-            Kind::Basic(_) => true,
-            Kind::Token(tokens) => tokens.is_proved(grant),
+            Inner::Basic(_) => true,
+            Inner::Token(tokens) => tokens.is_proved(grant),
         }
     }
 
     /// For `/health`, in one word each: the state of the token, and that of the broker.
     pub fn health(&self) -> (&'static str, &'static str) {
         match &self.0 {
-            Kind::Basic(_) => ("basic", "unused"),
-            Kind::Token(tokens) => {
+            Inner::Basic(_) => ("basic", "unused"),
+            Inner::Token(tokens) => {
                 let token = if tokens.is_valid() { "valid" } else { "none" };
                 (token, tokens.broker())
             }

@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::tls::ServerFiles;
+use crate::tls::{ClientFiles, ServerFiles};
 
 /// A directory that is removed at the end of the test.
 pub(crate) struct Dir(PathBuf);
@@ -152,6 +152,18 @@ pub(crate) fn files(dir: &Dir, [cert, key, ca, crl]: [&str; 4]) -> ServerFiles {
         key_path: path(key),
         ca_path: path(ca),
         crl_path: path(crl),
+    }
+}
+
+/// The files of a client that trusts these roots, and has no certificate.
+pub(crate) fn client_files(dir: &Dir, roots: &str) -> ClientFiles {
+    ClientFiles {
+        roots: dir.path(roots),
+        roots_key: "c8y.root_cert_path",
+        cert_file: None,
+        key_file: None,
+        auth_prefix: "http.client.auth",
+        protocol: Some("http/1.1"),
     }
 }
 

@@ -79,8 +79,7 @@ impl Policy for Guard {
 
     fn check_directory(&self, path: &Path, directory: &Stat) -> io::Result<()> {
         let shown = path.display();
-        let is_it = |it: &Stat| (it.st_dev, it.st_ino) == (directory.st_dev, directory.st_ino);
-        if self.outside.as_ref().is_some_and(is_it) {
+        if self.outside.as_ref().is_some_and(|outside| is_same_file(outside, directory)) {
             return Err(io::Error::other(format!("clients can store files in {shown}")));
         }
         let is_owned = is_owned(directory) || directory.st_uid == self.owner;

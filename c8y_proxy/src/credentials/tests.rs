@@ -74,7 +74,7 @@ impl Stage {
         let executor = Arc::new(Executor::new());
         let played = Arc::new(Played::default());
         let tokens = Tokens::new(Box::new(Arc::clone(&played)), timing, &executor);
-        Self { executor, played, credentials: Arc::new(Credentials(Kind::Token(tokens))) }
+        Self { executor, played, credentials: Arc::new(Credentials(Inner::Token(tokens))) }
     }
 
     /// Runs `scene` on the stage's executor, for 20 s at most.

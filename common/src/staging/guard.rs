@@ -21,9 +21,9 @@ use crate::regular_file::FLAGS;
 use crate::walk::{Policy, walk_by};
 use crate::x509::pem::{self, SectionKind};
 
-static GUARD: OnceLock<Guard> = OnceLock::new();
+static GUARD: OnceLock<ReadLimit> = OnceLock::new();
 
-struct Guard {
+struct ReadLimit {
     walk: PathWalk,
     readable: Readable,
 }
@@ -39,7 +39,7 @@ pub(crate) fn guard(config_dir: &Path) {
     if geteuid().is_root() && walk::can_others_write(config_dir) {
         let owner = fs::metadata(config_dir).ok().map(|found| found.uid()).filter(|uid| *uid != 0);
         let walk = PathWalk::new(Path::new("/"), config_dir);
-        let _ = GUARD.set(Guard { walk, readable: Readable { owner } });
+        let _ = GUARD.set(ReadLimit { walk, readable: Readable { owner } });
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) fn read(path: &Path) -> Option<Result<Vec<u8>, Unreadable>> {
     GUARD.get().map(|guard| guard.read(path))
 }
 
-impl Guard {
+impl ReadLimit {
     fn read(&self, path: &Path) -> Result<Vec<u8>, Unreadable> {
         if let Ok(file) = self.readable.open(path) {
             return original::read_opened(file);
@@ -104,7 +104,7 @@ mod tests {
 
     /// A configuration directory of another user, beside a directory of root's. `None` if the tests
     /// are not root's.
-    fn guarded() -> Option<(Dir, Guard)> {
+    fn guarded() -> Option<(Dir, ReadLimit)> {
         if !geteuid().is_root() {
             return None;
         }
@@ -117,7 +117,7 @@ mod tests {
         assert!(walk::can_others_write(&dir.path("etc")));
         assert!(!walk::can_others_write(&dir.path("private")));
         let walk = PathWalk::new(Path::new("/"), &dir.path("etc"));
-        Some((dir, Guard { walk, readable: Readable { owner: Some(OWNER) } }))
+        Some((dir, ReadLimit { walk, readable: Readable { owner: Some(OWNER) } }))
     }
 
     fn write(dir: &Dir, name: &str, owner: u32, mode: u32) {

@@ -137,18 +137,12 @@ mod tests {
     use rustls::{HandshakeKind, ProtocolVersion};
 
     use super::*;
-    use crate::testing::{Dir, EC_KEY, files, shake};
+    use crate::testing::{Dir, EC_KEY, client_files, files, shake};
     use crate::tls::explain;
 
-    fn client(dir: &Dir, roots: &str, name: Option<&str>) -> ClientFiles {
-        ClientFiles {
-            roots: dir.path(roots),
-            roots_key: "c8y.root_cert_path",
-            cert_file: name.map(|name| dir.path(&format!("{name}.crt"))),
-            key_file: name.map(|name| dir.path(&format!("{name}.key"))),
-            auth_prefix: "http.client.auth",
-            protocol: Some("http/1.1"),
-        }
+    fn client(dir: &Dir, roots: &str, name: &str) -> ClientFiles {
+        let file = |end: &str| Some(dir.path(&format!("{name}.{end}")));
+        ClientFiles { cert_file: file("crt"), key_file: file("key"), ..client_files(dir, roots) }
     }
 
     #[test]
@@ -160,7 +154,7 @@ mod tests {
         }
         let server = files(&dir, ["server.crt", "server.key", "ca.crt", ""]);
         let server = server.load().unwrap().unwrap().config;
-        let config = client(&dir, "ca.crt", Some("child")).load().unwrap().config;
+        let config = client(&dir, "ca.crt", "child").load().unwrap().config;
 
         let (first, _) = shake(&server, &config).unwrap();
         assert_eq!(first.protocol_version(), Some(ProtocolVersion::TLSv1_3));
@@ -179,7 +173,7 @@ mod tests {
         dir.issue("ca", "server", EC_KEY, "100");
         let server = files(&dir, ["server.crt", "server.key", "", ""]);
         let server = server.load().unwrap().unwrap().config;
-        let config = client(&dir, "stranger.crt", None).load().unwrap().config;
+        let config = client_files(&dir, "stranger.crt").load().unwrap().config;
         let refused = shake(&server, &config).unwrap_err();
         assert_eq!(explain(&refused), "its certificate is signed by an unknown authority");
     }
@@ -189,12 +183,12 @@ mod tests {
         let dir = Dir::new();
         dir.ca("ca");
         let message = |files: ClientFiles| files.load().unwrap_err().to_string();
-        let nowhere = message(client(&dir, "nowhere", None));
+        let nowhere = message(client_files(&dir, "nowhere"));
         assert!(nowhere.starts_with("c8y.root_cert_path: "), "{nowhere}");
         assert!(nowhere.ends_with("/nowhere does not exist"), "{nowhere}");
-        let missing = message(client(&dir, "ca.crt", Some("nobody")));
+        let missing = message(client(&dir, "ca.crt", "nobody"));
         assert!(missing.starts_with("http.client.auth.cert_file: "), "{missing}");
-        let mut half = client(&dir, "ca.crt", Some("ca"));
+        let mut half = client(&dir, "ca.crt", "ca");
         half.key_file = None;
         let half = message(half);
         assert_eq!(half, "http.client.auth.cert_file is set, but http.client.auth.key_file is not");

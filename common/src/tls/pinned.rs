@@ -108,11 +108,9 @@ fn verify_pinned(
 
 #[cfg(test)]
 mod tests {
-    use rustls::ClientConfig;
-
     use super::*;
-    use crate::testing::{Dir, P256, files, shake};
-    use crate::tls::{ClientFiles, explain};
+    use crate::testing::{Dir, P256, client_files, files, shake};
+    use crate::tls::explain;
 
     /// `NAME.crt`, signed by itself and a CA, for this host.
     fn own(dir: &Dir, name: &str, host: &str) {
@@ -122,22 +120,11 @@ mod tests {
         ));
     }
 
-    fn believing(dir: &Dir, roots: &str) -> Arc<ClientConfig> {
-        let files = ClientFiles {
-            roots: dir.path(roots),
-            roots_key: "c8y.root_cert_path",
-            cert_file: None,
-            key_file: None,
-            auth_prefix: "http.client.auth",
-            protocol: None,
-        };
-        files.load().unwrap().config
-    }
-
     fn verdict(dir: &Dir, server: &str, roots: &str) -> Result<(), String> {
         let [certificate, key] = ["crt", "key"].map(|end| format!("{server}.{end}"));
         let server = files(dir, [&certificate, &key, "", ""]).load().unwrap().unwrap().config;
-        shake(&server, &believing(dir, roots)).map(drop).map_err(|error| explain(&error))
+        let client = client_files(dir, roots).load().unwrap().config;
+        shake(&server, &client).map(drop).map_err(|error| explain(&error))
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) struct Directories {
     mount: Mount,
     sync: bool,
     synced: Mutex<Synced>,
-    pins: Holds,
+    holds: Holds,
 }
 
 /// Directories whose names are known to be on the disk, as hashes of their paths. Any other
@@ -84,7 +84,7 @@ pub(super) struct Mount(u32, u32, u64);
 impl Directories {
     pub(super) fn new(root: Arc<OwnedFd>, sync: bool) -> Self {
         let mount = mount_of(root.as_fd()).unwrap_or(Mount(0, 0, 0));
-        Self { root, mount, sync, synced: Mutex::default(), pins: Holds::default() }
+        Self { root, mount, sync, synced: Mutex::default(), holds: Holds::default() }
     }
 
     pub(super) fn root(&self) -> &OwnedFd {
@@ -122,8 +122,8 @@ impl Directories {
     }
 
     /// Prevents the removal of the directories of a path.
-    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Hold<'a> {
-        self.pins.pin(path)
+    pub(super) fn hold<'a>(&'a self, path: &'a FilePath) -> Hold<'a> {
+        self.holds.hold(path)
     }
 
     /// Removes the directories of a path that uploads created and that are empty.
@@ -133,7 +133,7 @@ impl Directories {
 
     /// Removes a directory and its parents, if uploads created them and they are empty.
     pub(super) fn prune_directory(&self, directory: &Path) {
-        self.pins.prune(&self.root, directory);
+        self.holds.prune(&self.root, directory);
     }
 
     /// The directory of a file, created if it is missing.

@@ -33,24 +33,24 @@ pub(super) struct Holds(Mutex<Vec<String>>);
 
 /// Prevents the removal of the directories of one path until it is dropped.
 pub(super) struct Hold<'a> {
-    pins: &'a Holds,
+    holds: &'a Holds,
     directory: &'a str,
 }
 
 impl Holds {
     /// Waits until no directory is being removed.
-    pub(super) fn pin<'a>(&'a self, path: &'a FilePath) -> Hold<'a> {
+    pub(super) fn hold<'a>(&'a self, path: &'a FilePath) -> Hold<'a> {
         let directory = path.split().0.unwrap_or_default();
         self.lock().push(directory.to_owned());
-        Hold { pins: self, directory }
+        Hold { holds: self, directory }
     }
 
     /// Removes this directory and its parents, as far as they are empty, marked and not pinned.
     pub(super) fn prune(&self, root: &OwnedFd, directory: &Path) {
-        let pins = self.lock();
+        let holds = self.lock();
         let parts: Vec<&OsStr> = directory.iter().collect();
         let is_pinned = |depth: usize| {
-            pins.iter().any(|pinned| {
+            holds.iter().any(|pinned| {
                 let mut pinned = Path::new(pinned).iter();
                 parts[..depth].iter().all(|part| pinned.next() == Some(part))
             })
@@ -66,9 +66,9 @@ impl Holds {
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        let mut pins = self.pins.lock();
-        if let Some(index) = pins.iter().position(|pinned| pinned == self.directory) {
-            pins.swap_remove(index);
+        let mut holds = self.holds.lock();
+        if let Some(index) = holds.iter().position(|pinned| pinned == self.directory) {
+            holds.swap_remove(index);
         }
     }
 }
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn removes_what_is_empty_marked_and_not_pinned() {
         let directory = crate::tests::new_directory();
-        let pins = Holds::default();
+        let holds = Holds::default();
         let make = |unmarked: &str, other: &str| {
             fs::create_dir_all(directory.join("a/b/c")).unwrap();
             for name in ["a", "a/b", "a/b/c"].into_iter().filter(|name| *name != unmarked) {
@@ -122,15 +122,15 @@ mod tests {
             ("", "", "ab/c", ""),
         ] {
             make(unmarked, other);
-            let pinned_path = FilePath::parse(&format!("/te/v1/files/{pinned}"));
-            let pin = pinned_path.as_ref().ok().map(|path| pins.pin(path));
-            pins.prune(&fs::File::open(&directory).unwrap().into(), Path::new("a/b/c"));
-            drop(pin);
+            let held_path = FilePath::parse(&format!("/te/v1/files/{pinned}"));
+            let hold = held_path.as_ref().ok().map(|path| holds.hold(path));
+            holds.prune(&fs::File::open(&directory).unwrap().into(), Path::new("a/b/c"));
+            drop(hold);
             let deepest = ["a/b/c", "a/b", "a"].into_iter().find(|at| directory.join(at).exists());
             assert_eq!(deepest.unwrap_or_default(), left, "{unmarked} {other} {pinned}");
             fs::remove_dir_all(directory.join("a")).ok();
         }
-        assert_eq!(pins.lock().len(), 0);
+        assert_eq!(holds.lock().len(), 0);
         fs::remove_dir_all(directory.parent().unwrap()).unwrap();
     }
 }

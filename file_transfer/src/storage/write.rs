@@ -271,13 +271,13 @@ impl Target {
         directory: Search,
     ) -> Result<Attempt, Error> {
         let root = inner.root.check()?;
-        let pin = root.directories.pin(&self.path);
+        let hold = root.directories.hold(&self.path);
         let outcome = match self.directory(inner, &root, directory) {
             Ok(Some(directory)) => self.rename(inner, &root, temporary, &directory),
             Ok(None) => Ok(Attempt::MakeDirectory),
             Err(error) => Err(error),
         };
-        drop(pin);
+        drop(hold);
         if matches!(outcome, Err(_) | Ok(Attempt::MakeRoom)) {
             root.directories.prune(&self.path);
         }

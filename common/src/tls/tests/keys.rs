@@ -7,8 +7,8 @@ use rustls_pki_types::pem::PemObject;
 
 use super::variants::two_authorities;
 use super::{refusal, why};
-use crate::testing::{Dir, EC_KEY, client, files, shake};
-use crate::tls::{ClientFiles, explain};
+use crate::testing::{Dir, EC_KEY, client, client_files, files, shake};
+use crate::tls::explain;
 
 #[test]
 fn takes_keys_without_a_public_part_and_under_a_wrong_label() {
@@ -113,17 +113,7 @@ fn a_servers_own_certificate_as_a_root_is_trusted_for_itself() {
     for name in ["server", "twin"] {
         dir.issue("ca", name, EC_KEY, "10");
     }
-    let roots = |name: &str| {
-        let files = ClientFiles {
-            roots: dir.path(name),
-            roots_key: "c8y.root_cert_path",
-            cert_file: None,
-            key_file: None,
-            auth_prefix: "http.client.auth",
-            protocol: None,
-        };
-        files.load().unwrap().config
-    };
+    let roots = |name: &str| client_files(&dir, name).load().unwrap().config;
     let server = files(&dir, ["server.crt", "server.key", "", ""]).load().unwrap().unwrap().config;
     shake(&server, &roots("server.crt")).unwrap();
     let refused = shake(&server, &roots("twin.crt")).unwrap_err();

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::{refusal, why};
-use crate::testing::{Dir, EC_KEY, client, files, shake};
-use crate::tls::{ClientFiles, ReloadingServer};
+use crate::testing::{Dir, EC_KEY, client, client_files, files, shake};
+use crate::tls::ReloadingServer;
 
 /// What becomes of a file.
 enum Verdict {
@@ -220,14 +220,7 @@ fn a_second_ca_counts_however_it_is_written_or_is_warned_of() {
                 }
             }
             // The same file as what servers are checked against.
-            let roots = ClientFiles {
-                roots: dir.path(name),
-                roots_key: "c8y.root_cert_path",
-                cert_file: None,
-                key_file: None,
-                auth_prefix: "http.client.auth",
-                protocol: None,
-            };
+            let roots = client_files(&dir, name);
             let loaded = roots.load();
             assert_eq!(
                 loaded.as_ref().is_ok_and(|read| read.authorities == 2),

@@ -36,7 +36,7 @@ pub(in crate::storage) struct Seen {
 pub(super) struct Counted {
     /// When the last complete sweep began.
     swept: Option<Begin>,
-    directories: Directories,
+    directories: VisitedDirectories,
     /// When the current sweep began.
     sweeping: Option<Begin>,
     /// The files that were stored after the last complete sweep began, and before the current one.
@@ -47,7 +47,7 @@ pub(super) struct Counted {
 
 /// Directories that a sweep has visited, by their inodes.
 #[derive(Default)]
-pub(super) struct Directories(HashSet<u64>);
+pub(super) struct VisitedDirectories(HashSet<u64>);
 
 /// A time, in nanoseconds.
 #[derive(Clone, Copy)]
@@ -82,7 +82,7 @@ impl From<&Stat> for Seen {
     }
 }
 
-impl Directories {
+impl VisitedDirectories {
     /// The sweep has visited all files in this directory.
     pub(super) fn add(&mut self, directory: impl AsFd) {
         if let (true, Ok(stat)) = (self.0.len() < MOST_DIRECTORIES, fstat(directory)) {
@@ -102,7 +102,7 @@ impl Counted {
     }
 
     /// The sweep has visited all files in these directories.
-    pub(super) fn end_sweep(&mut self, directories: Directories) {
+    pub(super) fn end_sweep(&mut self, directories: VisitedDirectories) {
         self.before = Vec::new();
         (self.swept, self.directories) = (self.sweeping, directories);
     }
@@ -169,7 +169,7 @@ fn nanoseconds(time: Timespec) -> i128 {
 }
 
 #[cfg(test)]
-impl<const N: usize> From<[u64; N]> for Directories {
+impl<const N: usize> From<[u64; N]> for VisitedDirectories {
     fn from(inodes: [u64; N]) -> Self {
         Self(inodes.into())
     }
@@ -184,7 +184,7 @@ mod tests {
         Seen { inode, directory, bytes, has_one_name: links == 1, changed: i128::MAX }
     }
 
-    fn visited() -> Directories {
+    fn visited() -> VisitedDirectories {
         [5].into()
     }
 

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::counted::{Counted, Directories, Seen};
+use super::counted::{Counted, Seen, VisitedDirectories};
 use super::sum::Sum;
 
 /// The limit, and the bytes in use.
@@ -138,7 +138,7 @@ impl Quota {
     pub(super) fn end_sweep(
         &self,
         counted: Sum,
-        directories: Directories,
+        directories: VisitedDirectories,
         is_first: bool,
         is_complete: bool,
     ) {

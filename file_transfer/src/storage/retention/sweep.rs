@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::super::{Inner, Storage};
-use super::counted::Directories;
+use super::counted::VisitedDirectories;
 use super::eviction::Candidates;
 use super::quota::Quota;
 use super::sum::Sum;
@@ -59,7 +59,7 @@ struct Tally {
     kept: Sum,
     deleted: Sum,
     /// The directories whose files were visited.
-    directories: Directories,
+    directories: VisitedDirectories,
     failed: Option<Errno>,
     /// Only if room may have to be made.
     candidates: Option<Candidates>,
@@ -150,7 +150,7 @@ impl Sweep {
     fn new(inner: Arc<Inner>, retention: Arc<Retention>) -> Self {
         let candidates = retention.quota.makes_room().then(Candidates::new);
         let (kept, deleted) = (Sum::default(), Sum::default());
-        let directories = Directories::default();
+        let directories = VisitedDirectories::default();
         let tally = Tally { kept, deleted, directories, failed: None, candidates };
         Self { inner, retention, traversal: None, tally, work: Duration::ZERO }
     }
