@@ -102,8 +102,9 @@ fn what_is_being_downloaded_is_dropped_with_all_others() {
 }
 
 #[test]
-fn what_is_being_downloaded_is_dropped_by_its_id() {
+fn what_is_being_downloaded_is_dropped_by_its_id_or_path() {
     assert_dropped(&["drop", "4711"]);
+    assert_dropped(&["drop", PATH]);
 }
 
 #[track_caller]
@@ -152,6 +153,25 @@ fn a_link_of_another_user_does_not_lead_root_to_other_files() {
         assert!(err.contains("theirs/cache is a link that other users can change"), "{err}");
     }
     assert_eq!(entries(&device), 3);
+}
+
+#[test]
+fn another_name_drops_no_download() {
+    let device = cached::start();
+    device.warm();
+    let (gate, artifact) = (Gate::default(), Artifact::new(1, LENGTH));
+    device.cloud().serve(PATH, &artifact.clone().gated(500_000, &gate));
+    let (mut client, _) = begin(&device, PATH, "");
+    let begun = read(&mut client, 400_000);
+    for named in ["4712", "471", "binaries", "/inventory/binaries/4712", ""] {
+        let (code, out, err) = cache(&device, &["drop", named]);
+        assert_eq!((code, &*out), (1, ""), "{named}: {err}");
+        assert!(err.contains(&format!("nothing in the cache is {named}")), "{err}");
+    }
+    gate.open();
+    let rest = read(&mut client, LENGTH - 400_000);
+    cached::assert_bytes(&[begun, rest].concat(), &artifact, 0);
+    eventually("it is cached", SOON, || entries(&device) == 1);
 }
 
 #[test]

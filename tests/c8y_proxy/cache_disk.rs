@@ -4,6 +4,7 @@
 //! The small disks are in mount namespaces of the programs' own, so nothing stays mounted.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -237,6 +238,32 @@ fn a_directory_that_cannot_be_written_changes_nothing_for_clients() {
     assert_served_unkept(&device, PATH, &Artifact::new(1, LENGTH));
     let log = device.proxy.log();
     assert!(log.contains("Read-only file system"), "{log}");
+}
+
+#[test]
+fn nothing_is_said_to_be_stored_in_a_directory_of_root() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can start a service as somebody else");
+        return;
+    }
+    let device = cached::start_with(|setup| {
+        let cache = setup.directory().join("cache");
+        let unfinished = cache.join(cached::UNFINISHED);
+        fs::create_dir(&unfinished).unwrap();
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
+        for own in [&*unfinished, setup.directory()] {
+            chown(own, Some(65534), Some(65534)).unwrap();
+        }
+        setup.wrap(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    });
+    device.warm();
+    let artifact = Artifact::new(1, LENGTH);
+    assert_served_unkept(&device, PATH, &artifact);
+    let status = get(&device, PATH).field("cache-status").unwrap().to_owned();
+    assert!(status.contains("fwd=miss") && !status.contains("stored"), "{status}");
+    let log = device.proxy.log();
+    assert!(log.contains(&format!("cannot cache {PATH}: Permission denied")), "{log}");
 }
 
 #[test]

@@ -173,13 +173,14 @@ impl Download {
         let shared = self.shared.clone();
         let mut space = shared.index.reserve(length.is_some());
         let text = entry.encode(0).len() as u64;
+        let path = self.key.path.clone();
         let create = move || {
             shared.reopen();
             let bytes = length.unwrap_or(0) + text;
             if !shared.make_room(&mut space, bytes, Need { bytes, inodes: 1 })? {
                 return Ok(None);
             }
-            let temporary = Temporary::create(shared.directory().as_fd(), shared.pool.clone())?;
+            let temporary = shared.temporary(&path)?;
             let (written, buffer, is_lost) = (0, Vec::new(), false);
             let digests = AllDigests::expected_by(&entry.fields);
             let entry = Arc::new(entry);

@@ -9,12 +9,15 @@ use std::time::{Duration, SystemTime};
 
 use async_io::Timer;
 use common::storage::space::{Need, shortage};
-use common::storage::{JobKind, is_same_file, sync_names};
+use common::storage::{JobKind, Temporary, is_same_file, sync_names};
 use futures_lite::FutureExt;
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens, stat};
+use rustix::fs::{
+    Access, AtFlags, Timespec, Timestamps, UTIME_NOW, accessat, fstat, futimens, stat,
+};
 use rustix::io::Errno;
 
 use super::entry::Entry;
+use super::files::download_tag;
 use super::fill::Fill;
 use super::index::{self, FoundEntry, Reservation};
 use super::key::EntryKey;
@@ -194,6 +197,16 @@ impl Shared {
             false
         };
         storing.or(late).await
+    }
+
+    /// Creates the file of a download of this path. Waits for the disk.
+    pub(super) fn temporary(&self, path: &str) -> Result<Temporary, Errno> {
+        let directory = self.directory();
+        // In a directory of root, only the last step would fail.
+        if accessat(&directory, ".", Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ACCESS) {
+            return Err(Errno::ACCESS);
+        }
+        Temporary::create_for(download_tag(path), directory.as_fd(), self.pool.clone())
     }
 
     /// Takes space until there are `bytes` in all, and checks that enough stays free. Removes

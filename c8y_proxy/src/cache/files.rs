@@ -21,15 +21,15 @@ pub fn list(directory: &Path) -> Result<Vec<Cached>, Error> {
     Ok(read(directory)?.1.into_sorted_vec().into_iter().map(|(cached, _)| cached).collect())
 }
 
-/// Removes the entries with this path or ID, or all entries, and returns how many were removed. It
-/// also removes all downloads in progress, since their files do not say what they are. The service
-/// notices this when an entry is requested.
+/// Removes the entries and the downloads in progress with this path or ID, or all of them, and
+/// returns how many were removed. The service notices this when an entry is requested.
 ///
 /// # Errors
 /// If the directory cannot be read, or an entry not removed.
 pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
     let (opened, entries) = read(directory)?;
-    let removed = temporary::remove_all(opened.as_fd());
+    let is_download = |tag: &[u8]| named.is_none_or(|named| tag == download_tag(named).as_bytes());
+    let removed = temporary::remove(opened.as_fd(), &is_download);
     let mut count = removed.map_err(|errno| failed(directory, "change", errno.into()))?;
     let is_dropped = |cached: &Cached| named.is_none_or(|named| cached.is(named));
     for (_, name) in entries.into_iter().filter(|(cached, _)| is_dropped(cached)) {
@@ -37,6 +37,15 @@ pub fn remove(directory: &Path, named: Option<&str>) -> Result<usize, Error> {
         count += 1;
     }
     Ok(count)
+}
+
+/// The tag of the temporary file of a download: the ID in its path, which has only characters that a
+/// file name may have.
+pub(super) fn download_tag(path: &str) -> &str {
+    /// A name may have 255 bytes.
+    const LONGEST: usize = 200;
+    let id = Cached::id(path);
+    id.get(..LONGEST).unwrap_or(id)
 }
 
 /// A heap, since sorting takes more code.

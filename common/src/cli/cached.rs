@@ -35,9 +35,13 @@ impl Cached {
 
     /// Whether `named` is the path of this entry, or the ID of its binary or event.
     pub fn is(&self, named: &str) -> bool {
-        let path = self.path();
+        self.path() == named || Self::id(self.path()) == named
+    }
+
+    /// The ID in the path of a binary, or of the binary of an event; of an ID, the ID itself.
+    pub fn id(path: &str) -> &str {
         let of_event = path.strip_suffix("/binaries").unwrap_or(path);
-        path == named || of_event.rsplit('/').next() == Some(named)
+        of_event.rsplit('/').next().unwrap_or_default()
     }
 }
 

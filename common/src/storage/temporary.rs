@@ -28,11 +28,19 @@ impl Temporary {
     /// # Errors
     /// Those of the file system.
     pub fn create(base: BorrowedFd<'_>, pool: Arc<DiskPool>) -> Result<Self, Errno> {
+        Self::create_for("", base, pool)
+    }
+
+    /// Creates one whose name ends with a tag, for [`remove`].
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn create_for(tag: &str, base: BorrowedFd<'_>, pool: Arc<DiskPool>) -> Result<Self, Errno> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let directory = reserve(base)?;
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{}-{number}", std::process::id());
+            let name = format!("{}-{number}-{tag}", std::process::id());
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             match openat(&directory, name.as_str(), flags, Mode::from_raw_mode(0o600)) {
                 Ok(file) => {
@@ -86,6 +94,14 @@ impl Drop for Temporary {
 /// # Errors
 /// The first error of the file system.
 pub fn remove_all(base: BorrowedFd<'_>) -> Result<usize, Errno> {
+    remove(base, &|_| true)
+}
+
+/// Removes only files with certain tags.
+///
+/// # Errors
+/// The first error of the file system.
+pub fn remove(base: BorrowedFd<'_>, is_meant: &dyn Fn(&[u8]) -> bool) -> Result<usize, Errno> {
     let directory = match open_directory(base, RESERVED) {
         Ok(directory) => directory,
         Err(Errno::NOENT) => return Ok(0),
@@ -94,7 +110,9 @@ pub fn remove_all(base: BorrowedFd<'_>) -> Result<usize, Errno> {
     let mut outcome = Ok(0);
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+        let name = entry.file_name().to_bytes();
+        let tag = name.splitn(3, |byte| *byte == b'-').nth(2).unwrap_or_default();
+        if !matches!(name, b"." | b"..") && is_meant(tag) {
             let removed = unlinkat(&directory, entry.file_name(), AtFlags::empty());
             outcome = outcome.and_then(|count| removed.map(|()| count + 1));
         }
