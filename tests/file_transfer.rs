@@ -74,7 +74,6 @@ mod faults {
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,15 +161,6 @@ impl Secured {
     fn curl(&self, path: &str) -> Curl {
         Curl::new(&self.service.url(path)).tls(&self.authority.cert, None)
     }
-}
-
-/// Whether this machine has IPv6; says so where it has not.
-fn has_ipv6() -> bool {
-    let has = TcpListener::bind("[::1]:0").is_ok();
-    if !has {
-        eprintln!("skipped: there is no IPv6 here");
-    }
-    has
 }
 
 /// curl on a file of the service.

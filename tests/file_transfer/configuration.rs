@@ -6,8 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::support::certificates::{Authority, Key, Validity};
+use crate::support::client::has_ipv6;
 use crate::support::service::Setup;
-use crate::{PROGRAM, Secured, has_ipv6, run, start};
+use crate::{PROGRAM, Secured, run, start};
 
 /// Asserts that the start ends with this code and that the log has all these words in one line.
 #[track_caller]

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 
-use crate::support::client::{Client, PATIENCE};
+use crate::support::client::{Client, PATIENCE, has_ipv6};
 use crate::support::curl::Curl;
 use crate::support::service::{SOON, Service};
 use crate::support::wait::{eventually, within};
-use crate::{bytes, curl, has_ipv6, put_head, request, run, start, stored};
+use crate::{bytes, curl, put_head, request, run, start, stored};
 
 #[test]
 fn an_upload_and_a_download_under_way_are_finished_before_the_end() {

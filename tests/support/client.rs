@@ -4,7 +4,7 @@
 //! [`super::curl`].
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -215,6 +215,15 @@ pub(crate) fn connect_from(host: u8, to: SocketAddr, buffer: usize) -> TcpStream
     net::bind(&socket, &SocketAddr::from((Ipv4Addr::new(127, 0, 0, host), 0))).unwrap();
     net::connect(&socket, &to).unwrap();
     TcpStream::from(socket)
+}
+
+/// Whether this machine has IPv6; says so where it has not.
+pub(crate) fn has_ipv6() -> bool {
+    let has = TcpListener::bind("[::1]:0").is_ok();
+    if !has {
+        eprintln!("skipped: there is no IPv6 here");
+    }
+    has
 }
 
 fn prepare(socket: &TcpStream) {

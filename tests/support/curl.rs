@@ -26,7 +26,7 @@ impl Curl {
     /// Asks for this URL.
     pub(crate) fn new(url: &str) -> Self {
         let mut command = Command::new("curl");
-        command.args(["--disable", "-sS", "-i", "--max-time", "60", "--noproxy", "*"]);
+        command.args(["--disable", "-sS", "-i", "--max-time", "100", "--noproxy", "*"]);
         command.args(["--path-as-is", url]).stdin(Stdio::null());
         Self(command)
     }

@@ -26,7 +26,20 @@ use super::memory::Memory;
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// How long it may take to start, where a disk is busy that it has to sync.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(100);
+
+/// What systemd gives to whoever runs the tests as a service, which a program is not to take for
+/// its own.
+const OF_SYSTEMD: &[&str] = &[
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "JOURNAL_STREAM",
+    "RUNTIME_DIRECTORY",
+    "CACHE_DIRECTORY",
+    "STATE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+];
 
 /// What a program is started with.
 pub(crate) struct Setup {
@@ -88,7 +101,9 @@ impl Setup {
         command.arg("--config-dir").arg(self.directory()).args(&self.arguments);
         for (name, _) in std::env::vars_os() {
             let is_ours = name.to_str().is_some_and(|name| name.starts_with("TEDGE_"));
-            if is_ours || name == "RUST_LOG" || name == "NOTIFY_SOCKET" || name == "JOURNAL_STREAM"
+            if is_ours
+                || name == "RUST_LOG"
+                || OF_SYSTEMD.iter().any(|of_systemd| name == *of_systemd)
             {
                 command.env_remove(name);
             }

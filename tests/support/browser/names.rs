@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use super::super::client::has_ipv6;
 use super::super::service::Setup;
 use super::pages::Pages;
 
@@ -27,14 +28,15 @@ const AS_BOX: &str = "mount --bind \"$0\" /etc/hosts; hostname box; exec \"$@\""
 /// Has a service listen on every address, be known by all of these names, and answer pages of
 /// `panel.example`. `prefix` is what its settings begin with. Returns the names.
 pub(crate) fn known_as(setup: &mut Setup, prefix: &str, pages: &Pages) -> Vec<&'static str> {
-    setup.set(&format!("{prefix}.bind.address"), "::");
+    let has_ipv6 = has_ipv6();
+    setup.set(&format!("{prefix}.bind.address"), if has_ipv6 { "::" } else { "0.0.0.0" });
     setup.set(&format!("{prefix}.client.host"), "client.example");
     setup.set_own_path(&format!("{prefix}.allowed_hosts"), "allowed.example,*.wild.example");
     let panel = format!("http://panel.example:{}", pages.address().port());
     setup.set_own_path(&format!("{prefix}.allowed_origins"), panel);
 
-    let mut names = vec!["127.0.0.1", "[::1]", "localhost", "sub.localhost"];
-    names.extend(OURS.iter().chain(CONFIGURED));
+    let mut names = vec!["127.0.0.1", "localhost", "sub.localhost"];
+    names.extend(OURS.iter().chain(CONFIGURED).chain(has_ipv6.then_some(&"[::1]")));
     let namespaces = ["unshare", "--mount", "--uts"];
     let may_be_renamed = Command::new(namespaces[0]).args(&namespaces[1..]).arg("true").status();
     if may_be_renamed.is_ok_and(|status| status.success()) {
