@@ -26,7 +26,7 @@ pub mod settings;
 
 /// Serves one stream without TLS, as one that was accepted, until it is closed. Panics come out.
 pub async fn serve(routes: Routes, stream: TcpStream) {
-    let places = Arc::new(Places::new(1));
+    let places = Arc::new(Places::new(16));
     let host = Host::parse("service").unwrap();
     let browsers = BrowserRules::new("http", &host, &["*".to_owned()], &[]);
     let changed = Event::new();

@@ -45,18 +45,18 @@ impl Holds {
         Hold { holds: self, directory }
     }
 
-    /// Removes this directory and its parents, as far as they are empty, marked and not pinned.
+    /// Removes this directory and its parents, as far as they are empty, marked and not held.
     pub(super) fn prune(&self, root: &OwnedFd, directory: &Path) {
         let holds = self.lock();
         let parts: Vec<&OsStr> = directory.iter().collect();
-        let is_pinned = |depth: usize| {
-            holds.iter().any(|pinned| {
-                let mut pinned = Path::new(pinned).iter();
-                parts[..depth].iter().all(|part| pinned.next() == Some(part))
+        let is_held = |depth: usize| {
+            holds.iter().any(|held| {
+                let mut held = Path::new(held).iter();
+                parts[..depth].iter().all(|part| held.next() == Some(part))
             })
         };
-        let pinned = (0..parts.len()).take_while(|depth| is_pinned(depth + 1)).count();
-        remove_below(root.as_fd(), &parts, pinned);
+        let held = (0..parts.len()).take_while(|depth| is_held(depth + 1)).count();
+        remove_below(root.as_fd(), &parts, held);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
@@ -67,7 +67,7 @@ impl Holds {
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let mut holds = self.holds.lock();
-        if let Some(index) = holds.iter().position(|pinned| pinned == self.directory) {
+        if let Some(index) = holds.iter().position(|held| held == self.directory) {
             holds.swap_remove(index);
         }
     }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn removes_what_is_empty_marked_and_not_pinned() {
+    fn removes_what_is_empty_marked_and_not_held() {
         let directory = crate::tests::new_directory();
         let holds = Holds::default();
         let make = |unmarked: &str, other: &str| {
@@ -107,7 +107,7 @@ mod tests {
                 fs::create_dir_all(directory.join(other)).unwrap();
             }
         };
-        for (unmarked, other, pinned, left) in [
+        for (unmarked, other, held, left) in [
             ("", "", "", ""),
             ("a", "", "", "a"),
             ("a/b", "", "", "a/b"),
@@ -122,12 +122,12 @@ mod tests {
             ("", "", "ab/c", ""),
         ] {
             make(unmarked, other);
-            let held_path = FilePath::parse(&format!("/te/v1/files/{pinned}"));
+            let held_path = FilePath::parse(&format!("/te/v1/files/{held}"));
             let hold = held_path.as_ref().ok().map(|path| holds.hold(path));
             holds.prune(&fs::File::open(&directory).unwrap().into(), Path::new("a/b/c"));
             drop(hold);
             let deepest = ["a/b/c", "a/b", "a"].into_iter().find(|at| directory.join(at).exists());
-            assert_eq!(deepest.unwrap_or_default(), left, "{unmarked} {other} {pinned}");
+            assert_eq!(deepest.unwrap_or_default(), left, "{unmarked} {other} {held}");
             fs::remove_dir_all(directory.join("a")).ok();
         }
         assert_eq!(holds.lock().len(), 0);

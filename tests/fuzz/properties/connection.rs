@@ -20,7 +20,7 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 
 use crate::State;
 use crate::path::RESERVED;
-use crate::storage::{Options, Storage};
+use crate::storage::{Limits, Options, Storage};
 
 #[path = "conversation.rs"]
 mod conversation;
@@ -36,6 +36,7 @@ pub fn check(input: &[u8]) {
         max_size: Some(60_000),
         min_free: Free::Bytes(0),
         sync: false,
+        limits: Limits::default(),
     });
     let routes = crate::routes(State::new(storage.unwrap(), Arc::new(AtomicBool::new(false))));
 
