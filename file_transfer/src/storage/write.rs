@@ -1,18 +1,15 @@
 //! Stores files: each upload is written to a temporary file, which is renamed when it is complete
 //! and on the disk.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, PoisonError};
+mod target;
+
+use std::sync::Arc;
 
 use common::net::load;
-use common::storage::space::{self, Need};
-use common::storage::{JobKind, SMALL, Temporary, sync_names, write_all};
-use rustix::fs::{Stat, fstat, fsync};
-use rustix::io::Errno;
+use common::storage::{JobKind, SMALL, Temporary};
 
-use super::directory::{EntryKind, FoundDirectory, Obstacle, look, set_mode};
-use super::retention::{NoRoom, Otherwise, Reservation, Seen, own_age};
-use super::root::OpenRoot;
+use self::target::{Attempt, Search, Target};
+use super::retention::Otherwise;
 use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
@@ -23,9 +20,6 @@ const SMALLEST: usize = 2 * 1024;
 /// writes are faster.
 const LARGE: usize = 256 * 1024;
 
-/// The mode of a new file.
-const MODE: u32 = 0o644;
-
 /// An unfinished upload. If it is dropped, it leaves nothing on the disk.
 pub(crate) struct Upload {
     inner: Arc<Inner>,
@@ -34,45 +28,6 @@ pub(crate) struct Upload {
     buffer: Vec<u8>,
     /// How many bytes were written before those in the buffer.
     written: u64,
-}
-
-/// The file that the upload replaces, and the condition.
-#[derive(Clone)]
-struct Target {
-    path: FilePath,
-    condition: Arc<dyn Condition>,
-    /// Whether its length was known at the beginning.
-    is_announced: bool,
-    /// In seconds.
-    own_age: Option<u64>,
-    /// The reservation of the upload, if there is a quota.
-    reservation: Option<Arc<Reservation>>,
-}
-
-/// The file that an upload replaces, or the link to it, which has no `stat` and is not counted.
-struct There {
-    /// Holding it delays the freeing of its blocks, which takes time.
-    _open: OwnedFd,
-    stat: Option<Stat>,
-    mode: u32,
-}
-
-/// The result of a complete upload.
-enum Attempt {
-    Done(Version),
-    /// A directory must be created first.
-    MakeDirectory,
-    /// The file that it was to replace does not exist any more, so the upload needs other room.
-    MakeRoom,
-}
-
-/// How to find the directory of a file.
-#[derive(Clone, Copy)]
-enum Search {
-    /// Use it if it exists and is on the disk.
-    Find,
-    /// Create it if it is missing.
-    Make,
 }
 
 impl Storage {
@@ -205,196 +160,4 @@ impl Upload {
 
 fn largest_buffer() -> usize {
     if load::is_light() { LARGE } else { SMALL }
-}
-
-impl Target {
-    /// Takes room for the received bytes, `total` so far, before they are written. Deletes files
-    /// for it only if `makes_room`.
-    async fn receive(&self, inner: &Arc<Inner>, total: u64, makes_room: bool) -> Result<(), Error> {
-        let Some(reservation) = &self.reservation else { return Ok(()) };
-        let received = inner.receive(reservation, total, makes_room, &self.path).await;
-        received.map_err(|full| self.no_room(full))
-    }
-}
-
-/// The part of an upload that runs in the disk pool.
-impl Target {
-    fn begin(&mut self, inner: &Inner, expected: u64) -> Result<Temporary, Error> {
-        let root = inner.root.check()?;
-        let found = root.directories.find(&self.path);
-        let FoundDirectory { directory, missing, mount } =
-            found.map_err(|obstacle| self.blocked(obstacle))?;
-        let mut replaced = None;
-        if let Some(directory) = &directory {
-            replaced = self.check(&root, directory)?;
-        } else if !self.condition.holds(None) {
-            return Err(Error::Precondition(self.path.clone()));
-        }
-        let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
-        let need = Need { bytes: expected, inodes: 1 + missing };
-        self.check_space(inner, base, need)?;
-        // A file system that is mounted below the directory has its own space.
-        if let (Some(retention), None) = (&inner.retention, &mount) {
-            let replaced = replaced.and_then(|it| Some(Seen::of(&it.stat?, directory.as_ref()?)));
-            let reservation = retention.reserve(expected, replaced);
-            self.reservation = Some(Arc::new(reservation.map_err(|full| self.no_room(full))?));
-        }
-        let temporary = Temporary::create(base.as_fd(), inner.pool.clone());
-        temporary.map_err(|errno| Error::disk("store", &self.path, errno))
-    }
-
-    fn write(
-        &self,
-        inner: &Inner,
-        file: &OwnedFd,
-        bytes: &[u8],
-        position: u64,
-    ) -> Result<(), Error> {
-        let need = Need { bytes: bytes.len() as u64, inodes: 0 };
-        self.check_space(inner, file, need)?;
-        write_all(file, bytes, position).map_err(|errno| self.failed(errno))
-    }
-
-    fn check_space(&self, inner: &Inner, on: impl AsFd, need: Need) -> Result<(), Error> {
-        match space::shortage(inner.min_free, on, need) {
-            Ok(None) => Ok(()),
-            Ok(Some(reason)) => Err(Error::NoSpace { path: self.path.clone(), reason }),
-            Err(errno) => Err(self.failed(errno)),
-        }
-    }
-
-    /// Renames the file, or says what must be done first.
-    fn commit(
-        &self,
-        inner: &Inner,
-        temporary: &mut Temporary,
-        directory: Search,
-    ) -> Result<Attempt, Error> {
-        let root = inner.root.check()?;
-        let hold = root.directories.hold(&self.path);
-        let outcome = match self.directory(inner, &root, directory) {
-            Ok(Some(directory)) => self.rename(inner, &root, temporary, &directory),
-            Ok(None) => Ok(Attempt::MakeDirectory),
-            Err(error) => Err(error),
-        };
-        drop(hold);
-        if matches!(outcome, Err(_) | Ok(Attempt::MakeRoom)) {
-            root.directories.prune(&self.path);
-        }
-        outcome
-    }
-
-    fn directory(
-        &self,
-        inner: &Inner,
-        root: &OpenRoot,
-        directory: Search,
-    ) -> Result<Option<OwnedFd>, Error> {
-        let found = match directory {
-            Search::Find => root.directories.find_synced(&self.path),
-            Search::Make => {
-                let found = root.directories.find(&self.path);
-                let FoundDirectory { missing, mount, .. } = found.map_err(|it| self.blocked(it))?;
-                let base = mount.as_ref().unwrap_or_else(|| root.directories.root());
-                let need = Need { bytes: 0, inodes: missing };
-                self.check_space(inner, base, need)?;
-                root.directories.make(&self.path).map(Some)
-            }
-        };
-        found.map_err(|obstacle| self.blocked(obstacle))
-    }
-
-    fn rename(
-        &self,
-        inner: &Inner,
-        root: &OpenRoot,
-        temporary: &mut Temporary,
-        directory: &OwnedFd,
-    ) -> Result<Attempt, Error> {
-        let file = temporary.file().clone();
-        let expected = self.check(root, directory)?.map_or(MODE, |there| there.mode);
-        set_mode(&file, expected).map_err(|errno| self.failed(errno))?;
-        if let Some(seconds) = self.own_age {
-            own_age::store(&file, seconds);
-        }
-        if inner.sync {
-            fsync(&file).map_err(|errno| self.failed(errno))?;
-        }
-
-        let new = Seen::from(&fstat(&file).map_err(|errno| self.failed(errno))?);
-        let lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        let replaced = self.check(root, directory)?;
-        let mut counted = None;
-        if let Some(reservation) = &self.reservation {
-            counted = replaced.as_ref().and_then(|it| Some(Seen::of(it.stat.as_ref()?, directory)));
-            match reservation.check(counted.as_ref(), new.bytes) {
-                Ok(()) => {}
-                // The file whose room it was to take was deleted meanwhile.
-                Err(_) if reservation.forgo() => return Ok(Attempt::MakeRoom),
-                Err(full) => return Err(self.no_room(full)),
-            }
-        }
-        let mode = replaced.as_ref().map_or(MODE, |there| there.mode);
-        if mode != expected {
-            set_mode(&file, mode).map_err(|errno| self.failed(errno))?;
-        }
-        let (_, name) = self.path.split();
-        temporary.rename(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
-        if let Some(reservation) = &self.reservation {
-            reservation.commit(counted.as_ref(), &new);
-        }
-        drop(lock);
-        drop(replaced);
-
-        if inner.sync {
-            sync_names(directory.as_fd()).map_err(|errno| self.failed(errno))?;
-        }
-        let stat = fstat(&file).map_err(|errno| self.failed(errno))?;
-        Version::of(&stat).map(Attempt::Done).ok_or_else(|| self.failed(Errno::IO))
-    }
-
-    /// The file that would be replaced.
-    ///
-    /// # Errors
-    ///
-    /// It must not be replaced: it is not a file, or the condition of the request is false.
-    fn check(&self, root: &OpenRoot, directory: &OwnedFd) -> Result<Option<There>, Error> {
-        let path = &self.path;
-        let (_, name) = path.split();
-        let special = || self.blocked(Obstacle::Special(path.as_str().to_owned()));
-        let found = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
-            EntryKind::Nothing => None,
-            EntryKind::File(open, version, stat) => {
-                Some((There { _open: open, stat: Some(stat), mode: version.mode }, version))
-            }
-            EntryKind::Link(open) => match root.lookup.stat_target(path, &open) {
-                Ok(version) => Some((There { _open: open, stat: None, mode: MODE }, version)),
-                Err(_) => return Err(special()),
-            },
-            EntryKind::Directory => return Err(Error::UploadOntoDirectory(path.clone())),
-            EntryKind::Special => return Err(special()),
-        };
-        if self.condition.holds(found.as_ref().map(|(_, version)| version)) {
-            Ok(found.map(|(there, _)| there))
-        } else {
-            Err(Error::Precondition(path.clone()))
-        }
-    }
-
-    fn no_room(&self, NoRoom { limit }: NoRoom) -> Error {
-        Error::NoRoom { path: self.path.clone(), limit }
-    }
-
-    fn blocked(&self, obstacle: Obstacle) -> Error {
-        let path = self.path.clone();
-        match obstacle {
-            Obstacle::File(file) => Error::UploadBelowFile { path, file },
-            Obstacle::Special(special) => Error::UploadOntoSpecial { path, special },
-            Obstacle::Disk(errno) => self.failed(errno),
-        }
-    }
-
-    fn failed(&self, errno: Errno) -> Error {
-        Error::not_stored(&self.path, errno)
-    }
 }
