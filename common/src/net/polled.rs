@@ -62,6 +62,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
     let mut future = pin!(future);
     let (mut events, mut wakers) = (Vec::with_capacity(EVENTS), Vec::new());
     loop {
+        poller.state.swap(AWAKE, AcqRel);
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
             return Ok(output);
         }
@@ -85,9 +86,9 @@ struct Sockets {
     readiness: HashMap<u64, Arc<Readiness>>,
 }
 
-/// The future is being polled, or is about to be.
+/// The future is being polled.
 const AWAKE: u8 = 0;
-/// The same, and it must be polled again.
+/// It must be polled, or polled again.
 const WOKEN: u8 = 1;
 /// The thread waits for events, or is about to.
 const ASLEEP: u8 = 2;
@@ -134,7 +135,8 @@ impl Poller {
         events.clear();
         let limit = if may_sleep { None } else { Some(&NOT) };
         let waited = epoll::wait(&self.epoll, spare_capacity(events), limit);
-        self.state.swap(AWAKE, AcqRel);
+        // What happens until the next poll is seen by that poll.
+        self.state.swap(WOKEN, AcqRel);
         if let Err(errno) = waited {
             return if errno == Errno::INTR { Ok(()) } else { Err(errno.into()) };
         }
