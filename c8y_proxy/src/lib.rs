@@ -30,7 +30,7 @@ mod target;
 mod upgrade;
 mod upstream;
 
-use common::http::respond::{Respond, endpoint};
+use common::http::respond::endpoint;
 use common::http::{BELOW, Routes};
 
 pub use self::state::State;
@@ -38,7 +38,6 @@ pub use self::state::State;
 /// The service, without a socket.
 pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state.clone());
-    app.with(Respond);
     for path in ["/c8y", "/c8y/", BELOW] {
         app.at(path).all(endpoint(forward::forward));
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_executor::Executor;
-use common::http::respond::{Respond, endpoint};
+use common::http::respond::endpoint;
 use common::http::{BELOW, Routes};
 use common::net::Origin;
 use http::Method;
@@ -66,7 +66,6 @@ impl State {
 /// GET or HEAD of a file gets an express answer, unless that would wait for the disk.
 pub fn routes(state: State) -> Routes {
     let mut app = tide::with_state(state.clone());
-    app.with(Respond);
     app.at(BELOW)
         .get(endpoint(handlers::download))
         .head(endpoint(handlers::download))

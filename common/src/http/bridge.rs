@@ -45,11 +45,15 @@ fn take<T: Send + 'static>(extensions: &mut Extensions) -> Option<T> {
     extensions.get_mut::<Carried<T>>()?.get_mut().take()
 }
 
+/// A request of http_types that carries nothing yet.
+fn carrier() -> http_types::Request {
+    let new = || http_types::Request::new(http_types::Method::Get, nowhere());
+    REQUEST.take().unwrap_or_else(new)
+}
+
 /// An http_types request that carries this one. Its own method and URL are placeholders.
 pub(crate) fn load_request(request: Request<Body>) -> http_types::Request {
-    let mut carrier = REQUEST
-        .take()
-        .unwrap_or_else(|| http_types::Request::new(http_types::Method::Get, nowhere()));
+    let mut carrier = carrier();
     put(carrier.ext_mut(), request);
     carrier
 }
@@ -94,40 +98,27 @@ pub fn answer_with_upgrade(response: Response<Body>, upgrade: Upgrade) -> tide::
     load(Answer { response, upgrade: Some(upgrade) }).into()
 }
 
-/// tide's own status, if no endpoint of ours gave the answer.
-pub(crate) fn status(carrier: tide::StatusCode) -> StatusCode {
-    StatusCode::from_u16(carrier.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
-/// Whether an endpoint of ours gave this answer, rather than tide.
-pub(crate) fn is_answered(carrier: &tide::Response) -> bool {
-    let carried = carrier.ext::<Carried<Answer>>();
-    carried.is_some_and(|carried| carried.0.lock().is_ok_and(|answer| answer.is_some()))
-}
-
-/// Lets the application answer a request.
+/// Lets the application answer a request. Returns tide's own status if no endpoint answered.
 pub(super) async fn respond<S>(
     app: &tide::Server<S>,
     prefixes: &'static [&'static str],
     request: Request<Body>,
-) -> Answer
+) -> Result<Answer, StatusCode>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let (method, uri) = (route_method(request.method()), request.uri().clone());
-    let mut carrier = load_request(request);
-    carrier.set_method(method);
-    set_route(carrier.url_mut(), uri.path(), prefixes);
+    let mut carrier = carrier();
+    carrier.set_method(route_method(request.method()));
+    set_route(carrier.url_mut(), request.uri().path(), prefixes);
+    put(carrier.ext_mut(), request);
 
     let responded: http_types::Result<http_types::Response> = app.respond(carrier).await;
     let answer = match responded {
         Ok(carrier) => unload(carrier),
         Err(error) => Err(error.status()),
     };
-    answer.unwrap_or_else(|bare| {
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = status(bare);
-        Answer { response, upgrade: None }
+    answer.map_err(|bare| {
+        StatusCode::from_u16(bare.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     })
 }
 

@@ -63,20 +63,6 @@ impl<S: Clone + Send + Sync + 'static> tide::Endpoint<S> for Endpoint<S> {
     }
 }
 
-/// Middleware that gives what tide answers by itself, 404 and 405, a text.
-pub struct Respond;
-
-#[tide::utils::async_trait]
-impl<S: Clone + Send + Sync + 'static> tide::Middleware<S> for Respond {
-    async fn handle(&self, request: tide::Request<S>, next: tide::Next<'_, S>) -> tide::Result {
-        let carrier = next.run(request).await;
-        if bridge::is_answered(&carrier) {
-            return Ok(carrier);
-        }
-        Ok(bridge::answer(unrouted(bridge::status(carrier.status()))))
-    }
-}
-
 /// The response to an error. The log gets the causes of a 5xx.
 pub fn error_response(failure: &impl Failure) -> Response<Body> {
     let status = failure.status();
@@ -90,7 +76,8 @@ pub fn error_response(failure: &impl Failure) -> Response<Body> {
     response
 }
 
-fn unrouted(status: StatusCode) -> Response<Body> {
+/// The response where tide answers by itself: 404 and 405.
+pub(super) fn unrouted(status: StatusCode) -> Response<Body> {
     let reason = status.canonical_reason().unwrap_or("Error");
     text(status, reason.to_owned())
 }

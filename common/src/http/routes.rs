@@ -8,6 +8,7 @@ use futures_lite::future::Boxed;
 use super::answer::Answer;
 use super::body::Body;
 use super::bridge;
+use super::respond::unrouted;
 use crate::access::{Forbidden, Judge};
 
 /// How a service answers: its application, and for speed the answers that need not go through it.
@@ -30,10 +31,8 @@ impl<F: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync> Express for
 
 impl Routes {
     /// The routes of `app`. The paths below one of `prefixes`, which end with a slash, all lead to
-    /// its route [`BELOW`](super::BELOW), and no other path does.
-    ///
-    /// The application should have [`super::respond::Respond`] among its middleware, which gives a
-    /// text to errors and to tide's own answers.
+    /// its route [`BELOW`](super::BELOW), and no other path does. tide's own answers, 404 and 405,
+    /// get a text.
     pub fn new<S>(app: tide::Server<S>, prefixes: &'static [&'static str]) -> Self
     where
         S: Clone + Send + Sync + 'static,
@@ -42,7 +41,13 @@ impl Routes {
         Self {
             answer: Box::new(move |request| {
                 let app = Arc::clone(&app);
-                Box::pin(async move { bridge::respond(&app, prefixes, request).await })
+                Box::pin(async move {
+                    let answered = bridge::respond(&app, prefixes, request).await;
+                    answered.unwrap_or_else(|status| Answer {
+                        response: unrouted(status),
+                        upgrade: None,
+                    })
+                })
             }),
             express: Box::new(|_| None),
             asked: AccessCheck(|_, _| Ok(())),
