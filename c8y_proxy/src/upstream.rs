@@ -8,6 +8,7 @@ use async_io::Timer;
 use bytes::Bytes;
 use common::client::{self, Answer};
 use common::http::Body;
+use common::http::crossing::has;
 use futures_lite::FutureExt;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
@@ -180,5 +181,5 @@ fn is_refused(answer: &Answer) -> bool {
 
 /// Whether the client sends its own credentials.
 pub(crate) fn is_authorized(fields: &HeaderMap) -> bool {
-    fields.contains_key(AUTHORIZATION)
+    has(fields, &AUTHORIZATION)
 }

@@ -4,7 +4,7 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::http::crossing::members;
+use crate::http::crossing::{has, members};
 
 /// Checks the fields of an answer, and merges several equal `Content-Length` fields into one.
 ///
@@ -12,7 +12,7 @@ use crate::http::crossing::members;
 ///
 /// What is wrong with them, in words.
 pub(super) fn check(fields: &mut HeaderMap, has_body: bool) -> Result<(), String> {
-    if fields.contains_key(TRANSFER_ENCODING) {
+    if has(fields, &TRANSFER_ENCODING) {
         return if has_body { check_codings(fields) } else { Ok(()) };
     }
     let mut lengths = fields.get_all(CONTENT_LENGTH).into_iter();

@@ -34,7 +34,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 pub fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
     remove_named(fields);
     remove_all(fields, |name| is_hop_by_hop(name) || name == EXPECT);
-    if fields.contains_key(TRANSFER_ENCODING) {
+    if has(fields, &TRANSFER_ENCODING) {
         fields.remove(CONTENT_LENGTH);
     }
     fields.insert(HOST, host.clone());
@@ -44,7 +44,8 @@ pub fn to_upstream(fields: &mut HeaderMap, host: &HeaderValue) {
 pub fn to_client(fields: &mut HeaderMap) {
     remove_named(fields);
     remove_all(fields, is_hop_by_hop);
-    if fields.remove(TRANSFER_ENCODING).is_some() {
+    if has(fields, &TRANSFER_ENCODING) {
+        fields.remove(TRANSFER_ENCODING);
         fields.remove(CONTENT_LENGTH);
     }
 }
@@ -52,7 +53,7 @@ pub fn to_client(fields: &mut HeaderMap) {
 /// The protocols to which a request asks to switch, as it spells them (RFC 9110, 7.8). Without h2c,
 /// which is HTTP/2 without TLS (RFC 7540, 3.2): the upstream connection uses TLS.
 pub fn upgrade(head: &request::Parts) -> Option<HeaderValue> {
-    if head.version < Version::HTTP_11 {
+    if head.version < Version::HTTP_11 || !has(&head.headers, &UPGRADE) {
         return None;
     }
     if !members(&head.headers, CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade")) {
@@ -82,6 +83,9 @@ fn remove_all(fields: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool)
 /// the request and to which host. Without them, the request would have another meaning upstream.
 /// `keep-alive`, the most common option, is always removed.
 fn remove_named(fields: &mut HeaderMap) {
+    if !has(fields, &CONNECTION) {
+        return;
+    }
     let named: Vec<HeaderName> = members(fields, CONNECTION)
         .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
@@ -90,6 +94,12 @@ fn remove_named(fields: &mut HeaderMap) {
     for name in named {
         fields.remove(name);
     }
+}
+
+/// Whether there is a field of this name. In a message of usual length, comparing all names is
+/// faster than the hash of one.
+pub fn has(fields: &HeaderMap, name: &HeaderName) -> bool {
+    fields.keys().any(|key| key == name)
 }
 
 /// The members of a list, of all fields of this name (RFC 9110, 5.3 and 5.6.1).
