@@ -27,13 +27,13 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use surf::HttpClient;
-use surf::utils::async_trait;
 
 use self::dial::Dialer;
 use self::link::Link;
 use self::pool::{Pool, ResponseBody};
 use self::state::{ConnectionState, TimeLimits};
 use crate::error::chain;
+use crate::http::crossing::has;
 use crate::http::{Body, load, load_request, unload, unload_request};
 use crate::net::socket::Socket;
 use crate::net::{Observer, Origin, Stream};
@@ -96,7 +96,7 @@ impl Client {
         let mut request = self.address(request);
         if let Some(mut link) = self.pool.take() {
             let spare = spare(&request);
-            let unanswered = match link.exchange(&self.to, request).await {
+            let unanswered = match link.exchange(&self.to, request, spare.is_none()).await {
                 Ok(response) => return self.accept(response, link).await,
                 Err(unanswered) => unanswered,
             };
@@ -108,7 +108,7 @@ impl Client {
         }
         // Boxed, since it is large and rarely used.
         let mut link = Box::pin(self.connect()).await?;
-        match link.exchange(&self.to, request).await {
+        match link.exchange(&self.to, request, false).await {
             Ok(response) => self.accept(response, link).await,
             Err(unanswered) => Err(unanswered.error),
         }
@@ -120,7 +120,7 @@ impl Client {
         let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(target);
         *request.version_mut() = Version::HTTP_11;
-        if !request.headers().contains_key(header::HOST) {
+        if !has(request.headers(), &header::HOST) {
             let scheme_port = if self.options.tls.is_some() { 443 } else { 80 };
             let host = self.options.origin.host_field(scheme_port);
             if let Ok(host) = HeaderValue::from_str(&host) {
@@ -206,14 +206,24 @@ impl fmt::Debug for Client {
     }
 }
 
-#[async_trait]
 impl HttpClient for Client {
     /// An error is carried like an answer, since one of http_types links the printer of backtraces.
-    async fn send(&self, carrier: http_types::Request) -> http_types::Result<http_types::Response> {
-        Ok(load(match unload_request(carrier) {
-            Some(request) => self.answer(request).await,
-            None => Err(Error::NotCarried),
-        }))
+    // As `async_trait` has it, but the future does not hold the carrier.
+    fn send<'a, 'b>(
+        &'a self,
+        carrier: http_types::Request,
+    ) -> Pin<Box<dyn Future<Output = http_types::Result<http_types::Response>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        let request = unload_request(carrier);
+        Box::pin(async move {
+            Ok(load(match request {
+                Some(request) => self.answer(request).await,
+                None => Err(Error::NotCarried),
+            }))
+        })
     }
 }
 

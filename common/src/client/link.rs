@@ -21,6 +21,7 @@ use super::error::{Error, Step};
 use super::state::ConnectionState;
 use super::stream::HttpStream;
 use crate::error::chain;
+use crate::http::crossing::has;
 use crate::http::{Body, BodyError};
 use crate::net::Stream;
 use crate::net::clock::DeadlineTimer;
@@ -87,15 +88,17 @@ impl Link {
         self.sender.is_ready()
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. With `looks`, it first asks the kernel
+    /// whether upstream has just closed the connection.
     pub(super) async fn exchange(
         &mut self,
         to: &str,
         request: Request<Body>,
+        looks: bool,
     ) -> Result<Response<Incoming>, Unanswered> {
         let may_switch =
-            request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
-        self.state.begin(may_switch);
+            request.method() == Method::CONNECT || has(request.headers(), &header::UPGRADE);
+        self.state.begin(may_switch, looks);
         let request = request.map(|body| RequestBody::new(body, Arc::clone(&self.state)));
         let mut failed = match self.sender.try_send_request(request).await {
             Ok(response) => {

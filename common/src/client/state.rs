@@ -42,7 +42,8 @@ pub(super) struct ConnectionState {
     /// When the last byte was transferred, or the last exchange began or ended.
     moved: AtomicU64,
     in_exchange: AtomicBool,
-    begun: AtomicBool,
+    /// The exchange has begun, and is to look whether the connection was closed before.
+    looks: AtomicBool,
     writing: AtomicBool,
     drained: AtomicBool,
     answered: AtomicBool,
@@ -63,7 +64,7 @@ impl ConnectionState {
             limits,
             moved: AtomicU64::new(now()),
             in_exchange: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
+            looks: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             drained: AtomicBool::new(false),
             answered: AtomicBool::new(false),
@@ -74,13 +75,14 @@ impl ConnectionState {
         }
     }
 
-    /// An exchange begins; with `switching`, the answer may switch to another protocol.
-    pub(super) fn begin(&self, switching: bool) {
+    /// An exchange begins; with `switching`, the answer may switch to another protocol; with `looks`,
+    /// it matters whether the connection was closed before.
+    pub(super) fn begin(&self, switching: bool, looks: bool) {
         self.moved(0);
         self.answered.store(false, Relaxed);
         self.switching.store(switching, Relaxed);
         self.in_exchange.store(true, Relaxed);
-        self.begun.store(true, Relaxed);
+        self.looks.store(looks, Relaxed);
         self.allowed.store(BEFORE_HEAD, Relaxed);
     }
 
@@ -98,9 +100,9 @@ impl ConnectionState {
         allowed > bytes
     }
 
-    /// True once per exchange, before its first byte is read or sent.
-    pub(super) fn has_just_begun(&self) -> bool {
-        self.begun.load(Relaxed) && self.begun.swap(false, Relaxed)
+    /// True once per exchange that looks, before its first byte is read or sent.
+    pub(super) fn must_look(&self) -> bool {
+        self.looks.load(Relaxed) && self.looks.swap(false, Relaxed)
     }
 
     /// The exchange is over, and another may follow.
@@ -188,7 +190,7 @@ mod tests {
     fn an_exchange_has_a_time_limit_only_while_upstream_takes_none_of_it() {
         let state = ConnectionState::new(TimeLimits::default());
         assert_ne!(state.deadline(), u64::MAX, "an idle connection is closed");
-        state.begin(false);
+        state.begin(false, false);
         assert_eq!(state.deadline(), u64::MAX, "an answer is waited for");
         state.waits_to_write(true);
         assert_ne!(state.deadline(), u64::MAX, "what there is of the request is not taken");
@@ -202,7 +204,7 @@ mod tests {
     fn silence_has_a_limit_if_one_is_set_and_all_is_read() {
         let silence = Some(Duration::from_secs(60));
         let state = ConnectionState::new(TimeLimits { silence, ..TimeLimits::default() });
-        state.begin(false);
+        state.begin(false, false);
         assert_eq!(state.deadline(), u64::MAX, "there may be more to read");
         state.drain();
         assert_ne!(state.deadline(), u64::MAX, "nothing comes");

@@ -69,8 +69,9 @@ impl hyper::rt::Read for HttpStream {
         if self.state.is_drained() {
             return Poll::Pending;
         }
-        // Upstream may just have closed the connection; check before the request is sent.
-        if self.state.has_just_begun() {
+        // Upstream may just have closed the connection; check before a request is sent that cannot
+        // be sent twice.
+        if self.state.must_look() {
             self.stream.look_again();
         }
         let polled = Pin::new(&mut self.stream).receive(cx, buffer);
