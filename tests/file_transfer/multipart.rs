@@ -1,5 +1,7 @@
 //! `curl -X PUT -F 'file=@…'`, as the documentation has it: the file is stored, not its envelope.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::support::answer::Answer;
 use crate::support::client::Client;
 use crate::support::service::Service;
@@ -53,6 +55,17 @@ fn a_large_file_comes_out_of_its_envelope_byte_for_byte() {
         assert_eq!(curl.answer().status, 201);
         assert_stored(&service, &[("large", &content)]);
     }
+}
+
+#[test]
+fn a_file_takes_no_space_of_the_disk_for_the_rest_of_its_envelope() {
+    let service = start(|_| {});
+    let content = "x".repeat(400_000);
+    let body = FILE.replace("new", &content) + "--b--\r\n" + &"y".repeat(5_000_000);
+    assert_eq!(send(&service, "; boundary=b", &body).status, 201);
+    let stored = service.path("data/file-transfer/foo").metadata().unwrap();
+    assert_eq!(stored.len(), 400_000);
+    assert!(stored.blocks() * 512 < 500_000, "{} blocks", stored.blocks());
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(crate) struct Upload {
     buffer: Vec<u8>,
     /// How many bytes were written before those in the buffer.
     written: u64,
+    /// Up to where space is allocated.
+    allocated: u64,
 }
 
 impl Storage {
@@ -49,14 +51,21 @@ impl Storage {
         if let Some(retention) = &self.0.retention {
             retention.wait_until_counted().await;
         }
-        let (condition, is_announced) = (Arc::new(condition), expected.is_some());
-        let target = Target { path, condition, is_announced, own_age, reservation: None };
+        let condition = Arc::new(condition);
+        let target = Target { path, condition, announced: expected, own_age, reservation: None };
         let mut is_last = false;
         loop {
             let (inner, mut target) = (self.0.clone(), target.clone());
             let begin = move || {
                 let temporary = target.begin(&inner, expected.unwrap_or(0))?;
-                Ok(Upload { inner, target, temporary, buffer: Vec::new(), written: 0 })
+                Ok(Upload {
+                    inner,
+                    target,
+                    temporary,
+                    buffer: Vec::new(),
+                    written: 0,
+                    allocated: 0,
+                })
             };
             match self.0.pool.run(JobKind::Write, begin).await {
                 Err(Error::NoRoom { .. })
@@ -113,7 +122,12 @@ impl Upload {
             let finish = move || {
                 let buffer = std::mem::take(&mut self.buffer);
                 let file = self.temporary.file();
-                self.target.write(&self.inner, file, &buffer, size - buffer.len() as u64)?;
+                let position = size - buffer.len() as u64;
+                self.target.write(&self.inner, file, &buffer, position, &mut self.allocated)?;
+                if self.allocated > size {
+                    // The rest of a multipart body was longer than usual.
+                    self.target.cut(file, size)?;
+                }
                 let step = self.target.commit(&self.inner, &mut self.temporary, directory)?;
                 Ok::<_, Error>((step, self))
             };
@@ -143,14 +157,15 @@ impl Upload {
         let position = self.written;
         self.written += buffer.len() as u64;
         let (inner, target) = (self.inner.clone(), self.target.clone());
-        target.receive(&inner, self.written, target.is_announced).await?;
+        target.receive(&inner, self.written, target.announced.is_some()).await?;
         let file = self.temporary.file().clone();
+        let mut allocated = self.allocated;
         let write = move || {
-            target.write(&inner, &file, &buffer, position)?;
+            target.write(&inner, &file, &buffer, position, &mut allocated)?;
             buffer.clear();
-            Ok::<_, Error>(buffer)
+            Ok::<_, Error>((buffer, allocated))
         };
-        self.buffer = self.inner.pool.run(JobKind::Write, write).await?;
+        (self.buffer, self.allocated) = self.inner.pool.run(JobKind::Write, write).await?;
         if self.buffer.capacity() > largest_buffer() {
             self.buffer = Vec::new();
         }

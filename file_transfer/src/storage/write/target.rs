@@ -1,12 +1,13 @@
 //! The file that an upload replaces: how it is found, checked and replaced. All of this runs in the
 //! disk pool, but for taking room.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
 use common::storage::space::{self, Need};
 use common::storage::{Temporary, sync_names, write_all};
-use rustix::fs::{Stat, fstat, fsync};
+use rustix::fs::{FallocateFlags, Stat, fallocate, fstat, fsync, ftruncate};
 use rustix::io::Errno;
 
 use super::super::directory::{EntryKind, FoundDirectory, Obstacle, look, set_mode};
@@ -19,13 +20,20 @@ use crate::path::FilePath;
 /// The mode of a new file.
 const MODE: u32 = 0o644;
 
+/// How much space is allocated at a time. A client that announces a long file and does not send it
+/// holds no more than this.
+const STEP: u64 = 4 * 1024 * 1024;
+/// The end of a file, up to this length, is left to the kernel to allocate: when a file with such a
+/// part replaces another one, ext4 begins to write its data to the disk at once.
+const TAIL: u64 = 64 * 1024;
+
 /// The file that the upload replaces, and the condition.
 #[derive(Clone)]
 pub(super) struct Target {
     pub(super) path: FilePath,
     pub(super) condition: Arc<dyn Condition>,
-    /// Whether its length was known at the beginning.
-    pub(super) is_announced: bool,
+    /// Its length, if that was known at the beginning; a multipart body may be a bit longer.
+    pub(super) announced: Option<u64>,
     /// In seconds.
     pub(super) own_age: Option<u64>,
     /// The reservation of the upload, if there is a quota.
@@ -105,10 +113,43 @@ impl Target {
         file: &OwnedFd,
         bytes: &[u8],
         position: u64,
+        allocated: &mut u64,
     ) -> Result<(), Error> {
-        let need = Need { bytes: bytes.len() as u64, inodes: 0 };
-        self.check_space(inner, file, need)?;
+        let end = position + bytes.len() as u64;
+        if end > *allocated && !self.allocate(inner, file, position..end, allocated) {
+            let need = Need { bytes: bytes.len() as u64, inodes: 0 };
+            self.check_space(inner, file, need)?;
+        }
         write_all(file, bytes, position).map_err(|errno| self.failed(errno))
+    }
+
+    /// Allocates space for the next part of a long file, which costs less than to have each write
+    /// allocate its own. False if there is none to spare, or the file system cannot.
+    fn allocate(
+        &self,
+        inner: &Inner,
+        file: &OwnedFd,
+        next: Range<u64>,
+        allocated: &mut u64,
+    ) -> bool {
+        let last = self.announced.unwrap_or(0).saturating_sub(1) & !(TAIL - 1);
+        let end = last.min(next.start + STEP);
+        if end < next.end {
+            return false;
+        }
+        let bytes = end - next.start;
+        let has_space = self.check_space(inner, file, Need { bytes, inodes: 0 }).is_ok();
+        let keep_size = FallocateFlags::KEEP_SIZE;
+        let is_done = has_space && fallocate(file, keep_size, next.start, bytes).is_ok();
+        if is_done {
+            *allocated = end;
+        }
+        is_done
+    }
+
+    /// Frees what is allocated behind the end.
+    pub(super) fn cut(&self, file: &OwnedFd, size: u64) -> Result<(), Error> {
+        ftruncate(file, size).map_err(|errno| self.failed(errno))
     }
 
     fn check_space(&self, inner: &Inner, on: impl AsFd, need: Need) -> Result<(), Error> {
