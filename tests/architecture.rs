@@ -1,7 +1,8 @@
-//! The structure of the sources: imports form no circle, and none points upward.
+//! The structure of the sources: modules do not import each other in a circle, and none imports
+//! from a module above it.
 //!
-//! Reads the source files alone. A module is a file; whatever it names by `crate::`, `super::` or,
-//! in a service, `common::` counts as an import, outside its tests.
+//! Reads only the source files. A module is a file; each path that it names by `crate::`, `super::`
+//! or, in a service, `common::` counts as an import, except in its tests.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test blocks nobody")]
 

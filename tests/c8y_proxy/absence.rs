@@ -1,4 +1,5 @@
-//! Broker, bridge and cloud come and go; the proxy stays, says so once, and finds them again.
+//! Broker, bridge and cloud disappear and return. The proxy keeps running, logs each change once,
+//! and connects to them again.
 
 use std::net::TcpListener;
 use std::thread;
@@ -8,7 +9,7 @@ use crate::support::bridge::Answer;
 use crate::support::device::{Device, Outside, PROGRAM, SOON};
 use crate::support::service::Service;
 
-/// A broker that came back is found within the longest back-off that a short absence leads to.
+/// A broker that returns is found within the longest back-off that a short absence can cause.
 const BACK: Duration = Duration::from_secs(30);
 
 fn wait_until_it_works(device: &Device, limit: Duration) {
@@ -91,7 +92,7 @@ fn a_question_that_is_lost_is_asked_again_and_all_who_wait_are_served() {
         let start = Instant::now();
         let get = || device.get("/c8y/tenant/currentTenant").status;
         let waiting: Vec<_> = (0..5).map(|_| scope.spawn(get)).collect();
-        // The first question is lost for certain: nobody was there to carry it.
+        // The first request is certainly lost: no bridge was there to forward it.
         thread::sleep(Duration::from_secs(2));
         device.bridge().come_back();
         for waiting in waiting {
@@ -149,7 +150,7 @@ fn a_broker_that_restarts_is_found_again() {
     let mut device = Device::start();
     device.warm();
     device.outside.stop_broker();
-    // The token in hand is good without a broker.
+    // A token that was fetched before is used without a broker.
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
     device.cloud().tokens().revoke_all();
     let answer = device.get("/c8y/tenant/currentTenant");
@@ -178,7 +179,7 @@ fn a_bridge_that_restarts_is_found_again() {
 
 #[test]
 fn a_token_of_before_is_never_taken_for_an_answer() {
-    // Somebody retained an old answer on the topic: it is not the answer to our question.
+    // An old answer was retained on the topic. It does not answer our request.
     let outside = Outside::new();
     let old = outside.cloud.tokens().issue();
     outside.cloud.tokens().revoke(&old);

@@ -39,7 +39,7 @@ struct Ruled {
     authority: Authority,
 }
 
-/// Has the proxy demand certificates of an authority, which is returned, and obey rules.
+/// Makes the proxy require certificates of an authority, which is returned, and apply rules.
 pub(crate) fn demand_certificates(setup: &mut Setup, rules: &str) -> Authority {
     let authority = Authority::new(setup.directory(), "local-ca");
     let server = authority.server("proxy", Key::P256);
@@ -68,7 +68,7 @@ impl Ruled {
         Client::connect_tls(self.device.proxy.address, &config).unwrap()
     }
 
-    /// What Cumulocity has seen since it was asked last: methods and targets.
+    /// What Cumulocity has seen since the last call: methods and targets.
     fn crossed(&self) -> Vec<String> {
         let seen = self.device.cloud().seen().requests;
         self.device.cloud().forget();

@@ -113,7 +113,7 @@ fn a_cloud_that_reads_slowly_does_not_fill_the_memory() {
         client.send(head).unwrap();
         let mut stream = client.socket();
         stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-        // Until nobody takes any more.
+        // Until no client reads any more.
         while stream.write(&[0; 64 * 1024]).is_ok() {}
     }
     let peak = device.proxy.memory().peak;
@@ -124,8 +124,8 @@ fn a_cloud_that_reads_slowly_does_not_fill_the_memory() {
 fn the_program_is_small_on_disk() {
     let Some(program) = release() else { return };
     let size = fs::metadata(&program).unwrap().len();
-    // This holds what is reached with the standard library as Rust ships it. The packages bring one
-    // that is built for size: 2.9 MB on amd64.
+    // This limit holds for programs with the standard library as Rust ships it. The packages use
+    // one that is built for size: 2.9 MB on amd64.
     assert!(size <= 3400 * KB, "the program has {size} bytes");
 }
 
@@ -134,8 +134,8 @@ fn an_idle_proxy_that_is_connected_to_the_broker_takes_little_memory() {
     let Some(program) = release() else { return };
     let device = start(&program);
     eventually("the pool's threads are gone", SOON * 2, || device.proxy.threads() <= 4);
-    // What the handshakes took is given back when it has been quiet for a moment. Resident is also
-    // the code of the program and of the C library, as far as the kernel has mapped it.
+    // Memory of the handshakes is returned after a short time without requests. Resident memory
+    // also includes the code of the program and of the C library that the kernel has mapped.
     let (mut memory, start) = (device.proxy.memory(), Instant::now());
     let is_little = |memory: &Memory| memory.resident <= 6144 * KB && memory.private <= 921 * KB;
     while !is_little(&memory) && start.elapsed() < SOON * 2 {

@@ -1,4 +1,4 @@
-//! Bodies cross whole, framed as they came, whatever their length.
+//! Bodies of any length are forwarded completely, with the framing of the sender.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,7 +44,8 @@ fn a_body_whose_end_is_doubtful_never_reaches_the_cloud() {
             assert_eq!(answer.status, status, "{method} {framing}");
         }
     }
-    // Of two that say where a body ends, the length counts nowhere, and nothing comes after it.
+    // If both fields say where the body ends, the length is ignored, and the connection is closed
+    // after it.
     let both = "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     let mut client = device.connect();
     client.send(format!("POST /c8y/service/echo HTTP/1.1\r\nHost: a\r\n{both}")).unwrap();

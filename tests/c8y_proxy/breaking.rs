@@ -1,4 +1,4 @@
-//! What breaks on one side is seen to break on the other, and nothing looks whole that is not.
+//! An interruption on one side is visible on the other side, and nothing incomplete looks complete.
 
 use std::thread;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn an_answer_that_breaks_off_never_looks_whole() {
             assert_eq!(answer.field("transfer-encoding"), Some("chunked"), "{path}");
         }
     }
-    // None of these may have spoilt a connection for those who come after.
+    // None of these may leave a connection unusable for later requests.
     assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
 }
 

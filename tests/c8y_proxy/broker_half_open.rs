@@ -1,5 +1,5 @@
-//! The connection to the broker is half open, as when a firewall on the way has forgotten it:
-//! nothing arrives any more, and neither side is told.
+//! The connection to the broker is half open, as after a firewall on the path has dropped its
+//! state: nothing arrives any more, and neither side is told.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

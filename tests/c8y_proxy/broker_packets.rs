@@ -1,5 +1,5 @@
-//! A broker, or whoever may publish on it, sends packets that are too long: no memory is
-//! spent on them, the log complains once, and the proxy works again when they end.
+//! A broker, or a client that may publish on it, sends packets that are too long. The proxy does
+//! not store them, warns once, and works again when they end.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ const MB: u64 = 1024 * 1024;
 
 const COMPLAINT: &str = "bytes; the limit is 16384";
 
-/// Has the proxy fetch a new token.
+/// Makes the proxy fetch a new token.
 fn renew(device: &Device) {
     device.cloud().tokens().revoke_all();
     eventually("a new token is fetched", 3 * SOON, || {
@@ -26,7 +26,7 @@ fn renew(device: &Device) {
     });
 }
 
-/// What the attack has cost at its height.
+/// The peak of the proxy's memory during the attack.
 fn cost(device: &Device, attack: impl FnOnce()) -> u64 {
     let before = device.proxy.memory().resident;
     Memory::forget_peak(device.proxy.pid());
@@ -174,8 +174,8 @@ fn publish(topic: &[u8], payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// A broker that lets the proxy connect and subscribe, and then sends a packet that never ends;
-/// once it is well it is the real broker.
+/// A broker that lets the proxy connect and subscribe, and then sends a packet that never ends.
+/// When the test says so, it is replaced by the real broker.
 struct Hostile {
     port: u16,
     tried: Arc<AtomicUsize>,
@@ -255,7 +255,7 @@ fn join(client: TcpStream, broker: TcpStream) {
         [(client.try_clone().unwrap(), broker.try_clone().unwrap()), (broker, client)]
     {
         thread::spawn(move || {
-            // One of both has gone, and takes the other along.
+            // If one side has closed, the other side is closed too.
             let _gone = io::copy(&mut from, &mut to);
             let _gone = to.shutdown(Shutdown::Both);
         });

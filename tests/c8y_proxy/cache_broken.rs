@@ -1,5 +1,5 @@
-//! A download that breaks off is resumed without the readers noticing; where it cannot be, theirs
-//! break off as well, and no answer is ever made of two versions.
+//! An interrupted download is resumed, and the readers do not notice it. If it cannot be resumed,
+//! the answers to the readers are interrupted too. No answer ever contains two versions.
 
 use crate::support::answer::Answer;
 use crate::support::cached::{
@@ -96,7 +96,7 @@ fn a_break_whose_token_ran_out_meanwhile_is_resumed_with_a_new_one() {
     assert_bytes(&[begun, rest].concat(), &artifact, 0);
 }
 
-/// Has a download break off, with another artifact in the cloud when it is resumed; what a reader
+/// Interrupts a download. When it is resumed, the cloud has another artifact. Returns what a reader
 /// got.
 fn replaced(device: &Device, first: &Artifact, second: &Artifact) -> Vec<Answer> {
     let gate = Gate::default();
@@ -152,7 +152,7 @@ fn what_changes_meanwhile_breaks_off_and_is_never_mixed() {
         for answer in replaced(&device, &first, &second) {
             assert_broken(&answer, &first);
         }
-        // Nothing of it is kept: what comes next is what is there now.
+        // Nothing of it is cached: the next client gets the new version.
         let now = Artifact::new(3, LENGTH);
         device.cloud().serve(PATH, &now);
         assert_all(&get(&device, PATH), &now);
@@ -184,8 +184,8 @@ fn a_cloud_that_knows_no_parts_never_makes_a_wrong_answer() {
     device.warm();
     let artifact = Artifact::new(1, LENGTH).without_ranges();
     device.cloud().serve(PATH, &artifact.clone().breaking_at([LENGTH / 2]));
-    // All of it comes again, under the tag that it had: the readers may go on with the rest of it,
-    // or break off.
+    // The cloud sends all of it again, with the same tag. The readers may continue with the rest,
+    // or be interrupted.
     for answer in download(&device, 3) {
         match answer.broken {
             Some(_) => assert_broken(&answer, &artifact),
@@ -225,7 +225,7 @@ fn chunks_that_break_off_are_never_kept() {
         device.cloud().serve(PATH, &artifact);
         assert_all(&get(&device, PATH), &artifact);
         device.cloud().forget();
-        // And from here or from there, it is whole.
+        // Whether from the cache or from the cloud, the answer is complete.
         assert_all(&get(&device, PATH), &artifact);
         device.cloud().serve(PATH, &Artifact::new(9, LENGTH).refused("404 Not Found"));
         assert_eq!(get(&device, PATH).status, 404);

@@ -1,5 +1,5 @@
-//! The programs that devices download with resume from what is kept, also where the cloud knows no
-//! parts: curl, wget, aria2, and thin-edge.io's way of doing it.
+//! The programs with which devices download resume from the cache, even if the cloud does not
+//! support ranges: curl, wget, aria2, and thin-edge.io's own downloader.
 
 use std::fs;
 use std::path::Path;

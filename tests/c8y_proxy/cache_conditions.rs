@@ -1,5 +1,5 @@
-//! HEAD, parts, conditions and `Cache-Status` of what is kept are as RFC 9110, 9111 and 9211 have
-//! them, also where Cumulocity would know none of it.
+//! HEAD, ranges, conditions and `Cache-Status` of cached answers follow RFC 9110, 9111 and 9211,
+//! even if Cumulocity supports none of them.
 
 use crate::support::answer::Answer;
 use crate::support::cached::{
@@ -25,7 +25,7 @@ fn ask(device: &Device, method: &str, fields: &str) -> Answer {
     client.answer_to(method).unwrap()
 }
 
-/// Clouds of which one knows parts and conditions, and one does not.
+/// Two clouds: one supports ranges and conditions, the other does not.
 fn clouds() -> [Artifact; 2] {
     let artifact = Artifact::new(1, LENGTH);
     [artifact.clone(), artifact.without_ranges()]
@@ -102,7 +102,7 @@ fn parts_are_cut_from_what_is_here() {
             assert_eq!(answer.status, 416, "{range}");
             assert_eq!(answer.field("content-range"), Some("bytes */1000003"), "{range}");
         }
-        // What is no part, or several: everything, or what was asked for.
+        // Invalid or several ranges: the whole content, or what was requested.
         for range in ["items=0-1", "bytes=5-2", "bytes=x-y", "bytes=", "bytes=0-1,5-6,8-"] {
             let answer = ask(&device, "GET", &format!("Range: {range}\r\n"));
             let kind = answer.field("content-type").unwrap_or_default().to_owned();
@@ -161,7 +161,8 @@ fn conditions_are_judged_here() {
             }
         }
         assert_eq!(device.cloud().sent(PATH), 0);
-        // A condition that the client had does not reach the cloud as ours does, nor replace it.
+        // The client's condition is not sent to the cloud in addition to ours, and does not replace
+        // it.
         let seen = device.cloud().requests(PATH);
         let own = seen.iter().filter(|r| r.field("if-none-match") == Some(b"\"version-1\""));
         assert!(own.count() > 0, "{seen:?}");

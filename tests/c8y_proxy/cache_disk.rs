@@ -1,5 +1,5 @@
-//! A disk that is full, has no room for names or cannot be written, or whose directory is gone: the
-//! clients get everything, and notice it by `Cache-Status` alone.
+//! A disk that is full, has no free inodes or cannot be written, or a directory that was removed:
+//! the clients get everything, and only `Cache-Status` shows it.
 //!
 //! The small disks are in mount namespaces of the programs' own, so nothing stays mounted.
 
@@ -169,7 +169,7 @@ fn a_disk_that_fails_in_the_middle_takes_nothing_from_anybody() {
     let (mut part, head) = begin(&device, PATH, "Range: bytes=9000000-9999999\r\n");
     assert_eq!(head.status, 206);
     device.cloud().wait(SOON, |seen| seen.requests.iter().any(|r| r.sent >= 4 * MB));
-    // Somebody else fills the disk.
+    // Another program fills the disk.
     let path = cached::directory(&device).join("other");
     inside(&device, &format!("dd if=/dev/zero of={} bs=1M 2>/dev/null || true", path.display()));
     gate.open();
@@ -202,7 +202,7 @@ fn a_disk_that_fills_up_meanwhile_takes_nothing_from_slow_readers() {
             assert_bytes(&[begun, rest].concat(), &artifact, 0);
         });
     });
-    // None of it is taken for all of it.
+    // No part of it is served as if it were complete.
     device.cloud().serve(PATH, &artifact);
     assert_all(&get(&device, PATH), &artifact);
 }
@@ -278,7 +278,7 @@ fn a_directory_that_becomes_read_only_serves_what_it_has() {
     assert!(health(&device)["error"].is_null());
     assert_served_unkept(&device, "/inventory/binaries/1", &Artifact::new(2, LENGTH));
     assert!(health(&device)["error"].is_string());
-    // What cannot be deleted is not served all the same.
+    // An entry that cannot be deleted is still not served.
     device.cloud().serve(PATH, &artifact.refused("404 Not Found"));
     assert_eq!(get(&device, PATH).status, 404);
     let changed = Artifact::new(3, LENGTH);

@@ -1,5 +1,5 @@
-//! What is used least goes when there is no room, what is being read is read to its end, and the
-//! cache never takes more than it may.
+//! If there is no room, the least recently used entry is deleted. An entry that is being read is
+//! read to its end, and the cache never exceeds its limit.
 
 use crate::support::cached::{
     self, CacheStatus, assert_all, assert_bytes, begin, get, get_settled, read,

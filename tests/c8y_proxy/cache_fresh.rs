@@ -1,5 +1,5 @@
-//! Before anything is served from the cache, the cloud is asked whether it is still so, with the
-//! device's token; what it refuses is gone from here as well.
+//! Before anything is served from the cache, the proxy asks the cloud whether it is unchanged, with
+//! the device's token. What the cloud refuses is also removed from the cache.
 
 use std::thread;
 

@@ -1,5 +1,5 @@
-//! A client that joins a download some seconds after its beginning: the cloud is asked first, as
-//! before a hit.
+//! A client joins a download some seconds after its beginning: the proxy first asks the cloud, as
+//! before it serves a cached binary.
 
 use crate::support::answer::Answer;
 use crate::support::cached::{

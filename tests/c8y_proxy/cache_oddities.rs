@@ -1,5 +1,5 @@
-//! Whatever is odd about an answer of the cloud: it arrives as it is, and what is kept of it is
-//! whole and right, or nothing.
+//! Unusual answers of the cloud are forwarded unchanged, and what is cached of them is complete and
+//! correct, or nothing is cached.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -82,7 +82,7 @@ fn a_length_that_is_wrong_is_never_kept() {
     assert_bytes(&answer.body, &artifact, 0);
     assert_eq!(downloads(&device, &artifact), 1);
 
-    // More came than was promised: what is too much is part of no answer.
+    // More content came than was announced: the excess is part of no answer.
     device.cloud().serve("/inventory/binaries/1", &artifact.clone().with_wrong_length(-1000));
     let answer = get(&device, "/inventory/binaries/1");
     assert_eq!((answer.status, answer.broken.as_deref()), (200, None));
@@ -106,7 +106,7 @@ fn a_checksum_that_is_wrong_is_not_kept_and_a_right_one_is() {
         assert_eq!(downloads(&device, &artifact.clone().field(field(&wrong, name))), 2, "{name}");
         assert_eq!(downloads(&device, &artifact.clone().field(field(&right, name))), 1, "{name}");
     }
-    // One that is none, or of a kind that nobody knows, says nothing.
+    // A field that is invalid, or of an unknown kind, is ignored.
     for said in ["Digest: UNIXsum=30637", "Repr-Digest: x=:AAAA:"] {
         let artifact = artifact.clone().with_etag(&format!("\"{said:.8}\"")).field(said);
         assert_eq!(downloads(&device, &artifact), 1, "{said}");

@@ -1,5 +1,5 @@
-//! With the cloud away nothing is served that it was not asked about, but for as long as
-//! `c8y.proxy.cache.offline` says.
+//! If the cloud is unreachable, cached entries are served only for the time in
+//! `c8y.proxy.cache.offline`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
-//! What is one client's alone stays so: its own credentials, what the cloud calls private, and
-//! what the rules of access keep from it.
+//! What belongs to one client is not served to others: answers to its own credentials, answers that
+//! the cloud marks as private, and what the rules of access keep from other clients.
 
 use super::access::demand_certificates;
 use crate::support::cached::{
@@ -38,14 +38,14 @@ fn a_clients_own_authorization_neither_fills_nor_reads() {
     assert!(cached::taken(&device) < LENGTH, "it was kept");
     assert_all(&get_settled(&device, PATH), &artifact);
     assert_eq!(device.cloud().sent(PATH), 2 * LENGTH);
-    // It does not read, nor learn that there is something.
+    // It does not read from the cache, and does not learn whether there is an entry.
     device.cloud().forget();
     assert_all(&get_with(&device, PATH, GOOD), &artifact);
     let seen = device.cloud().requests(PATH);
     assert_eq!((seen.len(), seen[0].sent), (1, LENGTH));
     assert_eq!(seen[0].all("authorization"), [&b"Basic dDEyMzQ1L2JlbjpzZWNyZXQ="[..]]);
     assert_eq!((seen[0].field("if-none-match"), seen[0].bearer()), (None, None));
-    // It is refused, and those who may have it lose nothing.
+    // It is refused, and the clients that are allowed still get the entry.
     device.cloud().forget();
     assert_eq!(get_with(&device, PATH, BAD).status, 401);
     assert_eq!(get_with(&device, PATH, "Authorization: \r\n").status, 401);

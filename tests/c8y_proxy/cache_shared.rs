@@ -1,4 +1,5 @@
-//! One download serves all who ask meanwhile, each at its own pace, in little memory.
+//! One download serves all clients that request it meanwhile, each at its own speed, in little
+//! memory.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,7 +98,7 @@ fn each_reads_at_its_own_pace_whoever_comes_late_goes_or_wants_a_part() {
                 assert_bytes(&read(&mut client, to - from), artifact, from);
             });
         }
-        // One that goes in the middle, and takes nobody along.
+        // One client closes in the middle, and the others are not interrupted.
         let (mut going, _) = begin(&device, PATH, "");
         read(&mut going, 100_000);
         drop(going);

@@ -1,4 +1,4 @@
-//! A directory that cannot be used, or is removed, costs the cache and nothing else.
+//! If the directory cannot be used, or is removed, only caching stops working.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};

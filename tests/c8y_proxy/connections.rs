@@ -146,7 +146,7 @@ fn bytes_that_follow_an_answer_are_not_the_next_one() {
     assert!(answer.text().contains("t12345"), "{} {}", answer.status, answer.text());
 }
 
-/// Has a port answer nothing, as behind a route that leads nowhere; what keeps it so.
+/// A port that answers nothing, as behind a broken route. Returns what keeps it so.
 fn silence(listener: &TcpListener) -> Vec<TcpStream> {
     rustix::net::listen(listener, 0).unwrap();
     let address = listener.local_addr().unwrap();

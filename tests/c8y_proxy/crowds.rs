@@ -1,6 +1,6 @@
-//! What is quiet by design, WebSockets and requests that the cloud has not answered yet, is not cut
-//! for it, and leaves a quarter of the places to others. Answers that the cloud sends too slowly are
-//! cut when all places are taken.
+//! WebSockets and requests that the cloud has not answered yet are not closed because nothing is
+//! transferred, and leave a quarter of the places to others. Answers that the cloud sends too
+//! slowly are closed when all places are taken.
 
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,7 @@ fn requests_that_the_cloud_does_not_answer_keep_nobody_waiting() {
         std::thread::sleep(Duration::from_millis(500));
         assert_somebody_new_is_answered(&device);
 
-        // Whoever had to go was told so; the others wait on.
+        // Clients whose connection was closed got the reason; the others still wait.
         let mut waiting = 0;
         for poll in &mut polls {
             poll.set_patience(Duration::from_millis(10));

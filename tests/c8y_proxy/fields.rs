@@ -1,4 +1,5 @@
-//! Header fields cross both ways, bytes unchanged, but those that are for one hop.
+//! Header fields are forwarded in both directions, byte for byte, except those of a single
+//! connection.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What Cumulocity answers by revoking the device's token is refused here.
+//! Paths that make Cumulocity revoke the device's token are refused.
 
 use crate::support::device::Device;
 

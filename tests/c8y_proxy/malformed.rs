@@ -1,5 +1,5 @@
-//! What comes on `<prefix>/s/dat` and is no token: an error in the log and to those who wait,
-//! never a panic, and never sent on.
+//! Invalid messages on `<prefix>/s/dat`: an error in the log and for the waiting clients, no panic,
+//! and none of it is sent to the cloud.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,8 +43,8 @@ const DOUBTFUL: &[&[u8]] = &[
 
 const GET: &str = "GET /c8y/tenant/currentTenant HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A proxy with topics of its own at a broker and a cloud that it shares with others: after an
-/// answer that is none it does not ask again for ten seconds.
+/// A proxy with its own topics, at a broker and a cloud that it shares with others. After an answer
+/// that is not a token, it does not ask again for ten seconds.
 struct Neighbour {
     bridge: Bridge,
     proxy: Service,
@@ -68,7 +68,7 @@ impl Neighbour {
         (answer.status, answer.text())
     }
 
-    /// Asks until it works, as soon as the bridge has come to its senses.
+    /// Sends requests until one succeeds, as soon as the bridge sends valid answers again.
     fn recovers(&self) {
         self.bridge.answer(Answer::Token);
         let start = Instant::now();

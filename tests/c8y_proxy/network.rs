@@ -49,7 +49,8 @@ impl Cable {
     fn cut(&self) {
         let Self { here, there, far, .. } = self;
         self.network.ip(&format!("address del {far}/30 dev {there}")).unwrap();
-        // Nobody answers ARP any more, which would be told: the near end still believes in it.
+        // Without ARP, the near end would learn that the far end is gone. A fixed entry prevents
+        // this.
         ip(&format!("neighbour replace {far} lladdr 02:00:00:00:00:01 dev {here}")).unwrap();
     }
 

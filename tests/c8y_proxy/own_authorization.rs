@@ -1,4 +1,4 @@
-//! The client's own Authorization wins, and then the device's token plays no part at all.
+//! The client's own `Authorization` is forwarded, and the device's token is not used.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! A token that the cloud refuses while no other comes: the 401 is passed on, and nobody else waits.
+//! The cloud refuses a token, and there is no other: the 401 is forwarded, and other clients do not
+//! wait.
 
 use std::thread;
 use std::time::{Duration, Instant};

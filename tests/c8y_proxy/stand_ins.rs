@@ -1,4 +1,4 @@
-//! The stand-ins are honest: real curl and real mosquitto see of them what they see of the cloud.
+//! The stand-ins behave like the real cloud: real curl and real mosquitto see the same.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

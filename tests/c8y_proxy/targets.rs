@@ -1,4 +1,4 @@
-//! Path and query go upstream byte for byte; nothing but `/c8y` does.
+//! Path and query are forwarded byte for byte; only `/c8y` is removed.
 
 use crate::support::device::{Device, SOON};
 
@@ -46,7 +46,7 @@ fn what_no_target_can_contain_is_refused_and_not_repaired() {
         assert_eq!(answer.status, 400, "{target}: {}", answer.text());
     }
     assert!(device.cloud().seen().requests.is_empty());
-    // A fragment is the client's own affair (RFC 3986, 3.5).
+    // Clients do not send a fragment (RFC 3986, 3.5).
     assert_eq!(sent(&device, "/x?a=b#c"), "/x?a=b");
 }
 

@@ -1,4 +1,4 @@
-//! Upstream is reached through an HTTP proxy where there is one, and past it where told so.
+//! Connections to Cumulocity use the HTTP proxy if one is set, except for hosts that are excluded.
 
 use crate::support::certificates::Authority;
 use crate::support::cloud::Options;

@@ -1,4 +1,4 @@
-//! One token for everybody: fetched once, renewed once, judged with care.
+//! One token for all clients: fetched once, renewed once, and checked.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -226,7 +226,7 @@ fn a_clock_that_is_a_year_wrong_makes_no_difference(source: Source) {
                 assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
             }
             assert_eq!(device.asked(), 1, "clock ahead {ahead} s, iat {iat}");
-            // And one that died early is not trusted for ever.
+            // A token that was refused early is not used for ever.
             device.cloud().tokens().revoke_all();
             assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
             assert_eq!(device.asked(), 2);

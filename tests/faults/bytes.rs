@@ -61,7 +61,7 @@ fn any_conversation_is_answered_rightly() {
     proptest!(config, |(input in vec(any::<u8>(), 0..200))| check(&service, &input));
 }
 
-/// hyper would go on with what follows the content, and where that is malformed, say so in the
+/// hyper would read what follows the content, and if that is malformed, write an error into the
 /// middle of an answer that still waits for the socket.
 #[test]
 fn nothing_is_answered_behind_content_that_was_not_read() {

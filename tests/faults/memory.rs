@@ -15,7 +15,8 @@ use crate::{PROGRAM, bytes, prepare, put_head, request};
 
 const LIMIT: u64 = 24 * 1024 * 1024;
 
-/// A control group with a limit of memory; gone with this, once nobody is in it.
+/// A control group with a memory limit. It is removed when the value is dropped and no process is
+/// in it.
 struct Group(PathBuf);
 
 impl Group {
@@ -26,7 +27,7 @@ impl Group {
         for (hierarchy, file) in [
             ("/sys/fs/cgroup", "memory.max"),
             ("/sys/fs/cgroup/unified", "memory.max"),
-            // The first version, where the second has no say about memory.
+            // The first version of control groups, if the second does not control memory.
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
         ] {
             let group = Self(Path::new(hierarchy).join(&name));

@@ -21,8 +21,8 @@ use crate::support::wait::eventually;
 
 const MB: u64 = 1024 * 1024;
 
-/// The thread of the executor, that of the reactor, at most four that wait for the disk, and those
-/// that have done so and are on their way to be idle while the next begins already.
+/// The threads of executor and reactor, at most four that wait for the disk, and as many that are
+/// about to become idle while the next calls already begin.
 const THREADS: usize = 6;
 
 /// How much longer a well-behaved client may wait beside an attack.

@@ -1,5 +1,5 @@
-//! Hostile peers, as many as there are places, twice and five times as many: whoever else comes is
-//! served within five seconds, and a modem that moves 2 KB a second finishes.
+//! As many hostile peers as there are places, and two and five times as many: every other client is
+//! served within five seconds, and a client that transfers 2 KB a second finishes.
 //!
 //! `make test` has sixteen places and five times as many peers, all kinds side by side;
 //! `make test-faults` has as many places as a device, and one crowd after the other.
@@ -34,7 +34,7 @@ struct Crowd {
     connected: AtomicUsize,
 }
 
-/// Ends a crowd, also where something fails meanwhile: those who wait for the service as well.
+/// Ends a crowd, also if something fails meanwhile: the peers that wait for the service too.
 struct Stop<'a>(&'a Crowd, &'a Scene);
 
 impl Drop for Stop<'_> {

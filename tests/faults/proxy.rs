@@ -1,9 +1,9 @@
 //! The proxy between a flaky cloud and a flaky broker: fault after fault while clients keep asking,
 //! and every promise of its contract is checked.
 //!
-//! Each fault once and briefly in `make test`; with each source of tokens for half an hour in
-//! `make test-faults`, or for `TEDGE_FAULTS_SECONDS`. `TEDGE_FAULTS_SEED` has the same happen in the
-//! same order again, `TEDGE_FAULTS_ONLY` only those whose names contain it.
+//! `make test` makes each fault once and briefly. `make test-faults` runs for half an hour with
+//! each source of tokens, or for `TEDGE_FAULTS_SECONDS`. `TEDGE_FAULTS_SEED` repeats a run in the
+//! same order; `TEDGE_FAULTS_ONLY` selects the faults whose names contain it.
 #![allow(dead_code, reason = "what the tests stand on is shared by several test programs")]
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 #![allow(clippy::disallowed_methods, reason = "tests have no executor to stall")]

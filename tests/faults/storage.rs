@@ -1,6 +1,6 @@
 //! Storage against a model: random sequences of requests, kills, restarts, full disks and disks
-//! that fail or are slow. After each step what the service says and what the disk holds have to be
-//! what the model says; where something failed, the old file or the new one, whole.
+//! that fail or are slow. After each step, the answers and the disk must agree with the model;
+//! after a failure, either the old or the new file is there, complete.
 //!
 //! A sequence that fails is made as short as it can be and kept in `storage.regressions`, which
 //! every later run begins with.

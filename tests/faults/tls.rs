@@ -1,5 +1,5 @@
-//! TLS as scanners and attackers see it: what is meant to be there and nothing else, the alert that
-//! the RFC has for each fault, and nobody else disturbed by it.
+//! TLS as scanners and attackers see it: only the intended versions and ciphers, for each fault the
+//! alert of the RFC, and no effect on other clients.
 #![allow(dead_code, reason = "what the tests stand on is shared by several test programs")]
 #![allow(clippy::print_stdout, reason = "figures, for whoever asks for them")]
 #![allow(clippy::unwrap_used, reason = "this is all test code")]

@@ -1,5 +1,5 @@
-//! Rules of access: each client its own corner of the files, whatever it is called and however it
-//! spells a path.
+//! Rules of access: each client can only reach its own directory, whatever its name is and however
+//! it spells a path.
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::support::service::{SOON, Setup};
 use crate::support::wait::eventually;
 use crate::{Secured, curl, put, put_head, request, run, start, stored};
 
-/// The rules of the contract: a corner for each name, everything for the agent, and what is public
-/// on this machine.
+/// The rules of the contract: a directory for each name, everything for the agent, and public files
+/// for programs on this machine.
 pub(crate) const RULES: &str = r#"
 [[rule]]
 who = "*"

@@ -1,5 +1,5 @@
-//! Web pages of other sites get nothing, whatever a browser lets them send and under whatever
-//! name it reaches the service.
+//! Web pages of other sites get nothing, whatever requests a browser sends for them, and whatever
+//! name they use for the service.
 
 use rustix::process::Signal;
 
@@ -59,7 +59,7 @@ fn a_name_that_was_bound_to_the_device_is_not_answered() {
         let put = ask(service.address, named("PUT", host, fields)).unwrap();
         assert_eq!(put.status, 421);
     }
-    // Whoever guesses the name of the device can register it below a domain of theirs.
+    // An attacker who guesses the device's name can register it below a domain of his own.
     let uname = rustix::system::uname();
     let name = uname.nodename().to_str().unwrap().split('.').next().unwrap();
     assert_eq!(status(&service, &format!("{name}.attacker.example"), ""), 421);

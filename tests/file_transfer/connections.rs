@@ -1,4 +1,5 @@
-//! Many connections: idle ones make room, busy ones do not, and a full table closes no door.
+//! Many connections: idle ones are closed to make room, busy ones are not, and new clients are
+//! still served when all places are taken.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -143,7 +144,7 @@ fn no_descriptors_left_is_survived_and_said_seldom() {
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
-    // Hundredths of a second of work in a second of nothing to do.
+    // Hundredths of a second of processor time in one idle second.
     let before = busy();
     let begun = Instant::now();
     eventually("a second has passed", Duration::from_secs(5), || {

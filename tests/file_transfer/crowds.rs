@@ -1,5 +1,5 @@
-//! A crowd that holds on to all the places there are keeps nobody else waiting for long: as many
-//! as the limit, twice and five times as many, from one address and from many.
+//! A crowd that holds all places does not make other clients wait for long: as many as the limit,
+//! two and five times as many, from one address and from many.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -36,7 +36,8 @@ fn prepare(service: &Service) {
     assert_eq!(client.exchange(put("large", bytes(20_000_000, 83))).status, 201);
 }
 
-/// What one of a crowd does each 100 ms; an error means that it was thrown out and comes again.
+/// What a member of the crowd does each 100 ms. An error means that its connection was closed; it
+/// then connects again.
 #[derive(Clone, Copy, Debug)]
 enum Attack {
     /// Sends a byte of an upload.
@@ -85,7 +86,7 @@ impl Attack {
     }
 }
 
-/// So many who hold on, and come again when they are thrown out.
+/// So many clients that hold their connections, and connect again when they are closed.
 struct Crowd {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -248,7 +249,7 @@ fn who_is_cut_is_told_so_and_the_log_too() {
     assert_eq!(log.matches(why).count(), 1, "{log}");
     drop(waiting);
 
-    // In the middle of an answer it is a reset, so that it does not look whole.
+    // An answer that is cut ends with a reset, so that it does not look complete.
     let mut downloads: Vec<_> = (0..PLACES)
         .map(|_| {
             let mut stream = connect_from(66, service.address, 4096);

@@ -34,7 +34,7 @@ fn a_directory_that_no_upload_made_stays() {
         assert_eq!(answer.status, 404);
         let expected = r#"Cannot delete: "a" is a directory, not a file"#;
         assert_eq!(answer.text().trim_end(), expected);
-        // Empty the second time, and there all the same.
+        // In the second round, the directory is empty, and stays.
         curl(&service, "a/b").method("DELETE").answer();
         assert!(service.path("data/file-transfer/a").is_dir());
     }

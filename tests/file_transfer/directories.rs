@@ -1,5 +1,5 @@
-//! Directories: made for uploads, gone with their last file, and found again if somebody removes
-//! the one that all files are in.
+//! Directories: made for uploads, removed with their last file, and made again if another program
+//! removes the directory of all files.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! Files that nobody uses expire, and no others, whatever the clock does and whoever is in the way.
+//! Files that are not used expire, and no others, even if the clock is wrong or other programs
+//! interfere.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +17,7 @@ use crate::support::service::{SOON, Service, Setup};
 use crate::{PROGRAM, curl, prepare, request};
 
 const DELETED: &str = "deleted because they have expired";
-/// More than that, and a file of `"2s"` has expired.
+/// After this time, a file with the age `"2s"` has expired.
 const TWO_SECONDS: Duration = Duration::from_millis(2500);
 
 /// Starts the service with files that expire, where another one may have kept its files, and waits
@@ -77,7 +78,7 @@ fn a_file_expires_if_it_is_old_or_brings_a_shorter_age() {
     let service = sweep(&directory, "2s", |_| {});
     assert!(service.wait_for(DELETED, SOON).contains("files 1, bytes 7\n"));
     assert_eq!(curl(&service, "old").answer().status, 404);
-    // What keeps the age cannot be asked for.
+    // The file that stores the clock cannot be requested.
     assert!(files.join(".tedge-uploads-clock").exists());
     assert_eq!(curl(&service, ".tedge-uploads-clock").answer().status, 400);
 }
@@ -174,7 +175,7 @@ fn a_file_that_is_being_read_is_never_taken() {
     reader.finish();
     assert!(reader.rest().unwrap() == content);
 
-    // Read is used: it is as good as new, until it has not been used again.
+    // Reading counts as use: the file is new again, until it is unused for its whole age.
     sweep(&directory, "1d", |_| {}).stop();
     assert!(files.join("large").exists());
 }

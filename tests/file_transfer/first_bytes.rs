@@ -1,4 +1,4 @@
-//! What may come first on a port that speaks TLS: plain HTTP, too little, nothing.
+//! What can come first on a TLS port: plain HTTP, an incomplete message, nothing.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

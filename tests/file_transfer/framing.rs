@@ -1,5 +1,5 @@
-//! Where a message begins and ends: what is doubtful is refused, and the connection closed, so
-//! that no part of one request is taken for another.
+//! Where a message begins and ends: a request in doubt is refused and the connection closed, so
+//! that no part of one request is read as another.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Certificates, keys and lists that only root can read: what root hands over leads to the verdict
-//! of the original, word for word; and `--check` says what the start says.
+//! Certificates, keys and lists that only root can read: root's copy leads to the same message as
+//! the original, word for word, and `--check` reports what the start reports.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -23,7 +23,7 @@ fn scene() -> Scene {
     Scene::new(PROGRAM, ["http.bind.port = 0\n", ""], NAMED)
 }
 
-/// Leaves the files to root's eyes alone.
+/// Makes the files readable for root only.
 fn close_all(scene: &Scene) {
     for (key, _) in NAMED {
         close(&scene.path(key));
@@ -32,7 +32,7 @@ fn close_all(scene: &Scene) {
 
 fn stage(scene: &Scene) {
     let mut command = Command::new(PROGRAM);
-    // Several directories may be given, of which the first is meant.
+    // Of several directories, the first is used.
     let both = format!("{}:/run/other", scene.path("run").display());
     command.env("RUNTIME_DIRECTORY", both).arg("--config-dir").arg(scene.directory.path());
     let output = command.arg("--stage").stdin(Stdio::null()).output().unwrap();

@@ -1,4 +1,5 @@
-//! Uploads that break: the old file stays, or the new one is there, whole; nothing is left over.
+//! Interrupted uploads: either the old file stays, or the new one is there, complete. Nothing else
+//! is left.
 
 use std::net::TcpStream;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Symbolic links: thin-edge.io's agents offer cached files to children by a link from
-//! `<data.path>/file-transfer/<child>/…` to `<data.path>/cache/…`. Nothing else is followed, however
-//! quickly somebody with the right to plant links changes them.
+//! `<data.path>/file-transfer/<child>/…` to `<data.path>/cache/…`. No other link is followed, even
+//! if a user who can create links changes them quickly.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,5 @@
-//! HTTPS with client authentication: who is let in, and what the others and the log are told.
+//! HTTPS with client authentication: which clients are accepted, and what the others and the log
+//! are told.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -338,7 +339,7 @@ fn a_complaint_that_is_repeated_is_counted() {
     while !count_is_said() {
         assert!(std::time::Instant::now() < end, "no count: {}", service.log());
         std::thread::sleep(Duration::from_secs(1));
-        // Whoever comes after the minute brings the count to light.
+        // The first refused client after the minute causes the line with the count.
         assert!(refusal(&service, &config).is_some());
         if service.log().lines().count() > 20 {
             panic!("too many lines: {}", service.log());

@@ -1,4 +1,4 @@
-//! What all files together may take, whoever uploads, and how it is said.
+//! The limit for all files together, for all clients, and how it is reported.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Syncing: when it happens, and that a disk which is slow at it holds up its own upload only.
+//! Syncing: when it happens, and that a slow sync delays only its own upload.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -82,7 +82,8 @@ fn a_stalled_sync_holds_up_nobody_else() {
     assert_quick(&mut waits);
 }
 
-/// Half of the answers come at once; that a busy machine is slow now and then is no stall.
+/// Half of the answers come without delay. A busy machine can be slow now and then, which is not a
+/// stall.
 fn assert_quick(waits: &mut [Duration]) {
     waits.sort();
     assert!(waits.len() >= 20, "only {} answers during the stall", waits.len());

@@ -1,4 +1,4 @@
-//! A device whose proxy keeps what was downloaded, and what its clients see of that.
+//! A device whose proxy has a cache, and what its clients see of it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -16,8 +16,8 @@ pub(crate) fn eventually(what: &str, limit: Duration, mut is_so: impl FnMut() ->
     }
 }
 
-/// Does it up to five times, until it takes no longer than `limit`: a busy machine is late now and
-/// then, a fault always is.
+/// Runs it up to five times, until it takes no longer than `limit`: a busy machine is only
+/// sometimes too slow, a fault always.
 #[track_caller]
 pub(crate) fn within(limit: Duration, mut act: impl FnMut()) {
     let mut times = Vec::new();

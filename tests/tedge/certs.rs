@@ -216,7 +216,7 @@ fn a_request_is_taken_as_java_openssl_and_a_pipe_give_it() {
         assert_eq!(certs(&device, &words).code, Some(0), "{name}");
         verify(&device, "-x509_strict -purpose sslclient", name);
     }
-    // Whoever makes a request does not choose whose certificate it becomes.
+    // The requester must not choose the name in the certificate.
     let path = device.path(&format!("{DIR}/large.csr"));
     let said = "large.csr has the subject \"CN=large\": its common name has to be child1";
     certs(&device, &format!("client child1 --csr {}", path.display())).failed(1, &[said]);

@@ -1,5 +1,5 @@
-//! `tedge config` as root in a directory that somebody else may write: he plants and swaps links,
-//! pipes and devices, and gains nothing by it.
+//! `tedge config` as root in a directory in which another user can write: links, pipes and devices
+//! that he creates and swaps give him no access.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

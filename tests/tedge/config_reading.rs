@@ -187,7 +187,7 @@ fn both_layouts_of_thin_edge_are_read() {
 fn what_thin_edge_lacks_is_read_from_a_file_beside() {
     let device = Device::new().with("tedge-http.toml", "[http]\ncrl_path = \"/crl\"\n");
     assert_eq!(device.get("http.crl_path"), "/crl");
-    // In the other file it works, and whoever put it there hears that it will be dropped.
+    // In the other file it works too, with a warning that thin-edge.io will delete it.
     let device = Device::new().with("tedge.toml", "http.crl_path = \"/crl\"\n");
     let done = device.tedge(&["config", "get", "http.crl_path"]);
     done.warned_once(&["http.crl_path in", "belongs in", "tedge-http.toml"]);

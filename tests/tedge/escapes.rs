@@ -1,5 +1,4 @@
-//! What others have named or written reaches the terminal of whoever reads it with its control
-//! characters escaped.
+//! Control characters in names and texts of others are escaped before they reach a terminal.
 
 use std::fs;
 use std::io::Write;

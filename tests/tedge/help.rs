@@ -1,4 +1,4 @@
-//! What a person reads and what the parser takes are one: both come from the tables.
+//! Help and parser are made from the same tables.
 
 use std::process::{Command, Stdio};
 
@@ -96,7 +96,7 @@ fn typed(device: &Device, keys: &str) -> String {
     let input = device.directory.join("keys");
     #[expect(clippy::disallowed_methods, reason = "a test blocks nobody")]
     std::fs::write(&input, lines).unwrap();
-    // bash completes for a terminal alone, which `script` is.
+    // bash completes only in a terminal; `script` provides one.
     let mut script = Command::new("script");
     script.env("SHELL", "/bin/sh");
     script

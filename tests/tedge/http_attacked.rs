@@ -1,5 +1,5 @@
-//! `tedge http get --output` as root in a directory in which somebody else writes: he plants links,
-//! pipes, files and parts, and gains nothing by it.
+//! `tedge http get --output` as root in a directory in which another user writes: links, pipes,
+//! files and partial downloads that he creates give him no access.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,5 @@
-//! `tedge http get --output`: whole or not there, and resumed after it broke off.
+//! `tedge http get --output`: the file is complete or missing, and an interrupted download is
+//! resumed.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What `tedge http` says where it cannot do what it was told: each time what to do.
+//! What `tedge http` reports if it cannot do what was requested: each message says what to do.
 
 use std::net::TcpListener;
 use std::process::Command;

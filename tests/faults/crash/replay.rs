@@ -1,8 +1,8 @@
 //! What may be on a disk after a power cut: all that was synced, and any part of the rest.
 //!
-//! Of what was not synced since it was done, a name may have come, gone or not, and content may
-//! be there, be missing, be there in part, or be zeros where only the length has arrived. That
-//! is all that POSIX promises; most file systems keep more.
+//! An operation that was not synced can be on the disk or not. A name can be new, old or missing.
+//! Content can be complete, missing, partly there, or zeros if only the length was stored. POSIX
+//! promises no more; most file systems store more.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -75,7 +75,7 @@ enum Arrival {
     Zeros,
 }
 
-/// More of them are not all tried: none, all, one more or less, and by chance.
+/// If there are more, not all combinations are tried: none, all, one more or less, and random ones.
 const MOST: usize = 300;
 
 /// The contents that files may have, by their writes and what has arrived of each.

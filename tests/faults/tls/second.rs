@@ -1,5 +1,5 @@
-//! Between the server's first words and the client's Finished: nothing that is false there lets
-//! anybody through.
+//! Between the server's first messages and the client's Finished: nothing invalid in this phase
+//! gives a client access.
 
 use super::hello::*;
 use super::scene::Scene;

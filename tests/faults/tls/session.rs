@@ -1,7 +1,7 @@
-//! An honest client, rustls, whose records pass through the hands of a test on their way.
+//! A correct client, rustls. A test can change its records before they are sent.
 //!
-//! The test may cut, join, damage, double, drop and insert; with the session's own secrets it can
-//! also seal what rustls would never say.
+//! The test can cut, join, damage, repeat, drop and insert records. With the secrets of the
+//! session, it can also encrypt messages that rustls would never send.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};

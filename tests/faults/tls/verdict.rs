@@ -61,7 +61,7 @@ impl Expected {
         Self { wanted, instead: None }
     }
 
-    /// It is otherwise, for a reason that stands beside it and in SECURITY.md.
+    /// It differs, for a reason that is stated next to it and in SECURITY.md.
     pub(crate) const fn but(self, instead: Verdict) -> Self {
         Self { instead: Some(instead), ..self }
     }

@@ -1,4 +1,5 @@
-//! The input is a path. What rules take to be below a directory no server takes to be elsewhere.
+//! The input is a path. If a path is below a directory for the rules, it is below it for every
+//! server.
 
 use super::target::Server;
 use crate::access::read;

@@ -2,7 +2,7 @@
 //! method (`H` for HEAD, `P` for POST), the second how many pieces the answer comes in, and the rest
 //! is the answer. Then another request follows, on the same connection where that is fit for it.
 //!
-//! Nobody panics, nothing looks whole that is not, and no byte of one answer is part of the next.
+//! No panic, no incomplete answer that looks complete, and no byte of one answer in the next.
 
 use std::cell::LazyCell;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

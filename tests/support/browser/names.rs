@@ -1,4 +1,4 @@
-//! Names by which a service is known, and names that are somebody else's.
+//! Names of a service, and names that belong to others.
 
 use std::fs;
 use std::process::Command;
@@ -18,7 +18,7 @@ pub(crate) const CONFIGURED: &[&str] = &["client.example", "allowed.example", "d
 const OF_THE_MACHINE: &[&str] = &["box", "gw7.factory.example"];
 const HOSTS: &str = "127.0.0.1 localhost\n127.0.1.1 gw7.factory.example box\n";
 
-/// Somebody else's, though they begin like one of ours or are another service's.
+/// Names of others, though they begin like one of ours or belong to another service.
 pub(crate) const FOREIGN: &[&str] =
     &["foreign.example", "san.example", "box.attacker.example", "localhost.attacker.example"];
 

@@ -57,7 +57,7 @@ pub(crate) struct Request {
     pub(crate) at: Instant,
     /// How far it got.
     pub(crate) state: State,
-    /// Whether the answer is a 401, for want of a good token.
+    /// Whether the answer is a 401, because the token was missing or invalid.
     pub(crate) refused: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Answers that a test writes down byte by byte, for what a well-behaved cloud never does: to
-//! answer too soon, slowly, in the middle, or not at all.
+//! Answers that a test writes byte by byte, for what a correct cloud never does: it answers too
+//! early, slowly, only in part, or not at all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

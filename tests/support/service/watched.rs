@@ -1,5 +1,5 @@
-//! What a program has said, and how it ended. Who looks sees every line that was written before
-//! that: it is read from the pipe then, not when some thread gets to it.
+//! What a program has logged, and how it ended. A reader sees every line that was written before it
+//! looks: the pipe is read at that moment, not by a thread at some later time.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
