@@ -16,6 +16,6 @@ pub use find::read;
 pub(crate) use find::{ListedPath, entries, renew};
 pub(crate) use guard::guard;
 pub(crate) use hand_over::stage;
-pub use original::Unreadable;
+pub use original::{Unreadable, user};
 pub use refresh::refresh;
 pub use secrets::{BasicCredentials, credentials, password};

@@ -8,7 +8,9 @@ use std::io;
 use common::client;
 use common::http::respond::Failure;
 use common::http::{BodyError, HeaderMap, HeaderValue, StatusCode, header};
+use common::staging::user;
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::path::{FilePath, PathError};
 
@@ -131,7 +133,22 @@ pub enum Error {
     /// The directory of the files was removed, and cannot be created again.
     #[error(transparent)]
     NoDirectory(common::error::Error),
-    /// The disk failed, or the service lacks a permission.
+    /// The user of the service may not change a directory.
+    #[error(
+        "Cannot {action}: {path}: {user} may not write to the directory {directory:?}: let this \
+         user own it"
+    )]
+    Denied {
+        /// The failed operation: a verb.
+        action: &'static str,
+        /// The requested path.
+        path: FilePath,
+        /// The directory, or the one above that may not be entered.
+        directory: String,
+        /// The user of the service.
+        user: String,
+    },
+    /// The disk failed, or the service lacks another permission.
     #[error("cannot {action} {path}")]
     Disk {
         /// The failed operation: a verb.
@@ -171,6 +188,7 @@ impl Failure for Error {
             | Self::Envelope(_)
             | Self::Digest { .. }
             | Self::Short(_) => StatusCode::BAD_REQUEST,
+            Self::Denied { .. } => StatusCode::FORBIDDEN,
             Self::UploadOntoDirectory(_) | Self::UploadBelowFile { .. } => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
@@ -230,6 +248,7 @@ impl Error {
         match errno {
             Errno::ISDIR => Self::UploadOntoDirectory(path),
             Errno::NOTDIR | Errno::LOOP => Self::UploadOntoSpecial { path, special },
+            Errno::ACCESS | Errno::PERM => Self::denied("upload", &path, path.split().0),
             _ => Self::disk("store", &path, errno),
         }
     }
@@ -240,8 +259,15 @@ impl Error {
         match errno {
             Errno::ISDIR => Self::DeleteDirectory(path),
             Errno::NOTDIR | Errno::LOOP => Self::DeleteSpecial { path, special },
+            Errno::ACCESS | Errno::PERM => Self::denied("delete", &path, path.split().0),
             _ => Self::disk("delete", &path, errno),
         }
+    }
+
+    /// The service may not change a directory; `None` is that of all files. Blocks on the disk.
+    pub(crate) fn denied(action: &'static str, path: &FilePath, directory: Option<&str>) -> Self {
+        let (path, directory) = (path.clone(), directory.unwrap_or(".").to_owned());
+        Self::Denied { action, path, directory, user: user(geteuid().as_raw()) }
     }
 
     /// Classifies an error of the system by who can correct it.

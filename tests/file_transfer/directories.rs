@@ -273,3 +273,40 @@ fn a_directory_that_cannot_be_made_again_is_said_to_be_down() {
     assert_eq!(health().status, 200);
     assert_eq!(curl(&service, "a").put("a").answer().status, 201);
 }
+
+#[test]
+fn a_directory_that_the_service_may_not_change_is_403_and_says_what_to_do() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can start a service as somebody else");
+        return;
+    }
+    let service = start(|setup| {
+        let files = setup.directory().join("data/file-transfer");
+        for (name, mode) in [("", 0o755), ("a/b", 0o755), ("shut", 0o700)] {
+            fs::create_dir_all(files.join(name)).unwrap();
+            fs::set_permissions(files.join(name), Permissions::from_mode(mode)).unwrap();
+        }
+        fs::write(files.join("a/b/file"), "content").unwrap();
+        std::os::unix::fs::chown(&files, Some(65534), Some(65534)).unwrap();
+        setup.wrap(&["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    });
+    for (path, directory) in
+        [("a/b/new", "a/b"), ("a/b/file", "a/b"), ("a/c/d/new", "a"), ("shut/new", "shut")]
+    {
+        let said = |verb: &str| {
+            format!(
+                "Cannot {verb}: \"{path}\": user nobody may not write to the directory \
+                 \"{directory}\": let this user own it"
+            )
+        };
+        let put = curl(&service, path).put("x").answer();
+        assert_eq!((put.status, put.text().trim_end()), (403, &*said("upload")));
+        if matches!(path, "a/b/file" | "shut/new") {
+            let deleted = curl(&service, path).method("DELETE").answer();
+            assert_eq!((deleted.status, deleted.text().trim_end()), (403, &*said("delete")));
+        }
+    }
+    assert_eq!(curl(&service, "a/b/file").answer().text(), "content");
+    assert_eq!(curl(&service, "other/new").put("x").answer().status, 201);
+    assert!(!service.log().contains("ERROR"), "{}", service.log());
+}

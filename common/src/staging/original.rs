@@ -110,7 +110,7 @@ pub(super) fn check(stat: &Stat) -> Result<(), Unreadable> {
 }
 
 /// A user in words.
-pub(super) fn user(id: u32) -> String {
+pub fn user(id: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = users.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use super::Version;
 use super::prune::{Hold, Holds, mark};
+use crate::error::Error;
 use crate::path::FilePath;
 
 /// The mode of a directory that is created for an upload.
@@ -48,7 +49,21 @@ pub(super) enum Obstacle {
     File(String),
     /// A parent of the file is a symbolic link or a special file.
     Special(String),
+    /// The service may not change or enter this directory; `None` is that of all files.
+    Denied(Option<String>),
     Disk(Errno),
+}
+
+impl Obstacle {
+    /// The error of an upload.
+    pub(super) fn not_stored(self, path: &FilePath) -> Error {
+        match self {
+            Self::File(file) => Error::UploadBelowFile { path: path.clone(), file },
+            Self::Special(special) => Error::UploadOntoSpecial { path: path.clone(), special },
+            Self::Denied(directory) => Error::denied("upload", path, directory.as_deref()),
+            Self::Disk(errno) => Error::not_stored(path, errno),
+        }
+    }
 }
 
 impl From<Errno> for Obstacle {
@@ -162,8 +177,13 @@ impl Directories {
         // It may have been removed since it was synced.
         self.synced().remove(prefix);
         let made = mkdirat(directory, part, Mode::from_raw_mode(MODE));
-        if !matches!(made, Ok(()) | Err(Errno::EXIST)) {
-            made?;
+        match made {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(Errno::ACCESS | Errno::PERM) => {
+                let above = prefix.rsplit_once('/').map(|(above, _)| above.to_owned());
+                return Err(Obstacle::Denied(above));
+            }
+            Err(errno) => return Err(errno.into()),
         }
         let next = enter(directory, prefix, part)?.ok_or(Errno::NOENT)?;
         if made.is_ok() {
@@ -236,6 +256,7 @@ fn enter(directory: BorrowedFd<'_>, prefix: &str, part: &str) -> Result<Option<O
                 _ => Obstacle::Special(prefix.to_owned()),
             })
         }
+        Err(Errno::ACCESS) => Err(Obstacle::Denied(Some(prefix.to_owned()))),
         Err(errno) => Err(errno.into()),
     }
 }

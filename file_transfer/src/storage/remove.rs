@@ -41,6 +41,9 @@ impl Inner {
             Ok(found) => (found.directory, found.mount),
             Err(Obstacle::File(_)) => (None, None),
             Err(Obstacle::Special(prefix)) => return Err(special(prefix)),
+            Err(Obstacle::Denied(above)) => {
+                return Err(Error::denied("delete", &path, above.as_deref()));
+            }
             Err(Obstacle::Disk(errno)) => return Err(failed(errno)),
         };
         let Some(directory) = directory else {

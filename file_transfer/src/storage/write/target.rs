@@ -283,12 +283,7 @@ impl Target {
     }
 
     fn blocked(&self, obstacle: Obstacle) -> Error {
-        let path = self.path.clone();
-        match obstacle {
-            Obstacle::File(file) => Error::UploadBelowFile { path, file },
-            Obstacle::Special(special) => Error::UploadOntoSpecial { path, special },
-            Obstacle::Disk(errno) => self.failed(errno),
-        }
+        obstacle.not_stored(&self.path)
     }
 
     fn failed(&self, errno: Errno) -> Error {
