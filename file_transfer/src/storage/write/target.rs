@@ -209,7 +209,9 @@ impl Target {
         directory: &OwnedFd,
     ) -> Result<Attempt, Error> {
         let file = temporary.file().clone();
-        let expected = self.check(root, directory)?.map_or(MODE, |there| there.mode);
+        // What is checked below anyway is checked before the disk is waited for.
+        let replaced = if inner.sync { self.check(root, directory)? } else { None };
+        let expected = replaced.map_or(MODE, |there| there.mode);
         set_mode(&file, expected).map_err(|errno| self.failed(errno))?;
         if let Some(seconds) = self.own_age {
             own_age::store(&file, seconds);
@@ -218,11 +220,15 @@ impl Target {
             fsync(&file).map_err(|errno| self.failed(errno))?;
         }
 
-        let new = Seen::from(&fstat(&file).map_err(|errno| self.failed(errno))?);
+        let mut reserved = None;
+        if let Some(reservation) = &self.reservation {
+            let stat = fstat(&file).map_err(|errno| self.failed(errno))?;
+            reserved = Some((reservation, Seen::from(&stat)));
+        }
         let lock = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let replaced = self.check(root, directory)?;
         let mut counted = None;
-        if let Some(reservation) = &self.reservation {
+        if let Some((reservation, new)) = &reserved {
             counted = replaced.as_ref().and_then(|it| Some(Seen::of(it.stat.as_ref()?, directory)));
             match reservation.check(counted.as_ref(), new.bytes) {
                 Ok(()) => {}
@@ -237,8 +243,8 @@ impl Target {
         }
         let (_, name) = self.path.split();
         temporary.rename(directory.as_fd(), name).map_err(|errno| self.failed(errno))?;
-        if let Some(reservation) = &self.reservation {
-            reservation.commit(counted.as_ref(), &new);
+        if let Some((reservation, new)) = &reserved {
+            reservation.commit(counted.as_ref(), new);
         }
         drop(lock);
         drop(replaced);
