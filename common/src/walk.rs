@@ -87,8 +87,8 @@ impl Policy for Guard {
             return Ok(());
         }
         Err(io::Error::other(format!(
-            "other users can change {shown}: let root or the user of this service own it, run \
-             chmod g-w,o-w {shown}"
+            "other users can change {shown}: let root or the user of this service own it, and type \
+             `chmod go-w {shown}`"
         )))
     }
 }

@@ -139,7 +139,7 @@ fn a_directory_below_one_that_others_can_change_is_not_used() {
     device.cloud().serve(PATH, &artifact);
     assert_all(&get(&device, PATH), &artifact);
     assert!(health(&device)["error"].is_string() && cached::files(&above.join("cache")).is_empty());
-    let why = format!("run chmod g-w,o-w {}, or set", above.display());
+    let why = format!("type `chmod go-w {}`, or set", above.display());
     let log = device.proxy.log();
     assert_eq!(log.matches(&why).count(), 1, "{log}");
     for mode in [0o777, 0o775, 0o757] {
