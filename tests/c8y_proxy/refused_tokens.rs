@@ -43,7 +43,8 @@ fn a_401_is_passed_on_soon_while_no_token_comes_and_others_are_served() {
             while !storm.is_finished() {
                 let before = Instant::now();
                 assert_eq!(device.get("/c8y/tenant/currentTenant").status, 200);
-                assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+                // Who waits for a token waits for 8 s; the rest is for a busy machine.
+                assert!(before.elapsed() < Duration::from_secs(4), "{:?}", before.elapsed());
                 thread::sleep(Duration::from_millis(50));
             }
             assert!(start.elapsed() < LIMIT, "{:?}", start.elapsed());

@@ -115,6 +115,7 @@ fn the_readme_leads_from_nothing_to_a_managed_object_in_eight_commands() {
     shell
         .args(["-c", &script.replace("example.cumulocity.com", &tenant)])
         .current_dir(directory.path())
+        .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()))
         .env("TEDGE_CONFIG_DIR", &etc)
         .env("TEDGE_C8Y_ROOT_CERT_PATH", &certificates().ca)
