@@ -1,14 +1,14 @@
 //! Stores files: each upload is written to a temporary file, which is renamed when it is complete
 //! and on the disk.
 
-mod target;
+mod commit;
 
 use std::sync::Arc;
 
 use common::net::load;
 use common::storage::{JobKind, SMALL, Temporary};
 
-use self::target::{Attempt, Search, Target};
+use self::commit::{Attempt, Search, Target};
 use super::retention::Otherwise;
 use super::{Condition, Inner, Storage, Version};
 use crate::error::Error;
