@@ -1,6 +1,7 @@
 """The proxy's cache beside nginx's `proxy_cache`: what is served from it, and what it costs
 everything else."""
 
+import goals
 import loads
 from rows import DELAY, Measurement, Row, cpu_row, less_is_better
 from servers import write_file
@@ -38,7 +39,8 @@ def hit(bench, slices):
             cpu = (server.cpu_seconds() - before) / 3
         return LARGE / took, cpu / LARGE * 1e6
     how = "curl -o /dev/null http://…/c8y/inventory/binaries/large, the best of 3 after the first"
-    return Measurement([Row(title, "MB/s", how, goal_ratio=1.0), cpu_row(title, "ms/GB", how)], run)
+    return Measurement([Row(title, "MB/s", how, goal_ratio=goals.RATE),
+                        cpu_row(title, "ms/GB", how)], run)
 
 
 def hits(bench, slices):
@@ -52,7 +54,7 @@ def hits(bench, slices):
             found, _ = rate(bench, server, path)
         return [found.per_second * MANY]
     how = f"wrk -t1 -c16 -d{bench.seconds}s http://…/c8y/inventory/binaries/many"
-    return Measurement([Row(title, "MB/s", how, goal_ratio=1.0)], run)
+    return Measurement([Row(title, "MB/s", how, goal_ratio=goals.RATE)], run)
 
 
 def sliced(slices):

@@ -4,6 +4,7 @@ import os
 from contextlib import ExitStack
 
 import connections
+import goals
 import loads
 from rows import DELAY, Measurement, Row, cpu_row, less_is_better
 
@@ -47,7 +48,7 @@ def small_gets(bench, title, key):
     how = f"wrk -t1 -c16 -d{bench.seconds}s {'https' if key else 'http'}://…{ONE}"
     title = f"GET of 1 KB, {title}"
     return Measurement([
-        Row(title, "/s", how, goal_ratio=1.0), cpu_row(title, "µs", how),
+        Row(title, "/s", how, goal_ratio=goals.RATE), cpu_row(title, "µs", how),
         *(less_is_better(f"{title}, p{which}", "µs", how, DELAY)
           for which in loads.PERCENTILES)], run, sides=("ours", "nginx", "lighttpd"))
 
@@ -68,7 +69,7 @@ def transfers(bench, verb, key):
         return megabytes / took, cpu / megabytes * 1e6
     how = (f"curl -H Expect: {'-T FILE' if is_upload else '-o /dev/null'} "
            f"{'https' if key else 'http'}://…{path}")
-    rows = [Row(title, "MB/s", how, goal_ratio=1.0), cpu_row(title, "ms/GB", how)]
+    rows = [Row(title, "MB/s", how, goal_ratio=goals.RATE), cpu_row(title, "ms/GB", how)]
     sides = ("ours", *(["unsynced"] if is_upload else []), "nginx", "lighttpd")
     return Measurement(rows, run, sides, rounds=3 if is_upload else None)
 
@@ -84,8 +85,8 @@ def many_transfers(bench):
         return megabytes * found.per_second, cpu / megabytes
     title = f"GET of {megabytes} MB, 16 connections"
     how = f"wrk -t1 -c16 -d{bench.seconds}s http://…{path}"
-    return Measurement([Row(title, "MB/s", how, goal_ratio=1.0), cpu_row(title, "ms/GB", how)],
-                       run, sides=("ours", "nginx", "lighttpd"))
+    return Measurement([Row(title, "MB/s", how, goal_ratio=goals.RATE),
+                        cpu_row(title, "ms/GB", how)], run, sides=("ours", "nginx", "lighttpd"))
 
 
 def handshakes(bench, key, title):
@@ -96,7 +97,7 @@ def handshakes(bench, key, title):
             return per_second, (server.cpu_seconds() - before) / count * 1e6
     how = f"two at once of openssl s_time -new -time {bench.seconds} -verify 1 -connect …"
     return Measurement([
-        Row(f"TLS handshakes, {title}", "/s", how, goal_ratio=0.9),
+        Row(f"TLS handshakes, {title}", "/s", how, goal_ratio=goals.HANDSHAKES[title]),
         cpu_row(f"TLS handshake, {title}", "µs", how)], run)
 
 
@@ -108,7 +109,7 @@ def proxied(bench, verb):
     how = (f"wrk -t1 -c16 -d{bench.seconds}s {'-s post.lua ' if verb == 'POST' else ''}"
            "http://…/c8y/inventory")
     return Measurement([
-        Row(f"proxied {verb} of 1 KB, TLS upstream", "/s", how, goal_ratio=1.0),
+        Row(f"proxied {verb} of 1 KB, TLS upstream", "/s", how, goal_ratio=goals.PROXIED),
         cpu_row(f"proxied {verb} of 1 KB", "µs", how)], run)
 
 
