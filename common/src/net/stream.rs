@@ -21,7 +21,7 @@ use super::below::Below;
 use super::socket::Socket;
 use super::{Observer, scratch};
 
-/// How much the server's side of TLS buffers for a slow reader.
+/// How much TLS buffers for a slow reader.
 const TLS_BACKLOG: usize = 16 * 1024;
 
 /// A connection. Bytes that were put back are read first.
@@ -75,7 +75,9 @@ impl Stream {
             Transport::Client(stream) if self.early.is_empty() => Below::Tls(stream),
             _ => return Err(io::Error::other("something else has begun on this connection")),
         };
-        let stream = TlsConnector::from(config).connect(name, below).await?;
+        let connect = TlsConnector::from(config)
+            .connect_with(name, below, |session| session.set_buffer_limit(Some(TLS_BACKLOG)));
+        let stream = connect.await?;
         Ok(Self { transport: Transport::Client(Box::new(stream)), early: Bytes::new() })
     }
 
