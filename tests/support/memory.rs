@@ -11,6 +11,9 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// The most that was resident since the start, or since [`Memory::forget_peak`].
     pub(crate) peak: u64,
+    /// Of the resident memory, what is mapped from files: code of the program and of libraries. How
+    /// much of it the kernel maps at each fault differs from machine to machine.
+    pub(crate) files: u64,
     /// Resident, and in no file from which the kernel could read it again. What is only mapped
     /// from the program does not count: whether another process maps it too is chance.
     pub(crate) private: u64,
@@ -24,6 +27,7 @@ impl Memory {
         Self {
             resident: field(&status, "VmRSS:"),
             peak: field(&status, "VmHWM:"),
+            files: field(&status, "RssFile:"),
             private: field(&rollup, "Private_Dirty:"),
         }
     }
