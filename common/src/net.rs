@@ -20,8 +20,7 @@ pub use self::stream::Stream;
 
 /// The state of a connection, updated by its stream.
 ///
-/// The first three methods are about the socket, below TLS. The last two are about the data above
-/// TLS.
+/// The first three methods are about the socket, below TLS. The others are about the data above TLS.
 pub(crate) trait Observer: Send + Sync {
     /// This many bytes were read from or written to the socket.
     fn moved(&self, _bytes: usize) {}
@@ -34,6 +33,11 @@ pub(crate) trait Observer: Send + Sync {
 
     /// Data of the peer was passed to the reader.
     fn received(&self) {}
+
+    /// Whether the reader has to work on what it got before it gets more. The task is woken then.
+    fn holds_reads(&self) -> bool {
+        false
+    }
 
     /// This many bytes were accepted for sending. True if the task has to be polled again.
     fn sent(&self, _bytes: usize) -> bool {

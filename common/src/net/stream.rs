@@ -133,6 +133,9 @@ impl Stream {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<usize>> {
+        if self.observer().holds_reads() {
+            return Poll::Pending;
+        }
         if !self.early.is_empty() || matches!(self.transport, Transport::Plain(_)) {
             return scratch::receive(self, cx, buffer);
         }
@@ -227,7 +230,8 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.transport().poll_flush(cx)
+        ready!(self.transport().poll_flush(cx))?;
+        self.sent(Poll::Ready(Ok(0)), cx).map_ok(drop)
     }
 
     /// Ends TLS, if any, by `close_notify`, and shuts down only the sending half.

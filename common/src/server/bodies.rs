@@ -18,6 +18,12 @@ pub(super) struct RequestBody {
     pub(super) state: Arc<ConnectionState>,
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.state.fill(false);
+    }
+}
+
 impl http_body::Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -30,6 +36,7 @@ impl http_body::Body for RequestBody {
         self.state.reading(polled.is_pending());
         let is_over = matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream();
         self.state.unread(!is_over);
+        self.state.fill(polled.is_ready() && !is_over);
         polled
     }
 

@@ -70,12 +70,15 @@ pub(crate) struct ConnectionState {
     reading: AtomicBool,
     writing: AtomicBool,
     /// Bytes of the answer's body that hyper has buffered, and whether the body waits until they
-    /// are sent.
+    /// and those that TLS has buffered are sent.
     queued: AtomicUsize,
     held: AtomicBool,
     order: AtomicU8,
     /// Some of the request's body is not read yet.
     unread: AtomicBool,
+    /// A route works on what it got of the request's body; and hyper wanted to read more meanwhile.
+    full: AtomicBool,
+    held_back: AtomicBool,
     answered: AtomicBool,
     /// The request asks for another protocol.
     asks_for_upgrade: AtomicBool,
@@ -100,6 +103,8 @@ impl ConnectionState {
             held: AtomicBool::new(false),
             order: AtomicU8::new(Order::Continue as u8),
             unread: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             asks_for_upgrade: AtomicBool::new(false),
             needs_client: AtomicBool::new(false),
@@ -142,6 +147,15 @@ impl ConnectionState {
     /// Records whether some of the request's body is not read yet.
     pub(crate) fn unread(&self, is_left: bool) {
         self.unread.store(is_left, Relaxed);
+    }
+
+    /// Records whether a route works on what it got of the request's body. hyper would read as much
+    /// again meanwhile, which is too much when many connections are busy.
+    pub(super) fn fill(&self, is_full: bool) {
+        self.full.store(is_full, Relaxed);
+        if !is_full && self.held_back.swap(false, Relaxed) {
+            self.waker.wake();
+        }
     }
 
     pub(crate) fn is_unread(&self) -> bool {
@@ -222,10 +236,11 @@ impl ConnectionState {
         judged.is_ok()
     }
 
-    /// Whether the body has to wait until hyper has sent what it has buffered. By default hyper
+    /// Whether the body has to wait until what hyper and TLS have buffered is sent. By default hyper
     /// buffers 32 KiB for each slow reader, which is too much when there are many.
     pub(super) fn hold(&self) -> bool {
-        let holds = self.queued.load(Relaxed) > 0 && !load::is_light();
+        let is_sent = self.queued.load(Relaxed) == 0 && !self.writing.load(Relaxed);
+        let holds = !is_sent && !load::is_light();
         self.held.store(holds, Relaxed);
         holds
     }
@@ -331,11 +346,20 @@ impl Observer for ConnectionState {
         }
     }
 
+    fn holds_reads(&self) -> bool {
+        let holds = self.full.load(Relaxed) && !load::is_light();
+        if holds {
+            self.held_back.store(true, Relaxed);
+        }
+        holds
+    }
+
     /// Counts head, framing and body. True if the body waited for these bytes and can go on.
     fn sent(&self, bytes: usize) -> bool {
         let queued = self.queued.load(Relaxed).saturating_sub(bytes);
         self.queued.store(queued, Relaxed);
-        queued == 0 && self.held.swap(false, Relaxed)
+        let is_sent = queued == 0 && !self.writing.load(Relaxed);
+        is_sent && self.held.swap(false, Relaxed)
     }
 }
 
@@ -344,5 +368,28 @@ impl Drop for ConnectionState {
         if self.phase() == Phase::Exchange {
             load::end();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_many_are_busy_each_body_waits_for_the_side_that_is_behind() {
+        let busy: Vec<_> = (0..5).map(|_| ConnectionState::new()).collect();
+        busy.iter().for_each(ConnectionState::begin_exchange);
+        let state = &busy[0];
+        state.fill(true);
+        assert!(state.holds_reads(), "the route has something to work on");
+        state.fill(false);
+        assert!(!state.holds_reads());
+
+        state.waits_to_write(true);
+        assert!(state.hold(), "TLS has not sent what it has");
+        assert!(!state.sent(0));
+        state.waits_to_write(false);
+        assert!(state.sent(0), "the body is asked again");
+        assert!(!state.hold());
     }
 }
