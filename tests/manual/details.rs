@@ -29,13 +29,14 @@ const RETENTION: &[&str] = &[
      nothing on another file system that is mounted below the directory of files. It deletes no file \
      that it is sending or replacing, and none that another program has locked with flock(2).",
     "The age of a file counts from its last change (ctime) or its last read, whichever is later. A copy \
-     of a file is therefore new, even if it keeps the old modification time. The service records the \
-     last read of a file on the disk once a day, or once in a sixteenth of `http.files.max_age` if that \
-     is shorter. A restart can delay the expiry of a file by this time. On a FAT file system, a file \
-     can stay a day longer, and a copy that keeps its modification time is as old as the original.",
-    "The age of a file grows only while the device is on. A clock that is set, or that is wrong after a \
-     start, makes no file older. At the first start with `http.files.max_age` or \
-     `http.files.max_total`, the service trusts the clock. It records the clock in \
+     of a file is therefore new, even if it keeps the old modification time. The service stores the \
+     time of the last read of a file on the disk only once a day, or once per sixteenth of \
+     `http.files.max_age` if that is shorter. A restart can therefore delay the expiry of a file by a \
+     day, or by that sixteenth. On a FAT file system, a file can stay a day longer, and a copy that \
+     keeps its modification time is as old as the original.",
+    "The age of a file grows only while the device is on. If the clock is set, or is wrong after a \
+     start, no file expires early. At the first start with `http.files.max_age` or \
+     `http.files.max_total`, the service trusts the clock. It stores the time in the file \
      `.tedge-uploads-clock` in the directory of files.",
     "With `Cache-Control: max-age=SECONDS` or `Expires`, an upload can set a shorter age for its file. \
      This age counts from the upload; reading the file does not extend it. The service ignores \
@@ -64,21 +65,21 @@ const CACHE: &[&str] = &[
      than \"unchanged\", the client gets that answer, and the binary is dropped from the cache (except \
      after 407, 408, 421, 425, 429 and server errors). If Cumulocity cannot be asked, or does not answer \
      within 10 seconds, `c8y.proxy.cache.offline` applies.",
-    "If a client requests a binary while the proxy downloads it for another client, it gets the bytes of \
+    "A client that requests a binary while the proxy downloads it for another client gets the bytes of \
      that download. If the download began more than 5 seconds before, the proxy first asks Cumulocity \
      whether the binary is unchanged. If the connection to Cumulocity breaks, the proxy resumes the \
      download, at most five times.",
-    "The least recently used entry is deleted first. Downloads without `Content-Length` can evict other \
-     entries until they take a quarter of `c8y.proxy.cache.max_size` in all; beyond that, they are \
-     cached only in free space. An entry that is deleted while clients read it takes space until they \
-     have read it. Such entries take at most another `c8y.proxy.cache.max_size`; beyond that, downloads \
-     for which there is no room are not cached.",
+    "The least recently used entry is deleted first. All downloads without `Content-Length` together \
+     can replace other entries up to a quarter of `c8y.proxy.cache.max_size`. Beyond that, such a \
+     download is cached only in free space. An entry that is deleted while clients read it takes space \
+     until they have read it. Such entries take at most another `c8y.proxy.cache.max_size`; beyond \
+     that, downloads for which there is no room are not cached.",
     "If the disk is full, downloads continue and are not cached. All clients of one download then get \
      the speed of the slowest. A client that is more than 10 seconds behind is disconnected and must \
      resume.",
-    "`Cache-Status` (RFC 9211) in an answer says where it comes from: `fwd=stale; fwd-status=304` means \
-     the cache, after Cumulocity has confirmed that the binary is unchanged. A download that `tedge cache \
-     drop` finds in progress is not cached.",
+    "The field `Cache-Status` (RFC 9211) of an answer states its source. With `fwd=stale; \
+     fwd-status=304`, the answer comes from the cache, and Cumulocity has confirmed that the binary is \
+     unchanged. If `tedge cache drop` drops a binary during its download, the binary is not cached.",
     "If the directory of the cache cannot be used when the proxy starts, or if other users can change \
      it, nothing is cached, and the log, `--check` and GET /health report this. The proxy tries again \
      on a reload. If the directory is removed later, the proxy makes it again for the next download.",

@@ -39,17 +39,18 @@ pub(crate) fn section(page: &mut Page) {
     page.text("`tedge access check` prints the rule that allows a request.");
     page.paragraph();
     page.text(
-        "Names are compared byte by byte. `{who}` is never replaced by the name `*`, or by a name that \
-         contains `/`, `..` or a control character. The path of a request is decoded before it is \
-         compared, and its empty parts and parts `.` are removed. GET /health needs no rule. A WebSocket \
-         is a GET.",
+        "Names are compared byte by byte. A path with `{who}` does not match for the name `*`, or for a \
+         name that contains `/`, `..` or a control character. Before the path of a request is compared, \
+         it is decoded, and its empty parts and its parts `.` are removed. GET /health needs no rule. A \
+         WebSocket is a GET.",
     );
     page.subsection("Rules for entities of tedge-agent");
     page.text(
         "Write the whole path, such as `/te/v1/entities/device/{who}/`. A path that is \
-         `/te/v1/entities`, or that begins with `/te/v1/entities/`, allows requests for entities and none \
-         for files. What counts is the path in the file, before `{who}` is replaced. Every other path \
-         allows requests for files and none for entities, except `below = \"/\"`, which allows both.",
+         `/te/v1/entities`, or that begins with `/te/v1/entities/`, allows requests for entities and \
+         none for files. This depends on the path as written in the file of rules, before `{who}` is \
+         replaced. Every other path allows requests for files and none for entities, except \
+         `below = \"/\"`, which allows both.",
     );
     page.paragraph();
     page.text(

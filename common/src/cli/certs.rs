@@ -25,10 +25,10 @@ pub const COMMAND: Command = Command {
         Word::with(MAKING, "--dir DIR", "directory of the files (default: device-local-certs)"),
         Word::with(MAKING, "--force", "replace existing files"),
     ],
-    notes: "Files: NAME.crt and NAME.key. NAME is the common name of a client certificate.\n\
-            For a service, set http.cert_path and http.key_path (or c8y.proxy.*) to its\n\
-            files. To require client certificates, set http.ca_path to tedge-local-ca.crt.\n\
-            For a client, set http.client.auth.cert_file and .key_file to its files.\n\n\
+    notes: "Files: NAME.crt and NAME.key. For the File Transfer Service, set http.cert_path\n\
+            and http.key_path to them; for the proxy, c8y.proxy.cert_path and .key_path.\n\
+            To require client certificates, set http.ca_path to tedge-local-ca.crt. On a\n\
+            client (common name NAME), set http.client.auth.cert_file and .key_file.\n\n\
             Example: tedge certs ca && tedge certs server main-agent --host 192.168.1.6\n",
     run,
 };

@@ -36,7 +36,11 @@ pub const COMMAND: Command = Command {
         Word::with(&["get"], "--output FILE", "save to FILE, and resume a partial download"),
         Word::with(SENDING, "--data DATA", "content to send; - is standard input"),
         Word::with(SENDING, "--file FILE", "file to send; - is standard input"),
-        Word::with(SENDING, "--content-type TYPE", "media type (default: by file name, or JSON)"),
+        Word::with(
+            SENDING,
+            "--content-type TYPE",
+            "media type (default: from FILE's name; JSON for DATA)",
+        ),
         Word::new("--accept-type TYPE", "media type to request"),
         PROFILE,
     ],

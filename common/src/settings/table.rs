@@ -85,7 +85,7 @@ settings! {
     /// The private key of device.cert_path, PEM.
     device_key_path: DeviceKeyPath = "device.key_path", Below("device-certs/tedge-private-key.pem"),
         [C8yProxy, Tedge], "/etc/tedge/device-certs/tedge-private-key.pem";
-    /// The directory that contains file-transfer, the directory of the transferred files.
+    /// The data directory. The transferred files are in its subdirectory file-transfer.
     data_path: DataPath = "data.path", Const("/var/tedge"), [FileTransfer, C8yProxy, Tedge], "/data/tedge";
     /// The address that the File Transfer Service listens on; 0.0.0.0 or :: for all.
     http_bind_address: IpAddr = "http.bind.address",
@@ -230,7 +230,7 @@ settings! {
     c8y_proxy_cache_path: Option<DataPath> = "c8y.proxy.cache.path" (own), Unset,
         [C8yProxy, Tedge], "/data/c8y-cache";
     /// If Cumulocity cannot be reached or does not answer within 10 s, the proxy serves a cached
-    /// binary until this time has passed since its last check. 0: it is not served.
+    /// binary whose last check is not older than this time. 0: it serves none.
     c8y_proxy_cache_offline: Duration = "c8y.proxy.cache.offline" (own), Const("0"),
         [C8yProxy], "12h";
     /// Answers smaller than this are not cached.

@@ -84,7 +84,7 @@ value_type!(
 );
 value_type!(
     /// The beginning of topics.
-    TopicPrefix = String, "text", "a topic without + and #, and not c8y-internal", Shape::Text, |text: &str| {
+    TopicPrefix = String, "text", "a topic without + and #, other than c8y-internal", Shape::Text, |text: &str| {
         let is_prefix = !text.is_empty() && !text.contains(['+', '#']) && text != "c8y-internal";
         is_prefix.then(|| text.to_owned())
     }
