@@ -146,13 +146,17 @@ fn upload_slowly(scene: &Scene, time: Duration) -> Result<(), String> {
 fn however_many_hold_on_nobody_else_waits_for_more_than_five_seconds() {
     const PLACES: usize = 16;
     let program = Path::new(crate::PROGRAM);
-    let failed: Vec<_> = thread::scope(|scope| {
-        let try_kind = |kind| try_crowd(program, kind, PLACES, 5 * PLACES, Duration::from_secs(13));
-        let running: Vec<_> =
-            KINDS.iter().map(|kind| (kind.name, scope.spawn(move || try_kind(kind)))).collect();
-        let ended = running.into_iter().map(|(name, thread)| (name, thread.join().unwrap()));
-        ended.filter_map(|(name, failure)| Some(format!("{name}: {}", failure?))).collect()
-    });
+    let try_kind = |kind| try_crowd(program, kind, PLACES, 5 * PLACES, Duration::from_secs(13));
+    let mut failed = Vec::new();
+    // With more at once, a busy machine is too slow for the pace of a modem.
+    for kinds in KINDS.chunks(4) {
+        let ended: Vec<_> = thread::scope(|scope| {
+            let running: Vec<_> = kinds.iter().map(|kind| scope.spawn(|| try_kind(kind))).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let failures = kinds.iter().zip(ended);
+        failed.extend(failures.filter_map(|(kind, end)| Some(format!("{}: {}", kind.name, end?))));
+    }
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
