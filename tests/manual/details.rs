@@ -42,11 +42,12 @@ const RETENTION: &[&str] = &[
      This age counts from the upload; reading the file does not extend it. The service ignores \
      `max-age=0`, a date in the past, and an age that is longer than `http.files.max_age`. On a file \
      system without extended attributes, it ignores both fields.",
-    "An upload in progress counts against `http.files.max_total` with its whole length, minus the size \
-     of the file that it replaces. Files that other programs add or delete are counted at the next \
-     check. Before the service refuses an upload, or deletes files for it, it checks all files again. \
-     The upload waits for this check for at most 5 seconds, and all such checks together take at most \
-     2 % of the time. GET /health reports `files`, `bytes` and `limit`.",
+    "An upload in progress counts against `http.files.max_total` with its whole length, minus the \
+     size of the file that it replaces. Files that other programs add or delete are counted at the \
+     next check. Before the service refuses an upload, or deletes files for it, it checks all \
+     files again, unless the last check was too recent: all such checks together take at most 2 % \
+     of the time. The upload waits for the check for at most 5 seconds. GET /health reports \
+     `files`, `bytes` and `limit`.",
     "With `http.files.make_room`, an upload that states no length deletes nothing until all of it has \
      arrived. Until then it takes space in addition to the stored files, but never the space that \
      `http.upload.min_free` keeps free. All uploads in progress together may need at most \
@@ -59,21 +60,23 @@ const CACHE: &[&str] = &[
      cache answers that are smaller than `c8y.proxy.cache.min_size`, or that have `no-store`, \
      `private` or a `Content-Encoding`. A request with its own `Authorization`, `Cookie` or query \
      does not use the cache. `tedge cache` lists and drops cached binaries.",
-    "Before the proxy serves a cached binary, it asks Cumulocity whether the binary is unchanged, with \
-     `ETag` or `Last-Modified` of the cached binary. For a binary of the inventory that has neither, it \
-     compares the length and `lastUpdated` of the managed object. If Cumulocity gives another answer \
-     than \"unchanged\", the client gets that answer, and the binary is dropped from the cache (except \
-     after 407, 408, 421, 425, 429 and server errors). If Cumulocity cannot be asked, or does not answer \
-     within 10 seconds, `c8y.proxy.cache.offline` applies.",
+    "Before the proxy serves a cached binary, it asks Cumulocity whether the binary is unchanged, \
+     with `ETag` or `Last-Modified` of the cached binary. For a binary of the inventory that has \
+     neither, it compares the length and `lastUpdated` of the managed object. If Cumulocity cannot \
+     be asked, does not answer within 10 seconds, or answers 502, 503 or 504, \
+     `c8y.proxy.cache.offline` applies. If Cumulocity gives any other answer than \"unchanged\", \
+     the client gets that answer. The binary is then dropped from the cache, except after 407, \
+     408, 421, 425, 429 and server errors.",
     "A client that requests a binary while the proxy downloads it for another client gets the bytes of \
      that download. If the download began more than 5 seconds before, the proxy first asks Cumulocity \
      whether the binary is unchanged. If the connection to Cumulocity breaks, the proxy resumes the \
      download, at most five times.",
-    "The least recently used entry is deleted first. All downloads without `Content-Length` together \
-     can replace other entries up to a quarter of `c8y.proxy.cache.max_size`. Beyond that, such a \
-     download is cached only in free space. An entry that is deleted while clients read it takes space \
-     until they have read it. Such entries take at most another `c8y.proxy.cache.max_size`; beyond \
-     that, downloads for which there is no room are not cached.",
+    "The least recently used entry is deleted first. A download without `Content-Length` can also \
+     evict entries, but all such downloads together at most a quarter of \
+     `c8y.proxy.cache.max_size`. Beyond that, such a download is cached only in free space. An \
+     entry that is deleted while clients read it takes space until they have read it. Such entries \
+     take at most another `c8y.proxy.cache.max_size`; beyond that, downloads for which there is no \
+     room are not cached.",
     "If the disk is full, downloads continue and are not cached. All clients of one download then get \
      the speed of the slowest. A client that is more than 10 seconds behind is disconnected and must \
      resume.",

@@ -267,22 +267,22 @@ pub(crate) fn tedge_toml() -> String {
     );
     page.paragraph();
     page.text(
-        "Settings marked with a plus do not exist in thin-edge.io. \
-         They are in a second file of the same directory, `tedge-http.toml`, since thin-edge.io \
-         would delete them from its own file. \
-         thin-edge.io 2 has a file of its own for the settings that begin with `c8y.`: \
-         `mappers/c8y/mapper.toml` or, for a cloud profile, `mappers/c8y.NAME/mapper.toml`. \
-         If such a file exists, these settings are in it, without the prefix `c8y.`. \
-         `tedge config` reads and writes each setting in the right file.",
+        "Settings marked with a plus do not exist in thin-edge.io. They are in a second file of \
+         the same directory, `tedge-http.toml`, since thin-edge.io would delete them from its own \
+         file. thin-edge.io 2 has a file of its own for the settings that begin with `c8y.`: \
+         `mappers/c8y/mapper.toml` or, for a cloud profile, `mappers/c8y.NAME/mapper.toml`. If \
+         such a file exists, these settings are in it, without the prefix `c8y.`, except the \
+         settings marked with a plus. `tedge config` reads and writes each setting in the right \
+         file.",
     );
     page.paragraph();
     page.text(
-        "A cloud profile is another set of the settings that begin with `c8y.`, for another tenant. \
-         The name of a profile consists of letters, digits, `-` and `_`. The settings of a profile \
-         are called `c8y.profiles.NAME.KEY`, and are in tables such as `[c8y.profiles.NAME.proxy]`. \
-         A setting that a profile does not contain has its default: nothing is inherited from the \
-         settings without a profile. \
-         Each profile has a service of its own, `tedge-c8y-proxy@NAME`, with its own port.",
+        "A cloud profile is another set of the settings that begin with `c8y.`, for another \
+         tenant. The name of a profile consists of letters, digits, `-` and `_`. The settings of a \
+         profile are called `c8y.profiles.NAME.KEY`. In tedge.toml and tedge-http.toml they are in \
+         tables such as `[c8y.profiles.NAME.proxy]`. A setting that a profile does not contain has \
+         its default: nothing is inherited from the settings without a profile. Each profile has a \
+         service of its own, `tedge-c8y-proxy@NAME`, with its own port.",
     );
     page.section("SETTINGS");
     page.line(".Bl -tag -width Ds");

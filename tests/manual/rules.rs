@@ -6,10 +6,10 @@ use super::mdoc::Page;
 pub(crate) fn section(page: &mut Page) {
     page.section("RULES OF ACCESS");
     page.text(
-        "The files in `http.access_path` and `c8y.proxy.access_path` contain rules in TOML. Each rule \
-         begins with a line `[[rule]]`. Each key takes a string or a list of strings. A rule matches \
-         a request if all its keys match. A request is allowed if any rule matches it. All other \
-         requests are answered with 403.",
+        "The files in `http.access_path` and `c8y.proxy.access_path` contain rules in TOML. Each \
+         rule begins with a line `[[rule]]`. Each key takes a string or a list of strings. A rule \
+         matches a request if all its keys match; of `below` and `exactly`, one is enough. A \
+         request is allowed if any rule matches it. All other requests are answered with 403.",
     );
     let key = |key: &str, meaning: &str| (format!("Cm {key}"), meaning.to_owned());
     page.list([
@@ -39,10 +39,11 @@ pub(crate) fn section(page: &mut Page) {
     page.text("`tedge access check` prints the rule that allows a request.");
     page.paragraph();
     page.text(
-        "Names are compared byte by byte. A path with `{who}` does not match for the name `*`, or for a \
-         name that contains `/`, `..` or a control character. Before the path of a request is compared, \
-         it is decoded, and its empty parts and its parts `.` are removed. GET /health needs no rule. A \
-         WebSocket is a GET.",
+        "Names are compared byte by byte. If a name in a certificate is `*`, or contains \
+         `/`, `..` or a control character, no path with `{who}` matches for this name. Before the path of a request is \
+         compared, it is decoded and its empty parts are removed, except for entities (see below). \
+         In paths of files, parts `.` are removed too. GET /health needs no rule. A WebSocket is a \
+         GET.",
     );
     page.subsection("Rules for entities of tedge-agent");
     page.text(
