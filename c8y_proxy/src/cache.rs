@@ -107,6 +107,7 @@ impl Cache {
         let (directory, lock, index) = start::open(&options)?;
         Ok(Self(Arc::new(Shared {
             paths: Paths::new(&options.paths),
+            has_failed: AtomicBool::new(start::check_writable(&directory).is_err()),
             directory: Mutex::new((Arc::new(directory), lock)),
             index: Arc::new(index),
             fills: Mutex::default(),
@@ -117,7 +118,6 @@ impl Cache {
             changed: Mutex::default(),
             asks_inventory: AtomicBool::new(true),
             is_offline: AtomicBool::new(false),
-            has_failed: AtomicBool::new(false),
             options,
         })))
     }

@@ -22,7 +22,7 @@ pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Respon
         Some(cache) => {
             let (entries, bytes) = cache.totals().await;
             let error = if cache.has_failed() {
-                r#","error":"the last download could not be written to it""#
+                r#","error":"nothing can be written to it: see the log""#
             } else {
                 ""
             };

@@ -235,6 +235,7 @@ fn a_disk_without_room_for_names_changes_nothing_for_clients() {
 #[test]
 fn a_directory_that_cannot_be_written_changes_nothing_for_clients() {
     let Some(device) = on_disk("size=8m,ro", |_| {}) else { return };
+    assert!(health(&device)["error"].is_string(), "it is known from the start");
     assert_served_unkept(&device, PATH, &Artifact::new(1, LENGTH));
     let log = device.proxy.log();
     assert!(log.contains("Read-only file system"), "{log}");

@@ -11,9 +11,7 @@ use async_io::Timer;
 use common::storage::space::{Need, shortage};
 use common::storage::{JobKind, Temporary, is_same_file, sync_names};
 use futures_lite::FutureExt;
-use rustix::fs::{
-    Access, AtFlags, Timespec, Timestamps, UTIME_NOW, accessat, fstat, futimens, stat,
-};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, fstat, futimens, stat};
 use rustix::io::Errno;
 
 use super::entry::Entry;
@@ -36,7 +34,7 @@ pub(super) enum BodySource {
 }
 
 impl Cache {
-    /// Whether the last download could not be written.
+    /// Whether the last download could not be written, or none could at the start.
     pub(crate) fn has_failed(&self) -> bool {
         self.0.has_failed.load(Relaxed)
     }
@@ -203,7 +201,7 @@ impl Shared {
     pub(super) fn temporary(&self, path: &str) -> Result<Temporary, Errno> {
         let directory = self.directory();
         // In a directory of root, only the last step would fail.
-        if accessat(&directory, ".", Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ACCESS) {
+        if start::check_writable(&directory) == Err(Errno::ACCESS) {
             return Err(Errno::ACCESS);
         }
         Temporary::create_for(download_tag(path), directory.as_fd(), self.pool.clone())

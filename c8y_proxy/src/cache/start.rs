@@ -96,6 +96,11 @@ fn unusable(directory: &Path, what: &str, error: std::io::Error) -> Error {
     ))
 }
 
+/// Whether files can be made in the directory.
+pub(super) fn check_writable(directory: &OwnedFd) -> Result<(), Errno> {
+    accessat(directory, ".", Access::WRITE_OK, AtFlags::EACCESS)
+}
+
 /// Opens the directory for this service alone. Creates it if it is missing. Also returns the
 /// descriptor that holds the lock.
 pub(super) fn open(options: &Options) -> Result<(OwnedFd, OwnedFd, Index), Error> {
@@ -124,7 +129,7 @@ pub(super) fn open(options: &Options) -> Result<(OwnedFd, OwnedFd, Index), Error
         log::warn!("cannot remove unfinished downloads from {shown}: {errno}");
     }
     // Entries in a read-only directory are still served.
-    if let Err(errno) = accessat(&directory, ".", Access::WRITE_OK, AtFlags::EACCESS) {
+    if let Err(errno) = check_writable(&directory) {
         log::warn!(
             "nothing can be added to the cache in {shown}: {errno}; under systemd, c8y.proxy.cache.path \
              needs a drop-in with ReadWritePaths={shown}"
