@@ -1,4 +1,4 @@
-//! Room that is made for one upload delays nobody else.
+//! The files that make room are the least recently used ones, and this delays nobody else.
 
 use std::fs;
 use std::sync::Arc;
@@ -95,4 +95,42 @@ fn directories_go_with_the_files_that_made_room() {
     assert!(stored.join("by-hand/f").exists() && !stored.join("child").exists());
     assert_eq!(curl(&service, "child/1/a/f").put(&"x".repeat(900)).answer().status, 201);
     assert!(stored.join("by-hand").is_dir() && !stored.join("by-hand/f").exists());
+}
+
+#[test]
+fn the_least_recently_used_files_make_room_after_a_restart_too() {
+    for end in ["none", "stop", "kill"] {
+        for max_age in [None, Some("90d")] {
+            let directory = Arc::new(Directory::new());
+            let start = || {
+                Service::start_in(&directory, PROGRAM, |setup| {
+                    prepare(setup);
+                    setup.set_own("http.files.max_total", "\"10k\"");
+                    setup.set_own("http.files.make_room", true);
+                    if let Some(age) = max_age {
+                        setup.set_own("http.files.max_age", format!("{age:?}"));
+                    }
+                })
+            };
+            let mut service = start();
+            let old = [7, 2, 9, 4, 0].map(|number| format!("{number}-old"));
+            let new = [3, 8, 1, 6, 5].map(|number| format!("{number}-new"));
+            for name in old.iter().chain(&new) {
+                assert_eq!(curl(&service, name).put(&"x".repeat(1024)).answer().status, 201);
+            }
+            match end {
+                "stop" => drop(service.stop()),
+                "kill" => drop(service.kill()),
+                _ => {}
+            }
+            if end != "none" {
+                service = start();
+            }
+            assert_eq!(curl(&service, "large").put(&"x".repeat(5 * 1024)).answer().status, 201);
+            let stored = directory.path().join("data/file-transfer");
+            let is_here = |name: &String| stored.join(name).exists();
+            let left = |names: &[String]| names.iter().filter(|name| is_here(name)).count();
+            assert_eq!((left(&old), left(&new)), (0, 5), "{end}, {max_age:?}");
+        }
+    }
 }

@@ -32,7 +32,8 @@ const RETENTION: &[&str] = &[
      of a file is therefore new, even if it keeps the old modification time. The service stores the \
      time of the last read of a file on the disk only once a day, or once per sixteenth of \
      `http.files.max_age` if that is shorter. A restart can therefore delay the expiry of a file by a \
-     day, or by that sixteenth. On a FAT file system, a file can stay a day longer, and a copy that \
+     day, or by that sixteenth. `http.files.make_room` deletes the files in the order of their last \
+     use; after a restart, a read that was not stored does not count. On a FAT file system, a file can stay a day longer, and a copy that \
      keeps its modification time is as old as the original.",
     "The age of a file grows only while the device is on. If the clock is set, or is wrong after a \
      start, no file expires early. At the first start with `http.files.max_age` or \

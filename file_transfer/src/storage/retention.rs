@@ -49,7 +49,7 @@ use crate::path::FilePath;
 use age_clock::AgeClock;
 use eviction::{Candidate, Oldest};
 use quota::Quota;
-use reads::Reads;
+use reads::{LastUse, Reads};
 use recount::Sweeps;
 use saved_clock::Clocks;
 use traversal::Visited;
@@ -200,7 +200,7 @@ impl Retention {
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn last_use(&self, stat: &Stat) -> i64 {
+    fn last_use(&self, stat: &Stat) -> LastUse {
         let AgeState { clock, reads, .. } = &*self.time();
         reads.last_use(stat, clock, clock.now(self.clocks.read().boot))
     }
@@ -211,7 +211,7 @@ impl Retention {
         let AgeState { clock, reads, .. } = &*self.time();
         let now = clock.now(self.clocks.read().boot);
         let written = reads::milliseconds(file.stat.st_mtime, file.stat.st_mtime_nsec as i64);
-        now - reads.last_use(file.stat, clock, now) >= max_age
+        now - reads.latest_use(file.stat, clock, now) >= max_age
             || own.is_some_and(|own| now - clock.latest(written, now) >= own)
     }
 }

@@ -9,6 +9,7 @@ use std::ffi::CString;
 
 use rustix::fs::Stat;
 
+use super::reads::LastUse;
 use super::traversal::{Traversal, Visit, Visited};
 
 /// The maximum memory of the list, in bytes.
@@ -32,12 +33,12 @@ pub(super) struct Candidates {
     heap: BinaryHeap<Candidate>,
     size: usize,
     /// Files that were used at this time or later are not listed.
-    end: i64,
+    end: Option<LastUse>,
 }
 
 /// A file, in the order of its last use.
 pub(super) struct Candidate {
-    pub(super) last_use: i64,
+    pub(super) last_use: LastUse,
     pub(super) inode: u64,
     /// The path of its directory, with a slash at its end if it is not the root.
     pub(super) path: Box<[u8]>,
@@ -70,7 +71,7 @@ impl Candidate {
     }
 
     /// Whether the file is the listed one and was not used since.
-    pub(super) fn is_still(&self, stat: &Stat, last_use: i64) -> bool {
+    pub(super) fn is_still(&self, stat: &Stat, last_use: LastUse) -> bool {
         stat.st_ino == self.inode && last_use <= self.last_use
     }
 }
@@ -99,7 +100,7 @@ impl Oldest {
     }
 
     /// Lists some more files.
-    pub(super) fn list_more(&mut self, last_use: impl Fn(&Stat) -> i64) {
+    pub(super) fn list_more(&mut self, last_use: impl Fn(&Stat) -> LastUse) {
         let Some((traversal, candidates)) = &mut self.listing else { return };
         let is_more = traversal.step(&mut |visit| {
             if let Visit::File(file) = visit {
@@ -117,13 +118,13 @@ impl Oldest {
 
 impl Candidates {
     pub(super) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), size: 0, end: i64::MAX }
+        Self { heap: BinaryHeap::new(), size: 0, end: None }
     }
 
     /// Adds a file, if the list has room or the file was used before a listed one.
-    pub(super) fn add(&mut self, file: &Visited<'_>, last_use: i64) {
+    pub(super) fn add(&mut self, file: &Visited<'_>, last_use: LastUse) {
         // Deleting an empty file makes no room.
-        if file.stat.st_size == 0 || last_use >= self.end {
+        if file.stat.st_size == 0 || self.end.is_some_and(|end| last_use >= end) {
             return;
         }
         let (path, name) = (file.path.into(), file.name.to_owned());
@@ -133,7 +134,7 @@ impl Candidates {
         while self.size > MOST {
             let Some(last) = self.heap.pop() else { break };
             self.size -= last.size();
-            self.end = last.last_use;
+            self.end = Some(last.last_use);
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Reads are recorded in memory. On the disk they are recorded only if the record there is old: as
 //! the time of access, at most once a day for each file, or more often if files expire within days.
-//! After a restart, a file counts as read at the latest possible time.
+//! After a restart, a file expires as if it was read at the latest possible time. The order of
+//! deletions for room is that of the recorded times, since the latest possible ones are often equal.
 
 use std::os::fd::BorrowedFd;
 
@@ -24,6 +25,15 @@ pub(super) fn is_by_day(directory: BorrowedFd<'_>) -> bool {
     const FUSE: u32 = 0x6573_5546;
     let kind = fstatfs(directory).map(|about| about.f_type as u32);
     matches!(kind, Ok(MSDOS | FUSE))
+}
+
+/// When a file was last written or read, as far as it was recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LastUse {
+    /// By the age clock.
+    time: i64,
+    /// By the timestamps of the file. Decides between files to which the age clock gives one time.
+    stamp: i64,
 }
 
 /// All times are those of the age clock.
@@ -57,11 +67,23 @@ impl Reads {
     }
 
     /// The latest time at which a file can have been written or read.
-    pub(super) fn last_use(&self, stat: &Stat, clock: &AgeClock, now: i64) -> i64 {
+    pub(super) fn latest_use(&self, stat: &Stat, clock: &AgeClock, now: i64) -> i64 {
         let on_disk = self.on_disk(stat, clock, now);
-        let noted = self.seen.iter().find(|(inode, _)| *inode == stat.st_ino);
         let unnoted = (on_disk + self.granularity).min(self.known_since);
-        on_disk.max(unnoted).max(noted.map_or(i64::MIN, |(_, time)| *time))
+        on_disk.max(unnoted).max(self.noted(stat))
+    }
+
+    /// The recorded last use of a file. It stays the same until the file is used.
+    pub(super) fn last_use(&self, stat: &Stat, clock: &AgeClock, now: i64) -> LastUse {
+        let changed = milliseconds(stat.st_ctime, stat.st_ctime_nsec as i64);
+        let read = milliseconds(stat.st_atime, stat.st_atime_nsec as i64);
+        let on_disk = clock.latest(changed, now).max(clock.known(read, now).unwrap_or(i64::MIN));
+        LastUse { time: on_disk.max(self.noted(stat)), stamp: changed.max(read) }
+    }
+
+    fn noted(&self, stat: &Stat) -> i64 {
+        let noted = self.seen.iter().find(|(inode, _)| *inode == stat.st_ino);
+        noted.map_or(i64::MIN, |(_, time)| *time)
     }
 
     /// The time of the last change includes writes, and cannot be set, unlike the time of
@@ -126,7 +148,7 @@ mod tests {
                 clock.check(Reading { wall: start + now, boot: now });
                 let reads = Reads::new(clock.now(0), 0, true);
                 let stat = on_fat(start + written, start + read);
-                let age = clock.now(now) - reads.last_use(&stat, &clock, clock.now(now));
+                let age = clock.now(now) - reads.latest_use(&stat, &clock, clock.now(now));
                 let exact = now - written.max(read);
                 assert!((0..=exact).contains(&age), "{start}: {age} {exact}");
                 assert!(exact - age <= 24 * HOUR, "{start}: {age} {exact}");
@@ -146,9 +168,27 @@ mod tests {
                 let now = clock.now(passed);
                 for written in [0, passed / 2, passed] {
                     let stat = on_fat(jumped + written, jumped + written);
-                    let age = now - reads.last_use(&stat, &clock, now);
+                    let age = now - reads.latest_use(&stat, &clock, now);
                     assert!((0..=passed - written).contains(&age), "{jump} {passed}: {age}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_in_the_order_of_their_use_whatever_is_known_of_the_clock() {
+        let before = |seconds: i64| TODAY + HOUR - seconds * 1_000;
+        let begin = Reading { wall: before(0), boot: 0 };
+        // Without its record, the clock gives all files the same time.
+        for clock in [AgeClock::new("a", begin), AgeClock::afresh("a", begin)] {
+            for is_by_day in [false, true] {
+                let reads = Reads::new(clock.now(0), DAY, is_by_day);
+                let uses = |now| {
+                    let stats = [40, 30, 20, 10].map(|old| on_fat(before(old), before(old)));
+                    stats.map(|stat| reads.last_use(&stat, &clock, clock.now(now)))
+                };
+                assert!(uses(0).is_sorted_by(|old, new| old < new), "{is_by_day}");
+                assert_eq!(uses(0), uses(HOUR));
             }
         }
     }
