@@ -31,10 +31,11 @@ const RETENTION: &[&str] = &[
     "The age of a file counts from its last change (ctime) or its last read, whichever is later. A copy \
      of a file is therefore new, even if it keeps the old modification time. The service stores the \
      time of the last read of a file on the disk only once a day, or once per sixteenth of \
-     `http.files.max_age` if that is shorter. A restart can therefore delay the expiry of a file by a \
-     day, or by that sixteenth. `http.files.make_room` deletes the files in the order of their last \
-     use; after a restart, a read that was not stored does not count. On a FAT file system, a file can stay a day longer, and a copy that \
-     keeps its modification time is as old as the original.",
+     `http.files.max_age` if that is shorter. After a restart, expiry therefore assumes the latest \
+     possible read: a file can stay longer by a day, or by that sixteenth. `http.files.make_room` \
+     deletes the files in the order of their last use; after a restart, a read that was not stored does \
+     not count for this order. On a FAT file system, a file can stay a day longer, and a copy that keeps \
+     its modification time is as old as the original.",
     "The age of a file grows only while the device is on. If the clock is set, or is wrong after a \
      start, no file expires early. At the first start with `http.files.max_age` or \
      `http.files.max_total`, the service trusts the clock. It stores the time in the file \
@@ -57,10 +58,11 @@ const RETENTION: &[&str] = &[
 
 const CACHE: &[&str] = &[
     "With `c8y.proxy.cache.max_size`, the proxy caches the binaries that it downloads, in \
-     `c8y.proxy.cache.path` or, if that is not set, in /var/cache/tedge-c8y-proxy. It does not \
-     cache answers that are smaller than `c8y.proxy.cache.min_size`, or that have `no-store`, \
-     `private` or a `Content-Encoding`. A request with its own `Authorization`, `Cookie` or query \
-     does not use the cache. `tedge cache` lists and drops cached binaries.",
+     `c8y.proxy.cache.path`. If that is not set, the systemd service caches them in \
+     /var/cache/tedge-c8y-proxy. The proxy does not cache answers that are smaller than \
+     `c8y.proxy.cache.min_size`, or that have `no-store`, `private` or a `Content-Encoding`. A request \
+     with its own `Authorization`, `Cookie` or query does not use the cache. `tedge cache` lists and \
+     drops cached binaries.",
     "Before the proxy serves a cached binary, it asks Cumulocity whether the binary is unchanged, \
      with `ETag` or `Last-Modified` of the cached binary. For a binary of the inventory that has \
      neither, it compares the length and `lastUpdated` of the managed object. If Cumulocity cannot \

@@ -8,8 +8,9 @@ pub(crate) fn section(page: &mut Page) {
     page.text(
         "The files in `http.access_path` and `c8y.proxy.access_path` contain rules in TOML. Each \
          rule begins with a line `[[rule]]`. Each key takes a string or a list of strings. A rule \
-         matches a request if all its keys match; of `below` and `exactly`, one is enough. A \
-         request is allowed if any rule matches it. All other requests are answered with 403.",
+         matches a request if all its keys match. If it has both `below` and `exactly`, it is enough \
+         that one of the two matches. A request is allowed if any rule matches it. All other requests \
+         are answered with 403.",
     );
     let key = |key: &str, meaning: &str| (format!("Cm {key}"), meaning.to_owned());
     page.list([
@@ -49,8 +50,8 @@ pub(crate) fn section(page: &mut Page) {
     page.text(
         "Write the whole path, such as `/te/v1/entities/device/{who}/`. A path that is \
          `/te/v1/entities`, or that begins with `/te/v1/entities/`, allows requests for entities and \
-         none for files. This depends on the path as written in the file of rules, before `{who}` is \
-         replaced. Every other path allows requests for files and none for entities, except \
+         none for files. The service looks at the path as written in the file of rules, before `{who}` \
+         is replaced. Every other path allows requests for files and none for entities, except \
          `below = \"/\"`, which allows both.",
     );
     page.paragraph();

@@ -28,7 +28,7 @@ pub const COMMAND: Command = Command {
             contain % ? # \\ or control characters, or a part such as .. or ..;x, since\n\
             servers differ in how they read these.\n\
             A rule matches if all its keys match the request, including `may`. The first\n\
-            rule that matches allows the request. The rules are in http.access_path and\n\
+            rule that matches is printed. The rules are in http.access_path and\n\
             c8y.proxy.access_path. If no rule matches, the exit status is 1.\n\n\
             Example: tedge access check --as child1 PUT /te/v1/files/child1/a\n",
     run,
