@@ -52,6 +52,7 @@ mod promises {
     mod paths;
     mod put;
     mod quota;
+    mod quota_links;
     mod reload;
     mod routes;
     mod space;

@@ -69,7 +69,7 @@ impl Inner {
         if !condition.holds(file.as_ref().map(|(_, version, _)| version)) {
             return Err(Error::Precondition(path));
         }
-        if let Some((_file, _, stat)) = file {
+        if let Some((file, _, stat)) = file {
             let limited = self.retention.as_ref().filter(|_| mount.is_none());
             let counted =
                 limited.and_then(|retention| Some((retention, Seen::of(&stat?, &directory))));
@@ -79,6 +79,7 @@ impl Inner {
             }
             if let Some((retention, seen)) = counted {
                 retention.removed(&seen);
+                retention.lost_name(&seen, &file);
             }
         }
         drop(lock);

@@ -5,6 +5,7 @@
 //! - [`reads`] records when files are read; [`own_age`] is the age that an upload sets for its
 //!   file.
 //! - [`quota`] counts the bytes of all files, and [`counted`] says which files are counted.
+//!   [`own_unlinks`] lists files whose `ctime` the service has changed by removing other names.
 //! - [`traversal`] visits all files, [`sweep`] does this every ten minutes, [`eviction`] lists the
 //!   files to delete first, and [`room`] deletes them. [`recount`] does a sweep before that, or
 //!   before an upload is refused.
@@ -17,11 +18,13 @@ mod age_clock;
 mod counted;
 mod eviction;
 pub(super) mod own_age;
+mod own_unlinks;
 mod quota;
 mod reads;
 mod recount;
 mod room;
 mod saved_clock;
+mod seen;
 mod sum;
 mod sweep;
 mod traversal;
@@ -54,13 +57,15 @@ use recount::Sweeps;
 use saved_clock::Clocks;
 use traversal::Visited;
 
-pub(super) use counted::Seen;
 pub(super) use quota::{NoRoom, Reservation};
 pub(super) use recount::Otherwise;
+pub(super) use seen::Seen;
 pub(crate) use sum::Sum;
 
 /// How often an upload checks whether all files are counted.
 const LOOK: Duration = Duration::from_millis(10);
+/// In nanoseconds.
+const SECOND: i128 = 1_000_000_000;
 /// In milliseconds. The minimum time between two records of reads on the disk for one file.
 const DAY: i64 = 24 * 60 * 60 * 1000;
 /// After a restart, the age of a file is known with a precision of this part of `max_age`.
@@ -105,7 +110,10 @@ struct AgeState {
 
 /// The result of an attempt to delete a file.
 enum Outcome {
-    Deleted(u64),
+    Deleted {
+        bytes: u64,
+        was_counted: bool,
+    },
     /// The file is in use, or another file has its name now.
     Kept,
     Failed(Errno),
@@ -196,22 +204,40 @@ impl Retention {
         self.quota.removed(file);
     }
 
+    /// The service has removed a name of this open file, which was in the state `before`.
+    pub(super) fn lost_name(&self, before: &Seen, file: impl AsFd) {
+        if let (2.., Ok(stat)) = (before.links, fstat(file)) {
+            self.quota.lost_name(before, &Seen::from(&stat));
+        }
+    }
+
+    /// The state of a file as if the service had removed none of its names.
+    fn as_left_by_others(&self, stat: &Stat) -> Stat {
+        let changed = self.quota.changed(&Seen::from(stat));
+        let mut stat = *stat;
+        stat.st_ctime = changed.div_euclid(SECOND) as _;
+        stat.st_ctime_nsec = changed.rem_euclid(SECOND) as _;
+        stat
+    }
+
     fn time(&self) -> MutexGuard<'_, AgeState> {
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last_use(&self, stat: &Stat) -> LastUse {
+        let stat = self.as_left_by_others(stat);
         let AgeState { clock, reads, .. } = &*self.time();
-        reads.last_use(stat, clock, clock.now(self.clocks.read().boot))
+        reads.last_use(&stat, clock, clock.now(self.clocks.read().boot))
     }
 
     fn is_expired(&self, file: &Visited<'_>) -> bool {
         let Some(max_age) = self.max_age else { return false };
         let own = own_age::read(file.directory, file.name);
+        let stat = self.as_left_by_others(file.stat);
         let AgeState { clock, reads, .. } = &*self.time();
         let now = clock.now(self.clocks.read().boot);
         let written = reads::milliseconds(file.stat.st_mtime, file.stat.st_mtime_nsec as i64);
-        now - reads.latest_use(file.stat, clock, now) >= max_age
+        now - reads.latest_use(&stat, clock, now) >= max_age
             || own.is_some_and(|own| now - clock.latest(written, now) >= own)
     }
 }
@@ -292,7 +318,7 @@ impl Inner {
         directory: BorrowedFd<'_>,
         name: &CStr,
         seen: &Stat,
-        account: fn(&Quota, &Seen),
+        account: fn(&Quota, &Seen) -> bool,
     ) -> Outcome {
         self.open_files.close_idle();
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
@@ -317,8 +343,10 @@ impl Inner {
         }
         match unlinkat(directory, name, AtFlags::empty()) {
             Ok(()) => {
-                account(&retention.quota, &Seen::of(seen, directory));
-                Outcome::Deleted(seen.st_size as u64)
+                let before = Seen::of(seen, directory);
+                let was_counted = account(&retention.quota, &before);
+                retention.lost_name(&before, &file);
+                Outcome::Deleted { bytes: before.bytes, was_counted }
             }
             Err(Errno::NOENT) => Outcome::Kept,
             Err(errno) => Outcome::Failed(errno),

@@ -11,8 +11,11 @@
 use std::collections::HashSet;
 use std::os::fd::AsFd;
 
-use rustix::fs::{Stat, fstat};
+use rustix::fs::fstat;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use super::own_unlinks::OwnUnlinks;
+use super::seen::Seen;
 
 /// The maximum number of listed files, before and since the current sweep each: 32 KB.
 const MOST: usize = 2048;
@@ -20,17 +23,6 @@ const MOST: usize = 2048;
 const MOST_DIRECTORIES: usize = 3584;
 /// In nanoseconds. If the device's clock was set back by more than this, `ctime` proves nothing.
 const SET_BACK: i128 = 5_000_000;
-
-/// What identifies a state of a regular file.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::storage) struct Seen {
-    pub(super) inode: u64,
-    pub(super) directory: Option<u64>,
-    pub(in crate::storage) bytes: u64,
-    pub(super) has_one_name: bool,
-    /// In nanoseconds since 1970.
-    pub(super) changed: i128,
-}
 
 #[derive(Default)]
 pub(super) struct Counted {
@@ -43,6 +35,7 @@ pub(super) struct Counted {
     before: Vec<Stored>,
     /// The files that were stored after the current sweep began.
     since: Vec<Stored>,
+    own_unlinks: OwnUnlinks,
 }
 
 /// Directories that a sweep has visited, by their inodes.
@@ -61,25 +54,6 @@ struct Begin {
 struct Stored {
     inode: u64,
     bytes: u64,
-}
-
-impl Seen {
-    /// A regular file in this directory.
-    pub(in crate::storage) fn of(stat: &Stat, directory: impl AsFd) -> Self {
-        Self { directory: fstat(directory).ok().map(|stat| stat.st_ino), ..stat.into() }
-    }
-}
-
-impl From<&Stat> for Seen {
-    fn from(stat: &Stat) -> Self {
-        Self {
-            inode: stat.st_ino,
-            directory: None,
-            bytes: stat.st_size as u64,
-            has_one_name: stat.st_nlink == 1,
-            changed: i128::from(stat.st_ctime) * 1_000_000_000 + stat.st_ctime_nsec as i128,
-        }
-    }
 }
 
 impl VisitedDirectories {
@@ -122,22 +96,37 @@ impl Counted {
         }
     }
 
+    /// The service has removed a name of a file that has others.
+    pub(super) fn lost_name(&mut self, before: &Seen, after: &Seen) {
+        self.own_unlinks.add(before, after);
+    }
+
+    /// When another program has last changed the file.
+    pub(super) fn changed(&self, file: &Seen) -> i128 {
+        self.own_unlinks.changed(file)
+    }
+
     /// With how many bytes a file is counted. `None` if it may not be counted.
     pub(super) fn bytes(&self, file: &Seen) -> Option<u64> {
         let is_visited = file.directory.is_some_and(|it| self.directories.0.contains(&it));
-        if is_visited && self.swept.is_some_and(|begin| begin.is_after(file.changed)) {
+        if is_visited && self.swept.is_some_and(|begin| begin.is_after(self.changed(file))) {
             return Some(file.bytes);
         }
         // Another program can have added a name, which is not counted.
         let stored = self.before.iter().chain(&self.since).find(|it| it.inode == file.inode);
-        stored.filter(|_| file.has_one_name).map(|stored| stored.bytes)
+        stored.filter(|_| file.links == 1).map(|stored| stored.bytes)
     }
 
     /// The same, for a file that was deleted.
     pub(super) fn remove(&mut self, file: &Seen) -> Option<u64> {
-        let bytes = self.bytes(file)?;
-        self.forget(file.inode);
-        Some(bytes)
+        let bytes = self.bytes(file);
+        if file.links == 1 {
+            self.own_unlinks.forget(file.inode);
+        }
+        if bytes.is_some() {
+            self.forget(file.inode);
+        }
+        bytes
     }
 
     fn forget(&mut self, inode: u64) {
@@ -179,9 +168,9 @@ impl<const N: usize> From<[u64; N]> for VisitedDirectories {
 mod tests {
     use super::*;
 
-    fn seen(inode: u64, bytes: u64, links: u8) -> Seen {
+    fn seen(inode: u64, bytes: u64, links: u32) -> Seen {
         let directory = Some(5);
-        Seen { inode, directory, bytes, has_one_name: links == 1, changed: i128::MAX }
+        Seen { inode, directory, bytes, links, changed: i128::MAX }
     }
 
     fn visited() -> VisitedDirectories {

@@ -10,7 +10,8 @@ mod tests;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::counted::{Counted, Seen, VisitedDirectories};
+use super::counted::{Counted, VisitedDirectories};
+use super::seen::Seen;
 use super::sum::Sum;
 
 /// The limit, and the bytes in use.
@@ -50,6 +51,8 @@ pub(in crate::storage) struct Reservation {
     /// The bytes of that file, unless another upload that replaces it as well has them: the first
     /// one does.
     credit: u64,
+    /// Whether that file has no other name, so that its space becomes free.
+    has_one_name: bool,
     /// Whether the upload does not replace that file any more.
     is_gone: AtomicBool,
     /// As in [`Usage`]; changed only while that is locked.
@@ -86,6 +89,7 @@ impl Quota {
         expected: u64,
         replaced: Option<Seen>,
     ) -> Result<Reservation, NoRoom> {
+        let has_one_name = replaced.is_none_or(|file| file.links == 1);
         let replaced = replaced.map(|file| Replaced {
             inode: file.inode,
             bytes: self.lock().counted.bytes(&file).unwrap_or(0),
@@ -95,8 +99,9 @@ impl Quota {
         let credit = credit.map_or(0, |file| file.bytes);
         self.lock().replaced.extend(replaced);
         let (quota, is_gone) = (self.clone(), AtomicBool::new(false));
-        let reservation = Reservation { quota, replaced, credit, is_gone, reserved, received };
-        reservation.reserve(&mut self.lock(), reservation.charge(expected))?;
+        let reservation =
+            Reservation { quota, replaced, credit, has_one_name, is_gone, reserved, received };
+        reservation.expect(expected)?;
         Ok(reservation)
     }
 
@@ -105,10 +110,21 @@ impl Quota {
         self.lock().replaced.iter().any(|replaced| replaced.inode == inode)
     }
 
-    pub(super) fn removed(&self, file: &Seen) {
+    /// Returns whether the file was counted.
+    pub(super) fn removed(&self, file: &Seen) -> bool {
         let mut usage = self.lock();
         usage.removed.add(file.bytes);
-        usage.remove(file);
+        usage.remove(file)
+    }
+
+    /// The service has removed a name of a file that has others.
+    pub(super) fn lost_name(&self, before: &Seen, after: &Seen) {
+        self.lock().counted.lost_name(before, after);
+    }
+
+    /// When another program has last changed the file, in nanoseconds since 1970.
+    pub(super) fn changed(&self, file: &Seen) -> i128 {
+        self.lock().counted.changed(file)
     }
 
     /// Whether a file was deleted since the last sweep began.
@@ -116,9 +132,10 @@ impl Quota {
         self.lock().removed != Sum::default()
     }
 
-    /// The sweep in progress has deleted a file before counting it.
-    pub(super) fn swept(&self, file: &Seen) {
-        self.lock().remove(file);
+    /// The sweep in progress has deleted a file before counting it. Returns whether an earlier one
+    /// had counted it.
+    pub(super) fn swept(&self, file: &Seen) -> bool {
+        self.lock().remove(file)
     }
 
     /// The service has changed the `ctime` of a file, and nothing else.
@@ -166,10 +183,12 @@ impl Quota {
 }
 
 impl Usage {
-    fn remove(&mut self, file: &Seen) {
-        if let Some(bytes) = self.counted.remove(file) {
+    fn remove(&mut self, file: &Seen) -> bool {
+        let bytes = self.counted.remove(file);
+        if let Some(bytes) = bytes {
             self.stored.subtract(bytes);
         }
+        bytes.is_some()
     }
 
     /// The files that must not be deleted for an upload: those that uploads will replace.
@@ -184,15 +203,17 @@ impl Usage {
 impl Reservation {
     /// Reserves room for `total` bytes, if that is more than expected.
     pub(super) fn expect(&self, total: u64) -> Result<(), NoRoom> {
-        self.reserve(&mut self.quota.lock(), self.charge(total))
+        let usage = &mut *self.quota.lock();
+        let charge = self.charge(usage, total);
+        self.reserve(usage, charge)
     }
 
     /// Takes room for received bytes before they are written. If there are more than expected, they
     /// are reserved now. Returns how many bytes of files must be deleted before all have room. Free
     /// room is taken until then, so each upload gets the room that its deletions make.
     pub(super) fn receive(&self, total: u64) -> Result<u64, NoRoom> {
-        let charge = self.charge(total);
         let usage = &mut *self.quota.lock();
+        let charge = self.charge(usage, total);
         self.reserve(usage, charge)?;
         let limit = self.quota.limit;
         let more = charge.saturating_sub(self.received.load(Relaxed));
@@ -208,13 +229,16 @@ impl Reservation {
         }
     }
 
-    /// Whether a file of `new` bytes may replace `old`.
+    /// Whether a file of `new` bytes may replace `old`. If the limit is exceeded already, it may if
+    /// this takes no more space: not if `old` keeps its space under another name.
     pub(in crate::storage) fn check(&self, old: Option<&Seen>, new: u64) -> Result<(), NoRoom> {
         let usage = self.quota.lock();
         let (stored, limit) = (usage.stored.bytes, self.quota.limit);
+        let has_one_name = old.is_none_or(|old| old.links == 1);
         let old = old.and_then(|old| usage.counted.bytes(old)).unwrap_or(0);
         let after = stored.saturating_sub(old).saturating_add(new);
-        if after <= limit || after <= stored { Ok(()) } else { Err(NoRoom { limit }) }
+        let is_allowed = after <= limit || after <= stored && (has_one_name || new == 0);
+        if is_allowed { Ok(()) } else { Err(NoRoom { limit }) }
     }
 
     /// The file to be replaced does not exist any more: the received bytes need other room. Returns
@@ -253,9 +277,15 @@ impl Reservation {
         usage.received -= self.received.swap(0, Relaxed);
     }
 
-    /// The room that an upload of so many bytes needs in the end, beyond that of the replaced file.
-    fn charge(&self, bytes: u64) -> u64 {
-        bytes.saturating_sub(if self.is_gone.load(Relaxed) { 0 } else { self.credit })
+    /// The room that an upload of so many bytes needs in the end, beyond that of the replaced file:
+    /// as [`Self::check`] will judge.
+    fn charge(&self, usage: &Usage, bytes: u64) -> u64 {
+        let excess = usage.stored.bytes.saturating_sub(self.quota.limit);
+        bytes.saturating_sub(match self.has_one_name {
+            _ if self.is_gone.load(Relaxed) => 0,
+            true => self.credit,
+            false => self.credit.saturating_sub(excess),
+        })
     }
 
     fn reserve(&self, usage: &mut Usage, charge: u64) -> Result<(), NoRoom> {

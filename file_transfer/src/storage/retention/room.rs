@@ -36,6 +36,8 @@ struct MakingRoom {
     /// How many listings had begun before.
     listings: Option<u64>,
     deleted: Sum,
+    /// Whether a deleted file was not counted, so that the total is too high.
+    must_count: bool,
     /// The directory of the last file that this job has deleted.
     directory: Box<[u8]>,
 }
@@ -70,9 +72,13 @@ impl Inner {
             path: path.clone(),
             listings: None,
             deleted: Sum::default(),
+            must_count: false,
             directory: Box::default(),
         };
         loop {
+            if std::mem::take(&mut making.must_count) && !self.recount(Otherwise::Refuse).await {
+                return Err(NoRoom { limit: retention.quota.limit().unwrap_or(u64::MAX) });
+            }
             let oldest = retention.oldest.lock_arc().await;
             match self.pool.run(JobKind::Write, move || making.part(oldest)).await? {
                 Some(next) => making = next,
@@ -89,7 +95,7 @@ impl MakingRoom {
         let begin = Instant::now();
         let mut looked_at = 0;
         while self.reservation.receive(self.total)? > 0 {
-            if looked_at == MOST || begin.elapsed() >= LONGEST {
+            if self.must_count || looked_at == MOST || begin.elapsed() >= LONGEST {
                 self.prune();
                 return Ok(Some(self));
             }
@@ -98,8 +104,10 @@ impl MakingRoom {
                 continue;
             };
             looked_at += 1;
-            if let Outcome::Deleted(bytes) = self.inner.evict(&self.retention, &candidate) {
+            let outcome = self.inner.evict(&self.retention, &candidate);
+            if let Outcome::Deleted { bytes, was_counted } = outcome {
                 self.deleted.add(bytes);
+                self.must_count = !was_counted;
                 oldest.has_deleted = true;
                 // Tried only after the last file, since many files of one directory can follow each
                 // other.

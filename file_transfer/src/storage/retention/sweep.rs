@@ -223,7 +223,7 @@ impl Tally {
         if retention.is_expired(file) {
             let (directory, name) = (file.directory, file.name);
             match inner.delete(retention, directory, name, file.stat, Quota::swept) {
-                Outcome::Deleted(bytes) => {
+                Outcome::Deleted { bytes, .. } => {
                     self.deleted.add(bytes);
                     return true;
                 }

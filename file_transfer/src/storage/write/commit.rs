@@ -43,7 +43,7 @@ pub(super) struct Target {
 /// The file that an upload replaces, or the link to it, which has no `stat` and is not counted.
 struct There {
     /// Holding it delays the freeing of its blocks, which takes time.
-    _open: OwnedFd,
+    open: OwnedFd,
     stat: Option<Stat>,
     mode: u32,
 }
@@ -246,6 +246,10 @@ impl Target {
         if let Some((reservation, new)) = &reserved {
             reservation.commit(counted.as_ref(), new);
         }
+        let limits = inner.retention.as_ref().zip(counted.as_ref());
+        if let (Some((retention, before)), Some(there)) = (limits, &replaced) {
+            retention.lost_name(before, &there.open);
+        }
         drop(lock);
         drop(replaced);
 
@@ -268,10 +272,10 @@ impl Target {
         let found = match look(directory.as_fd(), name).map_err(|errno| self.failed(errno))? {
             EntryKind::Nothing => None,
             EntryKind::File(open, version, stat) => {
-                Some((There { _open: open, stat: Some(stat), mode: version.mode }, version))
+                Some((There { open, stat: Some(stat), mode: version.mode }, version))
             }
             EntryKind::Link(open) => match root.lookup.stat_target(path, &open) {
-                Ok(version) => Some((There { _open: open, stat: None, mode: MODE }, version)),
+                Ok(version) => Some((There { open, stat: None, mode: MODE }, version)),
                 Err(_) => return Err(special()),
             },
             EntryKind::Directory => return Err(Error::UploadOntoDirectory(path.clone())),

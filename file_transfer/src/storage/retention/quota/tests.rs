@@ -11,7 +11,7 @@ fn quota(limit: u64, make_room: bool, stored: &[u64]) -> Arc<Quota> {
 }
 
 fn file(inode: u64, bytes: u64) -> Seen {
-    Seen { inode, directory: Some(5), bytes, has_one_name: true, changed: 0 }
+    Seen { inode, directory: Some(5), bytes, links: 1, changed: 0 }
 }
 
 /// A file that was stored now.
