@@ -170,6 +170,25 @@ fn room_is_made_only_for_what_comes_and_only_as_much_as_it_needs() {
     assert_eq!(health(&service), r#"{"status":"up","files":3,"bytes":100000,"limit":102400}"#);
 }
 
+/// More than the service remembers as visited. The oldest files are in any of them.
+#[test]
+fn in_ten_thousand_directories_only_as_much_is_deleted_as_an_upload_needs() {
+    let service = limited("100k", making_room);
+    let below = service.path("data/file-transfer");
+    for number in 0..10_000 {
+        let directory = below.join(number.to_string());
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("f"), "0123456789").unwrap();
+    }
+    // Before the refusal, all files are counted.
+    assert_eq!(curl(&service, "a").put(&"x".repeat(102_401)).answer().status, 507);
+    assert!(health(&service).contains(r#""files":10000,"bytes":100000,"#));
+    assert_eq!(curl(&service, "a").put(&"x".repeat(4_400)).answer().status, 201);
+    assert_eq!(health(&service), r#"{"status":"up","files":9801,"bytes":102400,"limit":102400}"#);
+    let bytes: usize = files(&service).values().map(Vec::len).sum();
+    assert_eq!(bytes, 102_400);
+}
+
 #[test]
 fn a_file_that_is_being_read_makes_no_room() {
     let service = limited("8M", making_room);

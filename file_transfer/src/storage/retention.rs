@@ -283,7 +283,8 @@ impl Inner {
         }
     }
 
-    fn evict(&self, retention: &Retention, candidate: &Candidate) -> Outcome {
+    /// Deletes a file that the sweep with this number has listed, or none has.
+    fn evict(&self, retention: &Retention, candidate: &Candidate, sweep: u64) -> Outcome {
         let find = || {
             let root = self.root.check().map_err(|_| Errno::NOENT)?;
             let root = root.directories.root();
@@ -298,7 +299,9 @@ impl Inner {
         match find() {
             Ok((directory, stat, true)) if candidate.is_still(&stat, retention.last_use(&stat)) => {
                 let name = &candidate.name;
-                self.delete(retention, directory.as_fd(), name, &stat, Quota::removed)
+                let account =
+                    |quota: &Quota, file: &Seen| quota.evicted(file, candidate.bytes, sweep);
+                self.delete(retention, directory.as_fd(), name, &stat, account)
             }
             _ => Outcome::Kept,
         }
@@ -318,7 +321,7 @@ impl Inner {
         directory: BorrowedFd<'_>,
         name: &CStr,
         seen: &Stat,
-        account: fn(&Quota, &Seen) -> bool,
+        account: impl FnOnce(&Quota, &Seen) -> bool,
     ) -> Outcome {
         self.open_files.close_idle();
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;

@@ -29,6 +29,8 @@ pub(super) struct Counted {
     /// When the last complete sweep began.
     swept: Option<Begin>,
     directories: VisitedDirectories,
+    /// How many sweeps were completed.
+    pub(super) sweeps: u64,
     /// When the current sweep began.
     sweeping: Option<Begin>,
     /// The files that were stored after the last complete sweep began, and before the current one.
@@ -79,6 +81,7 @@ impl Counted {
     pub(super) fn end_sweep(&mut self, directories: VisitedDirectories) {
         self.before = Vec::new();
         (self.swept, self.directories) = (self.sweeping, directories);
+        self.sweeps += 1;
     }
 
     /// The service has stored a file.

@@ -21,6 +21,8 @@ pub(super) struct Oldest {
     /// The next one is at the end.
     candidates: Vec<Candidate>,
     listing: Option<(Traversal, Candidates)>,
+    /// The number of the sweep that has listed and counted them. 0: no sweep has.
+    pub(super) sweep: u64,
     /// How many listings have begun.
     pub(super) listings: u64,
     /// Whether a listed file was deleted since the last one began.
@@ -40,6 +42,7 @@ pub(super) struct Candidates {
 pub(super) struct Candidate {
     pub(super) last_use: LastUse,
     pub(super) inode: u64,
+    pub(super) bytes: u64,
     /// The path of its directory, with a slash at its end if it is not the root.
     pub(super) path: Box<[u8]>,
     pub(super) name: CString,
@@ -78,8 +81,8 @@ impl Candidate {
 
 impl Oldest {
     /// Replaces the list.
-    pub(super) fn renew(&mut self, candidates: Candidates) {
-        (self.candidates, self.listing) = (candidates.sorted(), None);
+    pub(super) fn renew(&mut self, candidates: Candidates, sweep: u64) {
+        (self.candidates, self.listing, self.sweep) = (candidates.sorted(), None, sweep);
     }
 
     /// Takes the next file from the list.
@@ -110,7 +113,7 @@ impl Oldest {
         });
         if !is_more {
             if let Some((_, candidates)) = self.listing.take() {
-                self.renew(candidates);
+                self.renew(candidates, 0);
             }
         }
     }
@@ -128,7 +131,8 @@ impl Candidates {
             return;
         }
         let (path, name) = (file.path.into(), file.name.to_owned());
-        let candidate = Candidate { last_use, inode: file.stat.st_ino, path, name };
+        let (inode, bytes) = (file.stat.st_ino, file.stat.st_size as u64);
+        let candidate = Candidate { last_use, inode, bytes, path, name };
         self.size += candidate.size();
         self.heap.push(candidate);
         while self.size > MOST {

@@ -117,6 +117,17 @@ impl Quota {
         usage.remove(file)
     }
 
+    /// The same, for a file that was counted with so many bytes by the sweep with this number.
+    pub(super) fn evicted(&self, file: &Seen, bytes: u64, sweep: u64) -> bool {
+        let was_counted = self.removed(file);
+        let mut usage = self.lock();
+        let is_swept = !was_counted && usage.counted.sweeps == sweep;
+        if is_swept {
+            usage.stored.subtract(bytes);
+        }
+        was_counted || is_swept
+    }
+
     /// The service has removed a name of a file that has others.
     pub(super) fn lost_name(&self, before: &Seen, after: &Seen) {
         self.lock().counted.lost_name(before, after);
@@ -151,14 +162,14 @@ impl Quota {
 
     /// Takes over the count of a sweep of these directories, except for differences that changes
     /// during the sweep explain. `is_first`: nothing was counted before. If not `is_complete`,
-    /// there may be more files.
+    /// there may be more files. Returns the number of the sweep.
     pub(super) fn end_sweep(
         &self,
         counted: Sum,
         directories: VisitedDirectories,
         is_first: bool,
         is_complete: bool,
-    ) {
+    ) -> u64 {
         let mut usage = self.lock();
         let (added, removed) = (usage.added, usage.removed);
         let corrected = |now: u64, counted: u64, added: u64, removed: u64| {
@@ -175,6 +186,7 @@ impl Quota {
             bytes: corrected(now.bytes, counted.bytes, added.bytes, removed.bytes),
         };
         usage.counted.end_sweep(directories);
+        usage.counted.sweeps
     }
 
     fn lock(&self) -> MutexGuard<'_, Usage> {

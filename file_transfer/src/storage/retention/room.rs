@@ -104,7 +104,7 @@ impl MakingRoom {
                 continue;
             };
             looked_at += 1;
-            let outcome = self.inner.evict(&self.retention, &candidate);
+            let outcome = self.inner.evict(&self.retention, &candidate, oldest.sweep);
             if let Outcome::Deleted { bytes, was_counted } = outcome {
                 self.deleted.add(bytes);
                 self.must_count = !was_counted;

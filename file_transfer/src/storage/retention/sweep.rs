@@ -187,11 +187,12 @@ impl Sweep {
     fn end(self, is_complete: bool) -> Option<Errno> {
         let Self { retention, tally, .. } = self;
         let Tally { kept, deleted, directories, failed, candidates } = tally;
-        retention.quota.end_sweep(kept, directories, !retention.is_counted(), is_complete);
+        let is_first = !retention.is_counted();
+        let number = retention.quota.end_sweep(kept, directories, is_first, is_complete);
         if let Some(candidates) = candidates {
             // A directory in use is about as new as now.
             if let Some(mut oldest) = retention.oldest.try_lock() {
-                oldest.renew(candidates);
+                oldest.renew(candidates, number);
             }
         }
         log::debug!("swept: files {}, bytes {}", kept.files, kept.bytes);
