@@ -93,6 +93,11 @@ live_beside_thin_edge() {
         done
         grep "^GET /te/v1/entities/device/main// HTTP/1.1" said
         systemctl stop tedge-agent
+        # systemctl waits for the unit that it stops, not for those that are part of it.
+        for try in $(seq 50); do
+            [ "$(systemctl is-active tedge-file-transfer)" = deactivating ] || break
+            sleep 0.1
+        done
         [ "$(systemctl is-active tedge-file-transfer)" = inactive ]
         systemctl start tedge-file-transfer
         [ "$(curl -sS -o said -w "%{http_code}" http://localhost:8000/te/v1/entities)" = 404 ]
