@@ -67,8 +67,8 @@ const CACHE: &[&str] = &[
      with `ETag` or `Last-Modified` of the cached binary. For a binary of the inventory that has \
      neither, it compares the length and `lastUpdated` of the managed object. If Cumulocity cannot \
      be asked, does not answer within 10 seconds, or answers 502, 503 or 504, \
-     `c8y.proxy.cache.offline` applies. If Cumulocity gives any other answer than \"unchanged\", \
-     the client gets that answer. The binary is then dropped from the cache, except after 407, \
+     `c8y.proxy.cache.offline` applies. If Cumulocity gives another answer than these and than \
+     \"unchanged\", the client gets that answer. The binary is then dropped from the cache, except after 407, \
      408, 421, 425, 429 and server errors.",
     "A client that requests a binary while the proxy downloads it for another client gets the bytes of \
      that download. If the download began more than 5 seconds before, the proxy first asks Cumulocity \
@@ -81,8 +81,8 @@ const CACHE: &[&str] = &[
      take at most another `c8y.proxy.cache.max_size`; beyond that, downloads for which there is no \
      room are not cached.",
     "If the disk is full, downloads continue and are not cached. All clients of one download then get \
-     the speed of the slowest. A client that is more than 10 seconds behind is disconnected and must \
-     resume.",
+     the speed of the slowest, until that client is more than 10 seconds behind: it is then \
+     disconnected and must resume.",
     "The field `Cache-Status` (RFC 9211) of an answer states its source. With `fwd=stale; \
      fwd-status=304`, the answer comes from the cache, and Cumulocity has confirmed that the binary is \
      unchanged. If `tedge cache drop` drops a binary during its download, the binary is not cached.",

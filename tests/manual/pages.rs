@@ -170,7 +170,7 @@ pub(crate) fn service(program: Program) -> String {
         _ => "127.0.0.1 only",
     };
     page.text(&format!(
-        "By default the service uses HTTP. It listens on {address}. \
+        "By default the service uses HTTP. Without `{prefix}.bind.address`, it listens on {address}. \
          To listen on the network, set `{prefix}.bind.address`. \
          To turn HTTPS on, set `{prefix}.cert_path` and `{prefix}.key_path`. \
          To require client certificates, set `{prefix}.ca_path`. \
@@ -256,7 +256,7 @@ pub(crate) fn tedge_toml() -> String {
     page.text(
         "is the settings file of thin-edge.io, in TOML. \
          Edit it by hand or with `tedge config set`. \
-         Unknown settings in it are ignored, and stay in the file. \
+         Our programs ignore unknown settings in it, and leave them in the file. \
          The name of a setting is its path through the tables of the file: \
          `http.bind.port` is `port` in the table `[http.bind]`.",
     );
@@ -346,7 +346,7 @@ fn environment(page: &mut Page) {
         ),
         (
             "Ev TEDGE_CLOUD_PROFILE".to_owned(),
-            "The cloud profile, unless `--profile` is given. The variables for the settings of a \
+            "The cloud profile of the proxy and of `tedge`. The option `--profile` overrides it. The variables for the settings of a \
              profile contain its name, for example TEDGE_C8Y_PROFILES_SECOND_URL."
                 .to_owned(),
         ),

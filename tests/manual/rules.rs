@@ -42,7 +42,7 @@ pub(crate) fn section(page: &mut Page) {
     page.text(
         "Names are compared byte by byte. If a name in a certificate is `*`, or contains \
          `/`, `..` or a control character, no path with `{who}` matches for this name. Before the path of a request is \
-         compared, it is decoded and its empty parts are removed, except for entities (see below). \
+         compared, it is decoded. Its empty parts are removed, except for entities (see below). \
          In paths of files, parts `.` are removed too. GET /health needs no rule. A WebSocket is a \
          GET.",
     );
@@ -50,8 +50,8 @@ pub(crate) fn section(page: &mut Page) {
     page.text(
         "Write the whole path, such as `/te/v1/entities/device/{who}/`. A path that is \
          `/te/v1/entities`, or that begins with `/te/v1/entities/`, allows requests for entities and \
-         none for files. The service looks at the path as written in the file of rules, before `{who}` \
-         is replaced. Every other path allows requests for files and none for entities, except \
+         none for files. To decide this, the service looks at the path as written in the file of rules, \
+         before `{who}` is replaced. Every other path allows requests for files and none for entities, except \
          `below = \"/\"`, which allows both.",
     );
     page.paragraph();

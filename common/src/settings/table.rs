@@ -229,8 +229,8 @@ settings! {
     /// /var/cache/tedge-c8y-proxy. A proxy that is started by hand uses c8y-cache in data.path.
     c8y_proxy_cache_path: Option<DataPath> = "c8y.proxy.cache.path" (own), Unset,
         [C8yProxy, Tedge], "/data/c8y-cache";
-    /// If Cumulocity cannot be reached or does not answer within 10 s, the proxy serves a cached
-    /// binary whose last check is not older than this time. 0: it serves none.
+    /// If Cumulocity cannot be reached, does not answer within 10 s, or answers 502, 503 or 504, the
+    /// proxy serves a cached binary whose last check is not older than this time. 0: it serves none.
     c8y_proxy_cache_offline: Duration = "c8y.proxy.cache.offline" (own), Const("0"),
         [C8yProxy], "12h";
     /// Answers smaller than this are not cached.
