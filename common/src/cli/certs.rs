@@ -25,11 +25,10 @@ pub const COMMAND: Command = Command {
         Word::with(MAKING, "--dir DIR", "directory of the files (default: device-local-certs)"),
         Word::with(MAKING, "--force", "replace existing files"),
     ],
-    notes: "Files: NAME.crt and NAME.key. For the File Transfer Service, set http.cert_path\n\
-            and http.key_path to them; for the proxy, c8y.proxy.cert_path and .key_path.\n\
+    notes: "Files: NAME.crt (common name NAME) and NAME.key. File Transfer Service: set\n\
+            http.cert_path and http.key_path. Proxy: c8y.proxy.cert_path and .key_path.\n\
             To require client certificates, set http.ca_path to tedge-local-ca.crt. On a\n\
-            client, set http.client.auth.cert_file and .key_file. NAME becomes the common\n\
-            name of the certificate.\n\n\
+            client, set http.client.auth.cert_file and .key_file.\n\n\
             Example: tedge certs ca && tedge certs server main-agent --host 192.168.1.6\n",
     run,
 };
