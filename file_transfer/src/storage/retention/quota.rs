@@ -112,15 +112,13 @@ impl Quota {
 
     /// Returns whether the file was counted.
     pub(super) fn removed(&self, file: &Seen) -> bool {
-        let mut usage = self.lock();
-        usage.removed.add(file.bytes);
-        usage.remove(file)
+        self.lock().delete(file)
     }
 
     /// The same, for a file that was counted with so many bytes by the sweep with this number.
     pub(super) fn evicted(&self, file: &Seen, bytes: u64, sweep: u64) -> bool {
-        let was_counted = self.removed(file);
         let mut usage = self.lock();
+        let was_counted = usage.delete(file);
         let is_swept = !was_counted && usage.counted.sweeps == sweep;
         if is_swept {
             usage.stored.subtract(bytes);
@@ -195,6 +193,11 @@ impl Quota {
 }
 
 impl Usage {
+    fn delete(&mut self, file: &Seen) -> bool {
+        self.removed.add(file.bytes);
+        self.remove(file)
+    }
+
     fn remove(&mut self, file: &Seen) -> bool {
         let bytes = self.counted.remove(file);
         if let Some(bytes) = bytes {
