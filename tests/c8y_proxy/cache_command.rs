@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::cached::{self, LENGTH, PATH, assert_all, begin, entries, get_settled, read};
+use crate::support::client::Client;
 use crate::support::cloud::Gate;
 use crate::support::cloud::artifact::Artifact;
 use crate::support::device::{Device, PROGRAM, SOON};
@@ -107,14 +108,36 @@ fn what_is_being_downloaded_is_dropped_by_its_id_or_path() {
     assert_dropped(&["drop", PATH]);
 }
 
+/// A client that has a part of a download; the cloud has not sent the rest.
+struct Downloading {
+    client: Client,
+    begun: Vec<u8>,
+    gate: Gate,
+    artifact: Artifact,
+}
+
+impl Downloading {
+    fn begin() -> (Device, Self) {
+        let device = cached::start();
+        device.warm();
+        let (gate, artifact) = (Gate::default(), Artifact::new(1, LENGTH));
+        device.cloud().serve(PATH, &artifact.clone().gated(500_000, &gate));
+        let (mut client, _) = begin(&device, PATH, "");
+        let begun = read(&mut client, 400_000);
+        (device, Self { client, begun, gate, artifact })
+    }
+
+    #[track_caller]
+    fn complete(mut self) {
+        self.gate.open();
+        let rest = read(&mut self.client, LENGTH - 400_000);
+        cached::assert_bytes(&[self.begun, rest].concat(), &self.artifact, 0);
+    }
+}
+
 #[track_caller]
 fn assert_dropped(arguments: &[&str]) {
-    let device = cached::start();
-    device.warm();
-    let (gate, artifact) = (Gate::default(), Artifact::new(1, LENGTH));
-    device.cloud().serve(PATH, &artifact.clone().gated(500_000, &gate));
-    let (mut client, _) = begin(&device, PATH, "");
-    let begun = read(&mut client, 400_000);
+    let (device, downloading) = Downloading::begin();
     assert_eq!(cache(&device, arguments), (0, String::new(), String::new()));
     // Who comes now gets what the cloud has now.
     let second = Artifact::new(2, LENGTH);
@@ -122,9 +145,7 @@ fn assert_dropped(arguments: &[&str]) {
     let (mut late, head) = begin(&device, PATH, "");
     assert_eq!(head.field("etag"), Some("\"version-2\""));
     cached::assert_bytes(&read(&mut late, LENGTH), &second, 0);
-    gate.open();
-    let rest = read(&mut client, LENGTH - 400_000);
-    cached::assert_bytes(&[begun, rest].concat(), &artifact, 0);
+    downloading.complete();
     let log = device.proxy.wait_for(&format!("{PATH} was dropped during its download"), SOON);
     assert!(!log.contains("WARN"), "{log}");
     cached::settle(&device);
@@ -157,20 +178,13 @@ fn a_link_of_another_user_does_not_lead_root_to_other_files() {
 
 #[test]
 fn another_name_drops_no_download() {
-    let device = cached::start();
-    device.warm();
-    let (gate, artifact) = (Gate::default(), Artifact::new(1, LENGTH));
-    device.cloud().serve(PATH, &artifact.clone().gated(500_000, &gate));
-    let (mut client, _) = begin(&device, PATH, "");
-    let begun = read(&mut client, 400_000);
+    let (device, downloading) = Downloading::begin();
     for named in ["4712", "471", "binaries", "/inventory/binaries/4712", ""] {
         let (code, out, err) = cache(&device, &["drop", named]);
         assert_eq!((code, &*out), (1, ""), "{named}: {err}");
         assert!(err.contains(&format!("nothing in the cache is {named}")), "{err}");
     }
-    gate.open();
-    let rest = read(&mut client, LENGTH - 400_000);
-    cached::assert_bytes(&[begun, rest].concat(), &artifact, 0);
+    downloading.complete();
     eventually("it is cached", SOON, || entries(&device) == 1);
 }
 
