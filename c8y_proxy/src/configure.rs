@@ -166,7 +166,7 @@ pub(crate) fn cache(settings: &Settings) -> Result<Option<cache::Options>, Error
     let directory = given_by_systemd("CACHE_DIRECTORY");
     Ok(Some(cache::Options {
         directory: directory_of_cache(settings, directory),
-        files: files(settings),
+        files: settings.files(),
         max_size,
         min_size: settings.c8y_proxy_cache_min_size,
         min_free: settings.http_upload_min_free,
@@ -179,11 +179,6 @@ fn directory_of_cache(settings: &Settings, given: Option<PathBuf>) -> PathBuf {
     let directory = settings.c8y_proxy_cache_path.clone().or(given);
     let name = Profile::unit(settings.profile.as_ref(), "c8y-cache");
     directory.unwrap_or_else(|| settings.data_path.join(name))
-}
-
-/// The directory of the File Transfer Service's files.
-pub(crate) fn files(settings: &Settings) -> PathBuf {
-    settings.data_path.join("file-transfer")
 }
 
 /// The directory of the service's cache, as far as another process can tell.

@@ -73,8 +73,7 @@ impl Service for C8yProxy {
         // The service starts without a cache if its directory cannot be used.
         if configure::cache(settings)?.is_some() {
             let unusable =
-                cache::check(&configure::cache_directory(settings), &configure::files(settings))
-                    .err();
+                cache::check(&configure::cache_directory(settings), &settings.files()).err();
             unusable
                 .into_iter()
                 .for_each(|error| log::warn!("the service would cache nothing: {error}"));

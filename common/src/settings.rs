@@ -48,6 +48,11 @@ pub struct LoadedSettings {
 }
 
 impl Settings {
+    /// The directory of the files that the File Transfer Service serves.
+    pub fn files(&self) -> PathBuf {
+        self.data_path.join("file-transfer")
+    }
+
     /// Reads files and environment. An argument comes as key and value and overrides both.
     ///
     /// # Errors

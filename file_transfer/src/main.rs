@@ -60,7 +60,7 @@ impl Service for FileTransfer {
 
     fn routes(settings: &Settings, context: &Context) -> Result<Routes, Error> {
         let storage = Storage::open(Options {
-            directory: settings.data_path.join("file-transfer"),
+            directory: settings.files(),
             max_size: settings.http_upload_max_size,
             min_free: settings.http_upload_min_free,
             sync: settings.http_upload_sync,
