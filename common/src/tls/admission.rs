@@ -5,6 +5,7 @@
 //! promise: it checks only the first list of an issuer, and it refuses all clients if there is a
 //! list of another CA of the same name, which is left after a CA is renewed.
 
+use std::iter::once;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -24,7 +25,7 @@ use super::revocation::Lists;
 use super::source::Source;
 use crate::error::Error;
 use crate::x509::certificate::Certificate;
-use crate::x509::{Malformed, PublicKey};
+use crate::x509::{Malformed, Name, PublicKey};
 
 /// The clients that may connect.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Admission {
             let root = store.roots.remove(index);
             warnings.push(source.say(format_args!(
                 "holds a revoked CA, which is ignored: {}",
-                crate::x509::Name::new(&root.subject)
+                Name::new(&root.subject)
             )));
         }
         let roots = Arc::new(store);
@@ -132,8 +133,9 @@ impl Admission {
         let mut issuer_key = path.anchor().subject_public_key_info.to_vec();
         let leaf: &webpki::Cert<'_> = path.end_entity();
         for certificate in path.intermediate_certificates().rev().chain([leaf]) {
-            let key = PublicKey::new(&issuer_key);
-            if self.lists.has_signed(certificate.serial(), key, self.algorithms) {
+            let key = once(PublicKey::new(&issuer_key));
+            let issuer = Name::new(certificate.issuer());
+            if self.lists.has_of(certificate.serial(), issuer, key, self.algorithms) {
                 return Err(webpki::Error::CertRevoked);
             }
             let spki = certificate.subject_public_key_info();
@@ -149,7 +151,7 @@ impl Admission {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) -> Option<rustls::Error> {
-        let presented = std::iter::once(end_entity).chain(intermediates);
+        let presented = once(end_entity).chain(intermediates);
         let mut keys = presented.flat_map(|der| Certificate::parse(der)).map(|read| read.key);
         keys.find(|key| !key.can_be_verified(self.algorithms)).map(weak)
     }

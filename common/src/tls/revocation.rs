@@ -70,20 +70,24 @@ impl Lists {
         self.0.iter().any(|list| list.holds(serial))
     }
 
-    /// Whether a list that this key signed contains the number. The issuer's name in the list does
-    /// not count, since some tools encode it differently from the CA's certificate.
-    pub(super) fn has_signed(
+    /// Whether a list of this issuer contains the number: one with its name, or one that a key of
+    /// it signed. The list of a CA also covers the certificates of its older keys. On the other hand
+    /// some tools encode the name in a list differently from the CA's certificate.
+    pub(super) fn has_of<'a>(
         &self,
         serial: &[u8],
-        key: PublicKey<'_>,
+        issuer: Name<'_>,
+        keys: impl Iterator<Item = PublicKey<'a>> + Clone,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> bool {
+        let is_signed =
+            |list: &IndexedList| keys.clone().any(|key| list.is_signed_by(key, algorithms));
         // First the number, since verifying the signature takes longer.
-        self.0.iter().any(|list| list.holds(serial) && list.is_signed_by(key, algorithms))
+        self.0.iter().any(|list| list.holds(serial) && (list.issuer() == issuer || is_signed(list)))
     }
 
-    /// The indices, in order, of the revoked roots: each of their certificates is on a list that
-    /// its issuer signed.
+    /// The indices, in order, of the revoked roots: each of their certificates is on a list of
+    /// its issuer. If that is not trusted, the list counts though it cannot be verified.
     pub(super) fn revoked_authorities(
         &self,
         Authorities { store: roots, certificates, .. }: &Authorities,
@@ -91,18 +95,8 @@ impl Lists {
         let algorithms = crate::crypto::provider().signature_verification_algorithms;
         let is_revoked = |der: &Vec<u8>| {
             let Ok(read) = Certificate::parse(der) else { return false };
-            let mut keys = keys(roots, read.issuer).peekable();
-            let is_on =
-                |list: &IndexedList| list.issuer() == read.issuer && list.holds(read.serial);
-            // A list of an issuer that is not trusted cannot be verified. It counts.
-            self.has(read.serial)
-                && match keys.peek() {
-                    None => self.0.iter().any(is_on),
-                    Some(_) => keys.any(|key| {
-                        read.is_signed_by(key, algorithms)
-                            && self.has_signed(read.serial, key, algorithms)
-                    }),
-                }
+            let keys = keys(roots, read.issuer).filter(|key| read.is_signed_by(*key, algorithms));
+            self.has(read.serial) && self.has_of(read.serial, read.issuer, keys, algorithms)
         };
         let all = certificates.iter().enumerate();
         all.filter(|(_, of_one)| !of_one.is_empty() && of_one.iter().all(is_revoked))
@@ -140,11 +134,10 @@ fn check(
              older one: {issuer} (line {line})"
         )));
     } else if !is_trusted {
-        warnings.push(
-            file.say(format_args!(
-                "holds a list of a CA that is not trusted: {issuer} (line {line})"
-            )),
-        );
+        warnings.push(file.say(format_args!(
+            "holds a list of a CA that is not in ca_path, which is used although its \
+                 signature cannot be verified: {issuer} (line {line})"
+        )));
     }
     if let Some(due) = list.next_update.filter(|due| *due < Time::now()) {
         warnings.push(file.say(format_args!(
@@ -155,7 +148,10 @@ fn check(
 }
 
 /// The keys of the roots of this name.
-fn keys<'a>(roots: &'a RootCertStore, name: Name<'_>) -> impl Iterator<Item = PublicKey<'a>> {
+fn keys<'a>(
+    roots: &'a RootCertStore,
+    name: Name<'_>,
+) -> impl Iterator<Item = PublicKey<'a>> + Clone {
     let named = roots.roots.iter().filter(move |root| Name::new(&root.subject) == name);
     named.map(key)
 }
