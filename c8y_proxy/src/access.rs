@@ -1,4 +1,4 @@
-//! How the rules of access judge a request to Cumulocity: by its methods and its path.
+//! How the access rules judge a request to Cumulocity: by its methods and its path.
 
 use common::access::{Area, Forbidden, Judge};
 use http::{HeaderName, request};

@@ -5,8 +5,8 @@
 //!
 //! 1. [`routes`] are the routes, and [`State`] is what all requests share.
 //! 2. `forward` passes a request on and its answer back. It sends the request by `upstream`.
-//! 3. `target` is the upstream target, and refuses dangerous ones. `access` applies the rules of
-//!    access.
+//! 3. `target` is the upstream target, and refuses dangerous ones. `access` applies the
+//!    access rules.
 //! 4. [`common::http::crossing`] says which fields are passed on.
 //! 5. [`cache`] answers with what was downloaded before, if the cache is on.
 //! 6. [`credentials`] are the device's: from a file, from the broker, or from Cumulocity itself.

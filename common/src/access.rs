@@ -1,4 +1,4 @@
-//! The rules of access: what each client may do, by its certificate and its network. They are read
+//! The access rules: what each client may do, by its certificate and its network. They are read
 //! from a TOML file.
 //!
 //! A rule can only allow. A request that no rule allows is refused. Opens no file and no socket,

@@ -9,7 +9,7 @@
 //! 6. [`net`] has the sockets, streams, clock and origins that server and client share.
 //!
 //! [`tls`] builds rustls configurations from files, with [`x509`] and [`staging`] (copies of root's
-//! files). [`access`] checks the rules of access. [`journal`] is the log, [`cli`] the `tedge`
+//! files). [`access`] checks the access rules. [`journal`] is the log, [`cli`] the `tedge`
 //! command. Only [`settings`] and [`cli`] contain the name of a service, route or cloud.
 //! `tests/architecture.rs` checks the order in which modules may import each other.
 //!

@@ -78,7 +78,7 @@ pub struct Listen {
     pub tls: ServerFiles,
     /// Which web pages may send requests, and under which host names.
     pub browsers: BrowserRules,
-    /// The file of the rules of access.
+    /// The file of the access rules.
     pub access: RulesFile,
     /// The maximum number of open connections.
     pub connections: usize,

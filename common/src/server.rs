@@ -27,7 +27,7 @@ pub(crate) struct Server {
     pub(crate) routes: Routes,
     /// Which web pages may send requests, and under which host names.
     pub(crate) browsers: BrowserRules,
-    /// The rules of access. Without them, every client may do everything.
+    /// The access rules. Without them, every client may do everything.
     pub(crate) access: Option<ReloadingRules>,
     /// HTTPS with this, or plain HTTP.
     pub(crate) tls: Option<ReloadingServer>,

@@ -1,4 +1,4 @@
-//! How the rules of access judge a request: by its method and by the path of a file or of an
+//! How the access rules judge a request: by its method and by the path of a file or of an
 //! entity.
 
 use common::access::{Area, Forbidden, Judge};

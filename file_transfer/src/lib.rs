@@ -3,7 +3,7 @@
 //!
 //! 1. [`routes`] lead to `handlers`, the functions that answer.
 //! 2. `path` parses the target of a request into the path of a file, or refuses it. Before that,
-//!    `access` checks the rules of access, if there are any.
+//!    `access` checks the access rules, if there are any.
 //! 3. `conditions` evaluates preconditions and ranges.
 //! 4. `upload` unpacks a request body, checks its digest, and passes it to the storage.
 //! 5. [`storage`] reads, replaces and deletes files. It knows no HTTP.

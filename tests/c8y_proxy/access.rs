@@ -1,4 +1,4 @@
-//! Rules of access: which client may send which requests to Cumulocity.
+//! Access rules: which client may send which requests to Cumulocity.
 
 use std::fs;
 
@@ -224,6 +224,6 @@ fn new_rules_hold_for_open_connections() {
     let rules = format!("{RULES}\n[[rule]]\nwho = \"*\"\nmay = \"read\"\nbelow = \"/tenant\"\n");
     fs::write(ruled.device.proxy.path("access.toml"), rules).unwrap();
     ruled.device.proxy.signal(Signal::HUP);
-    ruled.device.proxy.wait_for("reloaded: 5 rules of access", SOON);
+    ruled.device.proxy.wait_for("reloaded: 5 access rules", SOON);
     assert_eq!(status(), 200);
 }

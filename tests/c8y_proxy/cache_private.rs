@@ -1,5 +1,5 @@
 //! What belongs to one client is not served to others: answers to its own credentials, answers that
-//! the cloud marks as private, and what the rules of access keep from other clients.
+//! the cloud marks as private, and what the access rules keep from other clients.
 
 use super::access::demand_certificates;
 use crate::support::cached::{

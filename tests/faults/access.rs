@@ -1,4 +1,4 @@
-//! Rules of access against a simple model: random requests of several clients, spelt in odd ways.
+//! Access rules against a simple model: random requests of several clients, spelt in odd ways.
 //! No request that the model refuses is answered with anything but 403, and none that it allows
 //! with that.
 

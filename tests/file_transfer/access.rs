@@ -1,4 +1,4 @@
-//! Rules of access: each client can only reach its own directory, whatever its name is and however
+//! Access rules: each client can only reach its own directory, whatever its name is and however
 //! it spells a path.
 
 use std::fs;
@@ -321,7 +321,7 @@ fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
     let log = secured.service.log();
     let serving = log.lines().find(|line| line.contains("Serving ")).unwrap();
     assert!(
-        serving.ends_with(", clients need a certificate from 1 CA, 3 rules of access"),
+        serving.ends_with(", clients need a certificate from 1 CA, 3 access rules"),
         "{log}"
     );
     let rules = secured.service.path("access.toml");
@@ -330,7 +330,7 @@ fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
         secured.service.signal(Signal::HUP);
         secured.service.wait_for(said, SOON);
     };
-    reload(&RULES.replace("{who}", "child2"), "reloaded: 3 rules of access");
+    reload(&RULES.replace("{who}", "child2"), "reloaded: 3 access rules");
     assert_eq!((status("child1/a"), status("child2/a")), (403, 200));
     reload("[[rule]]\nmay = []\n", "the rules in use stay: http.access_path: ");
     assert!(

@@ -186,8 +186,8 @@ pub(crate) fn service(program: Program) -> String {
         (
             "Dv SIGHUP".to_owned(),
             format!(
-                "The service reads its certificates, keys, CAs, revocation lists{} and rules of \
-                 access again. If there is an error in them, the old ones stay in use.",
+                "The service reads its certificates, keys, CAs, revocation lists{} and access \
+                 rules again. If there is an error in them, the old ones stay in use.",
                 if program == Program::C8yProxy { ", credentials" } else { "" }
             ),
         ),

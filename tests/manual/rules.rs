@@ -1,10 +1,10 @@
-//! The section of `tedge.toml(5)` about the rules of access.
+//! The section of `tedge.toml(5)` about the access rules.
 
 use super::mdoc::Page;
 
 /// Its text.
 pub(crate) fn section(page: &mut Page) {
-    page.section("RULES OF ACCESS");
+    page.section("ACCESS RULES");
     page.text(
         "The files in `http.access_path` and `c8y.proxy.access_path` contain rules in TOML. Each \
          rule begins with a line `[[rule]]`. Each key takes a string or a list of strings. A rule \

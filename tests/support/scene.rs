@@ -24,7 +24,7 @@ pub(crate) enum Means {
     Key,
     Authorities,
     Lists,
-    /// Rules of access.
+    /// Access rules.
     Rules,
 }
 

@@ -1,4 +1,4 @@
-//! `tedge access`: shows which rule of access allows a request, without sending it.
+//! `tedge access`: shows which access rule allows a request, without sending it.
 //!
 //! It knows no routes except the prefixes of paths in URIs.
 
@@ -14,7 +14,7 @@ use crate::settings::{Program, Settings};
 /// The subcommand.
 pub const COMMAND: Command = Command {
     name: "access",
-    summary: "test the rules of access",
+    summary: "test the access rules",
     verbs: &[Word::new("check METHOD PATH", "print the rule that allows a request")],
     options: &[
         Word::new("--as NAME", "name in the client certificate (default: no certificate)"),

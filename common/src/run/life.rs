@@ -201,7 +201,7 @@ fn serving(address: &str, identity: Option<&tls::ServerIdentity>, rules: Option<
         Some(identity) => format!("Serving https://{address}, {identity}"),
     };
     if let Some(rules) = rules {
-        line.push_str(&format!(", {} rules of access", rules.count()));
+        line.push_str(&format!(", {} access rules", rules.count()));
     }
     line
 }

@@ -89,7 +89,7 @@ impl Reload {
         }
         let mut errors = Vec::new();
         match rules {
-            Some(Ok(rules)) => log::info!("reloaded: {} rules of access", rules.count()),
+            Some(Ok(rules)) => log::info!("reloaded: {} access rules", rules.count()),
             Some(Err(error)) => errors.push(("rules", error)),
             None => {}
         }

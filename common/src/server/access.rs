@@ -1,4 +1,4 @@
-//! The rules of access of a server: their file, and its reload.
+//! The access rules of a server: their file, and its reload.
 
 use std::fmt::Display;
 use std::path::PathBuf;

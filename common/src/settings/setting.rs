@@ -129,7 +129,7 @@ pub enum PathTo {
     Password,
     /// A file with a user name and a password, TOML.
     Credentials,
-    /// A file with rules of access, TOML.
+    /// A file with access rules, TOML.
     Rules,
     /// A directory for data.
     Data,

@@ -8,7 +8,7 @@
 //!   the settings, it must belong to root and be below the configuration directory
 //!   ([`super::walk`]).
 //! - Of a file only what its setting is for is copied: certificates, lists, the first private key,
-//!   one line with a password, user name and password, or rules of access.
+//!   one line with a password, user name and password, or access rules.
 //! - A private key is copied only if the settings name the certificate for it. That of a CA
 //!   ([`super::authority`]) is not copied, nor one from a configuration directory that others can
 //!   change: they can have moved any key of root's there. The device's own key may have signed its

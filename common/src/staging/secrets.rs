@@ -1,4 +1,4 @@
-//! The allowed content of a file with a password, credentials or rules of access. The service and
+//! The allowed content of a file with a password, credentials or access rules. The service and
 //! root parse it in the same way: root copies only what the service uses, and no other secret.
 
 use toml::de::DeTable;
@@ -59,7 +59,7 @@ pub fn credentials(bytes: &[u8]) -> Result<BasicCredentials, Unreadable> {
     })
 }
 
-/// A file that holds rules of access and nothing else.
+/// A file that holds access rules and nothing else.
 ///
 /// # Errors
 ///

@@ -148,7 +148,7 @@ impl Maker {
             let what = "has a wrong signature: it was not signed with its own key";
             return Err(invalid(csr, what).into());
         }
-        // The rules of access use the common name: the signer must choose it, not the requester.
+        // The access rules use the common name: the signer must choose it, not the requester.
         let name = request.subject.common_name();
         if name.as_deref() != Some(&self.name) {
             let what = format!(
