@@ -160,8 +160,8 @@ pub enum Error {
     },
     /// Nothing answers at http.agent.address, or the setting has no value.
     #[error(
-        "The entity store belongs to thin-edge.io's tedge-agent, which does not run. Install or \
-         start tedge-agent, and see http.agent.address"
+        "The entity store belongs to thin-edge.io's tedge-agent, which cannot be reached: \
+         install or start it, and check http.agent.address"
     )]
     NoAgent,
     /// The agent gives no answer that can be passed on.

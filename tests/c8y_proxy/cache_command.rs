@@ -182,7 +182,7 @@ fn another_name_drops_no_download() {
     for named in ["4712", "471", "binaries", "/inventory/binaries/4712", ""] {
         let (code, out, err) = cache(&device, &["drop", named]);
         assert_eq!((code, &*out), (1, ""), "{named}: {err}");
-        assert!(err.contains(&format!("nothing in the cache is {named}")), "{err}");
+        assert!(err.contains(&format!("{named} is not in the cache")), "{err}");
     }
     downloading.complete();
     eventually("it is cached", SOON, || entries(&device) == 1);

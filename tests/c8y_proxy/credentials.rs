@@ -99,7 +99,7 @@ fn a_changed_password_is_read_again_on_a_reload() {
     let device = with_an_old_password();
     fs::remove_file(device.proxy.directory().path().join("credentials.toml")).unwrap();
     device.proxy.signal(Signal::HUP);
-    device.proxy.wait_for("the credentials in use stay", SOON);
+    device.proxy.wait_for("the old credentials stay in use", SOON);
     change_the_password(&device);
     device.proxy.signal(Signal::HUP);
     device.proxy.wait_for("credentials.toml: read again", SOON);

@@ -182,7 +182,7 @@ fn root_sends_no_file_to_a_broker_that_the_owner_of_the_settings_could_not_read(
     // Each takes as long as a token is waited for.
     thread::scope(|scope| {
         let refused = [
-            (scope.spawn(|| attack(|_, secret| secret.to_owned())), "and it is not below"),
+            (scope.spawn(|| attack(|_, secret| secret.to_owned())), "and the file is not below"),
             (scope.spawn(|| attack(link)), "is a link that users other than root can change"),
             (scope.spawn(|| attack(of(ATTACKER + 1))), "it belongs to user 65535"),
         ];

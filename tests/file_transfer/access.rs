@@ -320,10 +320,7 @@ fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
     assert_eq!((status("child1/a"), status("child2/a")), (200, 403));
     let log = secured.service.log();
     let serving = log.lines().find(|line| line.contains("Serving ")).unwrap();
-    assert!(
-        serving.ends_with(", clients need a certificate from 1 CA, 3 access rules"),
-        "{log}"
-    );
+    assert!(serving.ends_with(", clients need a certificate from 1 CA, 3 access rules"), "{log}");
     let rules = secured.service.path("access.toml");
     let reload = |text: &str, said: &str| {
         fs::write(&rules, text).unwrap();
@@ -332,7 +329,7 @@ fn new_rules_hold_for_open_connections_and_bad_ones_keep_the_old() {
     };
     reload(&RULES.replace("{who}", "child2"), "reloaded: 3 access rules");
     assert_eq!((status("child1/a"), status("child2/a")), (403, 200));
-    reload("[[rule]]\nmay = []\n", "the rules in use stay: http.access_path: ");
+    reload("[[rule]]\nmay = []\n", "the old rules stay in use: http.access_path: ");
     assert!(
         secured.service.log().contains("/access.toml cannot be used: line 2: expected a string"),
         "{}",

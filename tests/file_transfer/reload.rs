@@ -35,7 +35,7 @@ fn served(service: &Service, config: &Arc<ClientConfig>) -> Vec<u8> {
 
 /// What the service says of a reload: the new files are in use, they are not, there are none.
 const RELOADED: &str = "reloaded: ";
-const KEPT: &str = "the certificates in use stay: ";
+const KEPT: &str = "the old certificates stay in use: ";
 const NOTHING: &str = "nothing to reload";
 
 /// Has the service read its files again; returns when it has said `outcome` of that.

@@ -150,7 +150,7 @@ impl Shared {
             let time = Timespec { tv_sec: 0, tv_nsec };
             let times = Timestamps { last_access: time, last_modification: time };
             if let Err(errno) = futimens(&file, &times) {
-                log::debug!("cannot note that an entry of the cache is unchanged: {errno}");
+                log::debug!("cannot save when a cached binary was checked: {errno}");
             }
         });
     }

@@ -206,8 +206,8 @@ fn advice(head: &Parts) -> String {
             );
         }
         400 => {
-            "it is not the certificate of a device: name that file with \
-             `tedge config set device.cert_path FILE`, and the file of its key in device.key_path"
+            "this is not the certificate of a device: name the right file with \
+             `tedge config set device.cert_path FILE`, and set device.key_path to its key"
         }
         401 => {
             "the certificate is revoked, or its chain leads to no CA that the tenant trusts: \

@@ -50,7 +50,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let dropped = remove(&settings, named)?;
     match named {
         Some(named) if dropped == 0 => {
-            Err(Exit::from(Error::Failed(format!("nothing in the cache is {named}"))))
+            Err(Exit::from(Error::Failed(format!("{named} is not in the cache"))))
         }
         _ => Ok(()),
     }

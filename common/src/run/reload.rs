@@ -107,9 +107,9 @@ impl Reload {
         for (what, error) in &errors {
             match error {
                 Error::Failed(_) => journal::fail(&format!(
-                    "the {what} in use stay: {error}; trying again every second"
+                    "the old {what} stay in use: {error}; trying again every second"
                 )),
-                _ => log::error!("the {what} in use stay: {error}"),
+                _ => log::error!("the old {what} stay in use: {error}"),
             }
         }
         self.systemd.tell(match errors.as_slice() {

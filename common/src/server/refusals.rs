@@ -32,7 +32,7 @@ pub(super) fn named_host(head: &request::Parts) -> ControlFlow<Response<Body>, O
         || {
             Break(closing(text(
                 StatusCode::BAD_REQUEST,
-                "A request has exactly one Host field that names a host and a port.".to_owned(),
+                "A request needs exactly one Host field, with a valid host.".to_owned(),
             )))
         },
         Continue,

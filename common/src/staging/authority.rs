@@ -27,8 +27,7 @@ pub(super) fn is_in(directory: BorrowedFd<'_>, key: &[u8]) -> Result<bool, Unrea
         if count == MAX_FILES + 2 {
             return Err(Unreadable::NotHandedOver(format!(
                 "is not copied for the service by root: its directory has more than {MAX_FILES} files, \
-                 and each could be the certificate of a CA with this key: move it to a directory \
-                 with fewer files"
+                 too many to check whether it is the key of a CA: move it to a directory with fewer"
             )));
         }
         let entry = entry?;

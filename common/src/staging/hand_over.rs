@@ -309,8 +309,8 @@ impl Filter<'_> {
         }
         if is_authoritys {
             return refusal(format!(
-                "the private key of a CA (line {}): a service has a key of its own, for example \
-                 that of `tedge certs server NAME`",
+                "the private key of a CA (line {}): use another key, for example that of \
+                 `tedge certs server NAME`",
                 key.line
             ));
         }

@@ -77,8 +77,8 @@ impl PathWalk {
         let stat = fstat(file)?;
         if !self.is_roots_alone && !is_roots_own(&stat) {
             return Err(Unreadable::NotHandedOver(format!(
-                "is not copied for the service by root: it belongs to {}, and others than root can \
-                 change the settings in {}: type `chown root: {}`",
+                "is not copied for the service by root: it belongs to {}, and users other than \
+                 root can change the settings in {}: type `chown root: {}`",
                 original::user(stat.st_uid),
                 self.config_dir.display(),
                 path.display()
@@ -105,7 +105,7 @@ impl Policy for PathWalk {
         if !is_below && !self.is_roots_alone {
             return Err(Unreadable::NotHandedOver(format!(
                 "is not copied for the service by root: users other than root can change the settings \
-                 in {0}, and it is not below {0}: copy it to {0}/device-local-certs",
+                 in {0}, and the file is not below {0}: copy it to {0}/device-local-certs",
                 self.config_dir.display()
             ))
             .into());
@@ -311,7 +311,7 @@ mod tests {
             fs::set_permissions(dir.path(open), fs::Permissions::from_mode(mode)).unwrap();
             let walk = PathWalk::new(&dir.path(""), &dir.path("etc"));
             for name in ["outside.key", "etc/../outside.key"] {
-                is_refused(read(&dir, &walk, name), "it is not below DIR/etc");
+                is_refused(read(&dir, &walk, name), "the file is not below DIR/etc");
             }
             is_refused(read(&dir, &walk, "etc/link.key"), "DIR/etc/link.key is a link that");
             assert_eq!(read(&dir, &walk, "etc/own.key").as_deref(), Ok("own"), "{open}");

@@ -114,8 +114,7 @@ fn certificate(error: &CertificateError) -> String {
         ),
         CertificateError::Other(other) => match cause(error) {
             Some(webpki::Error::CaUsedAsEndEntity) => "its certificate is that of a CA \
-                (basicConstraints CA:TRUE), which only signs others: it needs its own certificate, \
-                signed by that CA"
+                (basicConstraints CA:TRUE): give it its own certificate, signed by that CA"
                 .to_owned(),
             Some(webpki::Error::UnsupportedCertVersion) => {
                 "its certificate is of X.509 version 1, without extensions".to_owned()

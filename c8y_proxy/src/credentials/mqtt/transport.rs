@@ -52,7 +52,7 @@ impl BrokerTransport {
         let named = |config| match origin.host.server_name() {
             Ok(name) => Ok((config, name)),
             Err(_) => Err(StartError::Configuration(format!(
-                "mqtt.client.host: no certificate can be for \"{}\"",
+                "mqtt.client.host: \"{}\" is not a valid name for TLS",
                 origin.host
             ))),
         };

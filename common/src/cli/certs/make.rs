@@ -98,7 +98,7 @@ impl Maker {
         if let Some(csr) = &self.csr {
             let ca = ca.ok_or_else(|| {
                 let (dir, csr) = (self.store.dir.display(), csr.display());
-                Error::Failed(format!("there is no {CA}.key in {dir} to sign {csr} with"))
+                Error::Failed(format!("there is no {CA}.key in {dir}: sign {csr} where the CA is"))
             })?;
             return self.write_requested(&ca, csr);
         }

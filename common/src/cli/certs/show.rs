@@ -56,7 +56,7 @@ fn describe(text: &mut String, section: &Section) -> Result<(), Malformed> {
                     let public = PublicKey::new(&public);
                     writeln!(text, "private key\n  {:<10} {public}", "key")
                 }
-                None => writeln!(text, "something that is neither certificate nor usable key"),
+                None => writeln!(text, "neither a certificate nor a usable key"),
             };
             Ok(())
         }
@@ -84,7 +84,7 @@ fn certificate(text: &mut String, der: &[u8]) -> Result<(), Malformed> {
         text,
         "use",
         match (extensions.is_authority, purposes.is_empty()) {
-            (Some(true), _) => "signs others (CA)".to_owned(),
+            (Some(true), _) => "signs certificates (CA)".to_owned(),
             (_, false) => purposes.join(", "),
             _ => "not restricted".to_owned(),
         },

@@ -50,7 +50,7 @@ pub(super) fn load(root: BorrowedFd<'_>, now: Reading, pool: &Arc<DiskPool>) -> 
     let boot_id = if boot_id.trim().is_empty() { "unknown" } else { boot_id.trim() };
     let clock = match read(root) {
         Ok(text) => Some(AgeClock::load(&text).unwrap_or_else(|| {
-            log::warn!("{FILE} is damaged: the age of all files counts from now on");
+            log::warn!("{FILE} is damaged: all files count as new");
             AgeClock::afresh(boot_id, now)
         })),
         Err(_) => None,
