@@ -67,15 +67,15 @@ const CACHE: &[&str] = &[
      with `ETag` or `Last-Modified` of the cached binary. For a binary of the inventory that has \
      neither, it compares the length and `lastUpdated` of the managed object. If Cumulocity cannot \
      be asked, does not answer within 10 seconds, or answers 502, 503 or 504, \
-     `c8y.proxy.cache.offline` applies. If Cumulocity gives another answer than these and than \
-     \"unchanged\", the client gets that answer. The binary is then dropped from the cache, except after 407, \
-     408, 421, 425, 429 and server errors.",
+     `c8y.proxy.cache.offline` applies. If the binary is unchanged, the client gets it from the \
+     cache. The client gets any other answer as it is, and the binary is dropped from the cache, except \
+     after 407, 408, 421, 425, 429 and server errors.",
     "A client that requests a binary while the proxy downloads it for another client gets the bytes of \
      that download. If the download began more than 5 seconds before, the proxy first asks Cumulocity \
      whether the binary is unchanged. If the connection to Cumulocity breaks, the proxy resumes the \
      download, at most five times.",
-    "The least recently used entry is deleted first. A download without `Content-Length` can also \
-     evict entries, but all such downloads together at most a quarter of \
+    "To make room, the proxy deletes the least recently used entries. A download without \
+     `Content-Length` can also evict entries, but all such downloads together at most a quarter of \
      `c8y.proxy.cache.max_size`. Beyond that, such a download is cached only in free space. An \
      entry that is deleted while clients read it takes space until they have read it. Such entries \
      take at most another `c8y.proxy.cache.max_size`; beyond that, downloads for which there is no \

@@ -152,7 +152,7 @@ pub(crate) fn service(program: Program) -> String {
             );
             page.paragraph();
             page.text(
-                "Without `mqtt.client.auth.username` or `mqtt.client.auth.cert_file`, the broker \
+                "If neither `mqtt.client.auth.username` nor `mqtt.client.auth.cert_file` is set, the broker \
                  cannot distinguish the proxy from other clients: every program that can connect to the \
                  broker can get the token. \
                  `c8y-bridge.conf` in /usr/share/doc/tedge-c8y-proxy/examples is a configuration \

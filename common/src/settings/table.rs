@@ -296,7 +296,7 @@ settings! {
     proxy_username: Option<Text> = "proxy.username", Unset, [C8yProxy], "device";
     /// The password for the HTTP proxy.
     proxy_password: Option<Secret> = "proxy.password", Unset, [C8yProxy], "secret";
-    /// Hosts to which connections do not use the HTTP proxy. Each is a name (with all names below
+    /// Hosts to connect to without the HTTP proxy. Each is a name (with all names below
     /// it), an IP address, a network such as 10.0.0.0/8, or * for all. A name or an
     /// address with a port applies to that port only. If the setting is not set, NO_PROXY in the
     /// environment is used.
