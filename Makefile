@@ -39,7 +39,7 @@ TIME ?= 60
 # RUSTC_BOOTSTRAP: the fuzzer needs unstable compiler options. No sanitizer: the code is safe Rust,
 # and a finding is a failed assertion. New findings are stored below the target directory.
 FUZZ := RUSTC_BOOTSTRAP=1 cargo fuzz
-fuzz: ## Fuzz every parser of foreign input, TIME=60 seconds each (needs cargo-fuzz)
+fuzz: ## Fuzz every parser of untrusted input, TIME=60 seconds each (needs cargo-fuzz)
 	cp Cargo.lock tests/fuzz/Cargo.lock
 	$(FUZZ) build --fuzz-dir tests/fuzz --sanitizer none
 	@set -e; for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
