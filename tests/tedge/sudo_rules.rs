@@ -143,5 +143,9 @@ fn the_command_that_is_printed_removes_the_rule_where_it_can() {
     let last = reported(&[("sudoers.d/tedge", "tedge ALL = /bin/sync, /usr/bin/tedge\n")]);
     assert!(last.contains("visudo -f /etc/sudoers.d/tedge    and delete /usr/bin/tedge in line 1"));
     let wild = reported(&[("sudoers", "tedge ALL = /usr/bin/t*\n")]);
-    assert!(wild.contains("visudo -f /etc/sudoers    and exclude !/usr/bin/tedge in line 1"));
+    assert!(
+        wild.contains(
+            "visudo -f /etc/sudoers    and add !/usr/bin/tedge to the commands in line 1"
+        )
+    );
 }
