@@ -117,7 +117,7 @@ def growth(rows):
                     f"{'at least 0.9' if row.is_flat else ''} | {met} |")
     if not text:
         return []
-    return ["## Growth: times as good as a row that has less to hold; 1 is flat", "",
+    return ["## Growth: times as good as the row with less load; 1 means no change", "",
             "| what | against | ours | nginx | target | met |", "|---|---|--:|--:|---|---|",
             *text, ""]
 

@@ -41,20 +41,20 @@ make_device() {
 
 explain() {
     cat <<TEXT
-Each command below is one of thin-edge.io's page "HTTPS Configuration", run for real.
-What differs from a device, so that this machine stays as it is:
-  - /etc/tedge, /etc/ssl/certs, /usr/local/share/ca-certificates and /tmp are in $device,
-    and go away with it. TEDGE_CONFIG_DIR says so to the programs, CURL_CA_BUNDLE to curl.
-  - update-ca-certificates is Debian's, told to work in those directories.
-  - The services take free ports (TEDGE_HTTP_BIND_PORT=0, TEDGE_C8Y_PROXY_BIND_PORT=0). A .curlrc
-    leads curl from the page's localhost and $name, 8000 and 8001, to them, and lets it fail
-    on an HTTP error. It does not weaken TLS: names and certificates are checked.
-  - TEDGE_HTTP_UPLOAD_MIN_FREE=0: uploads work even where this machine's disk is nearly full.
-  - The main device's address is $address in place of 192.168.1.6, and hostname says $name.
-  - "systemctl restart" ends the process with SIGTERM, expects exit code 0, and starts it again.
-    A child's tedge-agent is not among these programs, so its restarts are left out.
-  - sudo runs the command as who you are.
-A device has a name and a place for its data:
+The demo runs the commands of thin-edge.io's page "HTTPS Configuration" with the real programs.
+To leave this machine unchanged, it differs from a device in these points:
+  - /etc/tedge, /etc/ssl/certs, /usr/local/share/ca-certificates and /tmp are below $device,
+    which is deleted at the end. TEDGE_CONFIG_DIR and CURL_CA_BUNDLE select these directories.
+  - update-ca-certificates is Debian's, with options for these directories.
+  - The services use free ports (TEDGE_HTTP_BIND_PORT=0, TEDGE_C8Y_PROXY_BIND_PORT=0). A .curlrc
+    maps ports 8000 and 8001 of localhost and $name to them, and makes curl fail on an HTTP error.
+    curl still verifies names and certificates.
+  - TEDGE_HTTP_UPLOAD_MIN_FREE=0 allows uploads even if the disk is nearly full.
+  - The address of the main device is $address, not 192.168.1.6. Its host name is $name.
+  - "systemctl restart" stops the process with SIGTERM, expects exit status 0, and starts it again.
+    Restarts of the tedge-agent of a child are omitted: the demo has no such program.
+  - sudo runs the command as the current user.
+These commands set the name of the device and its data directory:
 
     $ tedge config set device.id $name
     $ tedge config set data.path $device/var/tedge
@@ -95,7 +95,7 @@ systemctl() {
     local unit=$2 status=0
     if [ -n "${pid_of[$unit]:-}" ]; then
         stop "$unit" || status=$?
-        [ "$status" -eq 0 ] || broken "$unit was asked to stop and ended with exit code $status"
+        [ "$status" -eq 0 ] || broken "$unit exited with status $status after SIGTERM"
     fi
     case $unit in
         tedge-agent) serve "$unit" 8000 env TEDGE_HTTP_BIND_PORT=0 tedge-file-transfer ;;

@@ -23,8 +23,8 @@ start_cloud() {
     await_token "$broker"
 
     cat <<TEXT
-It is connected to Cumulocity: here to a stand-in that records what it gets, with a real mosquitto
-between them for the tokens.
+These commands connect the device to Cumulocity. In the demo, this is a stand-in that records the
+requests. The device gets its tokens from it through a real mosquitto.
 
     $ tedge config set c8y.url 127.0.0.1:$cloud
     $ tedge config set c8y.root_cert_path $device/etc/ssl/certs
@@ -46,7 +46,7 @@ await_token() {
             return
         fi
     done
-    broken "nobody answers c8y/s/uat with a token, asked $try times"
+    broken "no token on c8y/s/dat after $try requests on c8y/s/uat"
 }
 
 # mosquitto cannot be asked for a free port. One that is taken makes it end at once.
@@ -72,7 +72,7 @@ listed() {
 
 mapper_default() {
     systemctl restart tedge-mapper-c8y
-    page "not on the page: there is a device to be listed" <<'PAGE'
+    page "not on the page: create the device that is listed next" <<'PAGE'
 curl -H 'Content-Type: application/json' -d "{\"name\": \"$(hostname)\"}" \
      http://localhost:8001/c8y/inventory/managedObjects
 PAGE
@@ -133,7 +133,7 @@ sudo tedge config set http.client.auth.cert_file /etc/tedge/device-local-certs/t
 sudo tedge config set http.client.auth.key_file /etc/tedge/device-local-certs/tedge-client.key
 sudo systemctl restart tedge-agent
 PAGE
-    page "child device, once more with the settings of both sides" <<'PAGE'
+    page "child device, again: now both services require a client certificate" <<'PAGE'
 curl --cert /etc/tedge/device-local-certs/tedge-client.crt \
      --key /etc/tedge/device-local-certs/tedge-client.key \
      https://rpi4-dca632efb150:8000/tedge/file-transfer/foo.txt

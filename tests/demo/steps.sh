@@ -22,7 +22,7 @@ page() {
 refused() {
     show "$1" "$(cat)"
     if (eval "$block") >"$device/said" 2>"$device/complained"; then
-        broken "this should have been refused"
+        broken "this request must be refused, but was not"
     fi
     sed -e 's/^/    /' -e '$a\' "$device/complained"
     grep -qiE "$2" "$device/complained" || broken "refused, but not because of: $2"
@@ -58,7 +58,7 @@ keep() {
 }
 
 broken() {
-    printf '\nBROKEN: %s\n' "$1" >&4
+    printf '\nFAILED: %s\n' "$1" >&4
     exit 1
 }
 
@@ -84,7 +84,7 @@ leave() {
 tell_why() {
     local file
     {
-        printf '\nThe demonstration ended with exit code %s in:\n%s\n' "$1" "$block"
+        printf '\nThe demo failed with exit status %s in:\n%s\n' "$1" "$block"
         for file in "$device/said" "$device/complained" "$device"/log/*; do
             if [ -s "$file" ]; then
                 printf '\n-- %s\n' "${file##*/}"
