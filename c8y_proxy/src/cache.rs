@@ -87,7 +87,7 @@ struct Shared {
     changed: Mutex<Option<(i64, u64)>>,
     /// Whether binaries come without a validator, so that the inventory must be asked about them.
     asks_inventory: AtomicBool,
-    /// Whether upstream could not be asked the last time.
+    /// Whether the log says that upstream cannot be asked.
     is_offline: AtomicBool,
     /// Whether the last download could not be written.
     has_failed: AtomicBool,
@@ -173,8 +173,7 @@ impl Cache {
             self.0.drop(&key, &source).await;
             return Ok(CacheDecision::passed_on(MISS));
         }
-        let is_away = matches!(verdict, Verdict::Away(_) | Verdict::Silent);
-        self.note(is_away);
+        self.0.note(&verdict);
         match verdict {
             Verdict::Unchanged(confirmed) => {
                 let status = if confirmed.is_some() { REVALIDATED } else { HIT };
@@ -360,22 +359,6 @@ impl Cache {
             response.headers_mut().insert(AGE, age.as_secs().into());
         }
         CacheDecision::answered(response, status)
-    }
-
-    /// Logs once when upstream cannot be asked any more, and once when it can again.
-    fn note(&self, is_away: bool) {
-        if self.0.options.offline.is_zero() || self.0.is_offline.swap(is_away, Relaxed) == is_away {
-            return;
-        }
-        if is_away {
-            let offline = self.0.options.offline.as_secs();
-            log::warn!(
-                "Cumulocity cannot be asked whether binaries are unchanged: cached ones are served \
-                 for {offline} s after their last check"
-            );
-        } else {
-            log::info!("Cumulocity can be asked again whether binaries are unchanged");
-        }
     }
 }
 

@@ -225,10 +225,7 @@ impl Sources {
             Some(end) => Time::from_unix(end as i64).to_string(),
             None => "unknown, the token does not say".to_owned(),
         };
-        let from = source.name();
-        let description =
-            format!("for    {user}, tenant {tenant}\nfrom   {from}\nuntil  {until}\n");
-        Ok(FetchedToken { secret, description })
+        Ok(FetchedToken { secret, user, tenant, source: source.name(), until })
     }
 }
 

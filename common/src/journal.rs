@@ -94,11 +94,11 @@ fn priority(level: Level) -> u8 {
 }
 
 /// Warns of `complaint` about `subject`, at most once a minute for the same complaint. The next
-/// line says how many were omitted.
-pub fn complain(complaint: &str, subject: &dyn Display) {
+/// line says how many were omitted. Returns whether the warning was logged.
+pub fn complain(complaint: &str, subject: &dyn Display) -> bool {
     static COMPLAINTS: Mutex<Throttle> = Mutex::new(Throttle::new(64));
     let kind = (complaint, "");
-    once_a_minute(&COMPLAINTS, Level::Warn, kind, &format_args!("{subject}: {complaint}"));
+    once_a_minute(&COMPLAINTS, Level::Warn, kind, &format_args!("{subject}: {complaint}"))
 }
 
 /// Logs a failure under the same limit, so that repeated requests do not fill the disk.
@@ -134,10 +134,10 @@ fn once_a_minute(
     level: Level,
     (subject, kind): (&str, &'static str),
     line: &dyn Display,
-) {
+) -> bool {
     let mut throttle = throttle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let (count, note) = match throttle.pass(subject, kind, Instant::now()) {
-        Report::Silent => return,
+        Report::Silent => return false,
         Report::Say(count) => (count, ""),
         Report::SayForAll(count) => (count, " (similar lines are not logged for a minute)"),
     };
@@ -147,6 +147,7 @@ fn once_a_minute(
             log::log!(level, "{line}{note} (and {count} more times since the last such line)");
         }
     }
+    true
 }
 
 /// The messages of the last minute, and how often each was omitted since.

@@ -81,6 +81,21 @@ fn with_the_setting_it_is_served_with_its_age_and_the_log_says_so_once() {
 }
 
 #[test]
+fn a_cloud_that_answers_for_some_binaries_only_does_not_fill_the_log() {
+    let (device, artifact) = kept("1h");
+    assert_all(&get_settled(&device, OTHER), &artifact);
+    device.cloud().answer(OTHER, Script::answer("503 Service Unavailable", b""));
+    for _ in 0..5 {
+        assert_all(&get(&device, OTHER), &artifact);
+        assert_all(&get(&device, PATH), &artifact);
+    }
+    let log = device.proxy.log();
+    let lines = |end: &str| log.lines().filter(|line| line.contains(end)).count();
+    assert_eq!(lines("Cumulocity cannot be asked whether binaries are unchanged"), 1, "{log}");
+    assert_eq!(lines("Cumulocity can be asked again"), 1, "{log}");
+}
+
+#[test]
 fn it_ends_when_the_time_is_over() {
     let (mut device, artifact) = kept("2s");
     device.outside.cloud.stop();

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::support::cloud::access_tokens::{PATH, Trust};
 use crate::support::cloud::{Cloud, Options, Script};
 use crate::support::device::{Device, Outside, PROGRAM, Source, certificates, options};
@@ -75,6 +78,20 @@ fn says_why_there_is_none() {
     let (code, _, err) = token(&device, &["--source", "https"]);
     assert_eq!(code, 1);
     assert!(err.contains("credentials.toml, so there is no token"), "{err}");
+}
+
+#[test]
+fn shows_no_control_characters_of_a_token() {
+    let device = Device::of(Source::Https);
+    let claims = r#"{"sub":"\u001b[31mx\u0007\nuntil  never","ten":"\u202e","exp":2000000000}"#;
+    let jwt = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+    let answer = format!(r#"{{"accessToken":"{jwt}"}}"#);
+    device.endpoint().answer(PATH, Script::answer("200 OK", answer.as_bytes()).without_a_token());
+    let (code, out, err) = token(&device, &[]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let first = r"for    \u{1b}[31mx\u{7}\u{a}until  never, tenant \u{202e}";
+    assert_eq!(out.lines().next(), Some(first), "{out}");
+    assert_eq!(out.lines().count(), 3);
 }
 
 /// The commands of the README's section on a device without a broker.

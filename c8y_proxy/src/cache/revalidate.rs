@@ -1,11 +1,13 @@
 //! Asks upstream whether an entry is unchanged: by a conditional request or, if the answer had no
 //! validator, by the binary's managed object in the inventory.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_io::Timer;
 use common::client::Answer;
 use common::http::Body;
+use common::journal::complain;
 use futures_lite::FutureExt;
 use futures_lite::future::Boxed;
 use http::header::{
@@ -51,6 +53,27 @@ pub(super) enum Verdict {
 }
 
 impl Shared {
+    /// Logs once when upstream cannot be asked any more, and once when it can again; both at most
+    /// once a minute.
+    pub(super) fn note(&self, verdict: &Verdict) {
+        let is_away = matches!(verdict, Verdict::Away(_) | Verdict::Silent);
+        let offline = self.options.offline;
+        if offline.is_zero() || self.is_offline.load(Relaxed) == is_away {
+            return;
+        }
+        if is_away {
+            let complaint = format!(
+                "Cumulocity cannot be asked whether binaries are unchanged: cached ones are served \
+                 for {} s after their last check",
+                offline.as_secs()
+            );
+            self.is_offline.store(complain(&complaint, &"cache"), Relaxed);
+        } else {
+            self.is_offline.store(false, Relaxed);
+            log::info!("cache: Cumulocity can be asked again whether binaries are unchanged");
+        }
+    }
+
     /// A request that the cache sends itself: no field of a client's request influences what is
     /// cached.
     pub(super) fn head(&self, method: Method, path: &str) -> Head {

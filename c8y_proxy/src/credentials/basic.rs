@@ -70,7 +70,9 @@ impl Basic {
                     log::info!("c8y.credentials_path: {}: read again", self.path.display());
                 }
             }
-            Err(error) => complain(&error.to_string(), &"the old credentials stay in use"),
+            Err(error) => {
+                complain(&error.to_string(), &"the old credentials stay in use");
+            }
         }
     }
 

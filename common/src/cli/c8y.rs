@@ -7,6 +7,7 @@ use super::command_line::{Command, CommandLine, Exit, PROFILE, Word, usage, utf8
 use super::print::{print, warn};
 use super::token::TokenFetcher;
 use crate::error::Error;
+use crate::escape::Escaped;
 use crate::settings::{Program, Settings, find};
 use crate::staging;
 
@@ -51,6 +52,12 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let loaded = Settings::load(&config_dir, line.environment()?, arguments)?;
     warn(&loaded.warnings);
     let token = fetch(&loaded.settings)?;
-    print(&if line.value("--print").is_some() { token.secret + "\n" } else { token.description })?;
+    if line.value("--print").is_some() {
+        return Ok(print(&(token.secret + "\n"))?);
+    }
+    // Whoever made the token or can publish at the broker has chosen these values.
+    let [user, tenant, source] = [&token.user, &token.tenant, &token.source].map(|it| Escaped(it));
+    let until = token.until;
+    print(&format!("for    {user}, tenant {tenant}\nfrom   {source}\nuntil  {until}\n"))?;
     Ok(())
 }

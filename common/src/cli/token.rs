@@ -4,13 +4,19 @@
 use crate::error::Error;
 use crate::settings::Settings;
 
-/// A token, and its description for a person.
+/// A token, and what is known of it.
 #[derive(Debug)]
 pub struct FetchedToken {
     /// The token itself.
     pub secret: String,
-    /// Its user, its source and its expiry, each on a line.
-    pub description: String,
+    /// The user that the token is for.
+    pub user: String,
+    /// The tenant of the user.
+    pub tenant: String,
+    /// Where the token came from.
+    pub source: String,
+    /// When the token expires.
+    pub until: String,
 }
 
 /// The function by which a program fetches a token.
