@@ -27,7 +27,7 @@ pub(super) fn is_in(directory: BorrowedFd<'_>, key: &[u8]) -> Result<bool, Unrea
         if count == MAX_FILES + 2 {
             return Err(Unreadable::NotHandedOver(format!(
                 "is not copied for the service by root: its directory has more than {MAX_FILES} files, \
-                 too many to check whether it is the key of a CA: move it to a directory with fewer"
+                 too many to check whether this is the key of a CA: move it to a directory with fewer"
             )));
         }
         let entry = entry?;

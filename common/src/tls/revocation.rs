@@ -135,8 +135,8 @@ fn check(
         )));
     } else if !is_trusted {
         warnings.push(file.say(format_args!(
-            "holds a list of a CA that is not in ca_path, which is used although its \
-                 signature cannot be verified: {issuer} (line {line})"
+            "holds a list of a CA that is not in ca_path: it is used, but its signature is not \
+             verified: {issuer} (line {line})"
         )));
     }
     if let Some(due) = list.next_update.filter(|due| *due < Time::now()) {

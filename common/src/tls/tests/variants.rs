@@ -312,7 +312,7 @@ fn lists_of_other_cas_alone_stop_the_start_and_keep_the_old_ones_on_a_reload() {
     dir.write("lists/b.pem", dir.read("second.crl"));
     let named = files(&dir, ["server.crt", "server.key", "ca.crt", "lists"]);
     let loaded = named.load().unwrap().unwrap();
-    let warning = "b.pem holds a list of a CA that is not in ca_path, which is used";
+    let warning = "b.pem holds a list of a CA that is not in ca_path: it is used";
     assert!(loaded.warnings[0].contains(warning), "{:?}", loaded.warnings);
     let server = ReloadingServer::new(named.clone(), &loaded);
     std::fs::remove_file(dir.path("lists/a.pem")).unwrap();
