@@ -76,7 +76,8 @@ fn a_download_that_breaks_off_at_any_byte_is_finished_by_the_same_line() {
         ]);
         let device = Device::new();
         let get = || get(&device, &port);
-        get().failed(1, &["run the same command again to resume"]);
+        let ended = "end of file before message length reached";
+        get().failed(1, &[ended, "run the same command again to resume"]);
         assert!(!device.directory.join("file").exists());
         get().silent_success();
         assert_eq!(fs::read(device.directory.join("file")).unwrap(), CONTENT);
@@ -104,6 +105,65 @@ fn what_has_changed_meanwhile_is_taken_anew() {
     get().silent_success();
     assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"new");
     assert_eq!(left(&device), ["etc", "file", "tedge"]);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_rest_that_is_not_that_of_the_part_is_not_appended() {
+    const OLD: &[u8] = b"HTTP/1.1 200 OK\r\nETag: \"old\"\r\nContent-Length: 10\r\n\r\n01234";
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nETag: \"new\"\r\nContent-Length: 3\r\n\r\nnew";
+    for (fields, rest, is_asked_again) in [
+        // Of another version, or of an unknown one.
+        ("ETag: \"new\"\r\nContent-Range: bytes 5-9/10", "56789", true),
+        ("ETag: W/\"old\"\r\nContent-Range: bytes 5-9/10", "56789", true),
+        ("Content-Range: bytes 5-9/10", "56789", true),
+        // Not from the end of the part to the end of the file.
+        ("ETag: \"old\"\r\nContent-Range: bytes 5-7/10", "567", true),
+        ("ETag: \"old\"\r\nContent-Range: bytes 4-9/10", "456789", true),
+        ("ETag: \"old\"\r\nContent-Range: bytes 5-9/*", "56789", true),
+        ("ETag: \"old\"\r\nContent-Range: bytes 5-18446744073709551615/0", "56789", true),
+        ("ETag: \"old\"", "56789", true),
+        // Not as long as it states.
+        ("ETag: \"old\"\r\nContent-Range: bytes 5-9/10", "567", false),
+        ("ETag: \"old\"\r\nContent-Range: bytes 5-9/10", "56789more", false),
+    ] {
+        let head = format!("HTTP/1.1 206 Partial Content\r\n{fields}\r\n");
+        let part = format!("{head}Content-Length: {}\r\n\r\n{rest}", rest.len());
+        let (port, server) = answer(vec![
+            Box::new(|stream, _| stream.write_all(OLD).unwrap()),
+            Box::new(move |stream, head| {
+                assert!(head.contains("\r\nrange: bytes=5-\r\n"), "{head}");
+                stream.write_all(part.as_bytes()).unwrap();
+            }),
+            Box::new(|stream, head| {
+                assert!(!head.contains("\r\nrange: "), "{head}");
+                stream.write_all(WHOLE).unwrap();
+            }),
+        ]);
+        let device = Device::new();
+        let get = || get(&device, &port);
+        get().failed(1, &["run the same command again to resume"]);
+        if !is_asked_again {
+            get().failed(1, &["the content has not the length that its Content-Range states"]);
+        }
+        get().silent_success();
+        assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"new", "{fields}");
+        assert_eq!(left(&device), ["etc", "file", "tedge"]);
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_part_that_was_not_requested_is_an_error() {
+    let (port, server) = answer(vec![Box::new(|stream, head| {
+        assert!(!head.contains("\r\nrange: "), "{head}");
+        let part = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-2/10\r\n\
+            Content-Length: 3\r\n\r\n012";
+        stream.write_all(part).unwrap();
+    })]);
+    let device = Device::new();
+    get(&device, &port).failed(1, &["the response is a part of it (206)"]);
+    assert_eq!(left(&device), ["etc", "tedge"]);
     server.join().unwrap();
 }
 

@@ -154,10 +154,10 @@ fn alert(error: &hyper::Error) -> Option<rustls::Error> {
 
 /// rustls describes an end without close_notify by a link to its manual, so the message is ours.
 fn reason(error: &hyper::Error) -> String {
-    if of_the_socket(error).any(|cause| cause.kind() == io::ErrorKind::UnexpectedEof) {
-        "it ended without a TLS close_notify".to_owned()
-    } else {
-        chain(error)
+    let reason = chain(error);
+    match reason.contains("close_notify") {
+        true => "it ended without a TLS close_notify".to_owned(),
+        false => reason,
     }
 }
 

@@ -49,6 +49,23 @@ struct Partial {
     file: File,
     tag: HeaderValue,
     length: u64,
+    /// The length of the whole file, once the response with the rest says it.
+    total: Option<u64>,
+}
+
+impl Partial {
+    /// The length of the whole file, if the content of a 206 is the rest of this part: of the same
+    /// version (RFC 9110, 15.3.7.3), from its end to the end of the file.
+    fn total_with(&self, fields: &HeaderMap) -> Option<u64> {
+        let range = fields.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
+        let (first, rest) = range.split_once('-')?;
+        let (last, total) = rest.split_once('/')?;
+        let [first, last, total] = [first, last, total].map(|number| number.parse::<u64>().ok());
+        let is_rest =
+            first? == self.length && self.length <= last? && last?.checked_add(1) == total;
+        let is_same = fields.get(header::ETAG) == Some(&self.tag);
+        total.filter(|_| is_rest && is_same)
+    }
 }
 
 /// Why a response was not written.
@@ -96,15 +113,19 @@ impl OutputFile {
         }
     }
 
+    /// Whether only the missing rest was requested.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// Whether the partial download cannot be resumed, so that the whole file must be requested.
     pub(super) fn is_outdated(&mut self, response: &Response<Body>) -> Result<bool, OutputError> {
-        let Some(part) = &self.part else { return Ok(false) };
+        let Some(part) = &mut self.part else { return Ok(false) };
         let is_useful = match response.status() {
             StatusCode::RANGE_NOT_SATISFIABLE => false,
             StatusCode::PARTIAL_CONTENT => {
-                let range = response.headers().get(header::CONTENT_RANGE);
-                let start = format!("bytes {}-", part.length);
-                range.is_some_and(|range| range.as_bytes().starts_with(start.as_bytes()))
+                part.total = part.total_with(response.headers());
+                part.total.is_some()
             }
             _ => true,
         };
@@ -128,21 +149,26 @@ impl OutputFile {
         }
         let tag = head.headers.get(header::ETAG).filter(|tag| is_strong(tag));
         let tag = tag.filter(|_| self.prefix.is_some());
-        let (name, mut file, done) = match self.part.take() {
-            Some(part) => (part.name, part.file, part.length),
+        let exact = http_body::Body::size_hint(&body).exact();
+        let (name, mut file, mut done, total) = match self.part.take() {
+            Some(part) => (part.name, part.file, part.length, part.total),
             None => {
                 let (name, file) = self.create(tag).map_err(|errno| self.unwritable(errno))?;
-                (name, file, 0)
+                (name, file, 0, exact)
             }
         };
-        let total = http_body::Body::size_hint(&body).exact().map(|rest| done + rest);
         let mut progress = ProgressLine::new(total, done);
         while let Some(chunk) = body.chunk().await {
             let chunk = chunk.map_err(|error| self.broken(chain(&*error), tag, &name))?;
             file.write_all(&chunk).map_err(|error| self.unwritable(error))?;
+            done += chunk.len() as u64;
             if let Some(progress) = &mut progress {
                 progress.add(chunk.len());
             }
+        }
+        if total.is_some_and(|total| total != done) {
+            let reason = "the content has not the length that its Content-Range states";
+            return Err(self.broken(reason.to_owned(), None, &name));
         }
         self.install(&file, &name).map_err(|error| self.unwritable(error))
     }
@@ -214,7 +240,7 @@ fn find_part(directory: &OwnedFd, prefix: &[u8]) -> io::Result<Option<Partial>> 
             && found.st_nlink == 1;
         if let (true, Ok(length @ 1..)) = (is_ours, u64::try_from(found.st_size)) {
             let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-            return Ok(Some(Partial { name, file: file.into(), tag, length }));
+            return Ok(Some(Partial { name, file: file.into(), tag, length, total: None }));
         }
     }
     Ok(None)

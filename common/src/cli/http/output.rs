@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use rustix::fs::{FileType, OFlags, fstat, ftruncate};
 use rustix::io::Errno;
 
@@ -75,6 +75,11 @@ impl Output {
 
     /// Writes the content. A closed pipe is not an error.
     pub(super) async fn take(self, response: Response<Body>) -> Result<(), OutputError> {
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        if is_part && !matches!(&self, Self::File(download) if download.is_resumed()) {
+            let reason = "the whole content was requested, and the response is a part of it (206)";
+            return Err(OutputError::Incomplete { reason: reason.to_owned() });
+        }
         match self {
             Self::Standard => copy(response, io::stdout(), "standard output").await,
             Self::Stream(file) => {
