@@ -48,6 +48,7 @@ use self::key::{Bypass, EntryKey, Paths};
 use self::revalidate::{Verdict, forwarded};
 pub use self::start::{Options, check};
 pub(crate) use self::status::{CacheDecision, CacheStatus};
+use self::validator::Validator;
 use crate::error::Error;
 use crate::upstream::{Head, Upstream};
 
@@ -211,6 +212,12 @@ impl Cache {
                 Ok(forwarded(answer))
             }
             Verdict::Unclear(answer) => Ok(forwarded(answer)),
+            // Only the inventory has not answered.
+            Verdict::Away(_)
+                if !may_be_stale && matches!(entry.validator, Validator::Object(_)) =>
+            {
+                Ok(CacheDecision::passed_on(STALE))
+            }
             Verdict::Away(outcome) if !may_be_stale => outcome.map(forwarded),
             Verdict::Away(_) | Verdict::Silent => match source {
                 BodySource::Entry(file, _) => {

@@ -57,6 +57,35 @@ fn an_answer_without_a_length_arrives_whole() {
 }
 
 #[test]
+fn a_binary_is_answered_while_the_inventory_is_not() {
+    const OBJECT: &str = "/inventory/managedObjects/4711";
+    let binary = Artifact::new(1, LENGTH).without_validator();
+    let silent = || Script::new().hold();
+    let cut = || Script::new().send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{").break_off();
+    // Two at once, since silence takes ten seconds each time.
+    std::thread::scope(|scope| {
+        for inventory in [silent, cut] {
+            let binary = &binary;
+            scope.spawn(move || {
+                // After a start, while nothing is cached.
+                let device = device();
+                device.cloud().serve(PATH, binary);
+                device.cloud().answer(OBJECT, inventory());
+                assert_all(&get(&device, PATH), binary);
+                assert_eq!(cached::entries(&device), 0);
+                // While an entry is cached that only the inventory can confirm.
+                let device = self::device();
+                device.cloud().serve(PATH, binary);
+                assert_all(&get_settled(&device, PATH), binary);
+                assert_eq!(cached::entries(&device), 1);
+                device.cloud().answer(OBJECT, inventory());
+                assert_all(&get(&device, PATH), binary);
+            });
+        }
+    });
+}
+
+#[test]
 fn several_follow_an_answer_without_a_length() {
     let device = device();
     let (gate, artifact) = (Gate::default(), Artifact::new(1, LENGTH).chunked());

@@ -135,7 +135,11 @@ impl Download {
                 // Asked before the download, so that this state is not newer than the downloaded
                 // bytes.
                 if shared.asks_inventory() && self.key.object().is_some() {
-                    object = shared.object(&self.key).await?.ok();
+                    object = match shared.object(&self.key).await {
+                        Ok(object) => object.ok(),
+                        Err(error @ Error::Credentials(_)) => return Err(error),
+                        Err(_) => None,
+                    };
                 }
                 let mut head = shared.head(Method::GET, &self.key.path);
                 validator::copy(&self.conditions, &mut head.fields, |_| true);

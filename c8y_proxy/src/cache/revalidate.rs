@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::upstream::Head;
 
 /// How long to wait for upstream before an entry is served without confirmation, if that is
-/// allowed.
+/// allowed, and for the inventory.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest description of a managed object.
 const LONGEST: usize = 64 * 1024;
@@ -153,11 +153,20 @@ impl Shared {
         }
     }
 
-    /// Asks the inventory. `Ok(Err(_))`: it gives another answer.
+    /// Asks the inventory, but does not wait long for it: the binary may be had without it.
+    /// `Ok(Err(_))`: it gives another answer.
     pub(super) async fn object(
         &self,
         key: &EntryKey,
     ) -> Result<Result<Object, Box<Answer>>, Error> {
+        let late = async {
+            Timer::after(PATIENCE).await;
+            Err(Error::Late("the inventory does not answer".into()))
+        };
+        self.look_up(key).or(late).await
+    }
+
+    async fn look_up(&self, key: &EntryKey) -> Result<Result<Object, Box<Answer>>, Error> {
         let Some(path) = key.object() else { return Ok(Err(Box::default())) };
         let head = self.head(Method::GET, &path);
         let mut answer = self.send(head).await?;
