@@ -40,6 +40,7 @@ mod promises {
     mod file_systems;
     mod first_bytes;
     mod framing;
+    mod freshness;
     mod get;
     mod handed_over;
     mod interruptions;

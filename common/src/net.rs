@@ -1,5 +1,6 @@
 //! What server and client share: origins, the clock, sockets, streams, shared fetches.
 
+mod arrival;
 mod below;
 pub(crate) mod clock;
 pub mod load;
@@ -11,6 +12,7 @@ pub(crate) mod socket;
 mod stream;
 pub(crate) mod unsent;
 
+pub use self::arrival::Arrival;
 pub(crate) use self::origin::without_brackets;
 pub use self::origin::{Host, Origin};
 pub(crate) use self::polled::Polled;

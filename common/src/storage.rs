@@ -18,7 +18,7 @@ use rustix::path::Arg;
 use crate::walk::{Follow, Guard, Policy, walk, walk_by};
 
 pub use self::disk_pool::{DiskPool, JOBS, JobKind};
-pub use self::read::{Reader, SMALL};
+pub use self::read::{Reader, SMALL, read_cached};
 pub use self::temporary::Temporary;
 pub use crate::walk::is_same_file;
 

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use common::http::conditions::{Preconditions, Selection};
 use common::http::respond::error_response;
 use common::http::{Body, HeaderValue, Response, StatusCode, answer, header, received};
+use common::net::Arrival;
 use common::storage::Reader;
 use http::{Method, request};
 use tide::Request;
@@ -28,9 +29,13 @@ pub(crate) async fn download(request: Request<State>) -> Result<tide::Response, 
 }
 
 /// Like [`download`]; `None` if that would wait for the disk.
-pub(crate) fn download_cached(state: &State, head: &request::Parts) -> Option<Response<Body>> {
+pub(crate) fn download_cached(
+    state: &State,
+    head: &request::Parts,
+    arrival: Arrival,
+) -> Option<Response<Body>> {
     let path = FilePath::parse(head.uri.path()).ok()?;
-    let opened = state.storage.open_file_cached(&path)?;
+    let opened = state.storage.open_file_cached(&path, arrival)?;
     let response = opened.and_then(|opened| respond(opened, path, head));
     Some(response.unwrap_or_else(|error| error_response(&error)))
 }

@@ -84,9 +84,9 @@ pub fn routes(state: State) -> Routes {
     Routes::new(app, PREFIXES)
         .with_access(access::judge)
         .with_passed_on(entities::ROUTES[0])
-        .with_express_answers(move |head| {
+        .with_express_answers(move |head, arrival| {
             let is_download = matches!(head.method, Method::GET | Method::HEAD);
-            is_download.then(|| handlers::download_cached(&state, head))?
+            is_download.then(|| handlers::download_cached(&state, head, arrival))?
         })
         .with_release(move || storage.close_unused())
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::http::{Body, BodyError, HeaderMap, Request, Response, Routes};
+use common::net::Arrival;
 use common::settings::Free;
 use futures_lite::future::block_on;
 use http_body::Frame;
@@ -97,7 +98,7 @@ impl Service {
         }
         let request = request.body(body).unwrap();
         let (head, body) = request.into_parts();
-        let express = self.routes.express(&head);
+        let express = self.routes.express(&head, Arrival::begin());
         let answer = self.routes.answer(Request::from_parts(head, body)).await.response;
         if let Some(express) = express {
             assert_eq!((express.status(), express.headers()), (answer.status(), answer.headers()));

@@ -10,6 +10,7 @@ use super::body::Body;
 use super::bridge;
 use super::respond::unrouted;
 use crate::access::{Forbidden, Judge};
+use crate::net::Arrival;
 
 /// How a service answers: its application, and for speed the answers that need not go through it.
 pub struct Routes {
@@ -25,9 +26,9 @@ pub struct Routes {
 #[derive(Clone, Copy)]
 struct AccessCheck(fn(&request::Parts, &Judge<'_>) -> Result<(), Forbidden>);
 
-trait Express: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync {}
+trait Express: Fn(&request::Parts, Arrival) -> Option<Response<Body>> + Send + Sync {}
 
-impl<F: Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync> Express for F {}
+impl<F> Express for F where F: Fn(&request::Parts, Arrival) -> Option<Response<Body>> + Send + Sync {}
 
 impl Routes {
     /// The routes of `app`. The paths below one of `prefixes`, which end with a slash, all lead to
@@ -49,7 +50,7 @@ impl Routes {
                     })
                 })
             }),
-            express: Box::new(|_| None),
+            express: Box::new(|_, _| None),
             asked: AccessCheck(|_, _| Ok(())),
             passed_on: "",
             release: Box::new(|| {}),
@@ -62,7 +63,7 @@ impl Routes {
     #[must_use]
     pub fn with_express_answers(
         self,
-        express: impl Fn(&request::Parts) -> Option<Response<Body>> + Send + Sync + 'static,
+        express: impl Fn(&request::Parts, Arrival) -> Option<Response<Body>> + Send + Sync + 'static,
     ) -> Self {
         Self { express: Box::new(express), ..self }
     }
@@ -102,9 +103,10 @@ impl Routes {
         (self.answer)(request)
     }
 
-    /// The express answer to a request without a body, if it has one.
-    pub fn express(&self, head: &request::Parts) -> Option<Response<Body>> {
-        (self.express)(head)
+    /// The express answer to a request without a body, if it has one. The request began to arrive
+    /// before `arrival`.
+    pub fn express(&self, head: &request::Parts, arrival: Arrival) -> Option<Response<Body>> {
+        (self.express)(head, arrival)
     }
 
     /// Whether the answer to this request comes from another server.

@@ -26,6 +26,7 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, sockopt};
 
+use super::Arrival;
 use crate::error::Error;
 
 /// Runs the tasks of an executor on this thread until `future` has its output.
@@ -135,6 +136,7 @@ impl Poller {
         events.clear();
         let limit = if may_sleep { None } else { Some(&NOT) };
         let waited = epoll::wait(&self.epoll, spare_capacity(events), limit);
+        Arrival::begin();
         // What happens until the next poll is seen by that poll.
         self.state.swap(WOKEN, AcqRel);
         if let Err(errno) = waited {
@@ -257,6 +259,11 @@ impl<T: AsFd> Polled<T> {
     /// ready. Call it only after a read has found nothing, or fewer bytes than requested.
     pub(crate) fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
         self.readiness.read.poll(cx)
+    }
+
+    /// Discards the event of data that is about to be read without waiting for it.
+    pub(crate) fn forget_readable(&self) {
+        self.readiness.read.is_ready.swap(false, AcqRel);
     }
 
     /// Whether a read may return fewer bytes than there are, as it does around urgent data (TCP).

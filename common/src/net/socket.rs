@@ -16,7 +16,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
-use super::{Observer, Polled};
+use super::{Arrival, Observer, Polled};
 
 /// The only reader of its stream.
 pub(crate) struct Socket {
@@ -94,6 +94,10 @@ impl AsyncRead for Socket {
                     return Poll::Pending;
                 }
                 this.is_dry = false;
+            } else {
+                // What is read may have been sent after the events that were reported last.
+                this.stream.forget_readable();
+                Arrival::begin();
             }
             match this.stream.get_ref().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => this.is_dry = true,
@@ -195,6 +199,15 @@ mod tests {
             assert!(poll_once(socket.read(&mut buffer)).await.is_none());
         })
         .unwrap();
+    }
+
+    #[test]
+    fn what_is_read_without_an_event_may_be_newer_than_the_last_check() {
+        let (mut peer, mut socket) = connected();
+        let checked = Arrival::last();
+        peer.write_all(b"sent after the check").unwrap();
+        block_on(async { socket.read(&mut [0; 64]).await.unwrap() }).unwrap();
+        assert_ne!(Arrival::last(), checked);
     }
 
     #[test]

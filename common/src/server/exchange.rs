@@ -20,6 +20,7 @@ use crate::access::{self, Names};
 use crate::http::respond::text;
 use crate::http::{Answer, Body, Upgrade};
 use crate::journal::{self, RequestLog};
+use crate::net::Arrival;
 use crate::tls::ReloadingServer;
 
 /// Answers the requests of one connection, one after the other.
@@ -180,7 +181,9 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
             Break(response) => return Answering::Done(Some(self.response(log, None, response))),
         };
         let may_be_express = has_turn && is_whole;
-        if let Some(response) = may_be_express.then(|| server.routes.express(&head)).flatten() {
+        if let Some(response) =
+            may_be_express.then(|| server.routes.express(&head, Arrival::last())).flatten()
+        {
             return Answering::Done(Some(self.response(log, shared_with, response)));
         }
         state.need_client(server.routes.is_passed_on(&head));

@@ -30,6 +30,8 @@ pub struct Reader {
     /// The last chunk, while few connections are busy. After it is sent, the next one is read into
     /// it, since a new buffer would be filled with zeros first.
     last: Bytes,
+    /// All of the file, if it was read before.
+    content: Option<Bytes>,
 }
 
 impl Reader {
@@ -43,7 +45,14 @@ impl Reader {
             has_nowait: true,
             reading: None,
             last: Bytes::new(),
+            content: None,
         }
+    }
+
+    /// The same, for a file of which all is in memory.
+    #[must_use]
+    pub fn with_content(self, content: Option<Bytes>) -> Self {
+        Self { content, ..self }
     }
 
     /// Limits the read to the bytes from `first` to `last`, both included.
@@ -64,6 +73,9 @@ impl Reader {
 
     /// All remaining bytes, if they are few and in memory.
     pub fn read_small(&mut self) -> Option<Bytes> {
+        if let Some(content) = self.content.take() {
+            return Some(content.slice(self.position as usize..self.end as usize));
+        }
         let is_small = self.remaining() <= SMALL as u64;
         let content = is_small.then(|| self.read_cached().ok()).flatten()?;
         (content.len() as u64 == self.remaining()).then_some(content)
@@ -158,6 +170,15 @@ impl Reader {
             pool.run(JobKind::Read, read).await
         }
     }
+}
+
+/// The first bytes of a file, as far as they are in memory.
+pub fn read_cached(file: &OwnedFd, length: usize) -> Option<Bytes> {
+    let mut content = BytesMut::zeroed(length);
+    let into = &mut [IoSliceMut::new(&mut content)];
+    let count = preadv2(file, into, 0, ReadWriteFlags::NOWAIT).ok()?;
+    content.truncate(count);
+    Some(content.freeze())
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat,
+    statat,
 };
 use rustix::io::{Errno, Result};
 
@@ -39,6 +40,20 @@ struct Data {
     paths: [PathBuf; 2],
     /// The name of the root in this directory.
     root: PathBuf,
+}
+
+/// A directory in the root. While it has its name, the names of open files in it are in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parent {
+    device: u64,
+    inode: u64,
+}
+
+impl Parent {
+    fn of(stat: &Stat) -> Option<Self> {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        is_directory.then_some(Self { device: stat.st_dev, inode: stat.st_ino })
+    }
 }
 
 /// The kernel's support for openat2.
@@ -96,14 +111,33 @@ impl Lookup {
         self.open_regular(&self.root, path.as_str().as_ref(), wait)
     }
 
-    /// The version of the file at a path, without waiting. For a path of one part this takes one
-    /// call, since `SYMLINK_NOFOLLOW` covers the last part.
-    pub(super) fn stat_cached(&self, path: &FilePath) -> Result<Version> {
-        let stat = match path.split() {
-            (None, name) => statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW)?,
-            _ => fstat(self.resolve(&self.root, path.as_str().as_ref(), LOOK, Wait::Never)?)?,
+    /// The directory of a file that is being opened, for [`Lookup::stat_cached`].
+    pub(super) fn parent(&self, path: &FilePath) -> Option<Parent> {
+        let directory = path.split().0.filter(|directory| !directory.contains('/'))?;
+        self.look(directory).ok().and_then(|stat| Parent::of(&stat))
+    }
+
+    /// The version of the file at a path, without waiting. A path of one or two parts is not
+    /// opened for that, since `SYMLINK_NOFOLLOW` covers the last part of a path.
+    pub(super) fn stat_cached(&self, path: &FilePath, parent: Option<Parent>) -> Result<Version> {
+        let is_direct = match (path.split().0, parent) {
+            (None, _) => true,
+            (Some(directory), Some(_)) if Parent::of(&self.look(directory)?) != parent => {
+                return Err(Errno::NOENT);
+            }
+            (Some(_), parent) => parent.is_some(),
+        };
+        let stat = if is_direct {
+            self.look(path.as_str())?
+        } else {
+            fstat(self.resolve(&self.root, path.as_str().as_ref(), LOOK, Wait::Never)?)?
         };
         Version::of(&stat).ok_or(Errno::NOENT)
+    }
+
+    /// What is at a path. Follows links, except the last part.
+    fn look(&self, path: &str) -> Result<Stat> {
+        statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     /// The version of the regular file that the symbolic link at a path leads to.

@@ -1,14 +1,17 @@
 //! Keeps recently read small files open for a moment. Reading one again then needs a check of its
-//! name, but no open. A file that has changed is opened again.
+//! name, but no open. A file that has changed is opened again. Requests that arrived together share
+//! one check and one read.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use common::storage::SMALL;
+use bytes::Bytes;
+use common::net::Arrival;
+use common::storage::{SMALL, read_cached};
 
 use super::Version;
-use super::lookup::Lookup;
+use super::lookup::{Lookup, Parent};
 use crate::path::FilePath;
 
 /// The maximum number of open files.
@@ -22,9 +25,34 @@ pub(super) struct OpenFileCache(Mutex<Vec<OpenFile>>);
 
 struct OpenFile {
     path: FilePath,
-    file: Arc<OwnedFd>,
-    version: Version,
+    parent: Option<Parent>,
+    found: Found,
     used: Instant,
+    /// The requests for which it was checked and read last.
+    arrival: Arrival,
+}
+
+/// An open file.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) file: Arc<OwnedFd>,
+    pub(super) version: Version,
+    /// All of it, if it is small and in memory.
+    pub(super) content: Option<Bytes>,
+}
+
+impl Found {
+    /// Reads the file if it is small.
+    pub(super) fn new(file: Arc<OwnedFd>, version: Version) -> Self {
+        let content = Self::read(&file, &version);
+        Self { file, version, content }
+    }
+
+    fn read(file: &OwnedFd, version: &Version) -> Option<Bytes> {
+        let length = usize::try_from(version.length).ok()?;
+        let content = (1..=SMALL).contains(&length).then(|| read_cached(file, length))?;
+        content.filter(|content| content.len() == length)
+    }
 }
 
 impl OpenFileCache {
@@ -35,13 +63,20 @@ impl OpenFileCache {
         path: &FilePath,
         lookup: &Lookup,
         now: Instant,
-    ) -> Option<(Arc<OwnedFd>, Version)> {
+        arrival: Arrival,
+    ) -> Option<Found> {
         let mut files = self.lock();
         let index = files.iter().position(|open| open.path == *path)?;
         let open = &mut files[index];
-        if now - open.used < LIFETIME && lookup.stat_cached(path).ok() == Some(open.version) {
-            open.used = now;
-            return Some((open.file.clone(), open.version));
+        if open.arrival == arrival {
+            return Some(open.found.clone());
+        }
+        let found = &mut open.found;
+        let there = || lookup.stat_cached(path, open.parent);
+        if now - open.used < LIFETIME && there().ok() == Some(found.version) {
+            (open.used, open.arrival) = (now, arrival);
+            found.content = Found::read(&found.file, &found.version);
+            return Some(found.clone());
         }
         files.swap_remove(index);
         None
@@ -51,11 +86,12 @@ impl OpenFileCache {
     pub(super) fn insert(
         &self,
         path: &FilePath,
-        file: &Arc<OwnedFd>,
-        version: Version,
+        lookup: &Lookup,
+        found: &Found,
         now: Instant,
+        arrival: Arrival,
     ) {
-        if version.length > SMALL as u64 {
+        if found.version.length > SMALL as u64 {
             return;
         }
         let mut files = self.lock();
@@ -63,8 +99,8 @@ impl OpenFileCache {
             let oldest = (0..CAPACITY).min_by_key(|index| files[*index].used).unwrap_or(0);
             files.swap_remove(oldest);
         }
-        let (path, file) = (path.clone(), file.clone());
-        files.push(OpenFile { path, file, version, used: now });
+        let (path, parent, found) = (path.clone(), lookup.parent(path), found.clone());
+        files.push(OpenFile { path, parent, found, used: now, arrival });
     }
 
     /// Closes files that have not been used for a while.
@@ -79,7 +115,7 @@ impl OpenFileCache {
 
     /// Closes files that no client is reading.
     pub(super) fn close_idle(&self) {
-        self.lock().retain(|open| Arc::strong_count(&open.file) > 1);
+        self.lock().retain(|open| Arc::strong_count(&open.found.file) > 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<OpenFile>> {
@@ -116,12 +152,15 @@ mod tests {
             fs::write(self.directory.join(name), content).unwrap();
             let path = FilePath::parse(&format!("/te/v1/files/{name}")).unwrap();
             let (file, version) = self.lookup.open(&path, Wait::Allowed).unwrap();
-            self.open_files.insert(&path, &Arc::new(file), version, Instant::now());
+            let found = Found::new(Arc::new(file), version);
+            let now = Instant::now();
+            self.open_files.insert(&path, &self.lookup, &found, now, Arrival::begin());
             path
         }
 
         fn has(&self, path: &FilePath) -> bool {
-            self.open_files.find(path, &self.lookup, Instant::now()).is_some()
+            let arrival = Arrival::begin();
+            self.open_files.find(path, &self.lookup, Instant::now(), arrival).is_some()
         }
     }
 

@@ -1,13 +1,14 @@
 //! Opens files for reading.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use common::net::Arrival;
 use common::storage::{JobKind, Reader};
 use rustix::io::Errno;
 
 use super::lookup::Wait;
+use super::open_files::Found;
 use super::{Inner, Storage, Version};
 use crate::error::Error;
 use crate::path::FilePath;
@@ -24,25 +25,28 @@ impl Storage {
             opened.map_err(|errno| not_opened(&owned, errno))
         };
         let (file, version) = self.0.pool.run(JobKind::Read, open).await?;
-        Ok(self.reader(path, (Arc::new(file), version)))
+        let found = Found { file: Arc::new(file), version, content: None };
+        Ok(self.reader(path, found))
     }
 
-    /// Like [`Storage::open_file`]; `None` if that would wait for the disk.
+    /// Like [`Storage::open_file`]; `None` if that would wait for the disk. The file is as it was
+    /// after `arrival`.
     pub(crate) fn open_file_cached(
         &self,
         path: &FilePath,
+        arrival: Arrival,
     ) -> Option<Result<(Reader, Version), Error>> {
         let Inner { open_files, root, .. } = &*self.0;
         let now = Instant::now();
         let lookup = &root.current(now)?.lookup;
-        if let Some(found) = open_files.find(path, lookup, now) {
+        if let Some(found) = open_files.find(path, lookup, now, arrival) {
             return Some(Ok(self.reader(path, found)));
         }
         Some(match lookup.open(path, Wait::Never) {
             Ok((file, version)) => {
-                let file = Arc::new(file);
-                open_files.insert(path, &file, version, now);
-                Ok(self.reader(path, (file, version)))
+                let found = Found::new(Arc::new(file), version);
+                open_files.insert(path, lookup, &found, now, arrival);
+                Ok(self.reader(path, found))
             }
             Err(Errno::AGAIN) => return None,
             Err(_) if root.is_removed() => return None,
@@ -50,18 +54,16 @@ impl Storage {
         })
     }
 
-    fn reader(
-        &self,
-        path: &FilePath,
-        (file, version): (Arc<OwnedFd>, Version),
-    ) -> (Reader, Version) {
+    fn reader(&self, path: &FilePath, found: Found) -> (Reader, Version) {
+        let Found { file, version, content } = found;
         if let Some(retention) = self.0.retention.as_ref().filter(|it| it.counts_reads()) {
             if retention.note_read(&file) {
                 let (inner, file, path) = (self.0.clone(), file.clone(), path.clone());
                 self.0.pool.defer(move || inner.note_on_disk(&file, &path));
             }
         }
-        (Reader::new(file, version.length, self.0.pool.clone()), version)
+        let reader = Reader::new(file, version.length, self.0.pool.clone());
+        (reader.with_content(content), version)
     }
 }
 
