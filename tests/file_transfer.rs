@@ -61,6 +61,7 @@ mod promises {
     mod stored_file;
     mod thin_edge;
     mod tls;
+    mod turns;
 }
 
 #[path = "faults"]

@@ -1,5 +1,7 @@
 //! What server and client share: origins, the clock, sockets, streams, shared fetches.
 
+use std::task::Context;
+
 mod arrival;
 mod below;
 pub(crate) mod clock;
@@ -36,8 +38,9 @@ pub(crate) trait Observer: Send + Sync {
     /// Data of the peer was passed to the reader.
     fn received(&self) {}
 
-    /// Whether the reader has to work on what it got before it gets more. The task is woken then.
-    fn holds_reads(&self) -> bool {
+    /// Whether the reader has to wait before it gets more. The task is woken then. `is_between`: TLS
+    /// has nothing that is decrypted.
+    fn holds_reads(&self, _is_between: bool, _cx: &Context<'_>) -> bool {
         false
     }
 

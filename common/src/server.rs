@@ -9,6 +9,7 @@ pub(crate) mod listener;
 pub(crate) mod places;
 mod refusals;
 pub(crate) mod state;
+mod turns;
 
 use std::sync::Arc;
 

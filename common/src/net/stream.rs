@@ -133,7 +133,7 @@ impl Stream {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<usize>> {
-        if self.observer().holds_reads() {
+        if self.observer().holds_reads(self.is_between(), cx) {
             return Poll::Pending;
         }
         if !self.early.is_empty() || matches!(self.transport, Transport::Plain(_)) {
@@ -157,6 +157,11 @@ impl Stream {
             total += count;
         }
         Poll::Ready(Ok(total))
+    }
+
+    /// Whether TLS, if this is TLS, has nothing that is decrypted.
+    fn is_between(&self) -> bool {
+        self.session().is_none_or(|session| session.wants_read())
     }
 
     /// What TLS has to offer, if this is TLS.

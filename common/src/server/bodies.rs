@@ -20,7 +20,7 @@ pub(super) struct RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.state.fill(false);
+        self.state.end_body();
     }
 }
 

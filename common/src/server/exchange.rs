@@ -71,6 +71,7 @@ impl Exchange {
         if is_empty {
             return Body::Empty;
         }
+        self.0.state.begin_body();
         Body::stream(RequestBody { incoming, state: Arc::clone(&self.0.state) })
     }
 

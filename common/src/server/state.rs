@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
+use super::turns::Turn;
 use crate::journal;
 use crate::net::clock::{micros, now};
 use crate::net::{Observer, load};
@@ -79,6 +80,7 @@ pub(crate) struct ConnectionState {
     /// A route works on what it got of the request's body; and hyper wanted to read more meanwhile.
     full: AtomicBool,
     held_back: AtomicBool,
+    turn: Turn,
     answered: AtomicBool,
     /// The request asks for another protocol.
     asks_for_upgrade: AtomicBool,
@@ -105,6 +107,7 @@ impl ConnectionState {
             unread: AtomicBool::new(false),
             full: AtomicBool::new(false),
             held_back: AtomicBool::new(false),
+            turn: Turn::default(),
             answered: AtomicBool::new(false),
             asks_for_upgrade: AtomicBool::new(false),
             needs_client: AtomicBool::new(false),
@@ -147,6 +150,9 @@ impl ConnectionState {
     /// Records whether some of the request's body is not read yet.
     pub(crate) fn unread(&self, is_left: bool) {
         self.unread.store(is_left, Relaxed);
+        if !is_left {
+            self.turn.end();
+        }
     }
 
     /// Records whether a route works on what it got of the request's body. hyper would read as much
@@ -156,6 +162,19 @@ impl ConnectionState {
         if !is_full && self.held_back.swap(false, Relaxed) {
             self.waker.wake();
         }
+    }
+
+    /// A request has a body, which is passed on or stored.
+    pub(super) fn begin_body(&self) {
+        if !self.needs_client.load(Relaxed) {
+            self.turn.begin();
+        }
+    }
+
+    /// The route wants no more of the request's body.
+    pub(super) fn end_body(&self) {
+        self.fill(false);
+        self.turn.end();
     }
 
     pub(crate) fn is_unread(&self) -> bool {
@@ -205,7 +224,7 @@ impl ConnectionState {
 
     /// Nothing happens until the peer sends or reads something.
     pub(super) fn waits_for_peer(&self) -> bool {
-        self.reading.load(Relaxed) || self.writing.load(Relaxed)
+        self.writing.load(Relaxed) || (self.reading.load(Relaxed) && !self.turn.is_waited_for())
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -322,9 +341,7 @@ impl ConnectionState {
                 self.moved.load(Relaxed) + micros(PROGRESS)
             }
             Phase::Idle => self.since() + micros(IDLE),
-            Phase::Exchange if self.reading.load(Relaxed) || self.writing.load(Relaxed) => {
-                self.moved.load(Relaxed) + micros(PROGRESS)
-            }
+            Phase::Exchange if self.waits_for_peer() => self.moved.load(Relaxed) + micros(PROGRESS),
             Phase::Exchange | Phase::Linger | Phase::Upgraded => u64::MAX,
         }
     }
@@ -346,12 +363,19 @@ impl Observer for ConnectionState {
         }
     }
 
-    fn holds_reads(&self) -> bool {
-        let holds = self.full.load(Relaxed) && !load::is_light();
-        if holds {
+    fn waits_to_read(&self) {
+        self.turn.pause();
+    }
+
+    fn holds_reads(&self, is_between: bool, cx: &Context<'_>) -> bool {
+        if self.full.load(Relaxed) && !load::is_light() {
             self.held_back.store(true, Relaxed);
+            return true;
         }
-        holds
+        if is_between && self.turn.is_waited_for() {
+            self.moved.store(now(), Relaxed);
+        }
+        is_between && !self.turn.take(cx.waker())
     }
 
     /// Counts head, framing and body. True if the body waited for these bytes and can go on.
@@ -372,24 +396,4 @@ impl Drop for ConnectionState {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn when_many_are_busy_each_body_waits_for_the_side_that_is_behind() {
-        let busy: Vec<_> = (0..5).map(|_| ConnectionState::new()).collect();
-        busy.iter().for_each(ConnectionState::begin_exchange);
-        let state = &busy[0];
-        state.fill(true);
-        assert!(state.holds_reads(), "the route has something to work on");
-        state.fill(false);
-        assert!(!state.holds_reads());
-
-        state.waits_to_write(true);
-        assert!(state.hold(), "TLS has not sent what it has");
-        assert!(!state.sent(0));
-        state.waits_to_write(false);
-        assert!(state.sent(0), "the body is asked again");
-        assert!(!state.hold());
-    }
-}
+mod tests;

@@ -104,7 +104,8 @@ impl Upload {
             self.buffer.extend_from_slice(now);
             bytes = later;
         }
-        Ok(())
+        // The connection may have to wait before it reads more.
+        if !load::is_light() && self.buffer.len() >= SMALL { self.flush().await } else { Ok(()) }
     }
 
     /// Renames the file, and returns when it is on the disk.
@@ -166,7 +167,7 @@ impl Upload {
             Ok::<_, Error>((buffer, allocated))
         };
         (self.buffer, self.allocated) = self.inner.pool.run(JobKind::Write, write).await?;
-        if self.buffer.capacity() > largest_buffer() {
+        if !load::is_light() {
             self.buffer = Vec::new();
         }
         Ok(())
