@@ -15,14 +15,15 @@ use common::client::Options;
 use common::error::Error;
 use common::net::Origin;
 use common::settings::{AuthMethod, Profile, Settings, TokenFrom};
-use common::tls::{ClientFiles, ServerCertVerifier};
+use common::tls::{ClientFiles, ClientTls, ReloadingClient};
 
 use self::http_proxy::HttpProxy;
 
 /// The address of Cumulocity, and how to connect to it.
 pub(crate) struct UpstreamOptions {
     pub(crate) options: Options,
-    verifier: Arc<dyn ServerCertVerifier>,
+    /// The CAs that sign Cumulocity's certificate.
+    pub(crate) trust: Arc<ReloadingClient>,
     http_proxy: HttpProxy,
 }
 
@@ -42,21 +43,22 @@ pub(crate) fn upstream(settings: &Settings) -> Result<UpstreamOptions, Error> {
         )));
     };
     let origin = tenant.0.clone();
-    let roots = ClientFiles {
+    let trust = ReloadingClient::load(ClientFiles {
         roots: settings.c8y_root_cert_path.clone(),
         roots_key: "c8y.root_cert_path",
         cert_file: None,
         key_file: None,
         auth_prefix: "http.client.auth",
         protocol: Some("http/1.1"),
-    }
-    .load()?;
-    warn(&roots.warnings);
+    })?;
+    warn(&trust.warnings());
+    let trust = Arc::new(trust);
     let http_proxy = HttpProxy::of(settings);
     warn(&http_proxy.warnings);
-    let proxy = http_proxy.to(&origin, &roots.config);
-    let options = Options { proxy, origin, tls: Some(roots.config) };
-    Ok(UpstreamOptions { options, verifier: roots.verifier, http_proxy })
+    let tls = ClientTls::Reloading(Arc::clone(&trust));
+    let proxy = http_proxy.to(&origin, &tls);
+    let options = Options { proxy, origin, tls: Some(tls) };
+    Ok(UpstreamOptions { options, trust, http_proxy })
 }
 
 /// How the device authenticates.
@@ -95,7 +97,7 @@ fn https(settings: &Settings, upstream: &UpstreamOptions) -> HttpsOptions {
     let origin = settings.c8y_proxy_token_url.as_ref().map(|url| url.0.clone());
     let UpstreamOptions {
         options: Options { origin: Origin { host, .. }, tls, .. },
-        verifier,
+        trust,
         http_proxy,
     } = upstream;
     let origin = origin.unwrap_or_else(|| Origin { host: host.clone(), port: 8443 });
@@ -103,7 +105,7 @@ fn https(settings: &Settings, upstream: &UpstreamOptions) -> HttpsOptions {
     let client = Options { proxy, origin, tls: tls.clone() };
     HttpsOptions {
         client,
-        verifier: Arc::clone(verifier),
+        trust: Arc::clone(trust),
         certificate: settings.device_cert_path.clone(),
         key: settings.device_key_path.clone(),
     }
@@ -122,27 +124,24 @@ fn broker(settings: &Settings) -> Result<BrokerOptions, Error> {
                 || settings.mqtt_client_auth_key_file.is_some();
             wants_tls.then(|| (settings.c8y_root_cert_path.clone(), "c8y.root_cert_path"))
         });
-    let tls = roots.map(|(roots, roots_key)| {
-        ClientFiles {
+    let trust = roots.map(|(roots, roots_key)| {
+        ReloadingClient::load(ClientFiles {
             roots,
             roots_key,
             cert_file: settings.mqtt_client_auth_cert_file.clone(),
             key_file: settings.mqtt_client_auth_key_file.clone(),
             auth_prefix: "mqtt.client.auth",
             protocol: None,
-        }
-        .load()
+        })
     });
-    let tls = tls.transpose()?.map(|loaded| {
-        warn(&loaded.warnings);
-        Arc::clone(&loaded.config)
-    });
+    let trust = trust.transpose()?.map(Arc::new);
+    trust.iter().for_each(|trust| warn(&trust.warnings()));
     let password_file = &settings.mqtt_client_auth_password_file;
     let login = settings.mqtt_client_auth_username.clone();
     Ok(BrokerOptions {
         origin: Origin { host: settings.mqtt_client_host.clone(), port: settings.mqtt_client_port },
         login: login.map(|name| (name, password_file.clone())),
-        tls,
+        trust,
         runtime_directory: runtime_directory(),
         topic_prefix: settings.c8y_bridge_topic_prefix.clone(),
         health: health(settings),

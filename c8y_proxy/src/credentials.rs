@@ -20,6 +20,7 @@ use std::sync::Arc;
 use async_executor::Executor;
 use common::cli::FetchedToken;
 use common::net::run;
+use common::tls::ReloadingClient;
 use common::x509::Time;
 
 use self::basic::Basic;
@@ -65,6 +66,17 @@ impl Method {
             Self::Certificate(sources) => match &**sources {
                 Sources::Mqtt(broker) | Sources::Auto(broker, _) => broker.check(),
                 Sources::Https(_) => Ok(()),
+            },
+        }
+    }
+
+    /// TLS to the broker, if it is used.
+    pub fn trust(&self) -> Option<Arc<ReloadingClient>> {
+        match self {
+            Self::Basic(_) => None,
+            Self::Certificate(sources) => match &**sources {
+                Sources::Mqtt(broker) | Sources::Auto(broker, _) => broker.trust.clone(),
+                Sources::Https(_) => None,
             },
         }
     }

@@ -16,6 +16,7 @@ use common::http::Routes;
 use common::run::{self, Context, Listen, Service};
 use common::server::{BrowserRules, RulesFile};
 use common::settings::Settings;
+use common::tasks::unblock;
 use common::tls::ServerFiles;
 
 fn main() -> ExitCode {
@@ -93,6 +94,7 @@ impl Service for C8yProxy {
         if let Err(error) = configure::identity(&method) {
             log::warn!("{error}");
         }
+        let trusts = [Some(upstream.trust), method.trust()];
         let client = Client::new(upstream.options, Arc::clone(&context.executor));
         // The MQTT library allocates 125 KB that it never writes to. Without this call, it would
         // get pages that were written while the roots were read, and these would stay resident.
@@ -104,7 +106,10 @@ impl Service for C8yProxy {
             Some(options) => state.with_cache(options, Arc::clone(&context.executor)),
             None => state,
         };
-        Ok(c8y_proxy::routes(state))
+        Ok(c8y_proxy::routes(state).with_reload(move || {
+            let trusts = trusts.clone();
+            Box::pin(unblock(move || trusts.iter().flatten().for_each(|trust| trust.reload())))
+        }))
     }
 }
 

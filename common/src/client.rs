@@ -37,6 +37,7 @@ use crate::http::crossing::has;
 use crate::http::{Body, load, load_request, unload, unload_request};
 use crate::net::socket::Socket;
 use crate::net::{Observer, Origin, Stream};
+use crate::tls::ClientTls;
 
 pub use self::error::{Error, Step};
 pub use self::options::{ConnectProxy, Options};
@@ -94,7 +95,7 @@ impl Client {
 
     async fn answer(&self, request: Request<Body>) -> Result<Answer, Error> {
         let mut request = self.address(request);
-        if let Some(mut link) = self.pool.take() {
+        if let Some(mut link) = self.pool.take(self.version()) {
             let spare = spare(&request);
             let unanswered = match link.exchange(&self.to, request, spare.is_none()).await {
                 Ok(response) => return self.accept(response, link).await,
@@ -130,7 +131,14 @@ impl Client {
         request
     }
 
+    /// The version of the configuration of TLS. That of the proxy changes with it.
+    fn version(&self) -> usize {
+        self.options.tls.as_ref().map_or(0, ClientTls::version)
+    }
+
     async fn connect(&self) -> Result<Link, Error> {
+        // Before the configuration is read, which may be replaced meanwhile.
+        let version = self.version();
         let hop = self.options.proxy.as_ref();
         let hop = hop.map_or_else(|| self.to.to_string(), |proxy| proxy.origin.to_string());
         let socket = self.within(&hop, Step::Connect, self.dialer.dial()).await?;
@@ -138,20 +146,22 @@ impl Client {
         let observer = Arc::clone(&state) as Arc<dyn Observer>;
         let mut stream = Stream::plain(Socket::new(Arc::new(socket), observer));
         if let Some(proxy) = &self.options.proxy {
-            if let Some(config) = &proxy.tls {
-                let secure = secure(stream, Arc::clone(config), &proxy.origin);
+            if let Some(tls) = &proxy.tls {
+                let secure = secure(stream, tls.config(), &proxy.origin);
                 stream = self.within(&hop, Step::Handshake, secure).await?;
             }
             let state = Arc::clone(&state);
             let open = connect_proxy::open_tunnel(stream, state, &self.to, proxy, &self.executor);
             stream = self.within(&hop, Step::Proxy, open).await?;
         }
-        if let Some(config) = &self.options.tls {
-            let secure = secure(stream, Arc::clone(config), &self.options.origin);
+        if let Some(tls) = &self.options.tls {
+            let secure = secure(stream, tls.config(), &self.options.origin);
             stream = self.within(&self.to, Step::Handshake, secure).await?;
         }
         let link = Link::open(stream, state, &self.executor).await;
-        link.map_err(|error| self.broken(chain(&error), false))
+        let mut link = link.map_err(|error| self.broken(chain(&error), false))?;
+        link.version = version;
+        Ok(link)
     }
 
     async fn within<T>(

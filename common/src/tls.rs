@@ -13,6 +13,7 @@ mod fingerprint;
 mod identity;
 mod pinned;
 mod reload;
+mod reloading_client;
 mod revocation;
 mod server;
 mod source;
@@ -27,6 +28,7 @@ pub use explain::{explain, explain_io};
 pub(crate) use fingerprint::Fingerprint;
 pub use reload::ReloadingServer;
 pub(crate) use reload::VerifiedClient;
+pub use reloading_client::{ClientTls, ReloadingClient};
 pub use rustls::client::danger::ServerCertVerifier;
 pub use server::{ServerFiles, ServerIdentity};
 

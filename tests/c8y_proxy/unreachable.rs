@@ -1,8 +1,11 @@
 //! What the client is told when Cumulocity cannot be reached, is not trusted, or does not answer.
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
 
 use crate::support::certificates::{Authority, Key, Validity, self_signed};
 use crate::support::cloud::record::State;
@@ -55,6 +58,39 @@ fn a_certificate_of_another_ca_or_another_name_is_not_trusted() {
     let text = told(&device);
     assert!(text.contains("elsewhere.example") || text.contains("name"), "{text}");
     assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+}
+
+#[test]
+fn a_reload_trusts_the_cas_that_are_configured_now_on_open_connections_too() {
+    let directory = Directory::new();
+    let [ours, other] = ["ours", "other"].map(|name| Authority::new(directory.path(), name));
+    let roots = directory.path().join("roots.pem");
+    fs::copy(&ours.cert, &roots).unwrap();
+    let named = ours.server("cloud", Key::P256);
+    let cloud = Cloud::start(Options::new(&named.cert, &named.key)).unwrap();
+    let device = Device::among(Outside::with(cloud), |setup| {
+        setup.set("c8y.root_cert_path", &roots);
+    });
+    device.warm();
+    let reload = |line: &str| {
+        let count = device.proxy.log().lines().filter(|of| of.contains(line)).count();
+        device.proxy.signal(Signal::HUP);
+        device.proxy.wait_for_lines(line, count + 1, SOON);
+    };
+    for _ in 0..2 {
+        fs::copy(&other.cert, &roots).unwrap();
+        reload("reloaded: 1 CAs from c8y.root_cert_path");
+        device.cloud().forget();
+        assert!(told(&device).contains("unknown authority"), "{}", told(&device));
+        assert!(device.cloud().seen().requests.is_empty(), "a token went to a stranger");
+
+        fs::copy(&ours.cert, &roots).unwrap();
+        reload("reloaded: 1 CAs from c8y.root_cert_path");
+        device.warm();
+    }
+    fs::write(&roots, "no certificate").unwrap();
+    reload("the old CAs from c8y.root_cert_path are still used: c8y.root_cert_path: ");
+    device.warm();
 }
 
 #[test]

@@ -63,7 +63,7 @@ const LONG: Duration = Duration::from_secs(300);
 const LINES: usize = 100;
 
 /// What SIGHUP has the proxy say here.
-const RELOAD: &str = "nothing to reload";
+const RELOAD: &str = " CAs from c8y.root_cert_path";
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|value| value.parse().expect(name))

@@ -2,13 +2,12 @@
 //! environment, which is read as reqwest does for thin-edge.io. It opens no socket.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use common::client::ConnectProxy;
 use common::net::{Host, Origin};
 use common::settings::{Proxy, Secret, Settings, ValueType, items};
+use common::tls::ClientTls;
 use percent_encoding::percent_decode_str;
-use rustls::ClientConfig;
 
 /// The proxy, if there is one, and the hosts that are reached without it.
 pub(super) struct HttpProxy {
@@ -76,11 +75,11 @@ impl HttpProxy {
     }
 
     /// The proxy for this target. TLS to the proxy uses the same roots as TLS to the target.
-    pub(super) fn to(&self, target: &Origin, tls: &Arc<ClientConfig>) -> Option<ConnectProxy> {
+    pub(super) fn to(&self, target: &Origin, tls: &ClientTls) -> Option<ConnectProxy> {
         let proxy = self.proxy.as_ref().filter(|_| !self.is_reached_directly(target))?;
         Some(ConnectProxy {
             origin: proxy.origin.clone(),
-            tls: proxy.has_tls.then(|| Arc::clone(tls)),
+            tls: proxy.has_tls.then(|| tls.clone()),
             credentials: self.credentials.clone(),
         })
     }

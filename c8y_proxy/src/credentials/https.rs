@@ -15,7 +15,7 @@ use common::client::{self, Client, Options};
 use common::http::Body;
 use common::staging;
 use common::tasks::unblock;
-use common::tls::{DeviceIdentity, ServerCertVerifier};
+use common::tls::{ClientTls, DeviceIdentity, ReloadingClient};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
@@ -46,8 +46,8 @@ const TRIES: usize = 3;
 pub struct HttpsOptions {
     /// The client that connects there.
     pub client: Options,
-    /// The verifier of the server's certificate, as for all requests to Cumulocity.
-    pub verifier: Arc<dyn ServerCertVerifier>,
+    /// Verifies the server's certificate, as for all requests to Cumulocity.
+    pub trust: Arc<ReloadingClient>,
     /// `device.cert_path`.
     pub certificate: PathBuf,
     /// `device.key_path`.
@@ -62,7 +62,7 @@ impl HttpsOptions {
     /// Names the setting, the file and its fault.
     pub fn identity(&self) -> Result<DeviceIdentity, common::error::Error> {
         staging::refresh(&[&self.certificate, &self.key]);
-        DeviceIdentity::load(&self.verifier, &self.certificate, &self.key)
+        DeviceIdentity::load(&self.trust.verifier(), &self.certificate, &self.key)
     }
 }
 
@@ -109,7 +109,7 @@ impl Https {
     /// Fails if there is no answer. The answer may or may not be a token.
     async fn send(&self, identity: &DeviceIdentity) -> Result<Result<String, String>, String> {
         let mut options = self.options.client.clone();
-        options.tls = Some(Arc::clone(&identity.config));
+        options.tls = Some(ClientTls::Fixed(Arc::clone(&identity.config)));
         let client = Client::new(options, Arc::clone(&self.executor));
         let client = surf::Client::with_http_client(client);
         let mut request = Request::new(Body::Empty);

@@ -155,7 +155,7 @@ mod tests {
             let broker = BrokerOptions {
                 origin: Origin::parse("localhost", 1).unwrap(),
                 login: None,
-                tls: None,
+                trust: None,
                 runtime_directory: std::path::PathBuf::new(),
                 topic_prefix: prefix.to_owned(),
                 health: None,

@@ -36,6 +36,8 @@ pub(super) struct Link {
     sender: SendRequest<RequestBody>,
     task: Task<Option<Stream>>,
     state: Arc<ConnectionState>,
+    /// The version of the configuration with which it was opened.
+    pub(super) version: usize,
 }
 
 /// Why a request got no answer. Contains the request if no part of it was sent.
@@ -68,7 +70,7 @@ impl Link {
             timer: DeadlineTimer::new(),
             state: Arc::clone(&state),
         };
-        Ok(Self { sender, task: executor.spawn(driver), state })
+        Ok(Self { sender, task: executor.spawn(driver), state, version: 0 })
     }
 
     /// Whether the next request can be sent, as far as is known. If upstream has just closed the

@@ -1,9 +1,9 @@
 //! Where a client connects to, and how.
 
 use std::fmt;
-use std::sync::Arc;
 
 use crate::net::Origin;
+use crate::tls::ClientTls;
 
 /// Where a client connects to, and how.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub struct Options {
     /// The certificate must be valid for its host.
     pub origin: Origin,
     /// TLS with this configuration, or plain HTTP.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<ClientTls>,
     /// The proxy to tunnel through, by CONNECT. The caller applies `no_proxy`.
     pub proxy: Option<ConnectProxy>,
 }
@@ -22,7 +22,7 @@ pub struct ConnectProxy {
     /// Where it is.
     pub origin: Origin,
     /// TLS to the proxy itself with this configuration, or plain HTTP.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<ClientTls>,
     /// User and password, for `Proxy-Authorization: Basic`.
     pub credentials: Option<(String, String)>,
 }

@@ -21,11 +21,12 @@ const IDLE: usize = 16;
 pub(super) struct Pool(Mutex<Vec<Link>>);
 
 impl Pool {
-    /// The most recently used connection, if it is still open.
-    pub(super) fn take(&self) -> Option<Link> {
+    /// The most recently used connection that is still open, and was opened with the configuration
+    /// of this version.
+    pub(super) fn take(&self, version: usize) -> Option<Link> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(link) = links.pop() {
-            if link.is_idle() {
+            if link.version == version && link.is_idle() {
                 return Some(link);
             }
         }

@@ -19,7 +19,7 @@ pub struct Routes {
     asked: AccessCheck,
     passed_on: &'static str,
     release: Box<dyn Fn() + Send + Sync>,
-    reload: Box<dyn Fn() -> Boxed<()> + Send + Sync>,
+    reload: Vec<Box<dyn Fn() -> Boxed<()> + Send + Sync>>,
 }
 
 /// Checks whether a client may send a request.
@@ -54,7 +54,7 @@ impl Routes {
             asked: AccessCheck(|_, _| Ok(())),
             passed_on: "",
             release: Box::new(|| {}),
-            reload: Box::new(|| Box::pin(std::future::ready(()))),
+            reload: Vec::new(),
         }
     }
 
@@ -94,8 +94,9 @@ impl Routes {
 
     /// The same, with a function that reads the application's files again. It is called on SIGHUP.
     #[must_use]
-    pub fn with_reload(self, reload: impl Fn() -> Boxed<()> + Send + Sync + 'static) -> Self {
-        Self { reload: Box::new(reload), ..self }
+    pub fn with_reload(mut self, reload: impl Fn() -> Boxed<()> + Send + Sync + 'static) -> Self {
+        self.reload.push(Box::new(reload));
+        self
     }
 
     /// Has the application answer a request.
@@ -123,8 +124,15 @@ impl Routes {
         self.asked.0(head, judge)
     }
 
+    /// Whether the application has files that it reads again.
+    pub(crate) fn has_files(&self) -> bool {
+        !self.reload.is_empty()
+    }
+
     pub(crate) async fn reload(&self) {
-        (self.reload)().await;
+        for reload in &self.reload {
+            reload().await;
+        }
     }
 
     pub(crate) fn release(&self) {

@@ -83,8 +83,8 @@ impl Reload {
             (certificates, server.access.as_ref().map(ReloadingRules::reload))
         })
         .await;
-        let Server { places, tls, changed, .. } = &*self.server;
-        if certificates.is_none() && rules.is_none() {
+        let Server { places, tls, changed, routes, .. } = &*self.server;
+        if certificates.is_none() && rules.is_none() && !routes.has_files() {
             log::info!("nothing to reload: neither certificates nor rules are configured");
         }
         let mut errors = Vec::new();

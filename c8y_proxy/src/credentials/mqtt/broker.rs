@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::net::Origin;
-use common::tls::explain_io;
+use common::tls::{ReloadingClient, explain_io};
 use event_listener::Event;
-use rustls::ClientConfig;
 
 use super::health::Health;
 use super::packets::BadPacket;
@@ -20,8 +19,8 @@ pub struct BrokerOptions {
     pub origin: Origin,
     /// The user name, and the file with the password, if the broker requires a login.
     pub login: Option<(String, Option<PathBuf>)>,
-    /// The configuration of TLS; `None` without TLS.
-    pub tls: Option<Arc<ClientConfig>>,
+    /// TLS to the broker; `None` without TLS.
+    pub trust: Option<Arc<ReloadingClient>>,
     /// A directory in which a directory for a socket can be made, such as `RUNTIME_DIRECTORY`.
     pub runtime_directory: PathBuf,
     /// `c8y.bridge.topic_prefix`.
@@ -208,7 +207,7 @@ mod tests {
         let broker = Broker::new(&BrokerOptions {
             origin: Origin::parse("localhost", 1).unwrap(),
             login: None,
-            tls: None,
+            trust: None,
             runtime_directory: PathBuf::new(),
             topic_prefix: "c8y".to_owned(),
             health: None,

@@ -50,7 +50,7 @@ impl Connector {
         // Every broker must accept 23 characters (MQTT 3.1.1, 3.1.3.1).
         let name = format!("c8y-proxy-{:012x}", RandomState::new().hash_one(0) >> 16);
         let directory = options.runtime_directory.join(&name);
-        let transport = BrokerTransport::new(options.origin, options.tls, directory)?;
+        let transport = BrokerTransport::new(options.origin, options.trust, directory)?;
         let created = CreateOptionsBuilder::new_v3()
             .server_uri(format!("unix://{}", transport.socket().display()))
             .client_id(name)

@@ -19,9 +19,9 @@ use async_net::unix::{UnixListener, UnixStream};
 use common::error::Error as StartError;
 use common::net::Origin;
 use common::tasks::unblock;
+use common::tls::ReloadingClient;
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
 use futures_rustls::TlsConnector;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::broker::Outage;
@@ -33,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) struct BrokerTransport {
     origin: Origin,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    tls: Option<(Arc<ReloadingClient>, ServerName<'static>)>,
     directory: PathBuf,
 }
 
@@ -46,11 +46,11 @@ impl BrokerTransport {
     /// The host is not valid in a certificate, or the path is too long for a socket.
     pub(super) fn new(
         origin: Origin,
-        tls: Option<Arc<ClientConfig>>,
+        tls: Option<Arc<ReloadingClient>>,
         directory: PathBuf,
     ) -> Result<Self, StartError> {
-        let named = |config| match origin.host.server_name() {
-            Ok(name) => Ok((config, name)),
+        let named = |tls| match origin.host.server_name() {
+            Ok(name) => Ok((tls, name)),
             Err(_) => Err(StartError::Configuration(format!(
                 "mqtt.client.host: \"{}\" is not a valid name for TLS",
                 origin.host
@@ -115,8 +115,8 @@ impl BrokerTransport {
             io::ErrorKind::TimedOut => Outage::Silent(LIMIT.as_secs()),
             _ => Outage::Socket(Arc::new(error)),
         })?;
-        let Some((config, name)) = &self.tls else { return Ok(Box::new(socket)) };
-        let connector = TlsConnector::from(Arc::clone(config));
+        let Some((tls, name)) = &self.tls else { return Ok(Box::new(socket)) };
+        let connector = TlsConnector::from(tls.config());
         match within_limit(connector.connect(name.clone(), socket)).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(Outage::Tls(Arc::new(error))),

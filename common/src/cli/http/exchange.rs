@@ -16,7 +16,7 @@ use crate::client::{self, Client, Options};
 use crate::error::Error;
 use crate::http::Body;
 use crate::settings::Settings;
-use crate::tls::ClientFiles;
+use crate::tls::{ClientFiles, ClientTls};
 
 /// The time without a transferred byte after which an exchange is ended, as the services do.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ pub(super) async fn exchange(
     }
 }
 
-fn trust(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, Error> {
+fn trust(settings: &Settings) -> Result<ClientTls, Error> {
     let files = ClientFiles {
         roots: settings.c8y_root_cert_path.clone(),
         roots_key: "c8y.root_cert_path",
@@ -83,7 +83,7 @@ fn trust(settings: &Settings) -> Result<Arc<rustls::ClientConfig>, Error> {
     };
     let loaded = files.load_with_system()?;
     warn(&loaded.warnings);
-    Ok(loaded.config)
+    Ok(ClientTls::Fixed(loaded.config))
 }
 
 fn said(status: StatusCode) -> String {

@@ -18,6 +18,7 @@ use super::upstream::{Upstream, echo, read_head};
 use super::{at, get, message, plain, read, send, with_client};
 use crate::client::Options;
 use crate::http::Body;
+use crate::tls::ClientTls;
 
 type Session = StreamOwned<ServerConnection, TcpStream>;
 
@@ -97,7 +98,7 @@ fn a_goodbye_in_that_moment_is_survived_by_what_may_be_repeated() {
 
 /// Options for the server at this port, of which the name is `localhost`.
 pub(super) fn over_tls(port: u16) -> Options {
-    let tls = Some(trusting(server_identity()));
+    let tls = Some(ClientTls::Fixed(trusting(server_identity())));
     Options { origin: at("localhost", port), tls, ..plain(port) }
 }
 
