@@ -26,11 +26,9 @@ use crate::http::{Body, BodyError};
 use crate::net::Stream;
 use crate::net::clock::DeadlineTimer;
 
-/// The most that hyper buffers in either direction; also the longest head of a response.
+/// The most that hyper buffers in either direction; also the longest head of a response. The limit
+/// for its field lines is hyper's default, 100: setting it makes hyper fill a table for each head.
 const BUFFER: usize = 32 * 1024;
-
-/// Fields in the head of a response, at most.
-const FIELDS: usize = 256;
 
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
@@ -61,7 +59,6 @@ impl Link {
         // A proxy has to repair `Name : value` and folded lines (RFC 9112, 5.1 and 5.2).
         builder
             .max_buf_size(BUFFER)
-            .max_headers(FIELDS)
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true);
         let (sender, connection) = builder.handshake(stream).await?;
@@ -154,8 +151,12 @@ fn alert(error: &hyper::Error) -> Option<rustls::Error> {
     })
 }
 
-/// rustls describes an end without close_notify by a link to its manual, so the message is ours.
+/// rustls describes an end without close_notify by a link to its manual, and hyper names no limit,
+/// so these messages are ours.
 fn reason(error: &hyper::Error) -> String {
+    if error.is_parse_too_large() {
+        return "the head of its answer has more than 100 field lines or 32 KiB".to_owned();
+    }
     let reason = chain(error);
     match reason.contains("close_notify") {
         true => "it ended without a TLS close_notify".to_owned(),
