@@ -2,8 +2,8 @@
 //!
 //! It does not know how a connection is made or where credentials come from.
 
-use common::client::Answer;
-use common::http::{answer, crossing, received};
+use common::client;
+use common::http::{Answer, Body, Request, crossing};
 use http::{Method, StatusCode, Uri, Version};
 
 use crate::error::Error;
@@ -29,33 +29,33 @@ fn is_known(method: &Method) -> bool {
 }
 
 /// Answers a request for `/c8y` and below.
-pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Response, Error> {
-    let (state, request) = received(request);
-    let (received, body) = request.into_parts();
-
+pub(crate) async fn forward(
+    state: State,
+    mut request: Box<Request<Body>>,
+) -> Result<Answer, Error> {
     // 1. The target must be one that may be requested from Cumulocity.
-    if !is_known(&received.method) {
+    if !is_known(request.method()) {
         return Err(Error::Method(METHODS));
     }
-    let target = target::upstream(&received.uri).ok_or(Error::NotFound)?;
+    let target = target::upstream(request.uri()).ok_or(Error::NotFound)?;
     let cost = target::cost(target.path());
-    if cost == Cost::Token || cost == Cost::Session && !is_authorized(&received.headers) {
+    if cost == Cost::Token || cost == Cost::Session && !is_authorized(request.headers()) {
         return Err(Error::Forbidden);
     }
 
     // 2. All fields are passed on, except those of this one connection.
-    let protocols = crossing::upgrade(&received);
-    let mut head =
-        Head { method: received.method, target: Uri::from(target), fields: received.headers };
+    let protocols = crossing::upgrade(request.version(), request.headers());
+    *request.uri_mut() = Uri::from(target);
     let upstream = state.upstream();
-    crossing::to_upstream(&mut head.fields, upstream.host());
+    crossing::to_upstream(request.headers_mut(), upstream.host());
     if let Some(protocols) = protocols.clone() {
-        crossing::set_upgrade(&mut head.fields, protocols);
+        crossing::set_upgrade(request.headers_mut(), protocols);
     }
 
     // 3. If the cache is on, it may answer the request.
-    let (mut answered, mut status) = (None, None);
+    let (mut answered, mut status, mut changed) = (None, None, None);
     if let Some(cache) = state.cache() {
+        let head = Head::take(&mut request);
         status = Some(match cache.check(&head) {
             Ok(()) => {
                 let asked = Box::pin(cache.ask(&head)).await?;
@@ -64,16 +64,17 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
             }
             Err(status) => status,
         });
+        changed = cache.changed_by(&head).map(|path| (cache, path));
+        head.put(&mut request);
     }
 
     // 4. The credentials are the client's own, which need no token, or the device's.
-    let changed = state.cache().and_then(|cache| Some((cache, cache.changed_by(&head)?)));
-    let Answer { mut response, upgraded } = if let Some(answer) = answered {
+    let client::Answer { mut response, upgraded, .. } = if let Some(answer) = answered {
         *answer
-    } else if is_authorized(&head.fields) {
-        upstream.send(head.with(body)).await?
+    } else if is_authorized(request.headers()) {
+        upstream.send(request).await?
     } else {
-        upstream.send_as_the_device(head, body).await?
+        upstream.send_as_the_device(request).await?
     };
 
     if let Some((cache, path)) = changed {
@@ -89,7 +90,7 @@ pub(crate) async fn forward(request: tide::Request<State>) -> Result<tide::Respo
                 status.add(response.headers_mut());
             }
             *response.version_mut() = Version::HTTP_11;
-            Ok(answer(response))
+            Ok(response.into())
         }
         _ => Err(Error::UnrequestedUpgrade),
     }

@@ -1,14 +1,13 @@
 //! `/health`: whether the service is up, and the state of the token and of the broker.
 
-use common::http::{Body, answer, received};
+use common::http::{Answer, Body, Request};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use crate::error::Error;
 use crate::state::State;
 
-pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Response, Error> {
-    let (state, request) = received(request);
+pub(crate) async fn health(state: State, request: Box<Request<Body>>) -> Result<Answer, Error> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Error::Method("GET, HEAD"));
     }
@@ -39,5 +38,5 @@ pub(crate) async fn health(request: tide::Request<State>) -> Result<tide::Respon
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(answer(response))
+    Ok(response.into())
 }

@@ -2,7 +2,7 @@
 //!
 //! It does not know the protocol that follows.
 
-use common::http::{Body, Upgrade, answer_with_upgrade, crossing};
+use common::http::{Answer, Body, Upgrade, crossing};
 use common::net::Stream;
 use http::header::UPGRADE;
 use http::{HeaderValue, Response};
@@ -10,11 +10,7 @@ use http::{HeaderValue, Response};
 use crate::relay::relay;
 
 /// Passes upstream's `101 Switching Protocols` on, and then carries bytes in both directions.
-pub(crate) fn switch(
-    mut response: Response<Body>,
-    upstream: Stream,
-    asked: HeaderValue,
-) -> tide::Response {
+pub(crate) fn switch(mut response: Response<Body>, upstream: Stream, asked: HeaderValue) -> Answer {
     let fields = response.headers_mut();
     let agreed = fields.remove(UPGRADE).unwrap_or(asked);
     crossing::to_client(fields);
@@ -25,5 +21,5 @@ pub(crate) fn switch(
             log::debug!("an upgraded connection ended: {error}");
         }
     });
-    answer_with_upgrade(response, tunnel)
+    Answer { response, upgrade: Some(tunnel) }
 }

@@ -2,10 +2,10 @@
 //!
 //! It does not know how a connection is made or where credentials come from.
 
+use std::mem;
 use std::time::Duration;
 
 use async_io::Timer;
-use bytes::Bytes;
 use common::client::{self, Answer};
 use common::http::Body;
 use common::http::crossing::has;
@@ -51,39 +51,47 @@ impl Upstream {
     }
 
     /// Sends a request with the given credentials.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, request: Box<Request<Body>>) -> Result<Answer, Error> {
         client::send(&self.client, request).await.map_err(Error::of_client)
     }
 
     /// Sends with the device's credentials. They may have been revoked since they were fetched:
     /// after a 401, the request is sent once more with other credentials.
-    pub(crate) async fn send_as_the_device(&self, head: Head, body: Body) -> Result<Answer, Error> {
+    pub(crate) async fn send_as_the_device(
+        &self,
+        mut request: Box<Request<Body>>,
+    ) -> Result<Answer, Error> {
         let credentials = &self.credentials;
         // Nothing is read until there are credentials: a client that waits for `100 Continue` gets
         // it when the body is first read.
-        let grant = credentials.grant().await?;
-
-        let kept = match RequestBody::read(body).await? {
-            RequestBody::Kept(kept) => kept,
-            RequestBody::Streamed(body) => {
-                let grant = Box::pin(self.proved(grant)).await?;
-                let answer = self.send_with(&grant, head, body).await?;
-                if is_refused(&answer) {
-                    credentials.refused(&grant).await;
-                }
-                return Ok(answer);
-            }
-        };
-
-        let answer = self.send_with(&grant, head.clone(), Body::text(kept.clone())).await?;
+        let mut grant = credentials.grant().await?;
+        if !is_kept(request.body_mut()).await? {
+            grant = Box::pin(self.proved(grant)).await?;
+        }
+        let mut answer = self.send_with(&grant, request).await?;
+        let copy = answer.copy.take();
         if !is_refused(&answer) {
             return Ok(answer);
         }
-        let Some(other) = credentials.other_than(&grant).await else {
+        let Some(copy) = copy else {
+            credentials.refused(&grant).await;
             return Ok(answer);
         };
-        Box::pin(discard(answer)).await;
-        self.send_with(&other, head, Body::text(kept)).await
+        Box::pin(self.send_again(&grant, answer, copy)).await
+    }
+
+    /// Sends a request that was refused once more, if there are other credentials.
+    async fn send_again(
+        &self,
+        refused: &Grant,
+        answer: Answer,
+        request: Box<Request<Body>>,
+    ) -> Result<Answer, Error> {
+        let Some(other) = self.credentials.other_than(refused).await else {
+            return Ok(answer);
+        };
+        discard(answer).await;
+        self.send_with(&other, request).await
     }
 
     /// Credentials that upstream accepted a moment ago, for a body that can be sent only once.
@@ -96,7 +104,7 @@ impl Upstream {
             target: Uri::from(PathAndQuery::from_static(PROOF)),
             fields: HeaderMap::from_iter([(HOST, self.host.clone())]),
         };
-        let answer = self.send_with(&grant, head, Body::Empty).await?;
+        let answer = self.send_with(&grant, head.with(Body::Empty)).await?;
         if !is_refused(&answer) {
             return Ok(grant);
         }
@@ -104,9 +112,13 @@ impl Upstream {
     }
 
     /// Sends with these credentials, and records if upstream accepts them.
-    async fn send_with(&self, grant: &Grant, mut head: Head, body: Body) -> Result<Answer, Error> {
-        head.fields.insert(AUTHORIZATION, grant.value().clone());
-        let answer = self.send(head.with(body)).await?;
+    async fn send_with(
+        &self,
+        grant: &Grant,
+        mut request: Box<Request<Body>>,
+    ) -> Result<Answer, Error> {
+        request.headers_mut().insert(AUTHORIZATION, grant.value().clone());
+        let answer = self.send(request).await?;
         // A gateway that fails has not checked them.
         if !is_refused(&answer) && !answer.response.status().is_server_error() {
             self.credentials.accepted(grant);
@@ -124,36 +136,44 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn with(self, body: Body) -> Request<Body> {
-        let mut request = Request::new(body);
+    /// Takes the head out of a request.
+    pub(crate) fn take(request: &mut Request<Body>) -> Self {
+        Self {
+            method: mem::take(request.method_mut()),
+            target: mem::take(request.uri_mut()),
+            fields: mem::take(request.headers_mut()),
+        }
+    }
+
+    /// Puts it into a request.
+    pub(crate) fn put(self, request: &mut Request<Body>) {
         *request.method_mut() = self.method;
         *request.uri_mut() = self.target;
         *request.headers_mut() = self.fields;
+    }
+
+    pub(crate) fn with(self, body: Body) -> Box<Request<Body>> {
+        let mut request = Box::new(Request::new(body));
+        self.put(&mut request);
         request
     }
 }
 
-/// The body of a request, and whether it can be sent twice.
-enum RequestBody {
-    Kept(Bytes),
-    Streamed(Body),
-}
-
-impl RequestBody {
-    /// Reads a short body of known length.
-    async fn read(mut body: Body) -> Result<Self, Error> {
-        if body.is_end_stream() {
-            return Ok(Self::Kept(Bytes::new()));
-        }
-        let Some(length) = body.size_hint().exact().filter(|length| *length <= RESENDABLE) else {
-            return Ok(Self::Streamed(body));
-        };
-        let mut kept = Vec::with_capacity(length as usize);
-        while let Some(chunk) = body.chunk().await {
-            kept.extend_from_slice(&chunk.map_err(Error::RequestBody)?);
-        }
-        Ok(Self::Kept(kept.into()))
+/// Reads a short body of known length, so that it can be sent twice. False: it is not short.
+async fn is_kept(body: &mut Body) -> Result<bool, Error> {
+    if body.is_end_stream() {
+        *body = Body::Empty;
+        return Ok(true);
     }
+    let Some(length) = body.size_hint().exact().filter(|length| *length <= RESENDABLE) else {
+        return Ok(false);
+    };
+    let mut kept = Vec::with_capacity(length as usize);
+    while let Some(chunk) = body.chunk().await {
+        kept.extend_from_slice(&chunk.map_err(Error::RequestBody)?);
+    }
+    *body = Body::text(kept);
+    Ok(true)
 }
 
 /// Reads an answer that is not passed on to its end, so that its connection can be used again. If

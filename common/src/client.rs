@@ -34,7 +34,7 @@ use self::pool::{Pool, ResponseBody};
 use self::state::{ConnectionState, TimeLimits};
 use crate::error::chain;
 use crate::http::crossing::has;
-use crate::http::{Body, load, load_request, unload, unload_request};
+use crate::http::{Body, Outgoing, load, unload, unload_request};
 use crate::net::socket::Socket;
 use crate::net::{Observer, Origin, Stream};
 use crate::tls::ClientTls;
@@ -88,38 +88,48 @@ impl Client {
     // Boxed, since each crate that awaits an async function has a copy of its code: 6 KB.
     pub fn exchange(
         &self,
-        request: Request<Body>,
+        request: Box<Request<Body>>,
     ) -> Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + '_>> {
         Box::pin(self.answer(request))
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Answer, Error> {
-        let mut request = self.address(request);
-        if let Some(mut link) = self.pool.take(self.version()) {
-            let spare = spare(&request);
-            let unanswered = match link.exchange(&self.to, request, spare.is_none()).await {
-                Ok(response) => return self.accept(response, link).await,
+    async fn answer(&self, mut request: Box<Request<Body>>) -> Result<Answer, Error> {
+        self.address(&mut request);
+        let is_repeatable = is_idempotent(request.method());
+        let mut spare = copy(&request);
+        let mut pooled = self.pool.take(self.version());
+        loop {
+            let is_fresh = pooled.is_none();
+            let mut link = match pooled.take() {
+                Some(link) => link,
+                // Boxed, since it is large and rarely used.
+                None => Box::pin(self.connect()).await?,
+            };
+            let looks = !(is_fresh || is_repeatable && spare.is_some());
+            let unanswered = match link.exchange(&self.to, request, looks).await {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    return Box::pin(self.switch(response, link)).await;
+                }
+                Ok(response) => return self.accept(response, link, spare),
                 Err(unanswered) => unanswered,
             };
             request = match (unanswered.request, spare) {
-                (Some(unsent), _) => unsent,
-                (None, Some(spare)) if unanswered.was_stale => spare,
+                _ if is_fresh => return Err(unanswered.error),
+                (Some(unsent), _) => Box::new(unsent),
+                (None, Some(spare)) if is_repeatable && unanswered.was_stale => spare,
                 (None, _) => return Err(unanswered.error),
             };
-        }
-        // Boxed, since it is large and rarely used.
-        let mut link = Box::pin(self.connect()).await?;
-        match link.exchange(&self.to, request, false).await {
-            Ok(response) => self.accept(response, link).await,
-            Err(unanswered) => Err(unanswered.error),
+            spare = copy(&request);
         }
     }
 
     /// Addresses the request to this origin.
-    fn address(&self, mut request: Request<Body>) -> Request<Body> {
-        let target = request.uri().path_and_query().cloned();
-        let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = Uri::from(target);
+    fn address(&self, request: &mut Request<Body>) {
+        if request.uri().authority().is_some() {
+            let target = request.uri().path_and_query().cloned();
+            let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+            *request.uri_mut() = Uri::from(target);
+        }
         *request.version_mut() = Version::HTTP_11;
         if !has(request.headers(), &header::HOST) {
             let scheme_port = if self.options.tls.is_some() { 443 } else { 80 };
@@ -128,7 +138,6 @@ impl Client {
                 request.headers_mut().insert(header::HOST, host);
             }
         }
-        request
     }
 
     /// The version of the configuration of TLS. That of the proxy changes with it.
@@ -177,32 +186,39 @@ impl Client {
         future.or(late).await
     }
 
-    async fn accept(
+    fn accept(
+        &self,
+        mut response: Response<hyper::body::Incoming>,
+        link: Link,
+        copy: Option<Box<Request<Body>>>,
+    ) -> Result<Answer, Error> {
+        self.check(&mut response)?;
+        let response = response.map(|incoming| {
+            let (pool, to) = (Arc::clone(&self.pool), Arc::clone(&self.to));
+            let body = ResponseBody::new(incoming, link, pool, to);
+            if body.is_end_stream() { Body::Empty } else { Body::stream(body) }
+        });
+        Ok(Answer { response, upgraded: None, copy })
+    }
+
+    async fn switch(
         &self,
         mut response: Response<hyper::body::Incoming>,
         link: Link,
     ) -> Result<Answer, Error> {
+        self.check(&mut response)?;
+        let Some(upgraded) = link.switch().await else {
+            let reason = "it switched protocols without a request to switch";
+            return Err(self.broken(reason.to_owned(), true));
+        };
+        let response = response.map(|_| Body::Empty);
+        Ok(Answer { response, upgraded: Some(upgraded), copy: None })
+    }
+
+    fn check(&self, response: &mut Response<hyper::body::Incoming>) -> Result<(), Error> {
         let has_body = !response.body().is_end_stream();
         framing::check(response.headers_mut(), has_body)
-            .map_err(|fault| Error::Framing { to: self.to.to_string(), fault })?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let response = response.map(|incoming| {
-                let (pool, to) = (Arc::clone(&self.pool), Arc::clone(&self.to));
-                let body = ResponseBody::new(incoming, link, pool, to);
-                if body.is_end_stream() { Body::Empty } else { Body::stream(body) }
-            });
-            return Ok(Answer { response, upgraded: None });
-        }
-        match link.switch().await {
-            Some(upgraded) => {
-                let response = response.map(|_| Body::Empty);
-                Ok(Answer { response, upgraded: Some(upgraded) })
-            }
-            None => {
-                Err(self
-                    .broken("it switched protocols without a request to switch".to_owned(), true))
-            }
-        }
+            .map_err(|fault| Error::Framing { to: self.to.to_string(), fault })
     }
 
     fn broken(&self, reason: String, sent: bool) -> Error {
@@ -244,6 +260,8 @@ pub struct Answer {
     pub response: Response<Body>,
     /// The connection, where upstream has switched it to another protocol.
     pub upgraded: Option<Stream>,
+    /// The request, to send it again, if its whole body was in memory.
+    pub copy: Option<Box<Request<Body>>>,
 }
 
 async fn secure(
@@ -258,20 +276,22 @@ async fn secure(
     }
 }
 
-/// A copy for a second attempt, if the request is idempotent (RFC 9110, 9.2.2) and its whole body
-/// is in memory.
-fn spare(request: &Request<Body>) -> Option<Request<Body>> {
-    let is_idempotent = matches!(
-        *request.method(),
+/// Whether a request may be sent twice (RFC 9110, 9.2.2).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    );
+    )
+}
+
+/// A copy for a second attempt, if the whole body is in memory.
+fn copy(request: &Request<Body>) -> Option<Box<Request<Body>>> {
     let body = match request.body() {
-        _ if !is_idempotent => return None,
         Body::Empty => Body::Empty,
         Body::Text(text) => Body::Text(text.clone()),
         Body::Stream(_) => return None,
     };
-    let mut copy = Request::new(body);
+    let mut copy = Box::new(Request::new(body));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
@@ -286,8 +306,8 @@ fn spare(request: &Request<Body>) -> Option<Request<Body>> {
 /// # Errors
 ///
 /// There is no answer.
-pub async fn send(client: &surf::Client, request: Request<Body>) -> Result<Answer, Error> {
-    let carrier = client.send(surf::Request::from(load_request(request))).await;
+pub async fn send(client: &surf::Client, request: Box<Request<Body>>) -> Result<Answer, Error> {
+    let carrier = client.send(Outgoing(request)).await;
     let answer = carrier.ok().and_then(|carrier| unload(carrier.into()).ok());
     answer.unwrap_or(Err(Error::NotCarried))
 }

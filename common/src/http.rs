@@ -16,6 +16,6 @@ pub use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCo
 
 pub use self::answer::{Answer, Upgrade};
 pub use self::body::{Body, BodyError};
-pub use self::bridge::{BELOW, answer, answer_with_upgrade, received};
-pub(crate) use self::bridge::{load, load_request, unload, unload_request};
+pub use self::bridge::BELOW;
+pub(crate) use self::bridge::{Outgoing, load, unload, unload_request};
 pub use self::routes::Routes;

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use async_executor::Executor;
 use common::access::{Area, Forbidden, Judge};
-use common::client::{self, Answer, Client, Options};
-use common::http::{HeaderValue, answer, crossing, received};
+use common::client::{self, Client, Options};
+use common::http::{Answer, Body, HeaderValue, Request, crossing};
 use common::net::Origin;
 use http::{Method, Version, request};
 use percent_encoding::percent_decode_str;
-use tide::Request;
 
 use crate::State;
 use crate::error::Error;
@@ -76,25 +75,26 @@ fn plain(rest: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Answers a request for entities with the agent's answer.
-pub(crate) async fn pass_on(request: Request<State>) -> Result<tide::Response, Error> {
-    let (state, request) = received(request);
-    let (mut head, body) = request.into_parts();
-    let Some(rest) = rest(head.uri.path()) else { return Err(Error::Elsewhere) };
+pub(crate) async fn pass_on(
+    state: State,
+    mut request: Box<Request<Body>>,
+) -> Result<Answer, Error> {
+    let path = request.uri().path();
+    let Some(rest) = rest(path) else { return Err(Error::Elsewhere) };
     if plain(rest).is_none() {
-        return Err(Error::Outside(head.uri.path().to_owned()));
+        return Err(Error::Outside(path.to_owned()));
     }
     let is_known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH]
-        .contains(&head.method);
-    if !is_known && head.method != Method::DELETE {
+        .contains(request.method());
+    if !is_known && request.method() != Method::DELETE {
         return Err(Error::Method(METHODS));
     }
     let Some(agent) = &state.agent else { return Err(Error::NoAgent) };
-    crossing::to_upstream(&mut head.headers, &agent.host);
-    let sent = agent.client.exchange(http::Request::from_parts(head, body)).await;
-    let Answer { mut response, .. } = sent.map_err(Error::of_agent)?;
+    crossing::to_upstream(request.headers_mut(), &agent.host);
+    let mut response = agent.client.exchange(request).await.map_err(Error::of_agent)?.response;
     crossing::to_client(response.headers_mut());
     *response.version_mut() = Version::HTTP_11;
-    Ok(answer(response))
+    Ok(response.into())
 }
 
 impl Error {

@@ -4,11 +4,10 @@ use std::time::SystemTime;
 
 use common::http::conditions::{Preconditions, Selection};
 use common::http::respond::error_response;
-use common::http::{Body, HeaderValue, Response, StatusCode, answer, header, received};
+use common::http::{Answer, Body, HeaderValue, Request, Response, StatusCode, header};
 use common::net::Arrival;
 use common::storage::Reader;
 use http::{Method, request};
-use tide::Request;
 
 use crate::State;
 use crate::conditions::{etag, modified, select};
@@ -20,12 +19,11 @@ use crate::storage::{Sum, Version};
 const FIELDS: usize = 9;
 
 /// GET and HEAD of a file.
-pub(crate) async fn download(request: Request<State>) -> Result<tide::Response, Error> {
-    let (state, request) = received(request);
+pub(crate) async fn download(state: State, request: Box<Request<Body>>) -> Result<Answer, Error> {
     let (head, _body) = request.into_parts();
     let path = FilePath::parse(head.uri.path())?;
     let opened = state.storage.open_file(&path).await?;
-    Ok(answer(respond(opened, path, &head)?))
+    Ok(respond(opened, path, &head)?.into())
 }
 
 /// Like [`download`]; `None` if that would wait for the disk.
@@ -88,8 +86,7 @@ fn respond(
 }
 
 /// PUT of a file.
-pub(crate) async fn upload(request: Request<State>) -> Result<tide::Response, Error> {
-    let (state, request) = received(request);
+pub(crate) async fn upload(state: State, request: Box<Request<Body>>) -> Result<Answer, Error> {
     let (head, content) = request.into_parts();
     let path = FilePath::parse(head.uri.path())?;
     let version = crate::upload::receive(&state.storage, path, &head, content).await?;
@@ -97,30 +94,27 @@ pub(crate) async fn upload(request: Request<State>) -> Result<tide::Response, Er
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::CREATED;
     response.headers_mut().insert(header::ETAG, ascii(etag(&version)));
-    Ok(answer(response))
+    Ok(response.into())
 }
 
-pub(crate) async fn delete(request: Request<State>) -> Result<tide::Response, Error> {
-    let (state, request) = received(request);
+pub(crate) async fn delete(state: State, request: Box<Request<Body>>) -> Result<Answer, Error> {
     let path = FilePath::parse(request.uri().path())?;
     let preconditions = Preconditions::of(request.headers());
     state.storage.remove(path, preconditions).await?;
 
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::ACCEPTED;
-    Ok(answer(response))
+    Ok(response.into())
 }
 
 /// Any other method on a file.
-pub(crate) async fn refuse(request: Request<State>) -> Result<tide::Response, Error> {
-    let (_, request) = received(request);
+pub(crate) async fn refuse(_: State, request: Box<Request<Body>>) -> Result<Answer, Error> {
     FilePath::parse(request.uri().path())?;
     Err(Error::Method("GET, HEAD, PUT, DELETE"))
 }
 
 /// The state of the service, for monitoring.
-pub(crate) async fn health(request: Request<State>) -> Result<tide::Response, Error> {
-    let (state, request) = received(request);
+pub(crate) async fn health(state: State, request: Box<Request<Body>>) -> Result<Answer, Error> {
     let is_up = !state.is_draining() && state.storage.is_available().await;
     let (status, text) = match (is_up, state.storage.usage()) {
         (false, _) => (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"down"}"#.to_owned()),
@@ -138,11 +132,11 @@ pub(crate) async fn health(request: Request<State>) -> Result<tide::Response, Er
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     fields.insert(header::CONTENT_LENGTH, length.into());
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(answer(response))
+    Ok(response.into())
 }
 
 /// Any other method on `/health`.
-pub(crate) async fn refuse_health(_: Request<State>) -> Result<tide::Response, Error> {
+pub(crate) async fn refuse_health(_: State, _: Box<Request<Body>>) -> Result<Answer, Error> {
     Err(Error::Method("GET, HEAD"))
 }
 

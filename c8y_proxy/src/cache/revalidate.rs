@@ -88,7 +88,8 @@ impl Shared {
     /// Sends one. All who do have this one future.
     pub(super) fn send(&self, head: Head) -> Boxed<Result<Box<Answer>, Error>> {
         let upstream = self.upstream.clone();
-        async move { upstream.send_as_the_device(head, Body::Empty).await.map(Box::new) }.boxed()
+        async move { upstream.send_as_the_device(head.with(Body::Empty)).await.map(Box::new) }
+            .boxed()
     }
 
     /// Like [`Shared::validate`], for an entry that may be served without confirmation: does not

@@ -44,6 +44,6 @@ impl CacheDecision {
     }
 
     pub(super) fn answered(response: Response<Body>, status: CacheStatus) -> Self {
-        Self { answer: Some(Box::new(Answer { response, upgraded: None })), status }
+        Self { answer: Some(Box::new(Answer { response, ..Answer::default() })), status }
     }
 }

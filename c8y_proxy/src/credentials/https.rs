@@ -122,10 +122,11 @@ impl Https {
             let chain = HeaderValue::from_str(chain).map_err(|error| error.to_string())?;
             request.headers_mut().insert(CHAIN, chain);
         }
-        let answer = client::send(&client, request).await.map_err(|error| match error {
-            client::Error::Tls { .. } => shown(&error, identity),
-            _ => error.to_string(),
-        })?;
+        let answer =
+            client::send(&client, Box::new(request)).await.map_err(|error| match error {
+                client::Error::Tls { .. } => shown(&error, identity),
+                _ => error.to_string(),
+            })?;
         let (head, body) = answer.response.into_parts();
         match head.status {
             StatusCode::OK => Ok(token(&head, body).await),

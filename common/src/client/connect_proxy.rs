@@ -29,7 +29,7 @@ pub(super) async fn open_tunnel(
 
     let link = Link::open(stream, state, executor).await;
     let mut link = link.map_err(|error| refused(chain(&error)))?;
-    let answer = link.exchange(&name, request, false).await;
+    let answer = link.exchange(&name, Box::new(request), false).await;
     let answer = answer.map_err(|unanswered| unanswered.error)?;
     // After another success hyper gives the connection to nobody.
     if answer.status() != StatusCode::OK {

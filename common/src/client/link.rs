@@ -92,7 +92,7 @@ impl Link {
     pub(super) async fn exchange(
         &mut self,
         to: &str,
-        request: Request<Body>,
+        request: Box<Request<Body>>,
         looks: bool,
     ) -> Result<Response<Incoming>, Unanswered> {
         let may_switch =

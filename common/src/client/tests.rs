@@ -59,7 +59,7 @@ fn get(target: &str) -> Request<Body> {
 }
 
 async fn send(client: &surf::Client, request: Request<Body>) -> Result<Response<Body>, Error> {
-    Ok(super::send(client, request).await?.response)
+    Ok(super::send(client, Box::new(request)).await?.response)
 }
 
 async fn read(response: Response<Body>) -> Result<String, crate::http::BodyError> {

@@ -14,6 +14,12 @@ pub struct Answer {
     pub upgrade: Option<Upgrade>,
 }
 
+impl From<Response<Body>> for Answer {
+    fn from(response: Response<Body>) -> Self {
+        Self { response, upgrade: None }
+    }
+}
+
 /// What to do with a connection once `101 Switching Protocols` is written.
 pub struct Upgrade(Box<dyn FnOnce(Stream) -> Boxed<()> + Send>);
 

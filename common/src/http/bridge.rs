@@ -7,13 +7,14 @@
 //! know http_types.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ::http::{Method, Request, Response, StatusCode};
+use ::http::{Method, Request, StatusCode};
 use http_types::Extensions;
 
-use super::answer::{Answer, Upgrade};
+use super::answer::Answer;
 use super::body::Body;
+use super::respond::unrouted;
 
 /// The original message in the extensions of an http_types message, or `None` after it was taken
 /// out.
@@ -51,15 +52,20 @@ fn carrier() -> http_types::Request {
     REQUEST.take().unwrap_or_else(new)
 }
 
-/// An http_types request that carries this one. Its own method and URL are placeholders.
-pub(crate) fn load_request(request: Request<Body>) -> http_types::Request {
-    let mut carrier = carrier();
-    put(carrier.ext_mut(), request);
-    carrier
+/// A request for surf, which makes an http_types request of it that carries it. The method and URL
+/// of that one are placeholders.
+pub(crate) struct Outgoing(pub(crate) Box<Request<Body>>);
+
+impl From<Outgoing> for surf::Request {
+    fn from(Outgoing(request): Outgoing) -> Self {
+        let mut carrier = carrier();
+        put(carrier.ext_mut(), request);
+        carrier.into()
+    }
 }
 
 /// The request that it carries, if any.
-pub(crate) fn unload_request(mut carrier: http_types::Request) -> Option<Request<Body>> {
+pub(crate) fn unload_request(mut carrier: http_types::Request) -> Option<Box<Request<Body>>> {
     let request = take(carrier.ext_mut())?;
     REQUEST.set(Some(carrier));
     Some(request)
@@ -81,44 +87,47 @@ pub(crate) fn unload<T: Send + 'static>(
     Ok(value)
 }
 
-/// What an endpoint gets instead of tide's accessors: its state, and the request byte for byte as
-/// it arrived.
-pub fn received<S: Clone + Send + Sync + 'static>(request: tide::Request<S>) -> (S, Request<Body>) {
-    let state = request.state().clone();
-    (state, unload_request(request.into()).unwrap_or_default())
-}
-
-/// The answer of an endpoint, in the form that tide passes on.
-pub fn answer(response: Response<Body>) -> tide::Response {
-    load(Answer { response, upgrade: None }).into()
-}
-
-/// The answer `101 Switching Protocols`, and what the connection is used for afterwards.
-pub fn answer_with_upgrade(response: Response<Body>, upgrade: Upgrade) -> tide::Response {
-    load(Answer { response, upgrade: Some(upgrade) }).into()
-}
-
-/// Lets the application answer a request. Returns tide's own status if no endpoint answered.
-pub(super) async fn respond<S>(
-    app: &tide::Server<S>,
+/// A request for tide, which makes an http_types request of it that carries it.
+struct Incoming {
+    request: Box<Request<Body>>,
     prefixes: &'static [&'static str],
-    request: Request<Body>,
-) -> Result<Answer, StatusCode>
+}
+
+impl From<Incoming> for http_types::Request {
+    fn from(Incoming { request, prefixes }: Incoming) -> Self {
+        let mut carrier = carrier();
+        carrier.set_method(route_method(request.method()));
+        set_route(carrier.url_mut(), request.uri().path(), prefixes);
+        put(carrier.ext_mut(), request);
+        carrier
+    }
+}
+
+/// The answer of an endpoint, or tide's own status.
+struct Responded(Result<Answer, http_types::StatusCode>);
+
+impl From<http_types::Response> for Responded {
+    fn from(carrier: http_types::Response) -> Self {
+        Self(unload(carrier))
+    }
+}
+
+/// Lets the application answer a request. tide's own answers, 404 and 405, get a text.
+pub(super) async fn respond<S>(
+    app: Arc<tide::Server<S>>,
+    prefixes: &'static [&'static str],
+    request: Box<Request<Body>>,
+) -> Answer
 where
     S: Clone + Send + Sync + 'static,
 {
-    let mut carrier = carrier();
-    carrier.set_method(route_method(request.method()));
-    set_route(carrier.url_mut(), request.uri().path(), prefixes);
-    put(carrier.ext_mut(), request);
-
-    let responded: http_types::Result<http_types::Response> = app.respond(carrier).await;
-    let answer = match responded {
-        Ok(carrier) => unload(carrier),
+    let answered = match app.respond(Incoming { request, prefixes }).await {
+        Ok(Responded(answered)) => answered,
         Err(error) => Err(error.status()),
     };
-    answer.map_err(|bare| {
-        StatusCode::from_u16(bare.into()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    answered.unwrap_or_else(|bare| {
+        let status = StatusCode::from_u16(bare.into());
+        unrouted(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).into()
     })
 }
 

@@ -6,9 +6,9 @@
 use std::pin::Pin;
 
 use futures_lite::future::Boxed;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 
-use super::{Body, bridge};
+use super::{Answer, Body, bridge};
 
 /// An error that can be reported to a client.
 ///
@@ -28,23 +28,29 @@ pub trait Failure: std::error::Error + 'static {
 }
 
 /// An endpoint of any handler. tide is compiled anew for each type of endpoint, 2 KB every time.
-pub struct Endpoint<S>(Box<dyn Fn(tide::Request<S>) -> Boxed<tide::Result> + Send + Sync>);
+pub struct Endpoint<S>(Box<dyn Handler<S>>);
 
-/// The endpoint with the answers of `handler`. tide gets a response to an error, not the error:
-/// one of tide's links the printer of backtraces.
+trait Handler<S>: Fn(S, Box<Request<Body>>) -> Boxed<tide::Result> + Send + Sync {}
+
+impl<S, F: Fn(S, Box<Request<Body>>) -> Boxed<tide::Result> + Send + Sync> Handler<S> for F {}
+
+/// The endpoint with the answers of `handler`. It gets its state, and the request byte for byte as
+/// it arrived. tide gets a response to an error, not the error: one of tide's links the printer of
+/// backtraces.
 pub fn endpoint<S, E, F>(
-    handler: impl Fn(tide::Request<S>) -> F + Copy + Send + Sync + 'static,
+    handler: impl Fn(S, Box<Request<Body>>) -> F + Copy + Send + Sync + 'static,
 ) -> Endpoint<S>
 where
     S: Send + 'static,
     E: Failure,
-    F: Future<Output = Result<tide::Response, E>> + Send + 'static,
+    F: Future<Output = Result<Answer, E>> + Send + 'static,
 {
-    Endpoint(Box::new(move |request| {
+    Endpoint(Box::new(move |state, request| {
         // Called in the box: to move the future of a handler there is to copy 2 KB.
         Box::pin(async move {
-            let response = |failure| bridge::answer(error_response(&failure));
-            Ok(handler(request).await.unwrap_or_else(response))
+            let answered = handler(state, request).await;
+            let answer = answered.unwrap_or_else(|failure| error_response(&failure).into());
+            Ok(bridge::load(answer).into())
         })
     }))
 }
@@ -59,7 +65,8 @@ impl<S: Clone + Send + Sync + 'static> tide::Endpoint<S> for Endpoint<S> {
         'a: 'b,
         Self: 'b,
     {
-        (self.0)(request)
+        let state = request.state().clone();
+        (self.0)(state, bridge::unload_request(request.into()).unwrap_or_default())
     }
 }
 

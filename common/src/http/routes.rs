@@ -8,13 +8,12 @@ use futures_lite::future::Boxed;
 use super::answer::Answer;
 use super::body::Body;
 use super::bridge;
-use super::respond::unrouted;
 use crate::access::{Forbidden, Judge};
 use crate::net::Arrival;
 
 /// How a service answers: its application, and for speed the answers that need not go through it.
 pub struct Routes {
-    answer: Box<dyn Fn(Request<Body>) -> Boxed<Answer> + Send + Sync>,
+    answer: Box<dyn Fn(Box<Request<Body>>) -> Boxed<Answer> + Send + Sync>,
     express: Box<dyn Express>,
     asked: AccessCheck,
     passed_on: &'static str,
@@ -41,14 +40,7 @@ impl Routes {
         let app = Arc::new(app);
         Self {
             answer: Box::new(move |request| {
-                let app = Arc::clone(&app);
-                Box::pin(async move {
-                    let answered = bridge::respond(&app, prefixes, request).await;
-                    answered.unwrap_or_else(|status| Answer {
-                        response: unrouted(status),
-                        upgrade: None,
-                    })
-                })
+                Box::pin(bridge::respond(Arc::clone(&app), prefixes, request))
             }),
             express: Box::new(|_, _| None),
             asked: AccessCheck(|_, _| Ok(())),
@@ -101,7 +93,7 @@ impl Routes {
 
     /// Has the application answer a request.
     pub fn answer(&self, request: Request<Body>) -> Boxed<Answer> {
-        (self.answer)(request)
+        (self.answer)(Box::new(request))
     }
 
     /// The express answer to a request without a body, if it has one. The request began to arrive

@@ -45,7 +45,7 @@ pub(super) async fn exchange(
         let client = surf::Client::with_http_client(client);
         let mut request = invocation.request(&path, is_secure).map_err(|error| failed(&error))?;
         output.ask(request.headers_mut());
-        let answer = client::send(&client, request).await.map_err(|error| {
+        let answer = client::send(&client, Box::new(request)).await.map_err(|error| {
             let advice = destination.advice(&error);
             failed(&format_args!("{error}{advice}"))
         })?;
