@@ -7,6 +7,7 @@
 
 mod connect_proxy;
 mod dial;
+mod driver;
 mod error;
 mod framing;
 mod link;

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub mod load;
 mod origin;
 mod polled;
+pub(crate) mod quiet;
 mod scratch;
 mod shared_fetch;
 pub(crate) mod socket;

@@ -4,19 +4,21 @@
 //! a body that is being read. Dropping it closed the connection.
 
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use async_executor::{Executor, Task};
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper::client::conn::http1::{self, SendRequest};
 
+use super::driver::{Driver, Watch, take};
 use super::error::{Error, Step};
 use super::state::ConnectionState;
 use super::stream::HttpStream;
@@ -24,7 +26,6 @@ use crate::error::chain;
 use crate::http::crossing::has;
 use crate::http::{Body, BodyError};
 use crate::net::Stream;
-use crate::net::clock::DeadlineTimer;
 
 /// The most that hyper buffers in either direction; also the longest head of a response. The limit
 /// for its field lines is hyper's default, 100: setting it makes hyper fill a table for each head.
@@ -32,10 +33,13 @@ const BUFFER: usize = 32 * 1024;
 
 pub(super) struct Link {
     sender: SendRequest<RequestBody>,
+    driver: Arc<Driver>,
     task: Task<Option<Stream>>,
     state: Arc<ConnectionState>,
     /// The version of the configuration with which it was opened.
     pub(super) version: usize,
+    /// Why the body of the answer ends.
+    failure: Option<hyper::Error>,
 }
 
 /// Why a request got no answer. Contains the request if no part of it was sent.
@@ -62,12 +66,9 @@ impl Link {
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true);
         let (sender, connection) = builder.handshake(stream).await?;
-        let driver = Driver {
-            connection: Some(connection),
-            timer: DeadlineTimer::new(),
-            state: Arc::clone(&state),
-        };
-        Ok(Self { sender, task: executor.spawn(driver), state, version: 0 })
+        let driver = Arc::new(Driver::new(connection, Arc::clone(&state)));
+        let task = executor.spawn(Watch(Arc::clone(&driver)));
+        Ok(Self { sender, driver, task, state, version: 0, failure: None })
     }
 
     /// Whether the next request can be sent, as far as is known. If upstream has just closed the
@@ -84,7 +85,35 @@ impl Link {
     /// Whether the last exchange is complete, so that another may follow.
     pub(super) fn rest(&mut self) -> bool {
         self.state.rest();
+        self.driver.end();
         self.sender.is_ready()
+    }
+
+    /// Polls the body of the answer.
+    pub(super) fn poll_body(
+        &mut self,
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        let mut incoming = Pin::new(incoming);
+        if !self.driver.is_with_exchange() {
+            return incoming.poll_frame(cx);
+        }
+        let mut polled = take(|cx| incoming.as_mut().poll_frame(cx));
+        if polled.is_pending() {
+            self.driver.drive(cx);
+            polled = take(|cx| incoming.poll_frame(cx));
+            // The reader first passes on what came before the error.
+            if let Poll::Ready(Some(Err(failure))) = polled {
+                self.failure = Some(failure);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        polled
     }
 
     /// Sends a request and waits for the head of its answer. With `looks`, it first asks the kernel
@@ -98,8 +127,21 @@ impl Link {
         let may_switch =
             request.method() == Method::CONNECT || has(request.headers(), &header::UPGRADE);
         self.state.begin(may_switch, looks);
+        let drives = !may_switch && !matches!(request.body(), Body::Stream(_));
+        if drives {
+            self.driver.begin();
+        }
         let request = request.map(|body| RequestBody::new(body, Arc::clone(&self.state)));
-        let mut failed = match self.sender.try_send_request(request).await {
+        let mut response = pin!(self.sender.try_send_request(request));
+        let driver = &self.driver;
+        let answered = poll_fn(|cx| {
+            if !drives {
+                return response.as_mut().poll(cx);
+            }
+            driver.drive(cx);
+            take(|cx| response.as_mut().poll(cx))
+        });
+        let mut failed = match answered.await {
             Ok(response) => {
                 self.state.has_head();
                 return Ok(response);
@@ -116,7 +158,8 @@ impl Link {
 
     /// The connection after `101 Switching Protocols`, or where CONNECT has led.
     pub(super) async fn switch(self) -> Option<Stream> {
-        let Self { sender, task, .. } = self;
+        let Self { sender, driver, task, .. } = self;
+        driver.end();
         let switched = task.await;
         drop(sender);
         switched
@@ -161,44 +204,6 @@ fn reason(error: &hyper::Error) -> String {
     match reason.contains("close_notify") {
         true => "it ended without a TLS close_notify".to_owned(),
         false => reason,
-    }
-}
-
-/// Drives a connection until it is closed, exceeds a time limit, or switches to another protocol.
-struct Driver {
-    connection: Option<Connection<HttpStream, RequestBody>>,
-    timer: DeadlineTimer,
-    state: Arc<ConnectionState>,
-}
-
-impl Future for Driver {
-    type Output = Option<Stream>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Stream>> {
-        let this = self.get_mut();
-        let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-        this.state.begin_turn();
-        match Pin::new(connection).poll(cx) {
-            Poll::Ready(Ok(())) if this.state.is_switching() => {
-                let parts = this.connection.take().map(Connection::into_parts);
-                Poll::Ready(parts.map(|parts| {
-                    let mut stream = parts.io.into_stream();
-                    stream.put_back(parts.read_buf);
-                    stream
-                }))
-            }
-            // hyper has passed the error to the task that waits for the answer or the body.
-            Poll::Ready(_) => {
-                this.connection = None;
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                ready!(this.timer.poll(cx, this.state.deadline()));
-                this.state.time_out();
-                this.connection = None;
-                Poll::Ready(None)
-            }
-        }
     }
 }
 

@@ -85,7 +85,11 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = match ready!(Pin::new(&mut this.incoming).poll_frame(cx)) {
+        let polled = match &mut this.lease {
+            Some(lease) => lease.link.poll_body(&mut this.incoming, cx),
+            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        };
+        let frame = match ready!(polled) {
             Some(Err(error)) => {
                 let error = match mem::take(&mut this.lease) {
                     Some(Lease { link, to, .. }) => {

@@ -34,6 +34,11 @@ impl DeadlineTimer {
         Self { timer: Timer::never(), at: u64::MAX }
     }
 
+    /// Whether it will wake the task that polled it last.
+    pub(crate) fn is_set(&self) -> bool {
+        self.at != u64::MAX
+    }
+
     /// Ready when `deadline`, a time on the process's clock, has passed; `u64::MAX` means never.
     /// The task may be woken earlier, so each poll must pass the current deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: u64) -> Poll<()> {

@@ -1,6 +1,7 @@
 //! Connections that are reused, and those that must not be.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::sync::{Arc, Barrier};
 
 use http::Method;
@@ -94,6 +95,35 @@ fn a_connection_closed_while_idle_is_not_used() {
 }
 
 /// Answers once, then closes the first connection when the second request is there.
+#[test]
+fn a_connection_that_ended_before_its_answer_was_read_is_closed_at_once() {
+    let answered = Arc::new(Barrier::new(2));
+    let is_answered = Arc::clone(&answered);
+    let mut upstream = Upstream::new(move |mut stream, _, tell| {
+        for _ in 0..2 {
+            read_head(&mut stream);
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").unwrap();
+        }
+        is_answered.wait();
+        stream.shutdown(Shutdown::Write).unwrap();
+        tell("ended");
+        drop(stream.read_to_end(&mut Vec::new()));
+        tell("closed");
+    });
+    with_client(plain(upstream.port), async |client| {
+        let answer = send(&client, get("/")).await.unwrap();
+        assert_eq!(read(answer).await.unwrap(), "hello");
+        futures_lite::future::yield_now().await;
+        let answer = send(&client, get("/")).await.unwrap();
+        answered.wait();
+        assert_eq!(upstream.event().await, "ended");
+        // Now the end is reported.
+        futures_lite::future::yield_now().await;
+        assert_eq!(read(answer).await.unwrap(), "hello");
+        assert_eq!(upstream.event().await, "closed");
+    });
+}
+
 fn closes_on_reuse() -> Upstream {
     Upstream::new(|mut stream, number, tell| {
         if number == 1 {
