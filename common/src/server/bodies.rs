@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::state::{ConnectionState, Phase};
 use crate::http::{Body, BodyError};
+use crate::net::quiet::quietly;
 
 /// The body of a request, as hyper reads it.
 pub(super) struct RequestBody {
@@ -32,9 +33,13 @@ impl http_body::Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::from);
+        let (polled, was_woken) = quietly(|| Pin::new(&mut self.incoming).poll_frame(cx));
+        let polled = polled.map_err(BodyError::from);
         self.state.reading(polled.is_pending());
         let is_over = matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream();
+        if was_woken && !is_over {
+            self.state.waker.wake();
+        }
         self.state.unread(!is_over);
         self.state.fill(polled.is_ready() && !is_over);
         polled

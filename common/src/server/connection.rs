@@ -9,7 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use async_io::Timer;
@@ -23,6 +23,7 @@ use super::state::{ConnectionState, Order, Phase};
 use crate::access::Names;
 use crate::journal;
 use crate::net::clock::{self, DeadlineTimer};
+use crate::net::quiet::is_quiet;
 use crate::net::socket::{Socket, has_peer_closed};
 use crate::net::{Observer, Polled, Stream};
 use crate::tls::{self, ReloadingServer};
@@ -166,6 +167,20 @@ async fn shake_hands(
     }
 }
 
+/// The waker that hyper gets. A task that takes a piece of a body from hyper decides itself whether
+/// it has to poll hyper for the next one.
+impl Wake for ConnectionState {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !is_quiet() {
+            self.waker.wake();
+        }
+    }
+}
+
 /// Why HTTP stopped on a connection.
 enum Stop {
     /// It is idle: its buffers can be freed.
@@ -180,7 +195,7 @@ enum Stop {
 /// Speaks HTTP on this stream, until one of the reasons to stop.
 async fn converse(
     stream: Stream,
-    state: &ConnectionState,
+    state: &Arc<ConnectionState>,
     exchange: Exchange,
     half_close: bool,
 ) -> (Stop, Stream) {
@@ -190,6 +205,7 @@ async fn converse(
         .max_header_size(BUFFER)
         .max_buf_size(BUFFER)
         .serve_connection(stream, exchange);
+    let waker = Waker::from(Arc::clone(state));
     let mut timer = DeadlineTimer::new();
     let mut draining = false;
     let mut looked = 0;
@@ -204,7 +220,8 @@ async fn converse(
             }
             Order::Drain | Order::Refuse | Order::Continue => {}
         }
-        if let Poll::Ready(outcome) = connection.poll_without_shutdown(cx) {
+        let hyper = &mut Context::from_waker(&waker);
+        if let Poll::Ready(outcome) = connection.poll_without_shutdown(hyper) {
             return Poll::Ready(Stop::Done(outcome));
         }
         let deadline = state.deadline();

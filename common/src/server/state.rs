@@ -88,7 +88,7 @@ pub(crate) struct ConnectionState {
     needs_client: AtomicBool,
     /// A request has begun in this poll of the connection's task.
     has_begun: AtomicBool,
-    waker: AtomicWaker,
+    pub(super) waker: AtomicWaker,
 }
 
 impl ConnectionState {
