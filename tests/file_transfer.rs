@@ -54,6 +54,7 @@ mod promises {
     mod put;
     mod quota;
     mod quota_links;
+    mod quota_slow_disk;
     mod reload;
     mod routes;
     mod space;

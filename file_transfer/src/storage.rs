@@ -52,7 +52,8 @@ struct Inner {
     root: Root,
     open_files: OpenFileCache,
     pool: Arc<DiskPool>,
-    /// Locked while a condition is checked and the file is changed.
+    /// Locked while a condition is checked, the file is changed, and the quota is told. Sweeps begin
+    /// and end under it.
     commit: Mutex<()>,
     max_size: Option<u64>,
     min_free: Free,

@@ -3,6 +3,9 @@
 //!
 //! An upload reserves the bytes that it needs beyond those of the file that it replaces, so that
 //! simultaneous uploads cannot exceed the limit. Nothing here accesses a disk.
+//!
+//! A file is changed on the disk, and the bytes here, under one commit lock. A sweep begins and ends
+//! under this lock too, so each change is either before, during or after it.
 
 #[cfg(test)]
 mod tests;
@@ -90,14 +93,16 @@ impl Quota {
         replaced: Option<Seen>,
     ) -> Result<Reservation, NoRoom> {
         let has_one_name = replaced.is_none_or(|file| file.links == 1);
+        let mut usage = self.lock();
         let replaced = replaced.map(|file| Replaced {
             inode: file.inode,
-            bytes: self.lock().counted.bytes(&file).unwrap_or(0),
+            bytes: usage.counted.bytes(&file).unwrap_or(0),
         });
         let (reserved, received) = (AtomicU64::new(0), AtomicU64::new(0));
-        let credit = replaced.filter(|file| !self.is_replaced(file.inode));
+        let credit = replaced.filter(|file| !usage.is_replaced(file.inode));
         let credit = credit.map_or(0, |file| file.bytes);
-        self.lock().replaced.extend(replaced);
+        usage.replaced.extend(replaced);
+        drop(usage);
         let (quota, is_gone) = (self.clone(), AtomicBool::new(false));
         let reservation =
             Reservation { quota, replaced, credit, has_one_name, is_gone, reserved, received };
@@ -107,7 +112,7 @@ impl Quota {
 
     /// Whether an upload in progress will replace this file.
     pub(super) fn is_replaced(&self, inode: u64) -> bool {
-        self.lock().replaced.iter().any(|replaced| replaced.inode == inode)
+        self.lock().is_replaced(inode)
     }
 
     /// Returns whether the file was counted.
@@ -206,6 +211,10 @@ impl Usage {
         bytes.is_some()
     }
 
+    fn is_replaced(&self, inode: u64) -> bool {
+        self.replaced.iter().any(|replaced| replaced.inode == inode)
+    }
+
     /// The files that must not be deleted for an upload: those that uploads will replace.
     fn protected(&self) -> u64 {
         let is_first = |(index, replaced): &(usize, &Replaced)| {
@@ -264,10 +273,10 @@ impl Reservation {
 
     /// The file `new` has replaced `old`.
     pub(in crate::storage) fn commit(&self, old: Option<&Seen>, new: &Seen) {
-        if let Some(old) = old {
-            self.quota.removed(old);
-        }
         let mut usage = self.quota.lock();
+        if let Some(old) = old {
+            usage.delete(old);
+        }
         usage.added.add(new.bytes);
         usage.stored.add(new.bytes);
         if self.quota.limit().is_some() {

@@ -21,9 +21,9 @@ const PAUSE: u32 = 50;
 
 /// The sweeps since the start.
 pub(super) struct Sweeps {
-    begun: AtomicU64,
+    pub(super) begun: AtomicU64,
     /// The number of the last complete one. Locked during a sweep.
-    pub(super) ended: async_lock::Mutex<u64>,
+    pub(super) ended: Arc<async_lock::Mutex<u64>>,
     budget: Mutex<Budget>,
 }
 
@@ -98,7 +98,7 @@ impl Inner {
         let next = sweeps.begun.load(Relaxed) + 1;
         let count = async {
             retention.is_hurried.store(true, Relaxed);
-            let mut ended = sweeps.ended.lock().await;
+            let ended = sweeps.ended.lock_arc().await;
             if *ended >= next {
                 return true;
             }
@@ -110,7 +110,7 @@ impl Inner {
             // Already now, since the upload may end before the sweep does.
             sweeps.charge();
             retention.is_hurried.store(true, Relaxed);
-            let is_done = self.sweep_locked(retention, &mut ended).await.is_some();
+            let is_done = self.sweep_locked(retention, ended).await.is_some();
             sweeps.charge();
             is_done
         };

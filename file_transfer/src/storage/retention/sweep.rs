@@ -1,12 +1,16 @@
 //! The sweep: every ten minutes, it visits all files, deletes those that have expired, counts the
 //! others, removes empty directories that uploads created, and compares the clocks.
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_io::Timer;
+use async_lock::MutexGuardArc;
 use common::storage::JobKind;
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,6 +41,10 @@ const PAUSE_OF_DISK: u32 = 9;
 struct Sweep {
     inner: Arc<Inner>,
     retention: Arc<Retention>,
+    /// No other sweep begins before this one is dropped: a part can still run after the upload that
+    /// waited for it was given up.
+    ended: MutexGuardArc<u64>,
+    number: u64,
     /// `None` before the first part.
     traversal: Option<Traversal>,
     tally: Tally,
@@ -95,8 +103,8 @@ impl Storage {
     pub(crate) async fn sweep_now(&self) {
         let retention = self.0.retention.clone().unwrap();
         retention.is_hurried.store(true, Ordering::Relaxed);
-        let mut ended = retention.sweeps.ended.lock().await;
-        self.0.sweep_locked(&retention, &mut ended).await.unwrap();
+        let ended = retention.sweeps.ended.lock_arc().await;
+        self.0.sweep_locked(&retention, ended).await.unwrap();
     }
 
     /// For tests: lets so many milliseconds pass.
@@ -109,10 +117,10 @@ impl Storage {
 
 impl Inner {
     async fn sweep(self: &Arc<Self>, retention: &Arc<Retention>) -> Option<Option<Errno>> {
-        let mut ended = retention.sweeps.ended.lock().await;
+        let ended = retention.sweeps.ended.lock_arc().await;
         // An upload that was in a hurry may have ended before its sweep.
         retention.is_hurried.store(false, Ordering::Relaxed);
-        self.sweep_locked(retention, &mut ended).await
+        self.sweep_locked(retention, ended).await
     }
 
     /// Sweeps once, and sets the number of the sweep that has `ended`. Returns the error that kept
@@ -120,12 +128,12 @@ impl Inner {
     pub(super) async fn sweep_locked(
         self: &Arc<Self>,
         retention: &Arc<Retention>,
-        ended: &mut u64,
+        ended: MutexGuardArc<u64>,
     ) -> Option<Option<Errno>> {
-        let number = retention.sweeps.begin();
-        retention.quota.begin_sweep();
+        let (inner, limits) = (self.clone(), retention.clone());
+        let begin = move || Sweep::begin(inner, limits, ended);
+        let mut sweep = self.pool.run(JobKind::Write, begin).await;
         Timer::after(TICKS).await;
-        let mut sweep = Box::new(Sweep::new(self.clone(), retention.clone()));
         loop {
             match self.pool.run(JobKind::Write, move || sweep.part()).await {
                 Next::Part(next, pause) => {
@@ -134,12 +142,7 @@ impl Inner {
                         Timer::after(pause).await;
                     }
                 }
-                Next::End(failure) => {
-                    *ended = number;
-                    retention.is_hurried.store(false, Ordering::Relaxed);
-                    retention.is_counted.store(true, Ordering::Relaxed);
-                    return Some(failure);
-                }
+                Next::End(failure) => return Some(failure),
                 Next::Nothing => return None,
             }
         }
@@ -147,17 +150,23 @@ impl Inner {
 }
 
 impl Sweep {
-    fn new(inner: Arc<Inner>, retention: Arc<Retention>) -> Self {
+    /// Begins while no file is being changed: see [`super::quota`].
+    fn begin(inner: Arc<Inner>, retention: Arc<Retention>, ended: MutexGuardArc<u64>) -> Box<Self> {
         let candidates = retention.quota.makes_room().then(Candidates::new);
         let (kept, deleted) = (Sum::default(), Sum::default());
         let directories = VisitedDirectories::default();
         let tally = Tally { kept, deleted, directories, failed: None, candidates };
-        Self { inner, retention, traversal: None, tally, work: Duration::ZERO }
+        let commit = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = retention.sweeps.begin();
+        retention.quota.begin_sweep();
+        drop(commit);
+        let (traversal, work) = (None, Duration::ZERO);
+        Box::new(Self { inner, retention, ended, number, traversal, tally, work })
     }
 
     /// Visits some files.
     fn part(mut self: Box<Self>) -> Next {
-        let Self { inner, retention, traversal, tally, work } = &mut *self;
+        let Self { inner, retention, traversal, tally, work, .. } = &mut *self;
         inner.compare_clocks(retention);
         let (processor, whole) = (processor_time(), Instant::now());
         let traversal = match traversal {
@@ -185,14 +194,16 @@ impl Sweep {
     }
 
     fn end(self, is_complete: bool) -> Option<Errno> {
-        let Self { retention, tally, .. } = self;
+        let Self { inner, retention, mut ended, number, tally, .. } = self;
         let Tally { kept, deleted, directories, failed, candidates } = tally;
         let is_first = !retention.is_counted();
-        let number = retention.quota.end_sweep(kept, directories, is_first, is_complete);
+        let commit = inner.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let sweep = retention.quota.end_sweep(kept, directories, is_first, is_complete);
+        drop(commit);
         if let Some(candidates) = candidates {
             // A directory in use is about as new as now.
             if let Some(mut oldest) = retention.oldest.try_lock() {
-                oldest.renew(candidates, number);
+                oldest.renew(candidates, sweep);
             }
         }
         log::debug!("swept: files {}, bytes {}", kept.files, kept.bytes);
@@ -203,6 +214,9 @@ impl Sweep {
         if !is_complete {
             log::warn!("some directories of the files cannot be read: their files do not expire");
         }
+        *ended = number;
+        retention.is_hurried.store(false, Ordering::Relaxed);
+        retention.is_counted.store(true, Ordering::Relaxed);
         failed
     }
 }
