@@ -31,8 +31,8 @@ const RETENTION: &[&str] = &[
     "The age of a file counts from its last change (ctime) or its last read, whichever is later. A copy \
      of a file is therefore new, even if it keeps the old modification time. The service stores the \
      time of the last read of a file on the disk only once a day, or once per sixteenth of \
-     `http.files.max_age` if that is shorter. After a restart, expiry therefore assumes the latest \
-     possible read: a file can stay longer by a day, or by that sixteenth. `http.files.make_room` \
+     `http.files.max_age` if that is shorter. After a restart, a file can therefore stay longer by a \
+     day, or by that sixteenth. `http.files.make_room` \
      deletes the files in the order of their last use; after a restart, a read that was not stored does \
      not count for this order. On a FAT file system, a file can stay a day longer, and a copy that keeps \
      its modification time is as old as the original.",

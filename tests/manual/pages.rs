@@ -124,7 +124,8 @@ pub(crate) fn service(program: Program) -> String {
                  `/tedge/file-transfer/`. The same files are at `/te/v1/files/`. \
                  The files are stored in the directory `file-transfer` below `data.path`. \
                  An upload is atomic: readers see the old file or the whole new one. \
-                 The file is synced to the disk before the upload is answered.",
+                 Unless `http.upload.sync` is false, the file is synced to the disk before the \
+                 upload is answered.",
             );
             page.paragraph();
             page.text(

@@ -64,7 +64,7 @@ pub(crate) fn section(page: &mut Page) {
     page.subsection("Rules for Cumulocity");
     page.text(
         "The paths `/a/` and `/a` are the same. An encoded slash does not separate parts. A path is \
-         refused if decoding it, once or several times, gives a part `.` or `..`. If \
+         refused if it has a part `.` or `..` after it is decoded, once or several times. If \
          `X-HTTP-METHOD` names another method, the rules must allow both methods.",
     );
 }
