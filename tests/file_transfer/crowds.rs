@@ -251,7 +251,7 @@ fn who_is_cut_is_told_so_and_the_log_too() {
         assert_eq!(upload.answer().status, 408);
         assert_eq!(upload.rest().unwrap(), b"");
     }
-    let why = "it transfers less than 500 bytes a second";
+    let why = "this one transfers less than 500 bytes a second";
     let log = service.wait_for(why, SOON);
     assert_eq!(log.matches(why).count(), 1, "{log}");
     drop(waiting);

@@ -144,7 +144,8 @@ fn a_rest_that_is_not_that_of_the_part_is_not_appended() {
         let get = || get(&device, &port);
         get().failed(1, &["run the same command again to resume"]);
         if !is_asked_again {
-            get().failed(1, &["the content has not the length that its Content-Range states"]);
+            get()
+                .failed(1, &["the content does not have the length that its Content-Range states"]);
         }
         get().silent_success();
         assert_eq!(fs::read(device.directory.join("file")).unwrap(), b"new", "{fields}");

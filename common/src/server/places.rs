@@ -239,7 +239,7 @@ impl Open {
             if let Some(seat) = self.seats.get(&number) {
                 match standing {
                     Standing::Slow => seat.complain(
-                        "connections.max is reached, and it transfers less than 500 bytes a second",
+                        "connections.max is reached, and this one transfers less than 500 bytes a second",
                     ),
                     Standing::Stalled => seat.complain(
                         "connections.max is reached, and its answer comes at less than 500 bytes a second",

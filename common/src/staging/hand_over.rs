@@ -260,7 +260,7 @@ impl Filter<'_> {
     fn is_own(&self, key: &[u8]) -> Result<bool, Unreadable> {
         let mut verdict = Err(Unreadable::NotHandedOver(
             "is not copied for the service by root: it holds a private key, and the settings name \
-             no certificate for it that root can read and that others cannot change"
+             no certificate for it: set one that root can read and that others cannot change"
                 .to_owned(),
         ));
         for owner in self.own.iter().filter_map(|der| Certificate::parse(der).ok()) {

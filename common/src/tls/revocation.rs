@@ -130,8 +130,8 @@ fn check(
     let is_trusted = all.any(|key| list.is_signed_by(key, algorithms));
     if is_named && !is_trusted {
         return Err(file.error(format_args!(
-            "holds a list that is not signed by the trusted CA of this name, but perhaps by an \
-             older one: {issuer} (line {line})"
+            "holds a list that is not signed by the trusted CA of this name; if this CA has a new \
+             key, sign the list again: {issuer} (line {line})"
         )));
     } else if !is_trusted {
         warnings.push(file.say(format_args!(

@@ -32,7 +32,7 @@ pub enum Unusable {
     #[error("holds a key that is damaged, or of an unknown kind")]
     Unknown,
     /// An EC key without its public part that does not belong to the certificate.
-    #[error("holds a key that does not belong to the first certificate, and has no public part")]
+    #[error("holds a key that does not belong to the first certificate")]
     Stranger,
 }
 

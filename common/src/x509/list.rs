@@ -162,7 +162,7 @@ fn unfit(mut extensions: DerReader<'_>) -> Result<Option<&'static str>, Malforme
 }
 
 const INCOMPLETE: &str = "a delta or an indirect list; a complete one is needed";
-const SOME_REASONS: &str = "a list for some reasons of revocation; one for all is needed";
+const SOME_REASONS: &str = "a list for only some revocation reasons; one for all reasons is needed";
 const NOT_UNDERSTOOD: &str = "a list with an unknown critical extension";
 
 #[cfg(test)]

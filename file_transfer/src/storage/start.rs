@@ -29,7 +29,7 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
     }
     let root = open_directory(directory).map_err(|error| {
         let message = format!(
-            "cannot open the directory {shown}: {error}; it must be a directory that the user \
+            "cannot open the directory {shown}: {error}; make it a directory that the user \
              of this service can read, or set data.path"
         );
         Error::Failed(message)
@@ -43,8 +43,8 @@ pub(super) fn open(directory: &Path, sync: bool) -> Result<Arc<OwnedFd>, Error> 
     match accessat(&root, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
         Err(Errno::ACCESS) => {
             let message = format!(
-                "cannot write in the directory {shown}: it must belong to the user of this \
-                 service (chown), or set data.path"
+                "cannot write in the directory {shown}: make the user of this service its \
+                 owner (chown), or set data.path"
             );
             return Err(Error::Failed(message));
         }

@@ -167,7 +167,7 @@ impl OutputFile {
             }
         }
         if total.is_some_and(|total| total != done) {
-            let reason = "the content has not the length that its Content-Range states";
+            let reason = "the content does not have the length that its Content-Range states";
             return Err(self.broken(reason.to_owned(), None, &name));
         }
         self.install(&file, &name).map_err(|error| self.unwritable(error))

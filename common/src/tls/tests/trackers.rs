@@ -234,7 +234,7 @@ fn a_list_that_does_not_say_all_stops_the_start() {
         ("2.5.29.27=critical,DER:020101", "a delta or an indirect list", "openssl/openssl#31297"),
         (
             "issuingDistributionPoint=critical,@idp\n[idp]\nonlysomereasons=keyCompromise",
-            "a list for some reasons of revocation; one for all is needed: CN=ca",
+            "a list for only some revocation reasons; one for all reasons is needed: CN=ca",
             "openssl/openssl#25527",
         ),
         (
