@@ -38,7 +38,8 @@ def hit(bench, slices):
             took = min(loads.curl(url, bench.authority) for _ in range(3))
             cpu = (server.cpu_seconds() - before) / 3
         return LARGE / took, cpu / LARGE * 1e6
-    how = "curl -o /dev/null http://…/c8y/inventory/binaries/large, the best of 3 after the first"
+    how = ("curl -o /dev/null http://…/c8y/inventory/binaries/large, the best of 3 after a first "
+           "that fills the cache")
     return Measurement([Row(title, "MB/s", how, goal_ratio=goals.RATE),
                         cpu_row(title, "ms/GB", how)], run)
 
@@ -70,7 +71,7 @@ def beside(bench):
                 with bench.proxy("ours", upstream, cache=has_cache) as server:
                     found[has_cache].append(rate(bench, server, "/c8y/inventory")[0].per_second)
         return [sum(found[False]) / sum(found[True])]
-    how = f"wrk -t1 -c16 -d{bench.seconds}s http://…/c8y/inventory, each twice"
-    title = "proxied GET of 1 KB with a cache, time of one against without"
+    how = f"wrk -t1 -c16 -d{bench.seconds}s http://…/c8y/inventory, twice with and twice without"
+    title = "proxied GET of 1 KB, time with a cache / without"
     return Measurement([less_is_better(title, "times", how, DELAY, goal=1.02)], run,
                        sides=("ours",))

@@ -54,13 +54,13 @@ def small_gets(bench, title, directory="one", count=16, idle=0, base=None, is_fl
 def sizes(bench):
     """Files from 1 MB to the largest through one server; the first goes before the clock starts."""
     steps = [step for step in (1, 10, 100) if step < bench.size] + [bench.size]
-    how = "curl as above, plain; VmHWM in /proc/PID/status over both, reset before"
+    how = "curl as for 1,000 MB, plain; VmHWM in /proc/PID/status, reset before the GET and the PUT"
     rows = []
     for step in steps:
         rows += [less_is_better(f"time of a {verb} of {step:,} MB", "ms", how, GROWTH)
                  for verb in ("GET", "PUT")]
         rows.append(less_is_better(f"GET and PUT of {step:,} MB, peak", "MiB", how, GROWTH))
-    rows.append(less_is_better(f"peak with {steps[-1]:,} MB, less that with 1 MB", "MiB", how,
+    rows.append(less_is_better(f"peak with {steps[-1]:,} MB, minus that with 1 MB", "MiB", how,
                                GROWTH, goal=1))
 
     def run(side):

@@ -12,7 +12,7 @@ from speed import ONE
 
 PROXIED = "/c8y/inventory"
 TOGETHER = 100  # transfers under way while they are held, and each way at the peak
-AT_REST = "Rss, Private_Dirty in /proc/PID/smaps_rollup, at rest after one answer"
+AT_REST = "Rss, Private_Dirty in /proc/PID/smaps_rollup, at idle after one answer"
 
 
 def measurements(bench):
@@ -83,7 +83,7 @@ def idle_connections(bench, title, key):
                 with connections.held(begin, half):
                     many = server.settled_memory()[1]
         return (many - none) / 2 / half / 1024, (many - some) / half / 1024
-    how = f"Private_Dirty with {2 * half} keep-alive connections less that with none"
+    how = f"Private_Dirty with {2 * half} keep-alive connections minus that with none"
     return Measurement([
         less_is_better(f"an idle connection, {title}", "KiB", how, MEMORY,
                        goal=goals.IDLE_CONNECTION[title]),
@@ -101,8 +101,8 @@ def under_way(bench, title, key):
             down = each(server, lambda _: connections.stalled_download(
                 server, bench.authority, "/tedge/file-transfer/big"))
         return up, down
-    how = (f"Private_Dirty with {TOGETHER} more that stand still, after 1 MB up or the head "
-           "down, over that with 10")
+    how = (f"Private_Dirty with {10 + TOGETHER} minus that with 10, all stalled: PUTs after 1 MB, "
+           "GETs after the head")
     return Measurement([
         less_is_better(f"{what} under way, {title}", "KiB", how, MEMORY,
                        goal=goals.TRANSFER[title])
@@ -137,7 +137,7 @@ def burst(bench):
     return Measurement([
         less_is_better(f"{title}, peak", "MiB", how, MEMORY,
                        goal=goals.PEAK["file transfer"]),
-        less_is_better(f"{title}, 5 s later, private and more than before", "MiB", how, MEMORY,
+        less_is_better(f"{title}, private memory 5 s later, minus that before", "MiB", how, MEMORY,
                        goal=goals.GIVEN_BACK),
         less_is_better(f"{title}, threads", "", how, MEMORY,
                        goal=goals.THREADS + goals.POOL["file transfer"])], run, rounds=1)

@@ -119,7 +119,7 @@ def added_time(bench):
             direct = rate(bench, upstream, "/inventory", connections=1)[0]
             through = rate(bench, server, "/c8y/inventory", connections=1)[0]
         return [late - early for late, early in zip(through.at, direct.at)]
-    how = (f"wrk -t1 -c1 -d{bench.seconds}s through the proxy, less the same at the upstream; "
+    how = (f"wrk -t1 -c1 -d{bench.seconds}s, time through the proxy minus time without it; "
            "p99.9 has no target")
     return Measurement([
         less_is_better(f"time added by the proxy, p{which}", "µs", how, DELAY,
@@ -146,7 +146,7 @@ def beside_stalled_clients(bench):
         return ((before.per_second + after.per_second) / 2 / beside.per_second,
                 2 * beside.at[1] / (before.at[1] + after.at[1]))
     title = f"GET of 1 KB beside {STALLED} stalled uploads and {STALLED} endless heads"
-    how = f"wrk -t1 -c16 -d{bench.seconds}s while 5 bytes a second come on each, and without them"
+    how = f"wrk -t1 -c16 -d{bench.seconds}s with these clients, each sending 5 bytes/s, and without"
     return Measurement([
-        less_is_better(f"{title}, {what} against without", "times", how, DELAY, goal=1.1)
+        less_is_better(f"{title}, {what} with / without them", "times", how, DELAY, goal=1.1)
         for what in ("time of one", "p99")], run, rounds=3)
