@@ -3,6 +3,8 @@
 //! The stream and the bodies record each change here. The task derives its deadline from it, and
 //! the listener uses it to choose which connection to close when there are too many. Knows no HTTP.
 
+mod phase;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 
+pub(crate) use self::phase::{Order, Phase};
 use super::turns::Turn;
 use crate::journal;
 use crate::net::clock::{micros, now};
@@ -28,36 +31,6 @@ pub(crate) const PROGRESS: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_secs(1);
 /// An idle connection gives back its buffers after this time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Phase {
-    /// Accepted; no byte has arrived, or the handshake is incomplete.
-    Silent,
-    /// Between two requests.
-    Idle,
-    /// Some bytes of a request's head have arrived.
-    Head,
-    /// From a complete head to the last byte of its answer.
-    Exchange,
-    /// The answer is sent; what the peer still sends is discarded.
-    Linger,
-    /// A tunnel: it no longer speaks HTTP.
-    Upgraded,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub(crate) enum Order {
-    Continue,
-    /// Finish the exchange in progress, then close.
-    Drain,
-    /// Answer the exchange in progress with 503, then close.
-    Refuse,
-    /// Close now. If a request is in progress and its answer has not begun, answer 408 first.
-    MakeRoom,
-    Close,
-}
 
 /// The state of one connection, shared between its task, its stream and the listener.
 pub(crate) struct ConnectionState {
