@@ -29,7 +29,9 @@ pub(crate) const IDLE: Duration = Duration::from_secs(60);
 pub(crate) const PROGRESS: Duration = Duration::from_secs(60);
 /// How often to check whether a client that an exchange needs has closed its side.
 const LOOK: Duration = Duration::from_secs(1);
-/// An idle connection gives back its buffers after this time.
+/// An idle connection gives back its buffers at once, or after this time if its last request came
+/// within this time after an answer. What stays of a connection lies between the buffers of others,
+/// so it matters how many connections have theirs at a time.
 pub(crate) const DOZE: Duration = Duration::from_secs(1);
 
 /// The state of one connection, shared between its task, its stream and the listener.
@@ -55,6 +57,8 @@ pub(crate) struct ConnectionState {
     held_back: AtomicBool,
     turn: Turn,
     answered: AtomicBool,
+    /// The last request came soon after the answer before it.
+    is_quick: AtomicBool,
     /// The request asks for another protocol.
     asks_for_upgrade: AtomicBool,
     /// The exchange ends when its client closes the connection, or only its sending half.
@@ -82,6 +86,7 @@ impl ConnectionState {
             held_back: AtomicBool::new(false),
             turn: Turn::default(),
             answered: AtomicBool::new(false),
+            is_quick: AtomicBool::new(false),
             asks_for_upgrade: AtomicBool::new(false),
             needs_client: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
@@ -244,7 +249,8 @@ impl ConnectionState {
 
     /// When the buffers of an idle connection may be freed. `u64::MAX`: it is not idle.
     pub(crate) fn doze_at(&self) -> u64 {
-        if self.is_idle() { self.since() + micros(DOZE) } else { u64::MAX }
+        let after = if self.is_quick.load(Relaxed) { micros(DOZE) } else { 0 };
+        if self.is_idle() { self.since() + after } else { u64::MAX }
     }
 
     /// All answers are written to the socket, and no request has begun.
@@ -332,6 +338,8 @@ impl Observer for ConnectionState {
 
     fn received(&self) {
         if matches!(self.phase(), Phase::Silent | Phase::Idle) {
+            let is_quick = self.phase() == Phase::Idle && now() < self.since() + micros(DOZE);
+            self.is_quick.store(is_quick, Relaxed);
             self.enter(Phase::Head);
         }
     }

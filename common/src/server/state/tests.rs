@@ -42,3 +42,15 @@ fn an_upload_that_waits_for_its_turn_has_no_time_limit() {
     assert!(!last.holds_reads(true, &cx));
     assert!(last.deadline() >= now() + micros(PROGRESS) / 2);
 }
+
+#[test]
+fn a_connection_keeps_its_buffers_for_a_moment_if_its_last_request_came_soon() {
+    let state = ConnectionState::new();
+    for is_quick in [false, true, true] {
+        state.received();
+        state.begin_exchange();
+        assert_eq!(state.doze_at(), u64::MAX);
+        state.enter(Phase::Idle);
+        assert_eq!(state.doze_at() > now(), is_quick);
+    }
+}
