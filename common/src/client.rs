@@ -13,6 +13,7 @@ mod framing;
 mod link;
 mod options;
 mod pool;
+mod request_body;
 mod state;
 mod stream;
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use atomic_waker::AtomicWaker;
 use hyper::client::conn::http1::Connection;
 
-use super::link::RequestBody;
+use super::request_body::RequestBody;
 use super::state::ConnectionState;
 use super::stream::HttpStream;
 use crate::net::Stream;

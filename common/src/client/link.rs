@@ -6,7 +6,6 @@
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::io;
-use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,17 +13,18 @@ use std::task::{Context, Poll};
 use async_executor::{Executor, Task};
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 
 use super::driver::{Driver, Watch, take};
 use super::error::{Error, Step};
+use super::request_body::RequestBody;
 use super::state::ConnectionState;
 use super::stream::HttpStream;
 use crate::error::chain;
+use crate::http::Body;
 use crate::http::crossing::has;
-use crate::http::{Body, BodyError};
 use crate::net::Stream;
 
 /// The most that hyper buffers in either direction; also the longest head of a response. The limit
@@ -204,46 +204,5 @@ fn reason(error: &hyper::Error) -> String {
     match reason.contains("close_notify") {
         true => "it ended without a TLS close_notify".to_owned(),
         false => reason,
-    }
-}
-
-/// The body of a request. It records whether its sender failed.
-pub(super) struct RequestBody {
-    body: Body,
-    state: Arc<ConnectionState>,
-}
-
-impl RequestBody {
-    fn new(body: Body, state: Arc<ConnectionState>) -> Self {
-        Self { body, state }
-    }
-
-    fn into_body(mut self) -> Body {
-        mem::take(&mut self.body)
-    }
-}
-
-impl http_body::Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if matches!(polled, Poll::Ready(Some(Err(_)))) {
-            this.state.fail_body();
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

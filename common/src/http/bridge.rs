@@ -14,7 +14,6 @@ use http_types::Extensions;
 
 use super::answer::Answer;
 use super::body::Body;
-use super::respond::unrouted;
 
 /// The original message in the extensions of an http_types message, or `None` after it was taken
 /// out.
@@ -112,11 +111,12 @@ impl From<http_types::Response> for Responded {
     }
 }
 
-/// Lets the application answer a request. tide's own answers, 404 and 405, get a text.
+/// Lets the application answer a request. `unrouted` has the answers with tide's own statuses.
 pub(super) async fn respond<S>(
     app: Arc<tide::Server<S>>,
     prefixes: &'static [&'static str],
     request: Box<Request<Body>>,
+    unrouted: fn(StatusCode) -> Answer,
 ) -> Answer
 where
     S: Clone + Send + Sync + 'static,
@@ -127,7 +127,7 @@ where
     };
     answered.unwrap_or_else(|bare| {
         let status = StatusCode::from_u16(bare.into());
-        unrouted(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)).into()
+        unrouted(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
     })
 }
 

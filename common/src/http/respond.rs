@@ -84,9 +84,9 @@ pub fn error_response(failure: &impl Failure) -> Response<Body> {
 }
 
 /// The response where tide answers by itself: 404 and 405.
-pub(super) fn unrouted(status: StatusCode) -> Response<Body> {
+pub(super) fn unrouted(status: StatusCode) -> Answer {
     let reason = status.canonical_reason().unwrap_or("Error");
-    text(status, reason.to_owned())
+    text(status, reason.to_owned()).into()
 }
 
 /// A response with one line of text for a person, or without a body.

@@ -8,6 +8,7 @@ use futures_lite::future::Boxed;
 use super::answer::Answer;
 use super::body::Body;
 use super::bridge;
+use super::respond::unrouted;
 use crate::access::{Forbidden, Judge};
 use crate::net::Arrival;
 
@@ -40,7 +41,7 @@ impl Routes {
         let app = Arc::new(app);
         Self {
             answer: Box::new(move |request| {
-                Box::pin(bridge::respond(Arc::clone(&app), prefixes, request))
+                Box::pin(bridge::respond(Arc::clone(&app), prefixes, request, unrouted))
             }),
             express: Box::new(|_, _| None),
             asked: AccessCheck(|_, _| Ok(())),
