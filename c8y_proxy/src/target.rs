@@ -47,16 +47,22 @@ pub(crate) fn cost(path: &str) -> Cost {
 /// Whether the path has nothing to decode or to drop, and does not contain `pps`, `.js` or `ogo`.
 /// Nearly every path is plain, and this check costs a twentieth of the full one.
 fn is_plain(path: &str) -> bool {
-    let is_kept = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
-    let is_suspicious = |part: &[u8]| {
+    let path = path.as_bytes();
+    let is_suspicious = |end: usize| {
         matches!(
-            part,
-            [b'p' | b'P', b'p' | b'P', b's' | b'S']
-                | [b'.', b'j' | b'J', b's' | b'S']
-                | [b'o' | b'O', b'g' | b'G', b'o' | b'O']
+            path[..=end].last_chunk(),
+            Some(
+                [b'p' | b'P', b'p' | b'P', b's' | b'S']
+                    | [b'.', b'j' | b'J', b's' | b'S']
+                    | [b'o' | b'O', b'g' | b'G', b'o' | b'O']
+            )
         )
     };
-    path.bytes().all(is_kept) && !path.as_bytes().windows(3).any(is_suspicious)
+    path.iter().enumerate().all(|(end, byte)| match byte {
+        b'%' => false,
+        b's' | b'S' | b'o' | b'O' => !is_suspicious(end),
+        byte => byte.is_ascii_graphic(),
+    })
 }
 
 fn cost_in_lower_case(path: &str) -> Cost {

@@ -66,7 +66,7 @@ impl From<Outgoing> for surf::Request {
 /// The request that it carries, if any.
 pub(crate) fn unload_request(mut carrier: http_types::Request) -> Option<Box<Request<Body>>> {
     let request = take(carrier.ext_mut())?;
-    REQUEST.set(Some(carrier));
+    REQUEST.with(|spare| drop(spare.replace(Some(carrier))));
     Some(request)
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn unload<T: Send + 'static>(
     mut carrier: http_types::Response,
 ) -> Result<T, http_types::StatusCode> {
     let value = take(carrier.ext_mut()).ok_or_else(|| carrier.status())?;
-    RESPONSE.set(Some(carrier));
+    RESPONSE.with(|spare| drop(spare.replace(Some(carrier))));
     Ok(value)
 }
 

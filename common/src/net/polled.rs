@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{self, ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -84,7 +85,25 @@ struct Poller {
 struct Sockets {
     /// The last key. Keys are not used again, since events may arrive late.
     last: u64,
-    readiness: HashMap<u64, Arc<Readiness>>,
+    readiness: HashMap<u64, Arc<Readiness>, BuildHasherDefault<KeyHasher>>,
+}
+
+/// Keys are counted here, so nobody can choose them: they are spread enough by one multiplication.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 /// The future is being polled.
