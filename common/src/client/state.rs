@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::net::Observer;
-use crate::net::clock::{micros, now};
+use crate::net::clock::{coarse_now, micros, now};
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +170,7 @@ impl ConnectionState {
 
 impl Observer for ConnectionState {
     fn moved(&self, _: usize) {
-        self.moved.store(now(), Relaxed);
+        self.moved.store(coarse_now(), Relaxed);
     }
 
     fn waits_to_write(&self, waits: bool) {

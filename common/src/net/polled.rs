@@ -28,6 +28,7 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, acceptfrom_with, sockopt};
 
 use super::Arrival;
+use super::clock;
 use crate::error::Error;
 
 /// Runs the tasks of an executor on this thread until `future` has its output.
@@ -65,7 +66,10 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
     let (mut events, mut wakers) = (Vec::with_capacity(EVENTS), Vec::new());
     loop {
         poller.state.swap(AWAKE, AcqRel);
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        clock::begin_polling();
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        clock::end_polling();
+        if let Poll::Ready(output) = polled {
             return Ok(output);
         }
         poller.wait(&mut events, &mut wakers).map_err(failed)?;

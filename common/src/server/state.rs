@@ -17,7 +17,7 @@ use atomic_waker::AtomicWaker;
 pub(crate) use self::phase::{Order, Phase};
 use super::turns::Turn;
 use crate::journal;
-use crate::net::clock::{micros, now};
+use crate::net::clock::{coarse_now, micros, now};
 use crate::net::{Observer, load};
 use crate::tls::{self, ReloadingServer, VerifiedClient};
 
@@ -107,7 +107,7 @@ impl ConnectionState {
 
     pub(crate) fn enter(&self, phase: Phase) {
         let left = self.phase.swap(phase as u8, Relaxed);
-        self.since.store(now(), Relaxed);
+        self.since.store(coarse_now(), Relaxed);
         match (left == Phase::Exchange as u8, phase == Phase::Exchange) {
             (false, true) => load::begin(),
             (true, false) => load::end(),
@@ -328,7 +328,7 @@ impl ConnectionState {
 
 impl Observer for ConnectionState {
     fn moved(&self, bytes: usize) {
-        self.moved.store(now(), Relaxed);
+        self.moved.store(coarse_now(), Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
     }
 
