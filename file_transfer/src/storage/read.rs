@@ -57,7 +57,7 @@ impl Storage {
     fn reader(&self, path: &FilePath, found: Found) -> (Reader, Version) {
         let Found { file, version, content } = found;
         if let Some(retention) = self.0.retention.as_ref().filter(|it| it.counts_reads()) {
-            if retention.note_read(&file) {
+            if retention.note_read(&file, path) {
                 let (inner, file, path) = (self.0.clone(), file.clone(), path.clone());
                 self.0.pool.defer(move || inner.note_on_disk(&file, &path));
             }

@@ -7,8 +7,8 @@
 //! - [`quota`] counts the bytes of all files, and [`counted`] says which files are counted.
 //!   [`own_unlinks`] lists files whose `ctime` the service has changed by removing other names.
 //! - [`traversal`] visits all files, [`sweep`] does this every ten minutes, [`eviction`] lists the
-//!   files to delete first, and [`room`] deletes them. [`recount`] does a sweep before that, or
-//!   before an upload is refused.
+//!   files to delete first, and [`room`] deletes them, but not those that are being [`sent`].
+//!   [`recount`] does a sweep before that, or before an upload is refused.
 //!
 //! A file that the service reads has a shared lock (flock(2)), and a file that an upload will
 //! replace is listed in the quota. Neither is ever deleted here, nor is a file that another program
@@ -25,6 +25,7 @@ mod recount;
 mod room;
 mod saved_clock;
 mod seen;
+mod sent;
 mod sum;
 mod sweep;
 mod traversal;
@@ -55,6 +56,7 @@ use quota::Quota;
 use reads::{LastUse, Reads};
 use recount::Sweeps;
 use saved_clock::Clocks;
+use sent::SentFiles;
 use traversal::Visited;
 
 pub(super) use quota::{NoRoom, Reservation};
@@ -92,6 +94,8 @@ pub(super) struct Retention {
     quota: Arc<Quota>,
     clocks: Clocks,
     time: Mutex<AgeState>,
+    /// Only if room may have to be made.
+    sent: SentFiles,
     /// The next files to delete for room. Locked for a few of them at a time.
     oldest: Arc<async_lock::Mutex<Oldest>>,
     /// Set once all files were counted.
@@ -144,6 +148,7 @@ impl Retention {
             quota: Arc::new(Quota::new(max_total, make_room)),
             clocks,
             time: Mutex::new(AgeState { clock, reads, saved: now.boot }),
+            sent: SentFiles::default(),
             oldest: Arc::default(),
             is_counted: AtomicBool::new(false),
             is_hurried: AtomicBool::new(false),
@@ -181,9 +186,12 @@ impl Retention {
 
     /// Notes that a file is being read, until its descriptor is closed. Returns whether
     /// [`Inner::note_on_disk`] is due.
-    pub(super) fn note_read(&self, file: &OwnedFd) -> bool {
+    pub(super) fn note_read(&self, file: &Arc<OwnedFd>, path: &FilePath) -> bool {
         // Fails while the file is being deleted, which does not change the bytes that are read.
         let _ = flock(file, FlockOperation::NonBlockingLockShared);
+        if self.quota.makes_room() {
+            self.sent.add(file, path);
+        }
         let Ok(stat) = fstat(file) else { return false };
         let boot = self.clocks.read().boot;
         let time = &mut *self.time();
@@ -263,24 +271,32 @@ impl Inner {
     /// Records on the disk that a file is being read, unless the path is a link, which may lead
     /// outside of the directory.
     pub(super) fn note_on_disk(&self, file: &OwnedFd, path: &FilePath) {
-        let Ok(root) = self.root.check() else { return };
+        let Some(directory) = self.directory_of(file, path) else { return };
+        let _commit = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = fstat(file).map(|stat| Seen::of(&stat, directory));
+        reads::note_on_disk(file.as_fd());
+        if let (Some(retention), Ok(seen)) = (&self.retention, seen) {
+            retention.quota.touched(&seen);
+        }
+    }
+
+    /// The directory of an open file, if the path still names the file, and is not a link.
+    fn directory_of(&self, file: &OwnedFd, path: &FilePath) -> Option<OwnedFd> {
+        let root = self.root.check().ok()?;
         let (parent, name) = path.split();
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = root.directories.root();
-        let Ok(directory) = openat(root, parent.unwrap_or("."), flags, Mode::empty()) else {
-            return;
-        };
-        let named = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW);
-        if let (Ok(named), Ok(read)) = (named, fstat(file)) {
-            if is_same_file(&named, &read) {
-                let _commit = self.commit.lock().unwrap_or_else(PoisonError::into_inner);
-                let seen = fstat(file).map(|stat| Seen::of(&stat, directory));
-                reads::note_on_disk(file.as_fd());
-                if let (Some(retention), Ok(seen)) = (&self.retention, seen) {
-                    retention.quota.touched(&seen);
-                }
-            }
-        }
+        let directory = openat(root, parent.unwrap_or("."), flags, Mode::empty()).ok()?;
+        let named = statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        is_same_file(&named, &fstat(file).ok()?).then_some(directory)
+    }
+
+    /// The files that are being sent, as far as they can be deleted later.
+    fn sent(&self, retention: &Retention) -> Vec<Seen> {
+        self.open_files.close_idle();
+        let open = retention.sent.open();
+        let here = open.iter().filter(|(file, path)| self.directory_of(file, path).is_some());
+        here.filter_map(|(file, _)| Some(Seen::from(&fstat(file).ok()?))).collect()
     }
 
     /// Deletes a file that the sweep with this number has listed, or none has.

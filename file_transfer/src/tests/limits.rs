@@ -161,6 +161,34 @@ fn the_file_that_was_used_longest_ago_makes_room() {
 }
 
 #[test]
+fn what_does_not_fit_beside_a_file_that_is_being_sent_deletes_nothing() {
+    let service = with_quota(1_000_000, true);
+    for (name, bytes) in [("a", 900_000), ("b", 60_000), ("c", 20_000)] {
+        assert_eq!(service.put(name, &[], &"x".repeat(bytes)).status, 201);
+    }
+    let outside = service.directory.parent().unwrap().join("outside");
+    fs::File::create(&outside).unwrap().set_len(900_000).unwrap();
+    symlink("../outside", service.path("link")).unwrap();
+    let read = |name| {
+        let target = format!("/tedge/file-transfer/{name}");
+        block_on(service.begin("GET", &target, &[], Body::Empty))
+    };
+    let reading = [read("a"), read("link")];
+    assert_eq!(service.put("d", &[], &"y".repeat(101_000)).status, 507);
+    let chunked = |bytes| {
+        let body = chunks(&[&"y".repeat(bytes)], Then::End);
+        service.send("PUT", "/te/v1/files/d", &[], body).status
+    };
+    assert_eq!(chunked(101_000), 507);
+    service.assert_here(&["a", "b", "c"]);
+    assert_eq!(chunked(99_000), 201);
+    service.assert_here(&["a", "d"]);
+    drop(reading);
+    assert_eq!(service.put("b", &[], &"y".repeat(800_000)).status, 201);
+    service.assert_here(&["b", "d"]);
+}
+
+#[test]
 fn a_file_stays_until_the_one_that_replaces_it_is_whole() {
     let service = with_quota(100, true);
     service.put("a", &[], &"x".repeat(90));

@@ -215,12 +215,15 @@ impl Usage {
         self.replaced.iter().any(|replaced| replaced.inode == inode)
     }
 
-    /// The files that must not be deleted for an upload: those that uploads will replace.
-    fn protected(&self) -> u64 {
-        let is_first = |(index, replaced): &(usize, &Replaced)| {
-            self.replaced[..*index].iter().all(|other| other.inode != replaced.inode)
+    /// The bytes of the files that must not be deleted for an upload: those that uploads will
+    /// replace, and those `in_use`.
+    fn protected(&self, in_use: &[Seen]) -> u64 {
+        let in_use = in_use.iter().map(|file| Replaced { inode: file.inode, bytes: file.bytes });
+        let files = || self.replaced.iter().copied().chain(in_use.clone());
+        let is_first = |(index, file): &(usize, Replaced)| {
+            files().take(*index).all(|other| other.inode != file.inode)
         };
-        self.replaced.iter().enumerate().filter(is_first).map(|(_, it)| it.bytes).sum()
+        files().enumerate().filter(is_first).map(|(_, file)| file.bytes).sum()
     }
 }
 
@@ -263,6 +266,16 @@ impl Reservation {
         let after = stored.saturating_sub(old).saturating_add(new);
         let is_allowed = after <= limit || after <= stored && (has_one_name || new == 0);
         if is_allowed { Ok(()) } else { Err(NoRoom { limit }) }
+    }
+
+    /// Whether the upload can fit beside the files `in_use`, which will not be deleted for it.
+    pub(super) fn check_beside(&self, in_use: &[Seen]) -> Result<(), NoRoom> {
+        let usage = self.quota.lock();
+        let lacking = self.reserved.load(Relaxed).saturating_sub(self.received.load(Relaxed));
+        let needed = usage.received.saturating_add(lacking);
+        let limit = self.quota.limit;
+        let fits = usage.protected(in_use).saturating_add(needed) <= limit;
+        if fits { Ok(()) } else { Err(NoRoom { limit }) }
     }
 
     /// The file to be replaced does not exist any more: the received bytes need other room. Returns
@@ -318,7 +331,7 @@ impl Reservation {
             return Ok(());
         };
         let limit = self.quota.limit;
-        let stays = if self.quota.make_room { usage.protected() } else { usage.stored.bytes };
+        let stays = if self.quota.make_room { usage.protected(&[]) } else { usage.stored.bytes };
         if stays.saturating_add(usage.reserved).saturating_add(more) > limit {
             return Err(NoRoom { limit });
         }

@@ -89,8 +89,12 @@ impl Inner {
 }
 
 impl MakingRoom {
-    /// Deletes some files. Returns `None` once there is room.
+    /// Deletes some files. Returns `None` once there is room. Fails before the first file is deleted
+    /// if there can be no room beside the files that are being sent.
     fn part(mut self, mut oldest: MutexGuardArc<Oldest>) -> Result<Option<Self>, NoRoom> {
+        if self.deleted == Sum::default() {
+            self.reservation.check_beside(&self.inner.sent(&self.retention))?;
+        }
         self.inner.compare_clocks(&self.retention);
         let begin = Instant::now();
         let mut looked_at = 0;

@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "no executor waits here")]
 
 use std::fs::{self, File};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use common::settings::Free;
@@ -12,6 +11,7 @@ use rustix::fs::stat;
 
 use super::super::{Limits, Seen};
 use super::*;
+use crate::path::FilePath;
 use crate::storage::Options;
 
 const AGE: Duration = Duration::from_secs(60);
@@ -42,7 +42,8 @@ fn a_sweep_that_is_given_up_counts_no_change_twice() {
     let stored = || storage.usage().unwrap().0;
     assert_eq!(stored(), Sum { files: 2, bytes: 95 });
     storage.pass(AGE.as_millis() as i64);
-    retention.note_read(&OwnedFd::from(File::open(&kept).unwrap()));
+    let path = FilePath::parse("/te/v1/files/kept").unwrap();
+    retention.note_read(&Arc::new(File::open(&kept).unwrap().into()), &path);
 
     let begin = Instant::now();
     let in_time = || assert!(begin.elapsed() < Duration::from_secs(10));
