@@ -50,9 +50,11 @@ fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
+/// The values of a field, at most 200 characters of them.
 fn shown(fields: &HeaderMap, name: HeaderName) -> String {
     let values = fields.get_all(name).into_iter().map(|value| value.as_bytes());
-    format!("{:?}", String::from_utf8_lossy(&values.collect::<Vec<_>>().join(&b", "[..])))
+    let values = values.collect::<Vec<_>>().join(&b", "[..]);
+    format!("{:?}", String::from_utf8_lossy(&values).chars().take(200).collect::<String>())
 }
 
 #[cfg(test)]
@@ -92,6 +94,15 @@ mod tests {
                     assert!(fields.get_all(CONTENT_LENGTH).into_iter().eq([length]), "{values:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_long_field_is_quoted_in_part() {
+        let long = "\u{e9}".repeat(10_000);
+        for name in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+            let fault = check(&mut fields(name.clone(), &[&long, &long]), true).unwrap_err();
+            assert!(fault.ends_with(&format!("is \"{}\"", "\u{e9}".repeat(200))), "{fault}");
         }
     }
 
