@@ -9,13 +9,18 @@ use crate::target;
 /// A path that is percent-encoded more often than this is not judged but refused.
 const DEPTH: usize = 4;
 
-/// The fields by which a client can name another method. Cumulocity applies `X-HTTP-METHOD` to a
-/// POST (its REST documentation, "Limited HTTP clients").
-const OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-];
+/// Whether a client can name another method in this field. Cumulocity applies `X-HTTP-METHOD` to a
+/// POST (its REST documentation, "Limited HTTP clients"). Many servers read `_` as `-` (RFC 3875,
+/// 4.1.18).
+pub(crate) fn is_override(field: &HeaderName) -> bool {
+    const OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+    let field = field.as_str();
+    let is = |(a, b): (u8, u8)| a == b || (a == b'_' && b == b'-');
+    field.starts_with('x')
+        && OVERRIDES
+            .iter()
+            .any(|name| field.len() == name.len() && field.bytes().zip(name.bytes()).all(is))
+}
 
 /// Checks that the rules allow the client to send this, with its method and with each method that
 /// one of these fields names.
@@ -29,7 +34,7 @@ pub(crate) fn judge(head: &request::Parts, judge: &Judge<'_>) -> Result<(), Forb
         ));
     };
     judge.may(Area::WHOLE, head.method.as_str(), &path)?;
-    for value in OVERRIDES.iter().flat_map(|name| head.headers.get_all(name)) {
+    for (_, value) in head.headers.iter().filter(|(field, _)| is_override(field)) {
         let name = value.as_bytes().trim_ascii().to_ascii_uppercase();
         match std::str::from_utf8(&name) {
             Ok(method) => judge.may(Area::WHOLE, method, &path)?,
@@ -142,6 +147,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_field_that_names_a_method_is_found_in_every_spelling() {
+        for (field, expected) in [
+            ("X-HTTP-Method", true),
+            ("X_HTTP_METHOD", true),
+            ("x-http_method", true),
+            ("X_Http-Method_Override", true),
+            ("x_method_override", true),
+            ("x-method", false),
+            ("x-http-methods", false),
+            ("xhttp-method", false),
+        ] {
+            let field = HeaderName::from_bytes(field.as_bytes()).unwrap();
+            assert_eq!(is_override(&field), expected, "{field}");
+        }
+    }
+
     /// Pieces of paths that servers read in different ways.
     fn any_path() -> impl Strategy<Value = String> {
         const PIECES: &[&str] = &[
@@ -213,11 +235,12 @@ mod tests {
         let allowed = std::cell::Cell::new(0);
         let path = prop_oneof![any_path(), any_path(), Just("/event/events".to_owned())];
         proptest!(ProptestConfig::with_cases(cases), |(
-            method in method(), other in prop::option::weighted(0.2, method()), path in path
+            method in method(), other in prop::option::weighted(0.2, method()), path in path,
+            field in "[xX][-_]HTTP[-_]Method",
         )| {
             let request = http::Request::builder().method(method).uri(format!("/c8y{path}"));
             let request = match other {
-                Some(other) => request.header("X-HTTP-Method", other),
+                Some(other) => request.header(&field, other),
                 None => request,
             };
             let Ok(request) = request.body(()) else { return Ok(()) };

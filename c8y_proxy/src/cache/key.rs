@@ -7,18 +7,12 @@ use http::header::{
 use http::{HeaderValue, Method};
 use ring::digest::{SHA256, digest};
 
+use crate::access::is_override;
 use crate::upstream::{Head, is_authorized};
 
-/// A request with one of these fields has another answer than a request without.
-const OTHERS: [HeaderName; 7] = [
-    COOKIE,
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-];
+/// A request with one of these fields, or one that names a method, has another answer than a
+/// request without.
+const OTHERS: [HeaderName; 4] = [COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
 /// The paths whose answers are cached.
 pub(super) struct Paths(Vec<String>);
@@ -65,7 +59,7 @@ impl Paths {
         }
         let fields = &head.fields;
         let is_other = is_authorized(fields)
-            || fields.keys().any(|name| OTHERS.contains(name))
+            || fields.keys().any(|name| OTHERS.contains(name) || is_override(name))
             || says(fields, &["no-store"]);
         if is_other {
             return Err(Bypass::Request);
@@ -209,6 +203,7 @@ mod tests {
             ("authorization", "Basic eA=="),
             ("cookie", "a=b"),
             ("x-http-method", "DELETE"),
+            ("x_http_method", "DELETE"),
             ("cache-control", "no-cache, No-Store"),
             ("content-length", "3"),
         ] {
