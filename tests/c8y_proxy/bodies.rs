@@ -107,6 +107,21 @@ fn answers_of_every_framing_come_whole() {
 }
 
 #[test]
+fn http_1_0_says_that_an_answer_without_length_ends_the_connection() {
+    let device = Device::start();
+    let cloud = device.cloud();
+    cloud.answer("/length", Script::answer("200 OK", b"hello"));
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    cloud.answer("/chunked", Script::new().send(chunked));
+    for (path, connection) in [("/length", "keep-alive"), ("/chunked", "close")] {
+        let head = format!("GET /c8y{path} HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+        let answer = device.connect().exchange(head);
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"hello"[..]), "{path}");
+        assert_eq!(answer.values("connection"), [connection.as_bytes()], "{path}");
+    }
+}
+
+#[test]
 fn an_answer_of_unclear_length_or_coding_is_told_in_words() {
     let device = Device::start();
     let gzip = "its Transfer-Encoding is \"gzip, chunked\"";

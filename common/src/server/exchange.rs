@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use futures_lite::future::Boxed;
-use http::{HeaderValue, Request, Response, StatusCode, header, request};
-use hyper::body::Incoming;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
+use hyper::body::{Body as _, Incoming};
 
 use super::Server;
 use super::bodies::{RequestBody, ResponseBody};
@@ -43,6 +43,14 @@ struct Shared {
     peer: SocketAddr,
     client: ClientKind,
     upgrade: Mutex<Option<Upgrade>>,
+}
+
+/// What the answer depends on, besides the route's response.
+pub(super) struct Asked {
+    log: RequestLog,
+    version: Version,
+    /// The origin that may read the answer.
+    shared_with: Option<HeaderValue>,
 }
 
 impl Exchange {
@@ -145,10 +153,15 @@ impl Exchange {
 
     fn response(
         &self,
-        log: RequestLog,
-        shared_with: Option<HeaderValue>,
+        Asked { log, version, shared_with }: Asked,
         mut response: Response<Body>,
     ) -> Response<ResponseBody> {
+        // HTTP/1.0 has no chunks: the end of the connection is the end of such a body. hyper would
+        // say that the connection stays.
+        if version == Version::HTTP_10 && ends_with_connection(&response) {
+            response = closing(response);
+            *response.version_mut() = version;
+        }
         if let Some(origin) = shared_with {
             share(&mut response, origin);
         }
@@ -177,33 +190,35 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         let log = RequestLog::begin(&head);
         let has_turn = state.takes_turn();
         let is_whole = hyper::body::Body::is_end_stream(&incoming);
-        let shared_with = match self.admit(&head, is_whole) {
-            Continue(shared_with) => shared_with,
-            Break(response) => return Answering::Done(Some(self.response(log, None, response))),
-        };
+        let mut asked = Asked { log, version: head.version, shared_with: None };
+        match self.admit(&head, is_whole) {
+            Continue(shared_with) => asked.shared_with = shared_with,
+            Break(response) => return Answering::Done(Some(self.response(asked, response))),
+        }
         let may_be_express = has_turn && is_whole;
         if let Some(response) =
             may_be_express.then(|| server.routes.express(&head, Arrival::last())).flatten()
         {
-            return Answering::Done(Some(self.response(log, shared_with, response)));
+            return Answering::Done(Some(self.response(asked, response)));
         }
         state.need_client(server.routes.is_passed_on(&head));
         let request = Request::from_parts(head, self.request_body(incoming));
         let answer = server.routes.answer(request);
         let exchange = self.clone();
-        Answering::Waiting { exchange, answer, has_turn, rest: Some((log, shared_with)) }
+        Answering::Waiting { exchange, answer, has_turn, asked: Some(asked) }
     }
+}
+
+/// Whether the connection has to end after this answer, in HTTP/1.0.
+fn ends_with_connection(response: &Response<Body>) -> bool {
+    let says_close = response.headers().get(header::CONNECTION).is_some_and(|it| it == "close");
+    says_close || response.body().size_hint().exact().is_none()
 }
 
 /// The wait for an answer.
 pub(super) enum Answering {
     Done(Option<Response<ResponseBody>>),
-    Waiting {
-        exchange: Exchange,
-        answer: Boxed<Answer>,
-        has_turn: bool,
-        rest: Option<(RequestLog, Option<HeaderValue>)>,
-    },
+    Waiting { exchange: Exchange, answer: Boxed<Answer>, has_turn: bool, asked: Option<Asked> },
 }
 
 impl Future for Answering {
@@ -212,7 +227,7 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = match self.get_mut() {
             Self::Done(response) => response.take(),
-            Self::Waiting { exchange, answer, has_turn, rest } => {
+            Self::Waiting { exchange, answer, has_turn, asked } => {
                 *has_turn = *has_turn || exchange.0.state.takes_turn();
                 if !*has_turn {
                     cx.waker().wake_by_ref();
@@ -224,7 +239,7 @@ impl Future for Answering {
                     Poll::Pending if exchange.0.state.order() == Order::Refuse => busy(),
                     Poll::Pending => return Poll::Pending,
                 };
-                rest.take().map(|(log, origin)| exchange.response(log, origin, response))
+                asked.take().map(|asked| exchange.response(asked, response))
             }
         };
         // A future that has answered is not polled again.
