@@ -32,9 +32,9 @@ pub enum Error {
     /// Cumulocity does not answer in time.
     #[error("no answer from Cumulocity")]
     Late(#[source] BodyError),
-    /// Cumulocity switches to another protocol without a request for it.
-    #[error("it switched protocols without a request to switch")]
-    UnrequestedUpgrade,
+    /// Cumulocity switches to a protocol that was not requested.
+    #[error("it switched protocols {0}")]
+    UnexpectedUpgrade(&'static str),
     /// Cumulocity answers `304 Not Modified` to a request without a condition.
     #[error("it answered 304 Not Modified to a request without a condition")]
     UnrequestedNotModified,
@@ -61,7 +61,7 @@ impl Failure for Error {
             Self::Late(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Credentials(_)
             | Self::Unreachable(_)
-            | Self::UnrequestedUpgrade
+            | Self::UnexpectedUpgrade(_)
             | Self::UnrequestedNotModified => StatusCode::BAD_GATEWAY,
         }
     }

@@ -4,6 +4,7 @@
 
 use common::client;
 use common::http::{Answer, Body, Request, crossing};
+use http::header::UPGRADE;
 use http::{Method, StatusCode, Uri, Version};
 
 use crate::error::Error;
@@ -83,15 +84,22 @@ pub(crate) async fn forward(
 
     // 5. The answer goes back. If upstream switches protocols, the connection does too.
     match (upgraded, protocols) {
-        (Some(upstream), Some(protocols)) => Ok(upgrade::switch(response, upstream, protocols)),
+        (Some(upstream), Some(protocols)) => upgrade::switch(response, upstream, &protocols),
         (None, _) if response.status() != StatusCode::SWITCHING_PROTOCOLS => {
-            crossing::to_client(response.headers_mut());
+            let must_upgrade = response.status() == StatusCode::UPGRADE_REQUIRED;
+            let fields = response.headers_mut();
+            // The client has to learn which protocol is required (RFC 9110, 15.5.22).
+            let required = if must_upgrade { fields.remove(UPGRADE) } else { None };
+            crossing::to_client(fields);
+            if let Some(required) = required {
+                crossing::set_upgrade(fields, required);
+            }
             if let Some(status) = status {
-                status.add(response.headers_mut());
+                status.add(fields);
             }
             *response.version_mut() = Version::HTTP_11;
             Ok(response.into())
         }
-        _ => Err(Error::UnrequestedUpgrade),
+        _ => Err(Error::UnexpectedUpgrade("without a request to switch")),
     }
 }

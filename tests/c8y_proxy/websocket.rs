@@ -150,6 +150,45 @@ fn what_follows_a_head_at_once_is_not_lost() {
 }
 
 #[test]
+fn a_switch_to_a_protocol_that_was_not_requested_is_an_error() {
+    let device = Device::start();
+    device.warm();
+    let head =
+        "GET /c8y/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: mine, b/1\r\n\r\n";
+    for (chosen, flaw) in [
+        ("Upgrade: h2c\r\n", "it switched protocols to another protocol than requested"),
+        ("Upgrade: b/1, b/2\r\n", "it switched protocols to another protocol than requested"),
+        ("Upgrade: \r\n", "it switched protocols without saying to which"),
+        ("", "it switched protocols without saying to which"),
+    ] {
+        let switch =
+            format!("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n{chosen}\r\n");
+        device.cloud().answer("/x", Script::new().send(switch).hold());
+        let answer = device.connect().exchange(head);
+        assert_eq!(answer.status, 502, "{chosen:?}");
+        assert!(answer.text().contains(flaw), "{chosen:?}: {}", answer.text());
+    }
+    for chosen in ["B/1", "b/1, mine"] {
+        let switch = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {chosen}\r\n\r\n"
+        );
+        device.cloud().answer("/x", Script::new().send(switch).hold());
+        let answer = device.connect().exchange(head);
+        assert_eq!((answer.status, answer.field("upgrade")), (101, Some(chosen)));
+    }
+}
+
+#[test]
+fn a_426_says_which_protocol_is_required() {
+    let device = Device::start();
+    let required = "426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket";
+    device.cloud().answer("/x", Script::answer(required, b"no"));
+    let answer = device.get("/c8y/x");
+    assert_eq!((answer.status, answer.field("upgrade")), (426, Some("websocket")));
+    assert_eq!(answer.field("connection"), Some("Upgrade"));
+}
+
+#[test]
 fn the_client_that_goes_is_gone_upstream_within_a_second() {
     let device = Device::start();
     within(Duration::from_secs(1), || {

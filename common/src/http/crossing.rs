@@ -103,7 +103,7 @@ pub fn has(fields: &HeaderMap, name: &HeaderName) -> bool {
 }
 
 /// The members of a list, of all fields of this name (RFC 9110, 5.3 and 5.6.1).
-pub(crate) fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+pub fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     let values = fields.get_all(name).into_iter();
     let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
