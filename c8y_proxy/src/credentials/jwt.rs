@@ -96,6 +96,12 @@ pub(crate) fn end(token: &str) -> Option<f64> {
     claims(token)?.exp
 }
 
+/// Whether `exp` is in the past by this device's clock.
+pub(crate) fn is_expired(token: &str, now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    end(token).is_some_and(|end| end <= now)
+}
+
 #[inline(never)]
 fn claims(token: &str) -> Option<Claims> {
     serde_json::from_slice(&payload(token)?).ok()
@@ -191,6 +197,20 @@ b.c"}"#
         }
         for token in ["", "a", "a.b", "a.b.c", "..", "a.!!!.c"] {
             assert_eq!(life(token, at(1000)), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_expired_from_its_end_on() {
+        for (claims, now, expected) in [
+            (r#"{"exp":4600}"#, 4599, false),
+            (r#"{"exp":4600}"#, 4600, true),
+            (r#"{"exp":4600,"iat":9000}"#, 9000, true),
+            (r#"{"exp":-1}"#, 0, true),
+            (r#"{"exp":"soon"}"#, 9000, false),
+            ("{}", 9000, false),
+        ] {
+            assert_eq!(is_expired(&token(claims), at(now)), expected, "{claims} at {now}");
         }
     }
 

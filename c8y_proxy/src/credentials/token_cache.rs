@@ -86,6 +86,8 @@ struct Token {
     /// The end of the token, if known. If not, it is used until a 401.
     end: Option<Instant>,
     proved: Option<Instant>,
+    /// By this device's clock, which may be wrong, it had expired when it arrived.
+    is_expired: bool,
     /// Upstream answered 401 to this token. It is used until there is another, since upstream may
     /// refuse one request and accept others.
     refused: bool,
@@ -189,13 +191,15 @@ impl TokenCache {
         &mut self,
         value: HeaderValue,
         life: Option<Duration>,
+        is_expired: bool,
         now: Instant,
     ) -> Result<Grant, Error> {
         self.number += 1;
         let grant = Grant::new(value, self.number);
         let end = life.and_then(|life| now.checked_add(life));
         let on_trial = self.token.as_ref().is_some_and(|token| token.refused);
-        let token = Token { grant: grant.clone(), end, proved: None, refused: false, on_trial };
+        let token =
+            Token { grant: grant.clone(), end, proved: None, is_expired, refused: false, on_trial };
         self.token = Some(token);
         self.under_way = None;
         self.failure = None;
@@ -215,6 +219,7 @@ impl TokenCache {
     pub(super) fn accepted(&mut self, number: u64, now: Instant) {
         if let Some(token) = self.token.as_mut().filter(|token| token.grant.number() == number) {
             token.proved = Some(now);
+            token.is_expired = false;
             token.refused = false;
             token.on_trial = false;
         }
@@ -228,7 +233,8 @@ impl TokenCache {
 
     /// Whether there is a token that upstream accepts, as far as known.
     pub(super) fn is_valid(&self, now: Instant) -> bool {
-        self.token.as_ref().is_some_and(|token| token.is_alive(now) && !token.refused)
+        let is_good = |token: &Token| token.is_alive(now) && !token.refused && !token.is_expired;
+        self.token.as_ref().is_some_and(is_good)
     }
 }
 

@@ -120,9 +120,11 @@ impl Tokens {
         let limit = self.timing.limit.saturating_sub(pause);
         let outcome = match self::fetch(&*self.source, limit).await {
             Ok(token) => {
-                let life = jwt::life(&token, SystemTime::now());
+                let now = SystemTime::now();
+                let life = jwt::life(&token, now);
+                let is_expired = life.is_none() && jwt::is_expired(&token, now);
                 log::debug!("a token for Cumulocity, valid for {life:?}");
-                self.cache().fetched(bearer(&token), life, Instant::now())
+                self.cache().fetched(bearer(&token), life, is_expired, Instant::now())
             }
             Err(error) => {
                 common::journal::complain(&error.to_string(), &"credentials");

@@ -17,7 +17,7 @@ fn failure() -> Error {
 fn with_token(life: Option<Duration>, now: Instant) -> TokenCache {
     let mut cache = TokenCache::new(Timing::default());
     assert!(cache.decide(now).fetch.is_some());
-    cache.fetched(value(), life, now).unwrap();
+    cache.fetched(value(), life, false, now).unwrap();
     cache
 }
 
@@ -52,7 +52,7 @@ fn renews_a_minute_ahead_while_the_old_one_is_used() {
     assert!(due.fetch.is_some() && number(&due) == Some(1));
     let again = cache.decide(now + HOUR - 59 * SECOND);
     assert!(again.fetch.is_none() && number(&again) == Some(1));
-    cache.fetched(value(), Some(HOUR), now + HOUR).unwrap();
+    cache.fetched(value(), Some(HOUR), false, now + HOUR).unwrap();
     assert_eq!(number(&cache.decide(now + HOUR)), Some(2));
 }
 
@@ -98,7 +98,7 @@ fn many_refusals_of_one_token_make_one_fetch() {
     let first = cache.refused(1, now + SECOND);
     assert_eq!(first.fetch.unwrap().not_before, now + SECOND, "a 401 does not wait");
     assert!(cache.refused(1, now + SECOND).fetch.is_none());
-    cache.fetched(value(), None, now + 2 * SECOND).unwrap();
+    cache.fetched(value(), None, false, now + 2 * SECOND).unwrap();
     let late = cache.refused(1, now + 3 * SECOND);
     assert!(late.fetch.is_none() && number(&late) == Some(2));
     assert!(cache.refused(2, now + 3 * SECOND).fetch.is_some());
@@ -145,7 +145,7 @@ fn a_refused_token_is_used_until_another_one_comes() {
     cache.failed(failure()).unwrap_err();
     assert_eq!(number(&cache.decide(now)), Some(1));
     assert!(matches!(cache.decide(now + HOUR).action, Action::Wait(_)), "it has run out");
-    cache.fetched(value(), None, now + HOUR).unwrap();
+    cache.fetched(value(), None, false, now + HOUR).unwrap();
     assert_eq!(number(&cache.decide(now + HOUR)), Some(2));
 }
 
@@ -186,12 +186,12 @@ fn a_new_token_that_is_refused_as_well_is_not_replaced_in_a_loop() {
     let now = Instant::now();
     let mut cache = with_token(None, now - SECOND);
     assert_eq!(cache.refused(1, now).fetch.unwrap().not_before, now);
-    cache.fetched(value(), None, now).unwrap();
+    cache.fetched(value(), None, false, now).unwrap();
     let second = cache.refused(2, now + SECOND);
     assert_eq!(wait_ends(&second), Some(now + SECOND), "nothing to wait for");
     assert_eq!(second.fetch.unwrap().not_before, now + 10 * SECOND);
     // One that was accepted before is replaced as soon as it is refused.
-    cache.fetched(value(), None, now + 10 * SECOND).unwrap();
+    cache.fetched(value(), None, false, now + 10 * SECOND).unwrap();
     cache.accepted(3, now + 11 * SECOND);
     let third = cache.refused(3, now + 12 * SECOND);
     assert_eq!(third.fetch.unwrap().not_before, now + 12 * SECOND);
@@ -208,6 +208,18 @@ fn what_upstream_accepts_meanwhile_makes_a_refusal_no_reason_to_ask_in_a_loop() 
     let again = cache.refused(1, now + 2 * SECOND);
     assert_eq!(again.fetch.unwrap().not_before, now + 10 * SECOND);
     assert!(matches!(again.action, Action::Fail(_)));
+}
+
+#[test]
+fn an_expired_token_is_valid_only_after_upstream_accepted_it() {
+    let now = Instant::now();
+    let mut cache = TokenCache::new(Timing::default());
+    cache.decide(now);
+    cache.fetched(value(), None, true, now).unwrap();
+    assert!(!cache.is_valid(now));
+    assert!(matches!(cache.decide(now).action, Action::Use(_)), "the clock may be wrong");
+    cache.accepted(1, now);
+    assert!(cache.is_valid(now));
 }
 
 #[test]
