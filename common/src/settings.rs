@@ -10,6 +10,7 @@ mod documentation;
 mod files;
 mod hosts;
 mod layers;
+mod paths;
 mod profile;
 mod setting;
 mod spelling;

@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::hosts::{HostPatterns, HostPort, Proxy, Tenant, WebOrigins};
+use super::paths::Paths;
 use super::profile::Profile;
 use super::setting::Fallback::{Below, Const, Like, Unset};
 use super::setting::Program::{C8yProxy, FileTransfer, Tedge};
 use super::setting::{Kind, Setting, ValueType};
 use super::types::{
     Age, AuthMethod, BrokerPort, CaPath, CertificatePath, Count, CredentialsPath, CrlPath,
-    DataPath, DeviceKeyPath, Free, KeyPath, List, PasswordPath, Paths, Port, RulesPath, Secret,
-    Size, Text, TokenFrom, TopicId, TopicPrefix, Total,
+    DataPath, DeviceKeyPath, Free, KeyPath, List, PasswordPath, Port, RulesPath, Secret, Size,
+    Text, TokenFrom, TopicId, TopicPrefix, TopicRoot, Total,
 };
 use super::value::{self, Layer, RawValue};
 use crate::error::Error;
@@ -283,7 +284,7 @@ settings! {
     mqtt_client_auth_password_file: Option<PasswordPath> = "mqtt.client.auth.password_file", Unset,
         [C8yProxy], "/etc/tedge/mqtt-password";
     /// The first part of all thin-edge.io topics on the MQTT broker.
-    mqtt_topic_root: Text = "mqtt.topic_root", Const("te"), [C8yProxy], "te";
+    mqtt_topic_root: TopicRoot = "mqtt.topic_root", Const("te"), [C8yProxy], "te";
     /// The part of this device's topics that follows mqtt.topic_root.
     mqtt_device_topic_id: TopicId = "mqtt.device_topic_id", Const("device/main//"),
         [C8yProxy], "device/child01//";

@@ -90,6 +90,12 @@ value_type!(
     }
 );
 value_type!(
+    /// The first part of topics.
+    TopicRoot = String, "text", "a topic without + and #, such as te", Shape::Text, |text: &str| {
+        (!text.is_empty() && !text.contains(['+', '#'])).then(|| text.to_owned())
+    }
+);
+value_type!(
     /// The part of a device's topics after the root: four parts, of which the last may be missing.
     TopicId = String, "text", "a topic of four parts without + and #, such as device/main//", Shape::Text,
     |text: &str| {
@@ -186,13 +192,6 @@ value_type!(
     /// Texts, separated by commas.
     List = Vec<String>, "list", "a comma-separated list", Shape::List, |text| {
         Some(items(text).map(str::to_owned).collect())
-    }
-);
-value_type!(
-    /// Paths of requests, separated by commas.
-    Paths = Vec<String>, "list", "a comma-separated list of paths that begin with /", Shape::List, |text| {
-        let paths: Vec<String> = items(text).map(str::to_owned).collect();
-        paths.iter().all(|path| path.starts_with('/')).then_some(paths)
     }
 );
 /// The items of a comma-separated list.
@@ -369,6 +368,14 @@ mod tests {
             ("213503982334602d", None),
         ] {
             assert_eq!(Age::parse(text), seconds.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_topic_root_has_no_wildcards() {
+        assert_eq!(TopicRoot::parse("a/b").as_deref(), Some("a/b"));
+        for root in ["", "a+b", "#", "a/+"] {
+            assert_eq!(TopicRoot::parse(root), None, "{root}");
         }
     }
 
