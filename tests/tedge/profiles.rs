@@ -133,7 +133,7 @@ fn what_names_no_profile_is_an_error() {
     let device = Device::new();
     config(&device, "set c8y.url one.example.com");
     let long = "a".repeat(300);
-    for name in ["..", "a/b", "../../x", "a.b", "-_", "@", "\n", &long] {
+    for name in ["..", "a/b", "../../x", "a.b", "-_", "@", "\n", "é", &long] {
         let done = device.tedge(&["config", "set", "c8y.url", "x", "--profile", name]);
         done.failed(2, &["--profile", "letters, digits", "at most 48"]);
         let get = ["config", "get", "c8y.url"];

@@ -25,10 +25,11 @@ impl Profile {
     /// In bytes. The unit's socket for MQTT has the name in its path, which has 107 at most.
     const MAX: usize = 48;
 
-    /// Letters, digits, `-` and `_`, at least one of them a letter or a digit.
+    /// ASCII letters, digits, `-` and `_`, at least one of them a letter or a digit.
     pub fn parse(name: &str) -> Option<Self> {
-        let is_part = |character: char| character.is_alphanumeric() || "-_".contains(character);
-        let is_name = name.chars().all(is_part) && name.contains(char::is_alphanumeric);
+        let is_alphanumeric = |character: char| character.is_ascii_alphanumeric();
+        let is_part = |character: char| is_alphanumeric(character) || "-_".contains(character);
+        let is_name = name.chars().all(is_part) && name.contains(is_alphanumeric);
         Some(Self(name.to_lowercase())).filter(|profile| is_name && profile.0.len() <= Self::MAX)
     }
 
@@ -53,7 +54,9 @@ impl Profile {
     pub fn flaw(origin: &str, text: &OsStr) -> String {
         let text = text.to_string_lossy();
         let max = Self::MAX;
-        format!("{origin} is '{text}': expected letters, digits, - and _, at most {max} bytes")
+        format!(
+            "{origin} is '{text}': expected ASCII letters, digits, - and _, at most {max} bytes"
+        )
     }
 
     /// The option that selects this profile in a command for `tedge`, with a blank before it; or
@@ -133,7 +136,7 @@ mod tests {
         assert_eq!(profile("Second-2_b").to_string(), "second-2_b");
         let (long, longer) = ("a".repeat(48), "a".repeat(49));
         assert_eq!(profile(&long).to_string(), long);
-        for name in ["", "-", "_-", "a.b", "a/b", "..", "a b", "a\n", "a@b", &longer] {
+        for name in ["", "-", "_-", "a.b", "a/b", "..", "a b", "a\n", "a@b", "é", "aé", &longer] {
             assert_eq!(Profile::parse(name), None, "{name:?}");
         }
     }
