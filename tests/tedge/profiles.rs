@@ -1,6 +1,8 @@
 //! Cloud profiles, as thin-edge.io has them: each a set of `c8y.*` of its own, in the files in which
 //! thin-edge.io looks for it.
 
+use std::process::Stdio;
+
 use crate::support::tedge::{Device, Done};
 
 /// `tedge config` with these arguments, which succeeds.
@@ -160,4 +162,19 @@ fn settings_of_other_profiles_are_neither_unknown_nor_in_the_way() {
     let device = Device::new().with("tedge.toml", text);
     assert_eq!(device.get("c8y.proxy.bind.port"), "8001");
     fails(&device, "get c8y.proxy.bind.port --profile second", 78, &["'x'", "tedge.toml, line 4"]);
+}
+
+#[test]
+fn a_change_of_another_key_at_the_same_time_is_not_taken_for_ours() {
+    let device = Device::new();
+    for port in 2..50 {
+        let port = port.to_string();
+        let mut other = device.command(&["config", "set", "http.bind.port", &port]);
+        let mut other = other.stderr(Stdio::null()).spawn().unwrap();
+        let set = ["config", "set", "c8y.proxy.bind.port", &port, "--profile", "p1"];
+        let done = device.tedge(&set);
+        other.wait().unwrap();
+        assert!(done.err.contains("systemctl restart tedge-c8y-proxy@p1"), "{done:?}");
+        assert!(!done.err.contains("tedge-file-transfer"), "{done:?}");
+    }
 }

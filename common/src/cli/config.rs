@@ -102,26 +102,21 @@ fn change(line: &CommandLine, selected: &Selected) -> Result<(), Exit> {
     let value = line.text(1)?.map(|value| checked(setting, value)).transpose()?;
     let config_dir = line.config_dir();
 
-    let of_files = || Values::read(&config_dir, vec![Profile::environment(profile)], &[]);
-    let before = of_files();
-    settings::change(&config_dir, profile, setting, |old| changed(setting, line.verb, old, value))?;
-    let after = of_files()?;
+    let [before, after] = settings::change(&config_dir, profile, setting, |old| {
+        changed(setting, line.verb, old, value)
+    })?;
 
     warn_of_override(selected, &config_dir)?;
     warn_of_thin_edge(setting, &after);
-    if let Ok(before) = before {
-        let text = |values: &Values, setting: &Setting| {
-            values.found(setting).map(|found| found.text.clone())
+    let text =
+        |values: &Values, setting: &Setting| values.found(setting).map(|found| found.text.clone());
+    for service in [Program::FileTransfer, Program::C8yProxy] {
+        let is_changed = |setting: &Setting| {
+            setting.used_by.contains(&service) && text(&before, setting) != text(&after, setting)
         };
-        for service in [Program::FileTransfer, Program::C8yProxy] {
-            let is_changed = |setting: &Setting| {
-                setting.used_by.contains(&service)
-                    && text(&before, setting) != text(&after, setting)
-            };
-            if SETTINGS.iter().any(is_changed) {
-                let name = Profile::unit(profile, service.name());
-                report(&format!("Restart {name} to apply this: systemctl restart {name}"));
-            }
+        if SETTINGS.iter().any(is_changed) {
+            let name = Profile::unit(profile, service.name());
+            report(&format!("Restart {name} to apply this: systemctl restart {name}"));
         }
     }
     Ok(())

@@ -35,7 +35,7 @@ const GROUP: &str = "tedge";
 /// Gives a setting of a profile the value that `new` returns for its present one; `None` unsets it.
 ///
 /// Two changes at the same time wait for each other. Old spellings of the setting, and its values
-/// in other files, are removed.
+/// in other files, are removed. Returns the values of the files just before and after the change.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub fn change(
     profile: Option<&Profile>,
     setting: &Setting,
     new: impl FnOnce(Option<&str>) -> Option<String>,
-) -> Result<(), Error> {
+) -> Result<[Values; 2], Error> {
     let directory = Directory::open(config_dir).map_err(|error| unwritable(config_dir, &error))?;
     let has_mapper = SettingsFile::mapper(&directory, Follow::Ours)
         .map_err(|error| unreadable(&config_dir.join("mappers"), &error))?
@@ -59,8 +59,9 @@ pub fn change(
         }
         _ => unwritable(&config_dir.join(&*stored_in.path(profile)), &error),
     })?;
-    let values = Values::read_in(&directory, vec![Profile::environment(profile)], &[])?;
-    let new = new(values.written(setting));
+    let read = || Values::read_in(&directory, vec![Profile::environment(profile)], &[]);
+    let before = read()?;
+    let new = new(before.written(setting));
     // Written before it is removed elsewhere, so that it is always in one file.
     let others = SettingsFile::ALL
         .into_iter()
@@ -69,7 +70,7 @@ pub fn change(
         let new = new.as_deref().filter(|_| file == stored_in);
         change_file(&directory, file, profile, setting, new)?;
     }
-    Ok(())
+    Ok([before, read()?])
 }
 
 fn change_file(
