@@ -168,3 +168,23 @@ fn what_cannot_be_tried_is_said() {
     let said = format!("http.access_path: {} cannot be used: line 2: no such key", file.display());
     device.tedge(&["access", "check", "GET", "/te/v1/files/a"]).failed(78, &[&said]);
 }
+
+#[test]
+fn rules_that_match_hardly_any_request_are_warned_of_with_their_line() {
+    let device = ruled()
+        .with("files.toml", "[[rule]]\nwho = \"child*\"\nmay = \"read\"\nbelow = \"/\"\n")
+        .with("c8y.toml", "\n[[rule]]\nmay = \"read\"\nbelow = \"/c8y/event/\"\n");
+    for (path, warning) in [
+        (
+            "/te/v1/files/a",
+            "files.toml line 1: the rule is for a client of exactly the name child*",
+        ),
+        (
+            "/c8y/a",
+            "c8y.toml line 2: write the path of the rule without the prefix of requests, /c8y/",
+        ),
+    ] {
+        let done = device.tedge(&["access", "check", "GET", path]);
+        assert!(done.code == Some(1) && done.err.contains(warning), "{done:?}");
+    }
+}

@@ -10,8 +10,8 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) const EXPECTED: &str =
-        "expected an IP address or a network, such as 192.168.1.0/24 (not 192.168.1.7/24)";
+    pub(super) const EXPECTED: &str = "expected an IP address or a network, such as 192.168.1.0/24 (not \
+         192.168.1.7/24 or ::ffff:192.168.1.7)";
 
     /// Parses an address, or an address, a slash and a number of bits (CIDR, RFC 4632).
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -26,8 +26,10 @@ impl Network {
             None => most,
         };
         let network = Self { address, bits };
+        // Clients are compared by the IPv4 address, so this network would contain nobody.
+        let is_mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
         // 192.168.1.7/24 could mean the host or its network.
-        (bits <= most && network.masked(address) == address).then_some(network)
+        (bits <= most && network.masked(address) == address && !is_mapped).then_some(network)
     }
 
     /// Whether the network contains the address. An IPv4 address may be written as IPv6,
@@ -94,6 +96,9 @@ mod tests {
             "::1/129",
             "::1/127",
             "[::1]",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.0/104",
+            "::ffff:0:0/96",
             "*",
             "10.0.0.0/256",
         ] {

@@ -50,6 +50,11 @@ impl Pattern {
         self.pieces.len() > 1
     }
 
+    /// Whether its path begins with these directories, which end with a slash.
+    pub(super) fn begins_with(&self, directories: &str) -> bool {
+        self.pieces.first().is_some_and(|first| first.starts_with(directories))
+    }
+
     /// Whether it is about requests of this area. `{who}` is not replaced: a client with the name of
     /// the directory gains nothing by that name.
     pub(super) fn is_about(&self, area: Area) -> bool {

@@ -73,6 +73,25 @@ impl Rules {
         self.0.len()
     }
 
+    /// What is probably meant otherwise, with the line of its rule. No path of a file or of
+    /// Cumulocity begins with one of `prefixes`, those of the service's targets.
+    pub(crate) fn doubts(&self, prefixes: &'static [&str]) -> Vec<(usize, String)> {
+        let doubt = |rule: &Rule| {
+            let mut names = rule.who.iter().flatten();
+            if let Some(name) = names.find(|name| name.contains('*') && *name != "*") {
+                let name = Escaped(name);
+                return Some(format!(
+                    "the rule is for a client of exactly the name {name}: only \"*\" alone is any name"
+                ));
+            }
+            let starts = |prefix: &&&str| rule.patterns.iter().any(|it| it.begins_with(prefix));
+            prefixes.iter().find(starts).map(|prefix| {
+                format!("write the path of the rule without the prefix of requests, /{prefix}")
+            })
+        };
+        self.0.iter().filter_map(|rule| Some((rule.line, doubt(rule)?))).collect()
+    }
+
     /// The line of the first rule that needs a name.
     pub(crate) fn first_with_name(&self) -> Option<usize> {
         self.0.iter().find(|rule| rule.who.is_some()).map(|rule| rule.line)
@@ -208,6 +227,32 @@ exactly = "/motd"
             let client = Requester { names: &names, address: None };
             let path = format!("device_{name}__/a");
             assert_eq!(rules.find(client, method, Area::WHOLE, &path), line, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_hardly_any_request_matches_is_doubted() {
+        let doubted = |line: &str| {
+            let rules = format!("\n[[rule]]\nmay = \"read\"\n{line}\n");
+            let rules = parse(rules.as_bytes()).unwrap();
+            rules.doubts(&["te/v1/files/", "c8y/"]).into_iter().map(|(line, _)| line).next()
+        };
+        for line in [
+            "who = \"child*\"\nbelow = \"/\"",
+            "who = [\"*\", \"*.example\"]\nbelow = \"/\"",
+            "below = [\"/a/\", \"/te/v1/files/child1/\"]",
+            "below = \"/te/v1/files/\"",
+            "who = \"*\"\nbelow = \"/te/v1/files/{who}/\"",
+            "exactly = \"/c8y/event/events\"",
+        ] {
+            assert_eq!(doubted(line), Some(2), "{line}");
+        }
+        for line in [
+            "who = \"*\"\nbelow = \"/{who}/te/v1/files/\"",
+            "below = \"/te/v1/\"",
+            "below = [\"/\", \"/c8yx/\", \"/te/v1/entities/\"]",
+        ] {
+            assert_eq!(doubted(line), None, "{line}");
         }
     }
 

@@ -58,6 +58,7 @@ fn run(line: &CommandLine) -> Result<(), Exit> {
     let Some(rules) = file.load()? else {
         return Ok(print_value(&format!("allowed: {} is not set", file.key))?);
     };
+    warn(&file.doubts(&rules));
     let names = name.map(Names::one).unwrap_or_default();
     let client = Requester { names: &names, address };
     let shown = file.path.unwrap_or_default();

@@ -42,7 +42,7 @@ pub(super) fn check<S: Service>(loaded: &LoadedSettings, config_dir: &Path) -> R
     for warning in tls.iter().flat_map(|identity| &identity.warnings) {
         report.push_str(&format!("warning: {warning}\n"));
     }
-    if let Some(warning) = rules.and_then(|rules| nameless(&rules, &listen.access, tls.as_ref())) {
+    for warning in rules.iter().flat_map(|rules| doubts(rules, &listen.access, tls.as_ref())) {
         report.push_str(&format!("warning: {warning}\n"));
     }
     for key in &loaded.unknown {
@@ -78,9 +78,7 @@ pub(super) fn live<S: Service>(settings: &Settings, config_dir: PathBuf) -> Resu
     for warning in identity.iter().flat_map(|identity| &identity.warnings) {
         log::warn!("{warning}");
     }
-    if let Some(warning) =
-        rules.and_then(|rules| nameless(&rules, &listen.access, identity.as_ref()))
-    {
+    for warning in rules.iter().flat_map(|rules| doubts(rules, &listen.access, identity.as_ref())) {
         log::warn!("{warning}");
     }
     warn_of_the_network(&bound, identity.is_some());
@@ -204,6 +202,15 @@ fn serving(address: &str, identity: Option<&tls::ServerIdentity>, rules: Option<
         line.push_str(&format!(", {} access rules", rules.count()));
     }
     line
+}
+
+/// Warnings about rules that allow nothing, or hardly anything.
+fn doubts(
+    rules: &Rules,
+    file: &RulesFile,
+    identity: Option<&tls::ServerIdentity>,
+) -> impl Iterator<Item = String> + use<> {
+    file.doubts(rules).into_iter().chain(nameless(rules, file, identity))
 }
 
 /// A warning if rules name clients, but clients have no names.

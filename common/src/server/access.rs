@@ -1,7 +1,7 @@
 //! The access rules of a server: their file, and its reload.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::access::{self, Rules};
@@ -40,6 +40,17 @@ impl RulesFile {
         access::parse(&content).map(Some).map_err(|flaw| Error::Configuration(say(&flaw)))
     }
 
+    /// Warnings about rules that are probably meant otherwise.
+    pub(crate) fn doubts(&self, rules: &Rules) -> Vec<String> {
+        let prefixes: &[&str] = match self.key {
+            "http.access_path" => &["te/v1/files/", "tedge/file-transfer/"],
+            _ => &["c8y/"],
+        };
+        let shown = self.path.as_deref().unwrap_or_else(|| Path::new("")).display();
+        let doubts = rules.doubts(prefixes).into_iter();
+        doubts.map(|(line, doubt)| format!("{}: {shown} line {line}: {doubt}", self.key)).collect()
+    }
+
     pub(crate) fn reloading(self) -> Result<Option<ReloadingRules>, Error> {
         // Taken before reading, so that a change during the reading is noticed later.
         let fingerprint = self.fingerprint();
@@ -68,6 +79,7 @@ impl ReloadingRules {
             self.lock().fingerprint = fingerprint;
         }
         if let Some(rules) = loaded? {
+            self.file.doubts(&rules).iter().for_each(|doubt| log::warn!("{doubt}"));
             self.lock().rules = Arc::new(rules);
         }
         Ok(self.current())
