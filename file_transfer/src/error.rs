@@ -148,6 +148,25 @@ pub enum Error {
         /// The user of the service.
         user: String,
     },
+    /// The system protects the file, or its directory, from the user of the service.
+    #[error(
+        "Cannot {action}: {path}: it is protected: it or its directory is immutable (lsattr), or \
+         another user owns it in a directory with the sticky bit"
+    )]
+    Protected {
+        /// The failed operation: a verb.
+        action: &'static str,
+        /// The requested path.
+        path: FilePath,
+    },
+    /// The file system is mounted read-only.
+    #[error("cannot {action} {path}: the file system is read-only: mount it for writing")]
+    ReadOnly {
+        /// The failed operation: a verb.
+        action: &'static str,
+        /// The requested path.
+        path: FilePath,
+    },
     /// The disk failed, or the service lacks another permission.
     #[error("cannot {action} {path}")]
     Disk {
@@ -188,14 +207,16 @@ impl Failure for Error {
             | Self::Envelope(_)
             | Self::Digest { .. }
             | Self::Short(_) => StatusCode::BAD_REQUEST,
-            Self::Denied { .. } => StatusCode::FORBIDDEN,
+            Self::Denied { .. } | Self::Protected { .. } => StatusCode::FORBIDDEN,
             Self::UploadOntoDirectory(_) | Self::UploadBelowFile { .. } => StatusCode::CONFLICT,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::LengthRequired => StatusCode::LENGTH_REQUIRED,
             Self::Precondition(_) => StatusCode::PRECONDITION_FAILED,
             Self::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::TooLarge { .. } | Self::TooLargeForDisk(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NoSpace { .. } | Self::NoRoom { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Self::NoSpace { .. } | Self::NoRoom { .. } | Self::ReadOnly { .. } => {
+                StatusCode::INSUFFICIENT_STORAGE
+            }
             Self::NoDirectory(_) | Self::Disk { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -204,6 +225,9 @@ impl Failure for Error {
         match self {
             Self::NoSpace { path, reason } => {
                 Some(format!("Cannot upload: {path}: {reason}: delete files"))
+            }
+            Self::ReadOnly { action, path } => {
+                Some(format!("Cannot {action}: {path}: the file system is read-only"))
             }
             Self::Agent(error) => Some(format!("Error communicating with tedge-agent: {error}")),
             Self::NoRoom { path, limit } => Some(format!(
@@ -248,8 +272,9 @@ impl Error {
         match errno {
             Errno::ISDIR => Self::UploadOntoDirectory(path),
             Errno::NOTDIR | Errno::LOOP => Self::UploadOntoSpecial { path, special },
-            Errno::ACCESS | Errno::PERM => Self::denied("upload", &path, path.split().0),
-            _ => Self::disk("store", &path, errno),
+            Errno::ACCESS => Self::denied("upload", &path, path.split().0),
+            Errno::PERM => Self::Protected { action: "upload", path },
+            _ => Self::disk("upload", &path, errno),
         }
     }
 
@@ -259,7 +284,8 @@ impl Error {
         match errno {
             Errno::ISDIR => Self::DeleteDirectory(path),
             Errno::NOTDIR | Errno::LOOP => Self::DeleteSpecial { path, special },
-            Errno::ACCESS | Errno::PERM => Self::denied("delete", &path, path.split().0),
+            Errno::ACCESS => Self::denied("delete", &path, path.split().0),
+            Errno::PERM => Self::Protected { action: "delete", path },
             _ => Self::disk("delete", &path, errno),
         }
     }
@@ -276,6 +302,7 @@ impl Error {
         match errno {
             Errno::NOSPC => Self::NoSpace { path, reason: "the disk is full" },
             Errno::DQUOT => Self::NoSpace { path, reason: "the quota is used up" },
+            Errno::ROFS => Self::ReadOnly { action, path },
             Errno::FBIG => Self::TooLargeForDisk(path),
             Errno::NAMETOOLONG | Errno::ILSEQ | Errno::INVAL => Self::BadName(path),
             _ => Self::Disk { action, path, source: errno.into() },

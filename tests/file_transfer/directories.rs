@@ -3,6 +3,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -316,4 +317,28 @@ fn a_directory_that_the_service_may_not_change_is_403_and_says_what_to_do() {
     assert_eq!(curl(&service, "a/b/file").answer().text(), "content");
     assert_eq!(curl(&service, "other/new").put("x").answer().status, 201);
     assert!(!service.log().contains("ERROR"), "{}", service.log());
+}
+
+#[test]
+fn a_file_that_the_system_protects_is_403_and_named() {
+    let service = start(|setup| {
+        let files = setup.directory().join("data/file-transfer");
+        fs::create_dir_all(files.join("a")).unwrap();
+        fs::write(files.join("a/file"), "content").unwrap();
+    });
+    let file = service.path("data/file-transfer/a/file");
+    let chattr = |flag: &str| Command::new("chattr").arg(flag).arg(&file).status();
+    if !chattr("+i").is_ok_and(|status| status.success()) {
+        eprintln!("skipped: the file system has no immutable files, or only root can make them");
+        return;
+    }
+    let put = curl(&service, "a/file").put("x").answer();
+    let deleted = curl(&service, "a/file").method("DELETE").answer();
+    chattr("-i").unwrap();
+    for (answer, verb) in [(put, "upload"), (deleted, "delete")] {
+        let text =
+            format!("Cannot {verb}: \"a/file\": it is protected: it or its directory is immutable");
+        assert!(answer.status == 403 && answer.text().starts_with(&text), "{answer:?}");
+    }
+    assert_eq!(curl(&service, "a/file").answer().text(), "content");
 }

@@ -255,7 +255,7 @@ fn secrets_never_reach_the_log() {
 }
 
 #[test]
-fn a_service_that_may_not_write_says_so_and_answers_500() {
+fn a_read_only_disk_is_507_and_says_so() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can take rights away");
         return;
@@ -263,14 +263,31 @@ fn a_service_that_may_not_write_says_so_and_answers_500() {
     let service = start(|setup| {
         let files = setup.directory().join("data/file-transfer");
         fs::create_dir_all(&files).unwrap();
+        fs::write(files.join("old"), "old").unwrap();
         let script = format!(
             "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec \"$@\"",
             files.parent().unwrap().display()
         );
         setup.wrap(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
     });
-    let answer = curl(&service, "foo").put("content").answer();
-    assert_eq!((answer.status, answer.text().trim_end()), (500, "Internal error"));
+    for (request, text) in [
+        (
+            curl(&service, "foo").put("content"),
+            "Cannot upload: \"foo\": the file system is read-only",
+        ),
+        (
+            curl(&service, "a/foo").put("content"),
+            "Cannot upload: \"a/foo\": the file system is read-only",
+        ),
+        (
+            curl(&service, "old").method("DELETE"),
+            "Cannot delete: \"old\": the file system is read-only",
+        ),
+    ] {
+        let answer = request.answer();
+        assert_eq!((answer.status, answer.text().trim_end()), (507, text));
+    }
+    assert_eq!(curl(&service, "old").answer().text(), "old");
     let log = service.wait_for("foo", SOON);
     assert!(log.to_lowercase().contains("read-only"), "the cause is not in the log: {log}");
 }

@@ -104,7 +104,7 @@ impl Target {
             self.reservation = Some(Arc::new(reservation.map_err(|full| self.no_room(full))?));
         }
         let temporary = Temporary::create(base.as_fd(), inner.pool.clone());
-        temporary.map_err(|errno| Error::disk("store", &self.path, errno))
+        temporary.map_err(|errno| Error::disk("upload", &self.path, errno))
     }
 
     pub(super) fn write(
