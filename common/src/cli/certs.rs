@@ -25,8 +25,8 @@ pub const COMMAND: Command = Command {
         Word::with(MAKING, "--dir DIR", "directory of the files (default: device-local-certs)"),
         Word::with(MAKING, "--force", "replace existing files"),
     ],
-    notes: "Files: NAME.crt (common name NAME) and NAME.key. File Transfer Service: set\n\
-            http.cert_path and http.key_path. Proxy: c8y.proxy.cert_path and .key_path.\n\
+    notes: "Files: NAME.crt (common name NAME; with `server`: localhost) and NAME.key. Set\n\
+            http.cert_path and .key_path; for the proxy c8y.proxy.cert_path and .key_path.\n\
             To require client certificates, set http.ca_path to tedge-local-ca.crt. On a\n\
             client, set http.client.auth.cert_file and .key_file.\n\n\
             Example: tedge certs ca && tedge certs server main-agent --host 192.168.1.6\n",
