@@ -96,7 +96,7 @@ Options:
     columns(&mut text, "", &[if has_profiles { PROFILE } else { &[] }, OPTIONS]);
     text.push_str(
         "
-Signals: SIGHUP reloads certificates, keys, revocation lists and access rules.
+Signals: SIGHUP reloads certificates, keys, CAs, revocation lists and access rules.
 SIGTERM and SIGINT stop the service when running requests are finished, after
 30 s at most. A second signal stops it immediately.
 
