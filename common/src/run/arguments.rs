@@ -96,9 +96,9 @@ Options:
     columns(&mut text, "", &[if has_profiles { PROFILE } else { &[] }, OPTIONS]);
     text.push_str(
         "
-Signals: SIGHUP reloads certificates, keys, CAs, revocation lists and access rules.
-SIGTERM and SIGINT stop the service when running requests are finished, after
-30 s at most. A second signal stops it immediately.
+Signals: SIGHUP reloads certificates, keys, CAs, revocation lists and access
+rules. SIGTERM and SIGINT stop the service when running requests are finished,
+after 30 s at most. A second signal stops it immediately.
 
 `tedge config set` changes settings, `tedge config list --doc` explains them.
 ",
