@@ -44,6 +44,7 @@ mod promises {
     mod get;
     mod handed_over;
     mod interruptions;
+    mod large_bodies;
     mod life;
     mod links;
     mod long_limits;

@@ -11,6 +11,7 @@ pub mod digest;
 mod file;
 pub mod respond;
 mod routes;
+mod unread;
 
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 
@@ -19,3 +20,4 @@ pub use self::body::{Body, BodyError};
 pub use self::bridge::BELOW;
 pub(crate) use self::bridge::{Outgoing, load, unload, unload_request};
 pub use self::routes::Routes;
+pub use self::unread::Unread;

@@ -9,7 +9,7 @@ pub mod load;
 mod origin;
 mod polled;
 pub(crate) mod quiet;
-mod scratch;
+pub(crate) mod scratch;
 mod shared_fetch;
 pub(crate) mod socket;
 mod stream;
@@ -25,7 +25,7 @@ pub use self::stream::Stream;
 
 /// The state of a connection, updated by its stream.
 ///
-/// The first three methods are about the socket, below TLS. The others are about the data above TLS.
+/// The first four methods are about the socket, below TLS. The others are about the data above TLS.
 pub(crate) trait Observer: Send + Sync {
     /// This many bytes were read from or written to the socket.
     fn moved(&self, _bytes: usize) {}
@@ -35,6 +35,9 @@ pub(crate) trait Observer: Send + Sync {
 
     /// Whether the socket accepted no more data at the last write.
     fn waits_to_write(&self, _waits: bool) {}
+
+    /// Whether a body that takes data from the socket itself waits for it.
+    fn waits_for_body(&self, _waits: bool) {}
 
     /// Data of the peer was passed to the reader.
     fn received(&self) {}

@@ -4,6 +4,7 @@ mod access;
 mod bodies;
 mod browsers;
 pub(crate) mod connection;
+mod direct;
 mod exchange;
 pub(crate) mod listener;
 pub(crate) mod places;

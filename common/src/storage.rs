@@ -3,6 +3,7 @@
 //! must stay free. Knows no HTTP and not what the files are for.
 
 mod disk_pool;
+mod pipe;
 mod read;
 pub mod space;
 pub mod temporary;
@@ -18,6 +19,7 @@ use rustix::path::Arg;
 use crate::walk::{Follow, Guard, Policy, walk, walk_by};
 
 pub use self::disk_pool::{DiskPool, JOBS, JobKind};
+pub use self::pipe::Pipe;
 pub use self::read::{Reader, SMALL, read_cached};
 pub use self::temporary::Temporary;
 pub use crate::walk::is_same_file;

@@ -6,11 +6,12 @@ pub(crate) mod multipart;
 pub(crate) mod parameters;
 mod part;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use common::http::conditions::Preconditions;
 use common::http::digest::Digests;
-use common::http::{Body, HeaderMap, header};
+use common::http::{Body, HeaderMap, Unread, header};
 use http::{Version as HttpVersion, request};
 
 use crate::error::Error;
@@ -53,6 +54,7 @@ pub(crate) async fn receive(
     let own_age = storage.has_ages().then(|| age::of(fields, SystemTime::now())).flatten();
     let mut upload = storage.upload(path, expected, Preconditions::of(fields), own_age).await?;
 
+    let unread: Option<&Arc<Unread>> = head.extensions.get();
     let mut received = 0_u64;
     while let Some(chunk) = body.chunk().await {
         let chunk = chunk.map_err(|error| Error::Short(Some(error)))?;
@@ -60,6 +62,9 @@ pub(crate) async fn receive(
         digests.update(&chunk);
         let Some(envelope) = &mut envelope else {
             upload.write(&chunk).await?;
+            if let (Some(unread), true) = (unread, digests.are_none()) {
+                received += upload.splice(unread).await?;
+            }
             continue;
         };
         envelope.push(&chunk);

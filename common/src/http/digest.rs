@@ -48,6 +48,11 @@ impl Digests {
         Ok(digests)
     }
 
+    /// Whether none is expected.
+    pub fn are_none(&self) -> bool {
+        self.expected.is_empty()
+    }
+
     fn expect(&mut self, field: &'static str, algorithm: &str, digest: Vec<u8>) {
         let algorithm = match algorithm {
             "sha-256" => &SHA256,

@@ -8,6 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures_io::AsyncRead;
 use hyper::rt::ReadBufCursor;
 
@@ -38,8 +39,24 @@ pub(crate) fn receive(
     })
 }
 
+/// Reads once from the stream, at most `most` bytes. The stream must not call this function.
+pub(crate) fn chunk(
+    stream: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    most: u64,
+) -> Poll<io::Result<Bytes>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let room = most.min(limit() as u64) as usize;
+        let count = ready!(stream.poll_read(cx, &mut scratch[..room]))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(&scratch[..count])))
+    })
+}
+
 /// How much may be read at once into hyper's buffer.
 pub(crate) fn room(buffer: &ReadBufCursor<'_>) -> usize {
-    let most = if load::is_light() { LARGE } else { SMALL };
-    buffer.remaining().min(most)
+    buffer.remaining().min(limit())
+}
+
+fn limit() -> usize {
+    if load::is_light() { LARGE } else { SMALL }
 }

@@ -83,7 +83,13 @@ impl Stream {
 
     /// Puts bytes in front of what will be read.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
-        self.early = bytes;
+        self.early = if self.early.is_empty() {
+            bytes
+        } else {
+            let mut all = bytes.to_vec();
+            all.extend_from_slice(&self.early);
+            all.into()
+        };
     }
 
     /// Whether no bytes were put back.
@@ -173,7 +179,7 @@ impl Stream {
         }
     }
 
-    fn observer(&self) -> &dyn Observer {
+    pub(crate) fn observer(&self) -> &dyn Observer {
         self.socket().observer()
     }
 

@@ -10,13 +10,15 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::state::{ConnectionState, Phase};
-use crate::http::{Body, BodyError};
+use crate::http::{Body, BodyError, Unread};
 use crate::net::quiet::quietly;
 
 /// The body of a request, as hyper reads it.
 pub(super) struct RequestBody {
     pub(super) incoming: Incoming,
     pub(super) state: Arc<ConnectionState>,
+    /// The same body, if it may be read without hyper.
+    pub(super) unread: Option<Arc<Unread>>,
 }
 
 impl Drop for RequestBody {
@@ -34,9 +36,21 @@ impl http_body::Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (polled, was_woken) = quietly(|| Pin::new(&mut self.incoming).poll_frame(cx));
-        let polled = polled.map_err(BodyError::from);
+        let mut polled = polled.map_err(BodyError::from);
+        let mut is_over = self.incoming.is_end_stream();
+        if let Some(unread) = &self.unread {
+            if let Poll::Ready(Some(Ok(frame))) = &polled {
+                unread.subtract(frame.data_ref().map_or(0, Bytes::len));
+            } else if polled.is_ready() && unread.is_lent() {
+                // Without hyper, its part ends with an error.
+                self.state.fill(false);
+                let chunk = unread.poll_chunk(cx);
+                polled = chunk.map(|it| it.map(|it| it.map(Frame::data).map_err(BodyError::from)));
+            }
+            is_over = unread.is_over();
+        }
         self.state.reading(polled.is_pending());
-        let is_over = matches!(polled, Poll::Ready(None)) || self.incoming.is_end_stream();
+        is_over |= matches!(polled, Poll::Ready(None));
         if was_woken && !is_over {
             self.state.waker.wake();
         }

@@ -18,7 +18,9 @@ use futures_lite::{AsyncWriteExt, FutureExt};
 use hyper::server::conn::http1;
 
 use super::Server;
-use super::exchange::{ClientKind, Exchange};
+use super::direct::Direct;
+use super::exchange::{ClientKind, Exchange, Parked};
+use super::refusals::closing;
 use super::state::{ConnectionState, Order, Phase};
 use crate::access::Names;
 use crate::journal;
@@ -63,13 +65,20 @@ pub(crate) async fn serve(
         },
     };
 
-    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client);
+    let is_plain = stream.session().is_none();
+    let exchange = Exchange::new(Arc::clone(server), Arc::clone(state), peer, client, is_plain);
     loop {
         // Boxed, so that an idle connection does not hold the memory of a busy one.
         let converse = Box::pin(converse(stream, state, exchange.clone(), server.half_close));
-        let (stop, rest) = converse.await;
+        let (mut stop, mut rest) = converse.await;
+        if let Stop::Park(parked) = stop {
+            let answered = Box::pin(answer_parked(*parked, rest, state, &exchange)).await;
+            let Some(answered) = answered else { return };
+            (stop, rest) = answered;
+        }
         stream = rest;
         match stop {
+            Stop::Park(_) | Stop::Resume => {}
             Stop::Doze => {
                 server.changed.notify(1);
                 if stream.is_drained() {
@@ -101,7 +110,7 @@ pub(crate) async fn serve(
                         return stream.reset();
                     }
                 }
-                let Some(upgrade) = exchange.take_upgrade() else {
+                let Some(upgrade) = exchange.set_aside().upgrade.take() else {
                     return Box::pin(linger(stream, state)).await;
                 };
                 state.enter(Phase::Upgraded);
@@ -190,6 +199,10 @@ enum Stop {
     /// Its deadline has passed, or it was ordered to close: nothing more is sent.
     Cut,
     Done(hyper::Result<()>),
+    /// The exchange goes on without hyper …
+    Park(Box<Parked>),
+    /// … and has its response.
+    Resume,
 }
 
 /// Speaks HTTP on this stream, until one of the reasons to stop.
@@ -204,10 +217,11 @@ async fn converse(
         .half_close(half_close)
         .max_header_size(BUFFER)
         .max_buf_size(BUFFER)
-        .serve_connection(stream, exchange);
+        .serve_connection(stream, exchange.clone());
     let waker = Waker::from(Arc::clone(state));
     let mut timer = DeadlineTimer::new();
-    let mut draining = false;
+    // hyper would close at once when told so before it has read anything.
+    let mut draining = exchange.set_aside().response.is_some() && state.order() != Order::Continue;
     let mut looked = 0;
     let stop = poll_fn(|cx| {
         state.register(cx);
@@ -221,7 +235,11 @@ async fn converse(
             Order::Drain | Order::Refuse | Order::Continue => {}
         }
         let hyper = &mut Context::from_waker(&waker);
-        if let Poll::Ready(outcome) = connection.poll_without_shutdown(hyper) {
+        let polled = connection.poll_without_shutdown(hyper);
+        if let Some(parked) = exchange.set_aside().parked.take() {
+            return Poll::Ready(Stop::Park(parked));
+        }
+        if let Poll::Ready(outcome) = polled {
             return Poll::Ready(Stop::Done(outcome));
         }
         let deadline = state.deadline();
@@ -249,6 +267,40 @@ async fn converse(
         stream.put_back(parts.read_buf);
     }
     (stop, stream)
+}
+
+/// Waits for the response of an exchange that was taken out of hyper, and leaves it to the next
+/// hyper. `None`: the connection is gone.
+async fn answer_parked(
+    parked: Parked,
+    stream: Stream,
+    state: &ConnectionState,
+    exchange: &Exchange,
+) -> Option<(Stop, Stream)> {
+    let Parked { mut answering, direct: Direct { unread, head } } = parked;
+    unread.lend(stream);
+    let mut timer = DeadlineTimer::new();
+    let response = poll_fn(|cx| {
+        state.register(cx);
+        state.begin_turn();
+        if matches!(state.order(), Order::Close | Order::MakeRoom) {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(Ok(response)) = Pin::new(&mut answering).poll(cx) {
+            return Poll::Ready(Some(response));
+        }
+        timer.poll(cx, state.deadline()).map(|()| None)
+    })
+    .await;
+    drop(answering);
+    let mut stream = unread.take_back()?;
+    let Some(mut response) = response else { return Some((Stop::Cut, stream)) };
+    if state.order() != Order::Continue {
+        response = closing(response);
+    }
+    exchange.set_aside().response = Some(Box::new(response));
+    stream.put_back(head.into());
+    Some((Stop::Resume, stream))
 }
 
 /// Closes the sending side, then reads and discards what the peer still sends: closing with unread

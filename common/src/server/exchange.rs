@@ -1,6 +1,7 @@
 //! One request and its answer, between hyper and the routes.
 
 use std::convert::Infallible;
+use std::mem;
 use std::net::SocketAddr;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::pin::Pin;
@@ -14,11 +15,12 @@ use hyper::body::{Body as _, Incoming};
 use super::Server;
 use super::bodies::{RequestBody, ResponseBody};
 use super::browsers::{share, vary};
+use super::direct::Direct;
 use super::refusals::{busy, closing, named_host, unknown_coding, unmet_expectation, use_https};
 use super::state::{ConnectionState, Order};
 use crate::access::{self, Names};
 use crate::http::respond::text;
-use crate::http::{Answer, Body, Upgrade};
+use crate::http::{Answer, Body, Unread, Upgrade};
 use crate::journal::{self, RequestLog};
 use crate::net::Arrival;
 use crate::tls::ReloadingServer;
@@ -42,7 +44,26 @@ struct Shared {
     state: Arc<ConnectionState>,
     peer: SocketAddr,
     client: ClientKind,
-    upgrade: Mutex<Option<Upgrade>>,
+    /// Whether a large body may be read without hyper: the connection has no TLS.
+    is_plain: bool,
+    set_aside: Mutex<SetAside>,
+}
+
+/// An exchange that was taken out of hyper.
+pub(super) struct Parked {
+    pub(super) answering: Answering,
+    pub(super) direct: Direct,
+}
+
+/// What an exchange leaves to the connection's task.
+#[derive(Default)]
+pub(super) struct SetAside {
+    /// The tunnel that the last answer switched the connection to.
+    pub(super) upgrade: Option<Upgrade>,
+    /// An exchange that goes on without hyper.
+    pub(super) parked: Option<Box<Parked>>,
+    /// Its response, which hyper is to send.
+    pub(super) response: Option<Box<Response<ResponseBody>>>,
 }
 
 /// What the answer depends on, besides the route's response.
@@ -59,28 +80,25 @@ impl Exchange {
         state: Arc<ConnectionState>,
         peer: SocketAddr,
         client: ClientKind,
+        is_plain: bool,
     ) -> Self {
-        Self(Arc::new(Shared { server, state, peer, client, upgrade: Mutex::default() }))
+        let set_aside = Mutex::default();
+        Self(Arc::new(Shared { server, state, peer, client, is_plain, set_aside }))
     }
 
-    /// The tunnel that the last answer switched the connection to, if it did.
-    pub(super) fn take_upgrade(&self) -> Option<Upgrade> {
-        self.upgrade().take()
-    }
-
-    fn upgrade(&self) -> MutexGuard<'_, Option<Upgrade>> {
-        self.0.upgrade.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    pub(super) fn set_aside(&self) -> MutexGuard<'_, SetAside> {
+        self.0.set_aside.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// The request's body for the routes.
-    fn request_body(&self, incoming: Incoming) -> Body {
+    fn request_body(&self, incoming: Incoming, unread: Option<Arc<Unread>>) -> Body {
         let is_empty = hyper::body::Body::is_end_stream(&incoming);
         self.0.state.unread(!is_empty);
         if is_empty {
             return Body::Empty;
         }
         self.0.state.begin_body();
-        Body::stream(RequestBody { incoming, state: Arc::clone(&self.0.state) })
+        Body::stream(RequestBody { incoming, state: Arc::clone(&self.0.state), unread })
     }
 
     fn finish(&self, answer: Answer) -> Response<Body> {
@@ -89,7 +107,7 @@ impl Exchange {
         // request. If that is malformed, hyper would write a 400 into the middle of a queued
         // answer.
         let is_over = upgrade.is_some() || !self.0.state.is_unread();
-        *self.upgrade() = upgrade;
+        self.set_aside().upgrade = upgrade;
         if is_over { response } else { closing(response) }
     }
 
@@ -180,13 +198,16 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
     type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Answering {
-        let Shared { server, state, .. } = &*self.0;
+        let Shared { server, state, is_plain, .. } = &*self.0;
+        if let Some(response) = self.set_aside().response.take() {
+            return Answering::Done(Some(*response));
+        }
         state.begin_exchange();
         if !state.is_client_accepted(server.tls.as_ref()) {
             // No answer: the connection's task is about to close it.
             return Answering::Done(None);
         }
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
         let log = RequestLog::begin(&head);
         let has_turn = state.takes_turn();
         let is_whole = hyper::body::Body::is_end_stream(&incoming);
@@ -201,11 +222,15 @@ impl hyper::service::Service<Request<Incoming>> for Exchange {
         {
             return Answering::Done(Some(self.response(asked, response)));
         }
-        state.need_client(server.routes.is_passed_on(&head));
-        let request = Request::from_parts(head, self.request_body(incoming));
+        let is_passed_on = server.routes.is_passed_on(&head);
+        state.need_client(is_passed_on);
+        let may_leave = *is_plain && !is_passed_on;
+        let direct = may_leave.then(|| Direct::of(&mut head, &incoming)).flatten();
+        let unread = direct.as_ref().map(|direct| Arc::clone(&direct.unread));
+        let request = Request::from_parts(head, self.request_body(incoming, unread));
         let answer = server.routes.answer(request);
         let exchange = self.clone();
-        Answering::Waiting { exchange, answer, has_turn, asked: Some(asked) }
+        Answering::Waiting { exchange, answer, has_turn, asked: Some(asked), direct }
     }
 }
 
@@ -218,16 +243,31 @@ fn ends_with_connection(response: &Response<Body>) -> bool {
 /// The wait for an answer.
 pub(super) enum Answering {
     Done(Option<Response<ResponseBody>>),
-    Waiting { exchange: Exchange, answer: Boxed<Answer>, has_turn: bool, asked: Option<Asked> },
+    Waiting {
+        exchange: Exchange,
+        answer: Boxed<Answer>,
+        has_turn: bool,
+        asked: Option<Asked>,
+        /// If it may go on without hyper.
+        direct: Option<Direct>,
+    },
 }
 
 impl Future for Answering {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match self.get_mut() {
+        let this = self.get_mut();
+        if let Self::Waiting { exchange, direct, .. } = this {
+            if let Some(direct) = direct.take_if(|direct| direct.is_due(&exchange.0.state)) {
+                let exchange = exchange.clone();
+                let answering = mem::replace(this, Self::Done(None));
+                exchange.set_aside().parked = Some(Box::new(Parked { answering, direct }));
+            }
+        }
+        let response = match this {
             Self::Done(response) => response.take(),
-            Self::Waiting { exchange, answer, has_turn, asked } => {
+            Self::Waiting { exchange, answer, has_turn, asked, .. } => {
                 *has_turn = *has_turn || exchange.0.state.takes_turn();
                 if !*has_turn {
                     cx.waker().wake_by_ref();

@@ -40,7 +40,7 @@ pub(super) fn named_host(head: &request::Parts) -> ControlFlow<Response<Body>, O
 }
 
 /// A response after which the connection is closed.
-pub(super) fn closing(mut response: Response<Body>) -> Response<Body> {
+pub(super) fn closing<B>(mut response: Response<B>) -> Response<B> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -200,6 +200,11 @@ impl ConnectionState {
         self.asks_for_upgrade.load(Relaxed)
     }
 
+    /// The socket accepted no more data at the last write.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.writing.load(Relaxed)
+    }
+
     /// Nothing happens until the peer sends or reads something.
     pub(super) fn waits_for_peer(&self) -> bool {
         self.writing.load(Relaxed) || (self.reading.load(Relaxed) && !self.turn.is_waited_for())
@@ -316,9 +321,7 @@ impl ConnectionState {
     pub(crate) fn deadline(&self) -> u64 {
         match self.phase() {
             Phase::Silent | Phase::Head => self.since() + micros(HEAD),
-            Phase::Idle if self.writing.load(Relaxed) => {
-                self.moved.load(Relaxed) + micros(PROGRESS)
-            }
+            Phase::Idle if self.is_write_blocked() => self.moved.load(Relaxed) + micros(PROGRESS),
             Phase::Idle => self.since() + micros(IDLE),
             Phase::Exchange if self.waits_for_peer() => self.moved.load(Relaxed) + micros(PROGRESS),
             Phase::Exchange | Phase::Linger | Phase::Upgraded => u64::MAX,
@@ -327,6 +330,10 @@ impl ConnectionState {
 }
 
 impl Observer for ConnectionState {
+    fn waits_for_body(&self, waits: bool) {
+        self.reading(waits);
+    }
+
     fn moved(&self, bytes: usize) {
         self.moved.store(coarse_now(), Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);

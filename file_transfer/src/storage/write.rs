@@ -5,8 +5,9 @@ mod commit;
 
 use std::sync::Arc;
 
+use common::http::Unread;
 use common::net::load;
-use common::storage::{JobKind, SMALL, Temporary};
+use common::storage::{JobKind, Pipe, SMALL, Temporary};
 
 use self::commit::{Attempt, Search, Target};
 use super::retention::Otherwise;
@@ -96,7 +97,7 @@ impl Upload {
         while !bytes.is_empty() {
             let most = largest_buffer();
             if self.buffer.len() >= most {
-                self.flush().await?;
+                self.flush(None).await?;
             }
             let room = most.saturating_sub(self.buffer.len());
             let (now, later) = bytes.split_at(bytes.len().min(room));
@@ -105,7 +106,32 @@ impl Upload {
             bytes = later;
         }
         // The connection may have to wait before it reads more.
-        if !load::is_light() && self.buffer.len() >= SMALL { self.flush().await } else { Ok(()) }
+        if !load::is_light() && self.buffer.len() >= SMALL {
+            self.flush(None).await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Has the kernel move the rest of a body from its socket to the file, as far as it can. Returns
+    /// how many bytes; what follows has to be read. While many connections are busy, it moves
+    /// nothing, so that few pipes take memory.
+    pub(crate) async fn splice(&mut self, unread: &Unread) -> Result<u64, Error> {
+        let mut moved = 0;
+        if !load::is_light() || !unread.is_in_socket() {
+            return Ok(moved);
+        }
+        let Ok(pipe) = Pipe::new() else { return Ok(moved) };
+        let pipe = Arc::new(pipe);
+        loop {
+            let held = unread.fill(&pipe).await;
+            if held == 0 {
+                return Ok(moved);
+            }
+            self.flush(Some((pipe.clone(), held))).await?;
+            self.buffer = Vec::new();
+            moved += held as u64;
+        }
     }
 
     /// Renames the file, and returns when it is on the disk.
@@ -151,12 +177,13 @@ impl Upload {
         }
     }
 
-    /// Writes the buffer and empties it. New bytes wait in the socket meanwhile: two buffers of half
+    /// Writes and empties the buffer, and then the pipe that holds so many bytes. New bytes wait in the socket meanwhile: two buffers of half
     /// the size, in turn, take as much memory and nearly twice the processor time (measured).
-    async fn flush(&mut self) -> Result<(), Error> {
+    async fn flush(&mut self, piped: Option<(Arc<Pipe>, usize)>) -> Result<(), Error> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let position = self.written;
-        self.written += buffer.len() as u64;
+        let end = position + buffer.len() as u64;
+        self.written = end + piped.as_ref().map_or(0, |(_, held)| *held as u64);
         let (inner, target) = (self.inner.clone(), self.target.clone());
         target.receive(&inner, self.written, target.announced.is_some()).await?;
         let file = self.temporary.file().clone();
@@ -164,6 +191,9 @@ impl Upload {
         let write = move || {
             target.write(&inner, &file, &buffer, position, &mut allocated)?;
             buffer.clear();
+            if let Some((pipe, held)) = piped {
+                target.write_piped(&inner, &file, &pipe, end..end + held as u64, &mut allocated)?;
+            }
             Ok::<_, Error>((buffer, allocated))
         };
         (self.buffer, self.allocated) = self.inner.pool.run(JobKind::Write, write).await?;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, PoisonError};
 
 use common::storage::space::{self, Need};
-use common::storage::{Temporary, sync_names, write_all};
+use common::storage::{Pipe, Temporary, sync_names, write_all};
 use rustix::fs::{FallocateFlags, Stat, fallocate, fstat, fsync, ftruncate};
 use rustix::io::Errno;
 
@@ -115,12 +115,38 @@ impl Target {
         position: u64,
         allocated: &mut u64,
     ) -> Result<(), Error> {
-        let end = position + bytes.len() as u64;
-        if end > *allocated && !self.allocate(inner, file, position..end, allocated) {
-            let need = Need { bytes: bytes.len() as u64, inodes: 0 };
-            self.check_space(inner, file, need)?;
-        }
+        self.provide(inner, file, position..position + bytes.len() as u64, allocated)?;
         write_all(file, bytes, position).map_err(|errno| self.failed(errno))
+    }
+
+    /// Writes what is in a pipe to a range of the file.
+    pub(super) fn write_piped(
+        &self,
+        inner: &Inner,
+        file: &OwnedFd,
+        pipe: &Pipe,
+        range: Range<u64>,
+        allocated: &mut u64,
+    ) -> Result<(), Error> {
+        self.provide(inner, file, range.clone(), allocated)?;
+        let length = (range.end - range.start) as usize;
+        pipe.empty(file, range.start, length).map_err(|errno| self.failed(errno))
+    }
+
+    /// Provides space for the next bytes of the file.
+    fn provide(
+        &self,
+        inner: &Inner,
+        file: &OwnedFd,
+        Range { start, end }: Range<u64>,
+        allocated: &mut u64,
+    ) -> Result<(), Error> {
+        let next = start.max(*allocated)..end;
+        let need = Need { bytes: end.saturating_sub(next.start), inodes: 0 };
+        if next.is_empty() || self.allocate(inner, file, next, allocated) {
+            return Ok(());
+        }
+        self.check_space(inner, file, need)
     }
 
     /// Allocates space for the next part of a long file, which costs less than to have each write
