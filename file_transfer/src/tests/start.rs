@@ -29,7 +29,7 @@ fn says_what_to_do_if_the_directory_cannot_be_used() {
     }
     std::fs::File::create(&directory).unwrap();
     let error = Storage::open(options(directory.clone())).err().unwrap();
-    assert!(error.to_string().contains("must be a directory"), "{error}");
+    assert!(error.to_string().contains("make it a directory"), "{error}");
     // A pipe without a writer: to open it would take for ever.
     std::fs::remove_file(&directory).unwrap();
     mknodat(CWD, &directory, FileType::Fifo, Mode::RWXU, 0).unwrap();
@@ -37,7 +37,7 @@ fn says_what_to_do_if_the_directory_cannot_be_used() {
     let options = options(directory);
     std::thread::spawn(move || sender.send(Storage::open(options).err().unwrap().to_string()));
     let error = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
-    assert!(error.contains("must be a directory"), "{error}");
+    assert!(error.contains("make it a directory"), "{error}");
     std::fs::remove_dir_all(parent).unwrap();
 }
 
