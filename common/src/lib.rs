@@ -24,6 +24,7 @@
 //! - **express answer**: an answer that needs no waiting, given without tide.
 //! - **refusal**: an answer given before any route, or the reason for it. **Linger**: to read on
 //!   after the last answer.
+//! - **turn**: the right of an upload to receive. **Park**: to take an exchange out of hyper.
 //! - **upgrade**: the use of a connection after `101 Switching Protocols`.
 //! - **origin**: a host and a port. **Upstream**: the server that a client connects to.
 //! - **link**: a client's connection during one exchange. **Pool**: the links that are idle.
