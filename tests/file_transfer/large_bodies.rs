@@ -118,6 +118,20 @@ fn the_connection_is_closed_after_one_that_asks_for_it() {
 }
 
 #[test]
+fn one_with_the_longest_head_is_answered() {
+    let service = start(|_| {});
+    let head = |more: usize| {
+        let fields = "connection:x\r\n".repeat(95) + "connection:" + &"x".repeat(more) + "\r\n";
+        put_head("foo", LARGE as u64, &fields)
+    };
+    let longest = head(32 * 1024 - head(0).len() - 1);
+    let mut client = Client::connect(service.address);
+    client.send(longest).unwrap();
+    client.send(bytes(LARGE, 59)).unwrap();
+    assert_eq!(client.answer().status, 201);
+}
+
+#[test]
 fn urgent_data_is_skipped() {
     let service = start(|_| {});
     let content = bytes(LARGE, 53);

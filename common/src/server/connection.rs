@@ -220,14 +220,17 @@ async fn converse(
         .serve_connection(stream, exchange.clone());
     let waker = Waker::from(Arc::clone(state));
     let mut timer = DeadlineTimer::new();
-    // hyper would close at once when told so before it has read anything.
-    let mut draining = exchange.set_aside().response.is_some() && state.order() != Order::Continue;
+    let mut draining = false;
     let mut looked = 0;
     let stop = poll_fn(|cx| {
         state.register(cx);
         state.begin_turn();
         match state.order() {
             Order::Close | Order::MakeRoom => return Poll::Ready(Stop::Cut),
+            // Told so before it has read anything, hyper would close without this response.
+            Order::Drain | Order::Refuse if exchange.set_aside().response.is_some() => {
+                cx.waker().wake_by_ref();
+            }
             Order::Drain | Order::Refuse if !draining => {
                 draining = true;
                 Pin::new(&mut connection).graceful_shutdown();

@@ -32,9 +32,10 @@ impl Direct {
         }
         let unread = Arc::new(Unread::new(length));
         head.extensions.insert(Arc::clone(&unread));
+        // No longer than the first one, which was short enough.
         let mut second = b"PUT / HTTP/1.1\r\n".to_vec();
         for value in head.headers.get_all(header::CONNECTION) {
-            second.extend([b"connection: ", value.as_bytes(), b"\r\n"].concat());
+            second.extend([b"connection:", value.as_bytes(), b"\r\n"].concat());
         }
         second.extend(b"\r\n");
         Some(Self { unread, head: second })

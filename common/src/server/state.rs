@@ -252,10 +252,11 @@ impl ConnectionState {
         self.queued.fetch_add(bytes, Relaxed);
     }
 
-    /// When the buffers of an idle connection may be freed. `u64::MAX`: it is not idle.
+    /// When the buffers of an idle connection may be freed. `u64::MAX`: it is not idle, or hyper is
+    /// about to close it, since a request's body was not read.
     pub(crate) fn doze_at(&self) -> u64 {
         let after = if self.is_quick.load(Relaxed) { micros(DOZE) } else { 0 };
-        if self.is_idle() { self.since() + after } else { u64::MAX }
+        if self.is_idle() && !self.is_unread() { self.since() + after } else { u64::MAX }
     }
 
     /// All answers are written to the socket, and no request has begun.
