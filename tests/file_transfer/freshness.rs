@@ -176,7 +176,7 @@ fn read_again_and_again(service: &Service, path: &str, stop: &AtomicBool) {
 }
 
 fn changes_are_seen(path: &str) {
-    const ROUNDS: u32 = 120;
+    const ROUNDS: u32 = 40;
     let service = start(|_| {});
     let root = service.path("data/file-transfer");
     let (place, stop) = (Place { root: &root, path }, AtomicBool::new(false));
