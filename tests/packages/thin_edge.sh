@@ -101,7 +101,7 @@ live_beside_thin_edge() {
         [ "$(systemctl is-active tedge-file-transfer)" = inactive ]
         systemctl start tedge-file-transfer
         [ "$(curl -sS -o said -w "%{http_code}" http://localhost:8000/te/v1/entities)" = 404 ]
-        grep "Install or start tedge-agent" said
+        grep "tedge-agent, which cannot be reached: install or start it" said
         systemctl start tedge-agent
         for try in $(seq 50); do
             ! curl -sSf http://localhost:8000/te/v1/entities || break
