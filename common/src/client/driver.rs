@@ -8,7 +8,7 @@ use std::sync::atomic::{
     AtomicBool,
     Ordering::{AcqRel, Acquire, Release},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use atomic_waker::AtomicWaker;
@@ -85,7 +85,7 @@ impl Driver {
         let Drivers { is_exchange, task, exchange, was_woken } = &*self.drivers;
         is_exchange.store(false, Release);
         drop(exchange.take());
-        let running = &mut *self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = &mut *self.running();
         if was_woken.swap(false, AcqRel) || !running.timer.is_set() {
             task.wake();
         }
@@ -94,6 +94,14 @@ impl Driver {
     /// Whether the exchange drives the connection.
     pub(super) fn is_with_exchange(&self) -> bool {
         self.drivers.is_exchange.load(Acquire)
+    }
+
+    fn is_open(&self) -> bool {
+        self.running().connection.is_some()
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drives the connection for the exchange that `cx` wakes.
@@ -109,7 +117,7 @@ impl Driver {
     /// Drives the connection until it is closed, exceeds a time limit, or switches to another
     /// protocol.
     fn poll(&self) -> Poll<Option<Stream>> {
-        let running = &mut *self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = &mut *self.running();
         let Some(connection) = &mut running.connection else { return Poll::Ready(None) };
         let cx = &mut Context::from_waker(&running.waker);
         self.state.begin_turn();
@@ -150,12 +158,6 @@ impl Future for Watch {
             return Poll::Pending;
         }
         driver.poll()
-    }
-}
-
-impl Driver {
-    fn is_open(&self) -> bool {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).connection.is_some()
     }
 }
 
